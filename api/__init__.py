@@ -1,0 +1,1 @@
+"""The contacts report over HTTP, and its page."""

@@ -1,0 +1,1 @@
+"""The command `contacts-report`, one file a command."""

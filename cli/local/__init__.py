@@ -1,0 +1,1 @@
+"""Servers that a command starts on this machine, and that die with it."""
