@@ -94,7 +94,7 @@ class ApiConfig(SharedConfig):
         number(0.1, 86_400.0),
         30.0,
         unit="seconds",
-        meaning="A report that is behind is called `stalled` where it has not advanced for so long, else `catching_up`.",
+        meaning="A report behind is called `stalled` where it has not advanced for so long, else `catching_up`.",
         when_wrong="Only the word changes, never a number.",
     )
     positions_cache_ms: int = setting(

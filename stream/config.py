@@ -196,8 +196,8 @@ class WorkerConfig(SharedConfig):
         10.0,
         unit="seconds",
         meaning="After so long without a sign of life Kafka gives a worker's partitions to another.",
-        when_wrong="Too short: a slow moment is taken for a crash. Too long: a crash is noticed late. Kafka refuses what "
-        "lies outside its group.min/max.session.timeout.ms.",
+        when_wrong="Too short: a slow moment is taken for a crash. Too long: a crash is noticed late. Kafka refuses "
+        "what lies outside its group.min/max.session.timeout.ms.",
     )
     transaction_timeout_seconds: float = setting(
         number(1.0, 900.0),
@@ -218,14 +218,14 @@ class WorkerConfig(SharedConfig):
         8.0,
         unit="seconds",
         meaning="The longest that a stop waits for commits in flight.",
-        when_wrong="Longer than what the supervisor grants: the worker is killed instead, which loses nothing but time.",
+        when_wrong="Longer than what the supervisor grants: the worker is killed, which loses nothing but time.",
     )
     topic_retention_ms: int = setting(
         whole_number(1, 2**63 - 1, -1),
         -1,
         unit="milliseconds",
         meaning="How long `topics` lets the activity topic keep events; -1: for ever.",
-        when_wrong="Too short: rows are not written again after a loss of Redis, and `verify` calls cells unverifiable.",
+        when_wrong="Too short: a lost Redis does not get its rows back, and `verify` calls cells unverifiable.",
     )
     dlq_retention_ms: int = setting(
         whole_number(1, 2**63 - 1, -1),

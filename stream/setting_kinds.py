@@ -73,7 +73,7 @@ def _host(text: str) -> str:
 def _port(text: str) -> int:
     if text.startswith("tcp://"):
         raise ValueError(
-            "this looks like the variable that Kubernetes sets for a service of this name; set enableServiceLinks: false"
+            "this looks like what Kubernetes sets for a service of this name; set enableServiceLinks: false"
         )
     return whole_number(0, 65_535).read(text)
 

@@ -7,8 +7,8 @@ A setting is one field of a frozen dataclass. Everything else follows from the f
     TOML file     topic = "NAME"
     default       the one that the field declares
 
-and that is also the order: the first of these that gives a value wins. Only mappings that are passed in are read; importing
-a configuration, or this module, reads nothing.
+and that is also the order: the first of these that gives a value wins. Only mappings that are passed in are read;
+importing a configuration, or this module, reads nothing.
 """
 
 import difflib
@@ -156,7 +156,7 @@ def read(config_type: type[C], sources: Sources, known: Iterable[type[Config]] =
 
     `known` are the other configurations that share the environment and the file: their names are no mistakes here. An
     unknown key in the file is a problem, since the file is ours alone; an unknown variable only a warning, since others
-    write to the environment too. An empty value is as if absent, but for a secret: who left one empty believes that it is set.
+    write to the environment too. An empty value is as if absent, but for a secret's: who left it empty believes it set.
     """
     problems: list[Problem] = []
     values: list[Value] = []
