@@ -1,0 +1,359 @@
+"""What is one record of the activity topic: a contact activity, or a reason why it cannot be counted?
+
+Two readers give the same answer. The quick one is for what publishers send nearly always; wherever it stumbles, the
+thorough one reads the record again and finds the reason (tests/unit/test_events_agreement.py compares the two).
+"""
+
+import codecs
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, Protocol
+
+import msgspec
+
+from stream import cloudevents
+from stream.cloudevents import Envelope
+from stream.json_text import (
+    INTEGER_DIGITS,
+    LENGTH_OF_DEEP_NESTING,
+    NotJsonError,
+    may_be_nested_deeply,
+    read_object,
+)
+from stream.timestamps import (
+    MILLISECONDS_A_DAY,
+    NANOSECONDS_A_DAY,
+    NANOSECONDS_A_MILLISECOND,
+    NANOSECONDS_A_SECOND,
+    Unreadable,
+    read_common_date_time,
+    read_date_time,
+)
+
+ADDED: Final = 0
+DELETED: Final = 1
+ACTIVITIES: Final = ("added", "deleted")
+"""Names of the activities, by their number."""
+
+KNOWN_SOURCES: Final = ("incoming_message", "developer_api", "contact_import", "user", "echo_message")
+"""In the report's order. Others are counted under their own name."""
+
+NONE: Final = "none"
+"""How publishers and readers write "without a source" and "without a user"; inside it is None."""
+
+FIRST_NANOSECOND: Final = 946_684_800 * NANOSECONDS_A_SECOND
+"""2000-01-01T00:00:00Z: what was before is too old."""
+
+LAST_NANOSECOND: Final = 2**63 - 1
+"""In April 2262. Where publishers set the record's timestamp, any time may come: what 64 bits cannot hold is refused."""
+
+ID_LENGTH: Final = 128
+SOURCE_LENGTH: Final = 64
+NAME_LENGTH: Final = 512
+"""Longest texts, in code points."""
+
+
+class Reason(StrEnum):
+    """Why a record is not counted; a closed set, in the order in which they are looked for."""
+
+    TOO_LARGE = "too_large"
+    NOT_JSON = "not_json"
+    MISSING_FIELD = "missing_field"
+    UNKNOWN_TYPE = "unknown_type"
+    BAD_FIELD = "bad_field"
+    TIME_WITHOUT_OFFSET = "time_without_offset"
+    TIME_TOO_OLD = "time_too_old"
+    TIME_IN_FUTURE = "time_in_future"
+
+
+class ContactActivity(msgspec.Struct, frozen=True, gc=False):
+    """One contact added or deleted, as it is counted and shown."""
+
+    event_id: str
+    activity: int
+    """ADDED or DELETED."""
+    workspace_id: str
+    contact_id: str
+    """An integer of the publisher as its decimal string."""
+    contact_name: str | None
+    source: str | None
+    """Lower-case; None for events without a source."""
+    user_id: str | None
+    user_name: str | None
+    occurred_at: int
+    """Nanoseconds since 1970-01-01T00:00:00Z."""
+    fraction_digits: int
+    """Digits of the second that the publisher wrote, 0 to 9; the row shows as many."""
+    batch_id: str | None
+
+
+class Rejected(msgspec.Struct, frozen=True, gc=False):
+    """A record that cannot be counted."""
+
+    reason: Reason
+    message: str
+    """For the publisher: which fields, and what they must be."""
+
+
+class Record(Protocol):
+    """One record as the broker gave it; aiokafka's ConsumerRecord is one."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since 1970, by the broker's clock, or by the publisher's where the topic says so."""
+
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EventRules:
+    """What a deployment may set about events."""
+
+    max_event_bytes: int = 65_536
+    """Of the value as received, frame and byte order mark included."""
+    future_tolerance_seconds: int = 300
+    """How far `occurred_at` may be ahead of the record's timestamp."""
+    retention_days: int | None = None
+    """How many days `occurred_at` may lie before the day of the record's timestamp, both in UTC; None: any number."""
+
+
+class Event(msgspec.Struct, gc=False):
+    """One contact that was added or deleted, as a publisher writes it. Unknown fields are ignored."""
+
+    # Lengths are code points, as msgspec and JSON Schema count them. What else the fields must be is checked below: by
+    # msgspec, patterns would go through Python's `re`, for a fifth of the cost of the whole event.
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LENGTH)]
+    type: Literal["contact.added", "contact.deleted"]
+    workspace_id: Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LENGTH)]
+    contact_id: (
+        Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LENGTH)]
+        | Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+    )
+    occurred_at: str
+    contact_name: Annotated[str, msgspec.Meta(max_length=NAME_LENGTH)] | None = None
+    source: Annotated[str, msgspec.Meta(max_length=SOURCE_LENGTH)] | None = None
+    user_id: Annotated[str, msgspec.Meta(max_length=ID_LENGTH)] | None = None
+    user_name: Annotated[str, msgspec.Meta(max_length=NAME_LENGTH)] | None = None
+    batch_id: Annotated[str, msgspec.Meta(max_length=ID_LENGTH)] | None = None
+
+
+REQUIRED_FIELDS: Final = ("id", "type", "workspace_id", "contact_id", "occurred_at")
+
+
+def parse(record: Record, rules: EventRules) -> ContactActivity | Rejected | None:
+    """Read one record of the activity topic; None for a tombstone (a null value), which says nothing of anything.
+
+    `occurred_at` decides the bucket: 23:59:59.999Z counts in that day's last quarter, 00:00:00Z in the next one's first.
+    Never raises: what cannot be counted comes back as Rejected, with the first reason that holds in Reason's order.
+    """
+    value = record.value
+    if value is None:
+        return None
+    if len(value) > rules.max_event_bytes:
+        message = f"the value has {len(value)} bytes, more than the {rules.max_event_bytes} that are read"
+        return Rejected(Reason.TOO_LARGE, message)
+    if value[:1] != b"{":
+        value = _unwrapped(value)
+    envelope = cloudevents.read_envelope(record.headers) if record.headers else None
+    activity = _read_quickly(value, record.timestamp, rules) if envelope is None else None
+    return activity if activity is not None else _read_thoroughly(value, envelope, record.timestamp, rules)
+
+
+def _unwrapped(value: bytes) -> bytes:
+    """The JSON of a value: behind the frame of a Confluent schema registry and a byte order mark, where there are."""
+    if value[:1] == b"\x00":
+        value = value[_CONFLUENT_FRAME_BYTES:]
+    return value.removeprefix(codecs.BOM_UTF8)
+
+
+def _read_quickly(value: bytes, timestamp: int, rules: EventRules) -> ContactActivity | None:
+    """Read a good event as publishers nearly always write it; None for everything else."""
+    try:
+        # msgspec skips the value of an unknown field without decoding it: bytes that are not UTF-8 would pass.
+        if not value.isascii():
+            value.decode()
+        event = _decode(value)
+    except (ValueError, RecursionError):
+        return None
+    if len(value) > LENGTH_OF_DEEP_NESTING and may_be_nested_deeply(value):
+        return None
+    moment = read_common_date_time(event.occurred_at)
+    if moment is None:
+        return None
+    occurred_at, fraction_digits = moment
+    if not _earliest(timestamp, rules) <= occurred_at <= _latest(timestamp, rules):
+        return None
+    workspace_id = event.workspace_id
+    if workspace_id.strip(_WORKSPACE_CHARACTERS) or workspace_id in _NO_WORKSPACES:
+        return None
+    source = event.source
+    if source is not None and source not in KNOWN_SOURCES:
+        if _source_fault(source) is not None:
+            return None
+        source = _lowered(source)
+    contact_id = event.contact_id
+    return ContactActivity(
+        event.id,
+        ADDED if event.type == ADDED_TYPE else DELETED,
+        workspace_id,
+        contact_id if isinstance(contact_id, str) else str(contact_id),
+        event.contact_name,
+        source,
+        _none_if_blank(event.user_id),
+        event.user_name,
+        occurred_at,
+        fraction_digits,
+        event.batch_id or None,
+    )
+
+
+def _read_thoroughly(
+    value: bytes, envelope: Envelope | None, timestamp: int, rules: EventRules
+) -> ContactActivity | Rejected:
+    """Read any event by the standard library, and find the reason why it cannot be counted, if there is one."""
+    try:
+        document = read_object(value)
+    except NotJsonError as fault:
+        return Rejected(Reason.NOT_JSON, str(fault))
+    if envelope is None:
+        return _judge(document, timestamp, rules)
+    if envelope.batch:
+        return Rejected(Reason.NOT_JSON, "a batch of CloudEvents is not read: publish each event as a record")
+    faults = cloudevents.faults(envelope, document)
+    if faults:
+        return Rejected(Reason.BAD_FIELD, "; ".join(faults))
+    return _judge(cloudevents.fields(envelope, document), timestamp, rules)
+
+
+def _judge(fields: Mapping[str, Any], timestamp: int, rules: EventRules) -> ContactActivity | Rejected:
+    missing = [name for name in REQUIRED_FIELDS if fields.get(name) is None]
+    if missing:
+        return Rejected(Reason.MISSING_FIELD, f"absent or null: {', '.join(missing)}")
+    if fields["type"] not in (ADDED_TYPE, DELETED_TYPE):
+        return Rejected(Reason.UNKNOWN_TYPE, f"type must be {ADDED_TYPE} or {DELETED_TYPE}")
+    moment = read_date_time(fields["occurred_at"]) if isinstance(fields["occurred_at"], str) else Unreadable.MALFORMED
+    faults = _field_faults(fields)
+    if moment is Unreadable.MALFORMED:
+        faults.append(f"occurred_at {moment.value}")
+    if faults:
+        return Rejected(Reason.BAD_FIELD, "; ".join(faults))
+    if isinstance(moment, Unreadable):
+        return Rejected(Reason.TIME_WITHOUT_OFFSET, f"occurred_at {moment.value}")
+    occurred_at, fraction_digits = moment
+    if occurred_at < _earliest(timestamp, rules):
+        return Rejected(Reason.TIME_TOO_OLD, _too_old_message(rules))
+    if occurred_at > _latest(timestamp, rules):
+        message = f"occurred_at is more than {rules.future_tolerance_seconds} s ahead of the record's timestamp"
+        return Rejected(Reason.TIME_IN_FUTURE, message)
+    source = fields.get("source")
+    return ContactActivity(
+        event_id=fields["id"],
+        activity=ADDED if fields["type"] == ADDED_TYPE else DELETED,
+        workspace_id=fields["workspace_id"],
+        contact_id=str(fields["contact_id"]),
+        contact_name=fields.get("contact_name"),
+        source=None if source is None else _lowered(source),
+        user_id=_none_if_blank(fields.get("user_id")),
+        user_name=fields.get("user_name"),
+        occurred_at=occurred_at,
+        fraction_digits=fraction_digits,
+        batch_id=fields.get("batch_id") or None,
+    )
+
+
+def _field_faults(fields: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the fields but `type` and `occurred_at`, each fault with the name of its field."""
+    faults = [
+        _text_fault("id", fields["id"], 1, ID_LENGTH),
+        _workspace_fault(fields["workspace_id"]),
+        _contact_fault(fields["contact_id"]),
+        _source_fault(fields.get("source")),
+    ]
+    for name, longest in _OPTIONAL_TEXTS.items():
+        if fields.get(name) is not None:
+            faults.append(_text_fault(name, fields[name], 0, longest))
+    return [fault for fault in faults if fault is not None]
+
+
+def _text_fault(name: str, text: object, shortest: int, longest: int) -> str | None:
+    if isinstance(text, str) and shortest <= len(text) <= longest:
+        return None
+    return f"{name} must be a string of {shortest} to {longest} characters"
+
+
+def _workspace_fault(text: object) -> str | None:
+    if isinstance(text, str) and text.strip(_WORKSPACE_CHARACTERS) == "" and text not in _NO_WORKSPACES:
+        return _text_fault("workspace_id", text, 1, ID_LENGTH)
+    return "workspace_id must be made of A-Z a-z 0-9 . _ ~ : @ -, and be neither . nor .."
+
+
+def _contact_fault(contact: object) -> str | None:
+    # An integer too long to be one comes out of stream/json_text.py as a float, like 1.0 and 1e3.
+    if isinstance(contact, int) and not isinstance(contact, bool):
+        return None
+    if _text_fault("contact_id", contact, 1, ID_LENGTH) is None:
+        return None
+    return (
+        f"contact_id must be a string of 1 to {ID_LENGTH} characters or an integer of at most {INTEGER_DIGITS} digits"
+    )
+
+
+def _source_fault(source: object) -> str | None:
+    if source is None:
+        return None
+    if isinstance(source, str) and ("," in source or source == "*"):
+        return "source must have no comma, and be no lone *"
+    return _text_fault("source", source, 0, SOURCE_LENGTH)
+
+
+def _lowered(source: str) -> str | None:
+    return _none_if_blank(source.lower())
+
+
+def _none_if_blank(text: str | None) -> str | None:
+    return None if text in _BLANK else text
+
+
+def _earliest(timestamp: int, rules: EventRules) -> int:
+    """The first nanosecond that is not too old; whole days of UTC, where a retention is set."""
+    if rules.retention_days is None:
+        return FIRST_NANOSECOND
+    day = timestamp // MILLISECONDS_A_DAY - rules.retention_days
+    return max(FIRST_NANOSECOND, day * NANOSECONDS_A_DAY)
+
+
+def _latest(timestamp: int, rules: EventRules) -> int:
+    """The last nanosecond that is not too far ahead."""
+    latest = timestamp * NANOSECONDS_A_MILLISECOND + rules.future_tolerance_seconds * NANOSECONDS_A_SECOND
+    return min(latest, LAST_NANOSECOND)
+
+
+def _too_old_message(rules: EventRules) -> str:
+    if rules.retention_days is None:
+        return "occurred_at is before 2000-01-01T00:00:00Z"
+    return f"occurred_at is before 2000-01-01T00:00:00Z, or more than {rules.retention_days} days before its record"
+
+
+ADDED_TYPE: Final = "contact.added"
+DELETED_TYPE: Final = "contact.deleted"
+
+_CONFLUENT_FRAME_BYTES: Final = 5
+_WORKSPACE_CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~:@-"
+_NO_WORKSPACES: Final = (".", "..")
+"""As a segment of the report's address they would mean another address."""
+_BLANK: Final = frozenset((None, "", NONE))
+_OPTIONAL_TEXTS: Final = {
+    "contact_name": NAME_LENGTH,
+    "user_id": ID_LENGTH,
+    "user_name": NAME_LENGTH,
+    "batch_id": ID_LENGTH,
+}
+_decode: Final = msgspec.json.Decoder(Event).decode
