@@ -1,0 +1,40 @@
+"""How a connection to Redis is made from CONTACTS_REDIS. Nothing is opened before the first command."""
+
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import ExponentialBackoff
+
+from stream.redis_url import RedisAddress
+
+SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
+"""Options of a redis+sentinel:// URL that are for the Sentinels; its user and password are for the servers."""
+
+
+def redis_client(url: str, *, timeout_seconds: float | None, retries: int = 1, connections: int | None = None) -> Redis:
+    """A client of the server, or of whichever server the Sentinels call the primary when a connection is made.
+
+    `timeout_seconds` bounds each connecting and each answer; None waits for ever, which a subscription needs. A command
+    whose connection failed is sent again `retries` times, so it must be one that may run twice. Answers are bytes.
+    """
+    address = RedisAddress.parse(url)
+    options: dict[str, Any] = {
+        "socket_timeout": timeout_seconds,
+        "socket_connect_timeout": timeout_seconds,
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.01), retries),
+    }
+    if connections is not None:
+        options["max_connections"] = connections
+    if address.service is None:
+        return Redis.from_url(url, **options)
+    host, port = address.servers[0]
+    shape = f"redis://{host}:{port}/{address.database}" + (f"?{address.options}" if address.options else "")
+    options = dict(parse_url(shape)) | options | {"username": address.username, "password": address.password}
+    del options["host"], options["port"]
+    asking = {name.removeprefix("sentinel_"): options.pop(name) for name in SENTINEL_OPTIONS if name in options}
+    asking |= {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
+    sentinel = Sentinel(list(address.servers), sentinel_kwargs=asking, **options)  # type: ignore[no-untyped-call]
+    return cast("Redis", sentinel.master_for(address.service))
