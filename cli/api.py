@@ -1,0 +1,69 @@
+"""`contacts-report api`: one process of the report's API, until it is told to stop."""
+
+import argparse
+import logging
+import signal
+import socket
+from collections.abc import Mapping
+
+import uvicorn
+
+from api.config import ApiConfig, is_loopback
+from cli import logs
+from cli.command import DONE, NOT_DONE, CommandError
+from cli.options import add_settings, configuration
+
+STOP_SECONDS = 5
+"""How long a stop waits for answers under way; live streams end at once."""
+
+log = logging.getLogger("contacts.api")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_settings(parser, ApiConfig)
+
+
+def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    config = configuration(ApiConfig, args, environ)
+    logs.set_up(config)
+    # The framework takes a while to import, which --help and a wrong setting need not wait for.
+    from api.app import create_app
+
+    with listening_socket(config.api_host, config.api_port) as listener:
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(config),
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_graceful_shutdown=STOP_SECONDS,
+            )
+        )
+        # uvicorn stops gracefully at these, and then raises them once more for whoever was there before it.
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.signal(signal.SIGINT, lambda *_: None)
+        if not config.authenticated:
+            log.warning("without authentication: whoever reaches %s reads everything", config.api_host)
+        log.info("the report is at %s", address(listener))
+        server.run(sockets=[listener])
+    return DONE if server.started else NOT_DONE
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens on the address; raises CommandError where that cannot be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CommandError(f"cannot listen on {host} port {port}: {reason}; CONTACTS_API_PORT names another") from None
+
+
+def address(listener: socket.socket) -> str:
+    """What a browser on this machine opens."""
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown if is_loopback(host) else socket.gethostname()}:{port}/"

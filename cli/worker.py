@@ -1,0 +1,21 @@
+"""`contacts-report worker`: one counting worker, until it is told to stop."""
+
+import argparse
+from collections.abc import Mapping
+
+from cli import logs
+from cli.options import add_settings, configuration
+from stream.config import WorkerConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_settings(parser, WorkerConfig)
+
+
+def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    config = configuration(WorkerConfig, args, environ)
+    logs.set_up(config)
+    # Faust takes a second to import, which --help and a wrong setting need not wait for.
+    from stream.app import run as count
+
+    return count(config)

@@ -1,0 +1,20 @@
+"""A parent that supervises two sleeping children, for tests that kill it: `python parent.py FOLDER leashed|warden`."""
+
+import os
+import sys
+from pathlib import Path
+
+from cli.local.supervisor import Supervisor
+
+
+def main() -> None:
+    folder, leashed = Path(sys.argv[1]), sys.argv[2] == "leashed"
+    with Supervisor(folder, leashed=leashed) as supervisor:
+        sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+        children = [supervisor.start(name, sleep, os.environ) for name in ("one", "two")]
+        print(*(child.process.pid for child in children), flush=True)
+        supervisor.watch()
+
+
+if __name__ == "__main__":
+    main()
