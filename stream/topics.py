@@ -1,0 +1,330 @@
+"""Which topics are needed, how must they be set, and how do those that are there differ?
+
+Three topics, in the order in which they are made and in which partitions are added to them. The activity topic is last,
+so that a worker that sees a partition of it also sees that partition of the others:
+
+    <group>-state-changelog   what the worker has counted, compacted: what a worker reads when it starts
+    <topic>.dlq               rejected events
+    <topic>                   contact activity
+
+Brokers that tell no settings, or only some (the embedded one), are not said to differ in what they do not tell.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from stream.config import WorkerConfig
+
+T = TypeVar("T")
+
+LOG_APPEND_TIME = "LogAppendTime"
+TIMESTAMP_TYPE = "message.timestamp.type"
+MESSAGE_BYTES = "max.message.bytes"
+IN_SYNC_REPLICAS = "min.insync.replicas"
+REPLICATION = "replication.factor"
+PARTITIONS = "partitions"
+
+AT_LEAST = frozenset({MESSAGE_BYTES, IN_SYNC_REPLICAS, REPLICATION})
+"""What may be larger than wanted."""
+
+MEBIBYTE = 1024 * 1024
+BROKER_MESSAGE_BYTES = MEBIBYTE + 12
+"""What brokers take where nothing is set: 1 MiB and the overhead of a batch."""
+CHANGELOG_MESSAGE_BYTES = 4 * MEBIBYTE
+"""Eight times the largest packed base, so that a batch of several changed entries fits."""
+CHANGELOG_SEGMENT_BYTES = 32 * MEBIBYTE
+"""The newest segment is never compacted, so a recovery reads up to this much more than what is alive."""
+
+METADATA_PATIENCE_SECONDS = 0.1
+
+
+class TopicsError(Exception):
+    """Kafka did not do, or did not answer, what was asked about topics; the text is for the person who asked."""
+
+
+class Role(StrEnum):
+    """What a topic is for, in the order of making and of adding partitions."""
+
+    CHANGELOG = "changelog"
+    DEAD_LETTERS = "dead letters"
+    ACTIVITY = "activity"
+
+
+@dataclass(frozen=True, slots=True)
+class WantedTopic:
+    name: str
+    role: Role
+    replicas: int
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ActualTopic:
+    name: str
+    partitions: int
+    replicas: int
+    """The smallest number over its partitions."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Only what the broker told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something about a topic that is not as the worker needs it."""
+
+    topic: str
+    what: str
+    """A setting's name, `partitions` or `replication.factor`."""
+    wanted: str
+    actual: str
+
+    def __str__(self) -> str:
+        least = "at least " if self.what in AT_LEAST else ""
+        return f"{self.topic}: {self.what} is {self.actual}, wanted is {least}{self.wanted}"
+
+
+def wanted_topics(config: WorkerConfig) -> tuple[WantedTopic, ...]:
+    """The three topics of a deployment, in the order in which they are made."""
+    replicas = config.replication_factor
+    # As many brokers may be lost as still leave two copies; with fewer than three copies there is none to spare.
+    durable = {
+        IN_SYNC_REPLICAS: str(replicas // 2 + 1 if replicas > 2 else 1),
+        "unclean.leader.election.enable": "false",
+    }
+    activity_bytes = max(BROKER_MESSAGE_BYTES, config.max_event_bytes + MEBIBYTE // 16)
+    changelog = {
+        "cleanup.policy": "compact",
+        # By the broker's clock segments roll and tombstones expire, whatever the clocks of workers say.
+        TIMESTAMP_TYPE: LOG_APPEND_TIME,
+        MESSAGE_BYTES: str(CHANGELOG_MESSAGE_BYTES),
+        "segment.bytes": str(CHANGELOG_SEGMENT_BYTES),
+        "segment.ms": str(6 * 3_600_000),
+        # Compacted when a fifth is stale: a recovery reads so much in vain, and compaction writes five times as much.
+        "min.cleanable.dirty.ratio": "0.2",
+        # A recovery that is paused in its middle for longer than this could miss a tombstone.
+        "delete.retention.ms": str(24 * 3_600_000),
+        **durable,
+    }
+    dead_letters = {
+        "cleanup.policy": "delete",
+        TIMESTAMP_TYPE: LOG_APPEND_TIME,
+        "retention.ms": str(config.dlq_retention_ms),
+        # The largest event, and room for the headers that a dead letter adds.
+        MESSAGE_BYTES: str(activity_bytes + MEBIBYTE),
+        **durable,
+    }
+    activity = {
+        "cleanup.policy": "delete",
+        # Duplicates are judged by the hours of the broker's clock, and no publisher can set that.
+        TIMESTAMP_TYPE: LOG_APPEND_TIME,
+        "retention.ms": str(config.topic_retention_ms),
+        "retention.bytes": "-1",
+        MESSAGE_BYTES: str(activity_bytes),
+        **durable,
+    }
+    return (
+        WantedTopic(config.changelog_topic, Role.CHANGELOG, replicas, changelog),
+        WantedTopic(config.dead_letter_topic, Role.DEAD_LETTERS, replicas, dead_letters),
+        WantedTopic(config.topic, Role.ACTIVITY, replicas, activity),
+    )
+
+
+def differences(
+    wanted: Sequence[WantedTopic], actual: Mapping[str, ActualTopic], partitions: int
+) -> tuple[Difference, ...]:
+    """How the topics that are there differ from the wanted ones with `partitions` each; missing ones are left out."""
+    found: list[Difference] = []
+    for topic in wanted:
+        there = actual.get(topic.name)
+        if there is None:
+            continue
+        if there.partitions != partitions:
+            found.append(Difference(topic.name, PARTITIONS, str(partitions), str(there.partitions)))
+        if there.replicas < topic.replicas:
+            found.append(Difference(topic.name, REPLICATION, str(topic.replicas), str(there.replicas)))
+        found += [
+            Difference(topic.name, name, value, there.settings[name])
+            for name, value in topic.settings.items()
+            if name in there.settings and not _satisfied(name, value, there.settings[name])
+        ]
+    return tuple(found)
+
+
+def _satisfied(name: str, wanted: str, actual: str) -> bool:
+    if name in AT_LEAST:
+        return int(actual) >= int(wanted)
+    return _number(actual) == _number(wanted)
+
+
+def _number(text: str) -> float | str:
+    """`0.2` and `0.20` are equal; `compact` is itself."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+class Topics:
+    """The topics of one Kafka. Every method raises TopicsError, and none takes longer than the time limit by much."""
+
+    def __init__(self, admin: AIOKafkaAdminClient, bootstrap: str, timeout_seconds: float) -> None:
+        self._admin = admin
+        self._bootstrap = bootstrap
+        self._timeout_seconds = timeout_seconds
+
+    async def describe(self, names: Sequence[str]) -> dict[str, ActualTopic]:
+        """Those of the topics that are there, with their settings."""
+        # All topics are listed, since asking some brokers for one by its name makes it, with settings of their own.
+        listed = await self._ask("list the topics", self._admin.describe_topics())
+        there = [topic for topic in listed if topic["topic"] in names and not topic["error_code"]]
+        found: dict[str, ActualTopic] = {}
+        for topic in there:
+            name = topic["topic"]
+            replicas = min((len(partition["replicas"]) for partition in topic["partitions"]), default=0)
+            found[name] = ActualTopic(name, len(topic["partitions"]), replicas, await self._settings(name))
+        return found
+
+    async def partitions(self, names: Sequence[str]) -> dict[str, int]:
+        """How many partitions those of the topics have that are there."""
+        listed = await self._ask("list the topics", self._admin.describe_topics())
+        return {
+            topic["topic"]: len(topic["partitions"])
+            for topic in listed
+            if topic["topic"] in names and not topic["error_code"]
+        }
+
+    async def create(self, topic: WantedTopic, partitions: int) -> bool:
+        """Make a topic; False where somebody else just did. Returns when it can be seen."""
+        new = NewTopic(topic.name, partitions, topic.replicas, topic_configs=dict(topic.settings))
+        what = f"create {topic.name}"
+        answer = await self._ask(what, self._admin.create_topics([new], timeout_ms=self._timeout_ms))
+        _, code, *message = answer.topic_errors[0]
+        if code == TopicAlreadyExistsError.errno:
+            return False
+        if code:
+            raise TopicsError(f"Kafka refused to {what}: {message[0] if message else for_code(code).__name__}")
+        await self._until_seen(topic.name, partitions)
+        return True
+
+    async def add_partitions(self, name: str, partitions: int) -> None:
+        """Raise a topic to so many partitions. Returns when they can be seen."""
+        request = {name: NewPartitions(partitions)}
+        what = f"give {name} {partitions} partitions"
+        await self._ask(what, self._admin.create_partitions(request, timeout_ms=self._timeout_ms))
+        await self._until_seen(name, partitions)
+
+    async def _settings(self, name: str) -> dict[str, str]:
+        # Without a choice of settings: the embedded broker closes the connection on a request that names some.
+        resource = ConfigResource(ConfigResourceType.TOPIC, name)
+        (answer,) = await self._ask(f"tell the settings of {name}", self._admin.describe_configs([resource]))
+        code, message, _, _, entries = answer.resources[0]
+        if code:
+            raise TopicsError(f"Kafka did not tell the settings of {name}: {message or for_code(code).__name__}")
+        return {entry[0]: entry[1] for entry in entries if entry[1] is not None}
+
+    async def _until_seen(self, name: str, partitions: int) -> None:
+        """What the controller has done reaches the brokers a moment later."""
+        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
+        while (await self.partitions([name])).get(name, 0) < partitions:
+            if asyncio.get_running_loop().time() > deadline:
+                raise TopicsError(f"Kafka took {name} with {partitions} partitions, but does not show it")
+            await asyncio.sleep(METADATA_PATIENCE_SECONDS)
+
+    async def _ask(self, what: str, question: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await question
+        except TimeoutError:
+            message = f"Kafka at {self._bootstrap} did not {what} within {self._timeout_seconds:g} s"
+            raise TopicsError(message) from None
+        except KafkaError as error:
+            raise TopicsError(f"Kafka at {self._bootstrap} did not {what}: {error}") from error
+
+    @property
+    def _timeout_ms(self) -> int:
+        return max(1, int(self._timeout_seconds * 1000))
+
+
+@asynccontextmanager
+async def open_topics(bootstrap: str, *, timeout_seconds: float = 10.0) -> AsyncIterator[Topics]:
+    """The topics of the Kafka at `bootstrap` (host:port, several with commas). Raises TopicsError where it is away."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=max(1, int(timeout_seconds * 1000)))
+    try:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await admin.start()
+        except (KafkaError, TimeoutError) as error:
+            raise TopicsError(f"cannot reach Kafka at {bootstrap}") from error
+        yield Topics(admin, bootstrap, timeout_seconds)
+    finally:
+        await admin.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What `ensure_topics` did and what it left."""
+
+    created: tuple[str, ...]
+    raised: tuple[str, ...]
+    partitions: int
+    """Of the activity topic, now."""
+    differences: tuple[Difference, ...]
+
+
+async def ensure_topics(
+    topics: Topics,
+    wanted: Sequence[WantedTopic],
+    *,
+    partitions_if_new: int,
+    raise_to: int | None = None,
+    before_activity_grows: Callable[[int], Awaitable[None]] | None = None,
+) -> Outcome:
+    """Make the missing topics, each with the activity topic's partitions; change none that is there, but to raise it.
+
+    With `raise_to` all are raised to so many partitions, the activity topic last: right before, `before_activity_grows`
+    is called with the number, for readers must know of a partition before it can hold an event. May be repeated after
+    a failure at any point. Raises TopicsError; where `raise_to` is less than what is there, before anything is changed.
+    """
+    names = [topic.name for topic in wanted]
+    activity = next(topic for topic in wanted if topic.role is Role.ACTIVITY)
+    before = await topics.partitions(names)
+    largest = max(before.values(), default=0)
+    if raise_to is not None and raise_to < largest:
+        has = ", ".join(f"{name} has {count}" for name, count in before.items() if count > raise_to)
+        raise TopicsError(f"partitions cannot be lowered to {raise_to}: {has}")
+    partitions = raise_to or before.get(activity.name) or max(largest, partitions_if_new)
+    created: list[str] = []
+    raised: list[str] = []
+    for topic in wanted:
+        growing = topic is activity and activity.name in before and before[activity.name] < partitions
+        if growing and before_activity_grows is not None:
+            await before_activity_grows(partitions)
+        if topic.name not in before:
+            if await topics.create(topic, partitions):
+                created.append(topic.name)
+        elif raise_to is not None and before[topic.name] < raise_to:
+            await topics.add_partitions(topic.name, raise_to)
+            raised.append(topic.name)
+    after = await topics.describe(names)
+    return Outcome(tuple(created), tuple(raised), partitions, differences(wanted, after, partitions))
+
+
+def told(outcome: Outcome) -> dict[str, Any]:
+    """The outcome as JSON's types."""
+    return {
+        "created": list(outcome.created),
+        "raised": list(outcome.raised),
+        "partitions": outcome.partitions,
+        "differences": [
+            {"topic": one.topic, "what": one.what, "wanted": one.wanted, "actual": one.actual}
+            for one in outcome.differences
+        ],
+    }
