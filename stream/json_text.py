@@ -28,8 +28,8 @@ class NotJsonError(ValueError):
 def read_object(payload: bytes) -> dict[str, Any]:
     """Read one JSON object in UTF-8. The last of duplicate keys wins.
 
-    Raises NotJsonError for invalid UTF-8, anything but one object, NaN and Infinity, surrogates without their other half
-    (wherever they are: also in values that are not used, or lost to a duplicate), and nesting beyond the limit.
+    Raises NotJsonError for invalid UTF-8, anything but one object, NaN and Infinity, nesting beyond the limit, and
+    surrogates without their other half, wherever they are: also in what is not used, or lost to a duplicate.
     """
     try:
         text = payload.decode()

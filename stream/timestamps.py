@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from enum import Enum
-from functools import lru_cache
 from typing import Final
+
+from stream.memo import Memo
 
 NANOSECONDS_A_SECOND: Final = 1_000_000_000
 NANOSECONDS_A_MILLISECOND: Final = 1_000_000
@@ -53,32 +54,6 @@ def read_date_time(text: str) -> tuple[int, int] | Unreadable:
     return started + int(second) * NANOSECONDS_A_SECOND + int(kept.ljust(FRACTION_DIGITS, "0")), len(kept)
 
 
-def read_common_date_time(text: str) -> tuple[int, int] | None:
-    """Read the date-times that nearly all events have, at a quarter of the cost; None where `read_date_time` must say.
-
-    Equal to `read_date_time` wherever it answers: tests/unit/test_timestamps.py compares the two.
-    """
-    started = _minute(text[:16])
-    second = _SECONDS.get(text[16:19])
-    if started is None or second is None:
-        return None
-    rest = text[19:]
-    if rest[:1] != ".":
-        ahead = _OFFSETS.get(rest)
-        return None if ahead is None else (started + second - ahead, 0)
-    if rest[-1] == "Z":
-        digits = rest[1:-1]
-        ahead = 0
-    else:
-        digits = rest[1:-6]
-        ahead = _OFFSETS.get(rest[-6:])
-    scale = _SCALES.get(len(digits))
-    # isdigit alone would let through the digits of other scripts, and int() would read them.
-    if ahead is None or scale is None or not (digits.isdigit() and digits.isascii()):
-        return None
-    return started + second + int(digits) * scale - ahead, len(digits)
-
-
 def _days_since_1970(year: int, month: int, day: int) -> int | None:
     # Python's dates begin with year 1; the calendar repeats every 400 years, and 0000 is a leap year as 0400 is.
     eras = 1 if year == 0 else 0
@@ -88,21 +63,39 @@ def _days_since_1970(year: int, month: int, day: int) -> int | None:
         return None
 
 
-@lru_cache(maxsize=16_384)
-def _minute(text: str) -> int | None:
-    """Nanoseconds from 1970 to the minute `YYYY-MM-DDTHH:MM`, taken as UTC.
+def _second(text: str) -> int:
+    return _MINUTES[text[:16]] + _SECONDS_OF_A_MINUTE[text[16:]]
 
-    Events come in the order of their times, or nearly: a few minutes at a time answer for all of them.
-    """
-    read = read_date_time(text + ":00Z")
-    return None if isinstance(read, Unreadable) or len(text) != 16 else read[0]
+
+def _minute(text: str) -> int:
+    read = read_date_time(f"{text}:00Z")
+    if isinstance(read, Unreadable) or not "2001" <= text[:4] <= "2199":
+        raise ValueError(text)
+    return read[0]
+
+
+def _after_second(text: str) -> tuple[int, int]:
+    if text[0] != ".":
+        return -_OFFSETS[text], 0
+    if text[-1] == "Z":
+        digits = text[1:-1]
+        ahead = 0
+    else:
+        digits = text[1:-6]
+        ahead = _OFFSETS[text[-6:]]
+    # isdigit alone would let through the digits of other scripts, and int() would read them.
+    if not (digits.isdigit() and digits.isascii()):
+        raise ValueError(text)
+    return int(digits) * _SCALES[len(digits)] - ahead, len(digits)
 
 
 _DATE_TIME: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?([Zz]|[+-][0-9]{2}:[0-9]{2})?"
 )
 _ORDINAL_OF_1970: Final = date(1970, 1, 1).toordinal()
-_SECONDS: Final[Mapping[str, int]] = {f":{second:02}": second * NANOSECONDS_A_SECOND for second in range(60)}
+_SECONDS_OF_A_MINUTE: Final[Mapping[str, int]] = {
+    f":{second:02}": second * NANOSECONDS_A_SECOND for second in range(60)
+}
 _SCALES: Final[Mapping[int, int]] = {
     digits: 10 ** (FRACTION_DIGITS - digits) for digits in range(1, FRACTION_DIGITS + 1)
 }
@@ -112,3 +105,13 @@ _OFFSETS: Final[Mapping[str, int]] = {"Z": 0, "z": 0} | {
     for hour in range(24)
     for minute in range(60)
 }
+
+_MINUTES: Final = Memo(_minute, limit=32_768)
+
+# The quick way to read a date-time: `SECONDS[text[:19]] + AFTER_SECOND[text[19:]][0]`. Both raise ValueError or
+# LookupError for what is not in the common form, be it good or not, and SECONDS for years outside 2001 to 2199, so that
+# who asks need not look at the ends of what is counted. There `read_date_time` is to say; elsewhere the two agree.
+SECONDS: Final = Memo(_second, limit=32_768)
+"""Nanoseconds from 1970 to the second `YYYY-MM-DDTHH:MM:SS`, taken as UTC. Live events share theirs."""
+AFTER_SECOND: Final = Memo(_after_second, limit=32_768, worth_holding=lambda read: read[1] <= 3)
+"""What `.412+08:00` adds to the second before it, in nanoseconds, and its digits. Only milliseconds come again."""
