@@ -33,7 +33,7 @@ def read_object(payload: bytes) -> dict[str, Any]:
     """
     try:
         text = payload.decode()
-        document = json.loads(text, parse_int=_integer, parse_constant=_refuse)
+        document = _DECODER.decode(text)
     except UnicodeDecodeError as fault:
         raise NotJsonError(f"the value is not UTF-8 (byte {fault.start} after any frame and byte order mark)") from None
     except RecursionError:
@@ -74,6 +74,7 @@ def _depth(text: str) -> int:
     return deepest
 
 
+_DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_constant=_refuse)
 _TOO_DEEP: Final = f"the value is nested deeper than {NESTING_LIMIT} levels"
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 # Read from left to right, so that an escaped backslash never lends its second half to the letters after it.
