@@ -1,0 +1,289 @@
+/** How does one choose sources, users, a workspace, a time zone? Searchable lists, loaded when the first of them is opened. */
+
+import { find, h, say, set } from './components.js';
+import { address, ask, choices, choose, chosen, go, readChoices, request, sourceLabel, userLabel } from './page.js';
+import * as words from './words.js';
+
+/** @typedef {import('./types.js').Choices} Choices */
+/** @typedef {import('./types.js').Workspaces} Workspaces */
+/** @typedef {import('./types.js').Zones} Zones */
+
+const { text } = words;
+const SEARCH_MS = 150;
+const USERS_LISTED = 100;
+const ZONES_LISTED = 80;
+
+/** Upper and lower case, accents and separators make no difference to a search. @param {string} name */
+const plain = (name) => name.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase().replace(/[_/\s]+/g, ' ').trim();
+
+/** Puts an open panel below its control, within the window. @param {HTMLElement} panel @param {HTMLElement} control */
+function below(panel, control) {
+  const box = control.getBoundingClientRect();
+  panel.style.minWidth = `${box.width}px`;
+  panel.style.top = `${box.bottom + scrollY + 4}px`;
+  panel.style.left = `${Math.max(8, Math.min(box.left, document.documentElement.clientWidth - panel.offsetWidth - 8)) + scrollX}px`;
+}
+
+/**
+ * A panel with a search field over a list; the browser opens and closes it.
+ * @param {HTMLElement} button @param {string} search
+ * @param {(query: string, list: HTMLElement) => void | Promise<void>} fill
+ */
+function panelFor(button, search, fill) {
+  if (/** @type {any} */ (button).popoverTargetElement) return;
+  const list = h('ul', {});
+  let timer = 0;
+  const field = /** @type {HTMLInputElement} */ (h('input', {
+    type: 'search', 'aria-label': search, placeholder: search, autocomplete: 'off', spellcheck: 'false',
+    input: () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => void fill(field.value.trim(), list), SEARCH_MS);
+    },
+  }));
+  const panel = h('div', {
+    class: 'choices', popover: 'auto', role: 'dialog', 'aria-label': button.getAttribute('aria-label'),
+    toggle: (/** @type {any} */ event) => {
+      set(button, 'aria-expanded', String(event.newState === 'open'));
+      if (event.newState !== 'open') return;
+      field.value = '';
+      void Promise.resolve(fill('', list)).then(() => below(panel, button));
+      below(panel, button);
+      if (matchMedia('(hover: hover)').matches) field.focus();
+    },
+    keydown: (/** @type {KeyboardEvent} */ event) => {
+      const stops = /** @type {HTMLElement[]} */ ([field, ...list.querySelectorAll('input, a, button')]);
+      const move = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (!move) return;
+      event.preventDefault();
+      stops[Math.min(Math.max(stops.indexOf(/** @type {HTMLElement} */ (document.activeElement)) + move, 0), stops.length - 1)]?.focus();
+    },
+  }, field, list);
+  button.after(panel);
+  /** @type {any} */ (button).popoverTargetElement = panel;
+  /** @type {any} */ (panel).showPopover();
+}
+
+/**
+ * Boxes to tick; each tick is a view of its own.
+ * @param {HTMLElement} list @param {string} parameter @param {{ value: string, label: string, note?: string }[]} options @param {string | null} rest
+ */
+function boxes(list, parameter, options, rest) {
+  const picked = chosen(parameter);
+  const clear = h('li', {}, h('button', {
+    type: 'button', class: 'clear', click: () => {
+      go((to) => to.delete(parameter));
+      for (const box of list.querySelectorAll('input')) box.checked = false;
+    },
+  }, parameter === 'source' ? text.allSources : text.allUsers));
+  list.replaceChildren(clear, ...options.map(({ value, label, note }) => {
+    const box = /** @type {HTMLInputElement} */ (h('input', {
+      type: 'checkbox', value, change: () => {
+        const others = chosen(parameter).filter((one) => one !== value);
+        go((to) => choose(to, parameter, box.checked ? [...others, value] : others));
+      },
+    }));
+    box.checked = picked.includes(value);
+    const id = note ? `note-${value}` : null;
+    set(box, 'aria-describedby', id);
+    return h('li', {}, h('label', {}, box, h('span', {}, label)), note ? h('small', { id }, note) : null);
+  }), ...(options.length ? [] : [h('li', { class: 'quiet' }, text.noMatch)]), ...(rest ? [h('li', { class: 'quiet' }, rest)] : []));
+}
+
+/** @param {HTMLElement} button */
+export function openSources(button) {
+  panelFor(button, text.searchSources, async (query, list) => {
+    await readChoices();
+    const known = (choices?.sources ?? Object.keys(words.sources).slice(0, 5).map((source) => ({ source, label: words.sources[source] }))).filter(({ source }) => source !== 'none');
+    const unseen = chosen('source').filter((source) => source !== 'none' && !known.some((one) => one.source === source)).map((source) => ({ source, label: source }));
+    const all = [...known, ...unseen, { source: 'none', label: sourceLabel('none') }];
+    boxes(list, 'source', all.filter(({ source, label }) => plain(`${label} ${source}`).includes(plain(query))).map(({ source, label }) => ({ value: source, label, note: words.explanations[source] })), null);
+  });
+}
+
+/** @param {HTMLElement} button */
+export function openUsers(button) {
+  let asked = '';
+  panelFor(button, text.searchUsers, async (query, list) => {
+    asked = query;
+    await readChoices();
+    /** @type {Choices | null} */
+    let found = choices;
+    if (query || !found) {
+      const answer = await ask('filters', new URLSearchParams({ ...(query ? { q: query } : {}), limit: String(USERS_LISTED) })).catch(() => null);
+      if (asked !== query) return;
+      found = answer?.body ?? null;
+    }
+    const matches = (found?.users ?? []).filter((user) => user.user_id != null).map((user) => ({ value: user.user_id ?? '', label: user.user_name ?? user.user_id ?? '', note: user.user_name ? user.user_id ?? '' : undefined }));
+    const first = query ? [] : chosen('user').filter((id) => id !== 'none').map((id) => ({ value: id, label: userLabel(id), note: userLabel(id) === id ? undefined : id }));
+    const none = plain(text.noUser).includes(plain(query)) ? [{ value: 'none', label: text.noUser }] : [];
+    const others = matches.filter(({ value }) => !first.some((one) => one.value === value)).slice(0, USERS_LISTED);
+    const omitted = (found?.users_omitted?.count ?? 0) + Math.max(0, matches.length - USERS_LISTED);
+    boxes(list, 'user', [...none, ...first, ...others], omitted > 0 ? text.moreUsers(omitted) : null);
+  });
+}
+
+/** @param {string} query @param {string | null} cursor @returns {Promise<Workspaces>} */
+async function listWorkspaces(query, cursor) {
+  const parameters = new URLSearchParams({ ...(query ? { q: query } : {}), ...(cursor ? { cursor } : {}) });
+  return (await request(new URL(`v1/workspaces?${parameters}`, document.baseURI).href, { Accept: 'application/json' })).json();
+}
+
+/** Links to workspaces, further ones behind the last. @param {HTMLElement} list @param {Workspaces} listed @param {string} query @param {boolean} [more] */
+export function workspaceLinks(list, listed, query, more = false) {
+  const here = address().get('workspace');
+  const links = listed.workspaces.map(({ workspace_id: id }) => {
+    const to = new URLSearchParams([...address()].filter(([name]) => !['workspace', 'source', 'user', 'table'].includes(name)));
+    to.set('workspace', id);
+    return h('li', {}, h('a', {
+      href: `?${to}`, 'aria-current': id === here ? 'true' : null,
+      click: (/** @type {MouseEvent} */ event) => {
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+        event.preventDefault();
+        /** @type {any} */ (list.closest('[popover]'))?.hidePopover();
+        go((parameters) => {
+          for (const name of ['source', 'user', 'table']) parameters.delete(name);
+          parameters.set('workspace', id);
+        });
+      },
+    }, id));
+  });
+  const rest = listed.next_cursor ? h('li', {}, h('button', {
+    type: 'button', class: 'clear', click: (/** @type {Event} */ event) => void listWorkspaces(query, listed.next_cursor).then((next) => {
+      /** @type {HTMLElement} */ (event.target).closest('li')?.remove();
+      workspaceLinks(list, next, query, true);
+    }),
+  }, '…')) : null;
+  if (!more) list.replaceChildren();
+  list.append(...links, ...(rest ? [rest] : []), ...(links.length || more ? [] : [h('li', { class: 'quiet' }, text.noMatch)]));
+}
+
+/** @param {HTMLElement} button */
+export function openWorkspaces(button) {
+  let asked = '';
+  panelFor(button, text.searchWorkspaces, async (query, list) => {
+    asked = query;
+    const listed = await listWorkspaces(query, null).catch(() => ({ workspaces: [], next_cursor: null }));
+    if (asked === query) workspaceLinks(list, listed, query);
+  });
+}
+
+// Time zones
+
+/** @typedef {{ zone: string, find: string, also: string[] }} Zone */
+/** @type {Promise<{ zones: Zone[], aliases: Record<string, string> }> | null} */
+let zonesRead = null;
+/** @type {HTMLElement | null} */
+let listbox = null;
+let active = -1;
+
+/** The zones of the API's data; where they cannot be had, those that the browser knows. */
+function readZones() {
+  zonesRead ??= request(new URL('v1/timezones', document.baseURI).href, { Accept: 'application/json' }).then((response) => response.json()).catch(() => null).then((/** @type {Zones | null} */ given) => {
+    const names = given?.timezones ?? ['UTC', .../** @type {any} */ (Intl).supportedValuesOf('timeZone')];
+    /** @type {Map<string, string[]>} */
+    const also = new Map();
+    for (const [alias, zone] of Object.entries(given?.aliases ?? {})) also.set(zone, [...(also.get(zone) ?? []), alias]);
+    return { zones: names.map((/** @type {string} */ zone) => ({ zone, also: also.get(zone) ?? [], find: plain([zone, ...(also.get(zone) ?? [])].join(' | ')) })), aliases: given?.aliases ?? {} };
+  });
+  return zonesRead;
+}
+
+/** The clock of a zone now, for telling zones apart; empty where this browser does not know it. @param {string} timeZone */
+function clockIn(timeZone) {
+  try {
+    return new Intl.DateTimeFormat(undefined, { timeZone, hour: '2-digit', minute: '2-digit', timeZoneName: 'shortOffset' }).format(new Date());
+  } catch {
+    return '';
+  }
+}
+
+const field = () => /** @type {HTMLInputElement} */ (find(document, '#timezone'));
+
+/** @param {string} typed */
+async function matchingZones(typed) {
+  const { zones } = await readZones();
+  const query = plain(typed);
+  const home = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const rank = (/** @type {Zone} */ { zone, find: found }) => (zone === home && !query ? 0 : plain(zone) === query ? 1 : plain(zone.slice(zone.lastIndexOf('/') + 1)).startsWith(query) ? 2 : found.startsWith(query) ? 3 : 4);
+  return zones.filter((zone) => zone.find.includes(query)).sort((a, b) => (query || a.zone === home || b.zone === home ? rank(a) - rank(b) : 0)).slice(0, ZONES_LISTED);
+}
+
+/** @param {string} typed */
+async function showZones(typed) {
+  const input = field();
+  const matches = await matchingZones(typed);
+  if (!listbox || document.activeElement !== input) return;
+  active = typed && matches.length ? 0 : -1;
+  const query = plain(typed);
+  listbox.replaceChildren(...matches.map(({ zone, also }, place) => {
+    const alias = query && !plain(zone).includes(query) ? also.find((name) => plain(name).includes(query)) : null;
+    return h('li', { role: 'option', id: `zone-${place}`, 'data-zone': zone, 'aria-selected': String(place === active), pointerdown: (/** @type {Event} */ event) => event.preventDefault(), click: () => pickZone(zone) },
+      h('span', {}, alias ? `${zone} (${alias})` : zone), h('small', {}, clockIn(zone)));
+  }), ...(matches.length ? [] : [h('li', { role: 'option', 'aria-disabled': 'true', 'aria-selected': 'false', class: 'quiet' }, text.noMatch)]));
+  if (!listbox.matches(':popover-open')) /** @type {any} */ (listbox).showPopover();
+  below(listbox, input);
+  set(input, 'aria-expanded', 'true');
+  set(input, 'aria-activedescendant', active < 0 ? null : `zone-${active}`);
+}
+
+function closeZones() {
+  if (listbox?.matches(':popover-open')) /** @type {any} */ (listbox).hidePopover();
+  set(field(), 'aria-expanded', 'false');
+  set(field(), 'aria-activedescendant', null);
+  active = -1;
+}
+
+/** @param {string} zone */
+function pickZone(zone) {
+  field().value = zone;
+  closeZones();
+  go((to) => to.set('timezone', zone));
+}
+
+/** What was typed, as a zone: its own name or an alias in any case, else the best match; what is no zone goes back to the present one. @param {string} typed */
+export async function commitZone(typed) {
+  const wanted = typed.trim();
+  const { zones, aliases } = await readZones();
+  const exact = [...zones.map(({ zone }) => zone), ...Object.keys(aliases)].find((zone) => zone.toLowerCase() === wanted.toLowerCase());
+  const best = exact ?? (wanted ? (await matchingZones(wanted))[0]?.zone : undefined);
+  if (best) pickZone(best);
+  else field().value = address().get('timezone') ?? '';
+}
+
+/** The field becomes a searchable list. */
+export function offerZones() {
+  if (listbox) return;
+  const input = field();
+  listbox = h('ul', { role: 'listbox', id: 'zones', class: 'choices zones', popover: 'manual', 'aria-label': words.labels.timezone });
+  input.after(listbox);
+  set(input, 'aria-controls', 'zones');
+  const show = () => void showZones(input.value === address().get('timezone') ? '' : input.value);
+  input.addEventListener('input', show);
+  input.addEventListener('click', show);
+  input.addEventListener('focus', () => input.select());
+  input.addEventListener('blur', () => {
+    closeZones();
+    setTimeout(() => { input.value = address().get('timezone') ?? ''; }, 300);
+  });
+  input.addEventListener('keydown', (event) => {
+    const options = [...(listbox?.querySelectorAll('[data-zone]') ?? [])];
+    if (event.key === 'ArrowDown' || event.key === 'ArrowUp') {
+      event.preventDefault();
+      if (!listbox?.matches(':popover-open')) return show();
+      active = (active + (event.key === 'ArrowDown' ? 1 : -1) + options.length) % options.length;
+      options.forEach((option, place) => set(option, 'aria-selected', String(place === active)));
+      options[active]?.scrollIntoView({ block: 'nearest' });
+      set(input, 'aria-activedescendant', `zone-${active}`);
+    } else if (event.key === 'Enter' && active >= 0 && options[active]) {
+      event.preventDefault();
+      pickZone(/** @type {HTMLElement} */ (options[active]).dataset.zone ?? '');
+    } else if (event.key === 'Escape') {
+      closeZones();
+      input.value = address().get('timezone') ?? '';
+    }
+    return undefined;
+  });
+  input.select();
+  if (input.value !== address().get('timezone')) show();
+  say(/** @type {Element} */ (listbox), '');
+}

@@ -1,0 +1,274 @@
+/** What does the page say? Every string of it, and how it writes numbers, dates and ages: by the browser's locale. */
+
+/** @typedef {import('./types.js').Query} Query */
+/** @typedef {import('./types.js').Span} Span */
+
+const LOCALE = undefined; // the browser's own
+const UNITS = /** @type {const} */ ([['day', 86400], ['hour', 3600], ['minute', 60], ['second', 1]]);
+
+/** @type {Map<string, Intl.DateTimeFormat>} */
+const formats = new Map();
+
+/** @param {Intl.DateTimeFormatOptions} options */
+function dates(options) {
+  const key = JSON.stringify(options);
+  const known = formats.get(key);
+  if (known) return known;
+  const made = new Intl.DateTimeFormat(LOCALE, { timeZone: 'UTC', ...options });
+  formats.set(key, made);
+  return made;
+}
+
+/**
+ * The wall clock of an answer's time, as if it were UTC. The API writes every time in the query's zone, so the page needs no zone data
+ * of its own, and shows what the API counted even where the browser's zone data is older.
+ * @param {string} time `2026-11-17T00:00:00+08:00` or `2026-11-17`
+ */
+export const wall = (time) => new Date(`${time.length > 10 ? time.slice(0, 19) : `${time}T00:00:00`}Z`);
+
+/** @param {string} time */
+const offset = (time) => (time.endsWith('Z') ? '+00:00' : time.slice(-6));
+
+/** The date some days later. @param {string} date `YYYY-MM-DD` @param {number} days */
+export function dateAfter(date, days) {
+  return new Date(Date.parse(`${date}T00:00:00Z`) + days * 86400000).toISOString().slice(0, 10);
+}
+
+/** The dates of a bucket, both inclusive; an hour's are its day. @param {{ start: string, end: string }} span @param {string} interval */
+export function datesOf(span, interval) {
+  const first = span.start.slice(0, 10);
+  const last = dateAfter(span.end.slice(0, 10), -1);
+  return { from: first, to: interval === 'hour' || last < first ? first : last };
+}
+
+const whole = new Intl.NumberFormat(LOCALE);
+const compact = new Intl.NumberFormat(LOCALE, { notation: 'compact', maximumFractionDigits: 1 });
+const share = new Intl.NumberFormat(LOCALE, { style: 'percent', maximumFractionDigits: 1 });
+const change = new Intl.NumberFormat(LOCALE, { style: 'percent', maximumFractionDigits: 1, signDisplay: 'exceptZero' });
+const plural = new Intl.PluralRules('en');
+
+/** @param {number} count @param {string} one @param {string} many */
+const counted = (count, one, many) => `${whole.format(count)} ${plural.select(count) === 'one' ? one : many}`;
+
+export const number = (/** @type {number} */ value) => whole.format(value);
+export const shortNumber = (/** @type {number} */ value) => (value < 10000 ? whole.format(value) : compact.format(value));
+export const percent = (/** @type {number} */ part, /** @type {number} */ all) => (all > 0 ? share.format(part / all) : '–');
+export const changed = (/** @type {number} */ percents) => change.format(percents / 100);
+
+/** `17 – 23 Nov 2026`. @param {string} from @param {string} to dates, both inclusive */
+export function dateRange(from, to) {
+  const format = dates({ day: 'numeric', month: 'short', year: 'numeric' });
+  return from === to ? format.format(wall(from)) : format.formatRange(wall(from), wall(to));
+}
+
+/** Date and clock of an activity. @param {string} time */
+export const moment = (time) => dates({ dateStyle: 'medium', timeStyle: 'medium' }).format(wall(time));
+
+/** Clock only. @param {string} time */
+export const clock = (time) => dates({ hour: '2-digit', minute: '2-digit' }).format(wall(time));
+
+/**
+ * A bucket in words, as the read-out says it.
+ * @param {{ start: string, end: string }} span @param {string} interval @param {boolean} withOffset where the clocks change within the range
+ */
+export function bucket(span, interval, withOffset = false) {
+  if (interval === 'hour') {
+    const day = dates({ weekday: 'short', day: 'numeric', month: 'short' }).format(wall(span.start));
+    return `${day}, ${clock(span.start)} – ${clock(span.end)}${withOffset ? ` (UTC${offset(span.start)})` : ''}`;
+  }
+  const { from, to } = datesOf(span, interval);
+  if (from !== to) return dateRange(from, to);
+  return dates({ weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' }).format(wall(from));
+}
+
+/** A bucket under the axis. @param {string} start @param {string} interval @param {boolean} many whether the range spans years */
+export function tick(start, interval, many) {
+  const at = wall(start);
+  if (interval === 'hour' && at.getUTCHours() !== 0) return dates({ hour: '2-digit', minute: '2-digit' }).format(at);
+  if (interval === 'month') return dates(many ? { month: 'short', year: '2-digit' } : { month: 'short' }).format(at);
+  return dates(many ? { day: 'numeric', month: 'short', year: '2-digit' } : { day: 'numeric', month: 'short' }).format(at);
+}
+
+/** Whether a range has more than one distance from UTC, so that an hour's clock alone does not name it. @param {Span[]} spans */
+export const clocksChange = (spans) => spans.some((span) => offset(span.start) !== offset(spans[0].start));
+
+/** `12 min`, in the largest unit that is at least one. @param {number} seconds */
+export function age(seconds) {
+  const [unit, size] = UNITS.find(([, length]) => seconds >= length) ?? UNITS[3];
+  return new Intl.NumberFormat(LOCALE, { style: 'unit', unit, unitDisplay: 'short', maximumFractionDigits: 0 }).format(Math.floor(seconds / size));
+}
+
+/** `as_of` on the clock of the query's zone; in UTC, said so, where this browser does not know the zone. @param {string} instant @param {string} timeZone */
+export function instant(instant, timeZone) {
+  const options = /** @type {const} */ ({ dateStyle: 'medium', timeStyle: 'medium' });
+  try {
+    return new Intl.DateTimeFormat(LOCALE, { ...options, timeZone }).format(new Date(instant));
+  } catch {
+    return `${new Intl.DateTimeFormat(LOCALE, { ...options, timeZone: 'UTC' }).format(new Date(instant))} UTC`;
+  }
+}
+
+/** The last date of the earlier side. @param {NonNullable<Query['compare']>} compare */
+export function earlierTo(compare) {
+  if (!compare.to_same_time) return dateAfter(compare.ends_at.slice(0, 10), -1);
+  return new Date(wall(compare.ends_at).getTime() - 1).toISOString().slice(0, 10);
+}
+
+/** The earlier side's dates in words. @param {NonNullable<Query['compare']>} compare */
+export function earlierRange(compare) {
+  const from = compare.starts_at.slice(0, 10);
+  const to = earlierTo(compare);
+  return `${dateRange(from, to < from ? from : to)}${compare.to_same_time ? text.untilClock(clock(compare.ends_at)) : ''}`;
+}
+
+/** @type {Record<string, string>} */
+export const periods = {
+  today: 'Today', yesterday: 'Yesterday', last_7_days: 'Last 7 days', last_14_days: 'Last 14 days', last_30_days: 'Last 30 days',
+  last_90_days: 'Last 90 days', this_week: 'This week', last_week: 'Last week', this_month: 'This month', last_month: 'Last month',
+  this_year: 'This year', all: 'All time',
+};
+
+/** @type {Record<string, string>} */
+export const intervals = { auto: 'Automatic', hour: 'Hour', day: 'Day', week: 'Week', month: 'Month' };
+
+/** @type {Record<string, string>} */
+export const comparisons = { previous_period: 'Previous period', previous_year: 'Previous year', none: 'Nothing' };
+
+/** @type {Record<string, string>} */
+export const activities = { '': 'Added and deleted', added: 'Added', deleted: 'Deleted' };
+
+/** @type {Record<string, string>} */
+export const sources = {
+  incoming_message: 'Incoming Message', developer_api: 'Developer API', contact_import: 'Contact Import', user: 'User',
+  echo_message: 'Echo Message', none: 'No source', '*': 'All other sources',
+};
+
+/** What each source means. @type {Record<string, string>} */
+export const explanations = {
+  incoming_message: 'The contact wrote first',
+  developer_api: 'Added through the API',
+  contact_import: 'Added by an import',
+  user: 'Added by a user in the product’s dialog',
+  echo_message: 'The conversation was imported from the messaging channel',
+  none: 'The event named no source',
+  '*': 'The smallest sources together',
+};
+
+/** @type {Record<string, string>} */
+export const bucketStates = {
+  open: 'Still open: more may come',
+  settling: 'Settling: not all of it is counted yet',
+  future: 'Not begun',
+};
+
+/** @type {Record<string, string>} */
+export const bucketKeys = { open: 'still open', settling: 'settling' };
+
+/** @type {Record<string, string>} */
+export const freshness = { live: 'Live', catching_up: 'Catching up', stalled: 'Stalled' };
+
+/** @type {Record<string, string>} */
+export const connections = {
+  connecting: 'connecting', stream: 'by stream', polling: 'asking every 10 s', paused: 'paused while hidden', lost: 'connection lost',
+  unavailable: 'not available yet',
+};
+
+/** @type {Record<string, string>} */
+export const labels = {
+  title: 'Contacts', skip: 'Skip to the report', workspace: 'Workspace', filters: 'Filters', more: 'More filters', period: 'Period', from: 'From', to: 'To',
+  sources: 'Sources', users: 'Users', timezone: 'Time zone', interval: 'Interval', compare: 'Compare', added: 'Contacts added', deleted: 'Contacts deleted',
+  addedByDate: 'Added by date', deletedByDate: 'Deleted by date', addedBySource: 'Added by source', byUser: 'By user', activities: 'Activity',
+  time: 'Activity Time', contactId: 'Contact ID', contactName: 'Contact Name', activity: 'Activity', source: 'Source', user: 'User',
+  fold: 'Fold imports', kind: 'Show', reset: 'Reset filters',
+};
+
+export const text = {
+  custom: 'Custom dates',
+  noUser: 'No user',
+  nothing: '–',
+  total: 'Total',
+  earlier: 'Earlier',
+  start: 'Start',
+  end: 'End',
+  state: 'State',
+  untilClock: (/** @type {string} */ time) => `, until ${time}`,
+  from: (/** @type {string} */ count, /** @type {string} */ range) => `from ${count} in ${range}`,
+  notCompared: 'Not compared',
+  noChange: 'no change',
+  fromZero: 'new',
+  allSources: 'All sources',
+  allUsers: 'All users',
+  chosen: (/** @type {string[]} */ names) => (names.length > 2 ? `${names.slice(0, 2).join(', ')} +${names.length - 2}` : names.join(', ')),
+  readOut: (/** @type {string} */ name) => `${name}. Arrow keys move from bar to bar, Enter shows its dates in the activity table.`,
+  hint: 'Click to see it in the activity table',
+  share: (/** @type {string} */ value, /** @type {string} */ part) => `${value} (${part})`,
+  wholeBucket: 'whole',
+  tableShows: (/** @type {string} */ range) => `The activity table shows ${range}.`,
+  toTable: 'Go to the table',
+  zoom: (/** @type {string} */ range) => `Zoom into ${range}`,
+  allDates: 'Show all dates',
+  options: (/** @type {string} */ name) => `Options for ${name}`,
+  viewTable: 'View as table',
+  viewChart: 'View as chart',
+  copyCsv: 'Copy as CSV',
+  copied: 'Copied to the clipboard.',
+  notCopied: 'The browser did not allow copying.',
+  download: (/** @type {string} */ format) => `Download ${format}`,
+  address: (/** @type {string} */ format) => `${format} address`,
+  showAll: 'Show all',
+  showFewer: 'Show fewer',
+  showingUsers: (/** @type {number} */ shown, /** @type {number} */ all) => `${number(shown)} of ${counted(all, 'user', 'users')}`,
+  onlyUser: (/** @type {string} */ name) => `Show only ${name}`,
+  onlySource: (/** @type {string} */ name) => `Filter by ${name}`,
+  noUsers: 'Nobody added or deleted a contact in this period.',
+  noAdded: 'No contact was added in this period.',
+  noDeleted: 'No contact was deleted in this period.',
+  noRows: 'No activity in this period.',
+  total_activities: (/** @type {number} */ count) => counted(count, 'activity', 'activities'),
+  newRows: (/** @type {number} */ count) => `${counted(count, 'new activity', 'new activities')} above`,
+  showNew: 'Show',
+  allRows: 'No earlier activities in this period.',
+  allRowsAscending: 'No later activities in this period.',
+  truncated: (/** @type {string} */ date) => `Single activities are kept from ${date} on; earlier ones are counted, but not listed.`,
+  imported: (/** @type {number} */ count, /** @type {string} */ activity) => `Import: ${counted(count, 'contact', 'contacts')} ${activity}`,
+  batch: (/** @type {string} */ id) => `Batch ${id}`,
+  untilTime: (/** @type {string} */ from, /** @type {string} */ to) => `${from} – ${to}`,
+  loading: 'Loading…',
+  tryAgain: 'Try again',
+  failed: (/** @type {string} */ what) => `${what} could not be loaded.`,
+  unavailable: 'Not available yet: the counts are still on their way. Asking again by itself.',
+  lag: (/** @type {number} */ seconds) => (seconds < 2 ? 'just now' : `${age(seconds)} ago`),
+  asOf: (/** @type {string} */ time) => `Every event up to ${time} is in these numbers.`,
+  catchingUp: (/** @type {string} */ time) => `Catching up: these numbers are ${time} behind and moving. Recent bars may still grow.`,
+  stalled: (/** @type {string} */ time) => `Counting has stalled: nothing after ${time} is in these numbers.`,
+  lost: (/** @type {string} */ time) => `Connection lost. These are the numbers as of ${time}; trying again.`,
+  searchSources: 'Search sources',
+  searchUsers: 'Search users',
+  searchWorkspaces: 'Search workspaces',
+  noMatch: 'Nothing found',
+  moreUsers: (/** @type {number} */ count) => `${counted(count, 'more user', 'more users')}: type to find them.`,
+  clear: 'Clear',
+  browserZone: 'browser',
+  noZones: 'The list of time zones could not be loaded; type a name such as Europe/Berlin.',
+  chooseWorkspace: 'Choose a workspace',
+  noWorkspaces: 'No workspace has sent an event yet',
+  noWorkspacesYet: 'As soon as the first event is counted, its workspace appears here.',
+  emptyWorkspace: (/** @type {string} */ workspace) => `Nothing has happened in ${workspace} yet`,
+  firstEvent: 'Send the first event, and it appears here by itself within a second:',
+  quietPeriod: 'Nothing happened in this period, with these filters.',
+  showEverything: 'Show all time, unfiltered',
+  tokenTitle: 'This report needs a token',
+  tokenHelp: 'Paste a token that may read reports. It stays in this tab and is never put into an address.',
+  tokenLabel: 'Token',
+  tokenOpen: 'Open the report',
+  tokenExpired: 'The token was not accepted: it may have expired. Paste a new one.',
+  forbidden: (/** @type {string} */ workspace) => `This token may not read the workspace ${workspace}`,
+  otherToken: 'Use another token',
+  wrongLink: 'This link asks for something that the report does not know',
+  removeParameter: (/** @type {string} */ name) => `Open without “${name}”`,
+  openDefault: 'Open with the usual settings',
+  notFound: 'There is no such workspace',
+  fault: 'The report could not be opened',
+  documentTitle: (/** @type {string} */ added, /** @type {string} */ deleted, /** @type {string} */ workspace) =>
+    `${added} added, ${deleted} deleted · ${workspace}`,
+};

@@ -1,0 +1,484 @@
+"""A stand-in for the API: the contract's answers from a list of events in memory, and every failure a test asks for.
+
+It says which states a page can be in, and proves no number: tests that claim that run against the API itself. What
+is asked (parameters, dates, buckets) it reads by the API's own pure modules.
+"""
+
+import gzip
+import json
+import mimetypes
+import threading
+import time
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from api.periods import local_time, now_mark
+from api.query import (
+    ACTIVITY_PARAMETERS,
+    FILTERS_PARAMETERS,
+    LIVE_PARAMETERS,
+    REPORT_PARAMETERS,
+    WORKSPACES_PARAMETERS,
+    Faults,
+    Parameters,
+    View,
+    read_activity_query,
+    read_pairs,
+    read_query,
+    view,
+)
+from api.zones import aliases, zone, zone_names
+
+PAGE = Path(__file__).parents[3] / "api" / "page"
+QUARTER_SECONDS = 900
+SOURCES = ("incoming_message", "developer_api", "contact_import", "user", "echo_message")
+LABELS = {
+    "incoming_message": "Incoming Message",
+    "developer_api": "Developer API",
+    "contact_import": "Contact Import",
+    "user": "User",
+    "echo_message": "Echo Message",
+    "none": "No source",
+}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'"
+)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One contact activity; `at` in seconds since 1970."""
+
+    at: float
+    id: str
+    activity: str = "added"
+    workspace: str = "w1"
+    contact_id: str = "c1"
+    contact_name: str | None = None
+    source: str | None = "user"
+    user_id: str | None = None
+    user_name: str | None = None
+    batch_id: str | None = None
+
+
+@dataclass
+class StandIn:
+    """The state that a test moves; `url` answers while it is open."""
+
+    events: list[Event] = field(default_factory=list)
+    clock: Callable[[], float] = time.time
+    token: str | None = None
+    workspaces: tuple[str, ...] | None = None
+    lag_seconds: float = 0.2
+    state: str = "live"
+    faults: dict[str, int] = field(default_factory=dict)
+    """Resource (`report`, `live`, `activities`, `filters`, …) -> the status that it fails with; 0 drops the line."""
+    ancestors: str = "'none'"
+    endless: int = 0
+    """So many rows that no list holds them; asked for by their number."""
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """(resource, address) of each request, in order."""
+    tokens_seen: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._changed = threading.Condition()
+        self._revision = 0
+        stand_in = self
+
+        class Handler(_Handler):
+            api = stand_in
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self.touch()
+
+    def add(self, *events: Event) -> None:
+        self.events.extend(events)
+        self.touch()
+
+    def touch(self) -> None:
+        """Something changed: streams send the report again."""
+        with self._changed:
+            self._revision += 1
+            self._changed.notify_all()
+
+    def wait_for_change(self, revision: int, seconds: float) -> int:
+        with self._changed:
+            self._changed.wait_for(lambda: self._revision != revision, seconds)
+            return self._revision
+
+    @property
+    def revision(self) -> int:
+        return self._revision
+
+    # The answers
+
+    def freshness(self, revision: str) -> dict[str, Any]:
+        as_of = datetime.fromtimestamp(self.clock() - self.lag_seconds, UTC).isoformat(timespec="milliseconds")
+        return {
+            "state": self.state,
+            "as_of": as_of.replace("+00:00", "Z"),
+            "lag_seconds": self.lag_seconds,
+            "revision": revision,
+        }
+
+    def report(self, workspace: str, pairs: list[tuple[str, str]], known: Iterable[str]) -> dict[str, Any]:
+        now = now_mark(self.clock())
+        query = read_query(Parameters(pairs, tuple(known)), now)
+        mine = [event for event in self.events if event.workspace == workspace]
+        zone_ = zone(query.timezone)
+        first = min((datetime.fromtimestamp(event.at, zone_).date() for event in mine), default=None)
+        seen = view(query, now, first)
+        return {**_count(seen, [e for e in mine if _passes(e, query.sources, query.users)], self.clock(), self.lag_seconds),
+                "warnings": _warnings(seen, mine)}  # fmt: skip
+
+    def activities(self, workspace: str, pairs: list[tuple[str, str]]) -> dict[str, Any]:
+        now = now_mark(self.clock())
+        asked = read_activity_query(Parameters(pairs, ACTIVITY_PARAMETERS), now)
+        seen = view(asked.query, now)
+        limit = asked.limit or 50
+        start = int(asked.cursor or 0)
+        if self.endless:
+            rows = [_endless_row(self.endless - number, seen) for number in range(start, min(start + limit, self.endless))]
+            more = start + limit < self.endless
+            return {"total": self.endless, "activities": rows, "next_cursor": str(start + limit) if more else None}
+        low, high = seen.start * QUARTER_SECONDS, seen.end * QUARTER_SECONDS
+        found = [
+            event
+            for event in self.events
+            if event.workspace == workspace
+            and low <= event.at < high
+            and _passes(event, asked.query.sources, asked.query.users)
+            and asked.activity in (None, event.activity)
+            and asked.batch in (None, event.batch_id)
+        ]
+        found.sort(key=lambda event: (event.at, event.id), reverse=asked.order != "asc")
+        rows = [_row(event, seen) for event in found]
+        if asked.batches:
+            rows = _fold(rows)
+        more = start + limit < len(rows)
+        return {
+            "total": None if asked.batch else len(found),
+            "activities": rows[start : start + limit],
+            "next_cursor": str(start + limit) if more else None,
+        }
+
+    def filters(self, workspace: str, pairs: list[tuple[str, str]]) -> dict[str, Any]:
+        parameters = Parameters(pairs, FILTERS_PARAMETERS)
+        limit = parameters.number("limit", 5000, 500)
+        parameters.raise_faults()
+        part = (parameters.text("q") or "").lower()
+        mine = [event for event in self.events if event.workspace == workspace]
+        names = dict.fromkeys([*SOURCES, *sorted({e.source for e in mine if e.source}), "none"])
+        users = {e.user_id: e.user_name for e in mine if e.user_id}
+        found = sorted((name or id_, id_) for id_, name in users.items() if part in f"{id_} {name}".lower())
+        return {
+            "sources": [{"source": name, "label": LABELS.get(name, name)} for name in names],
+            "users": [{"user_id": id_, "user_name": users[id_]} for _, id_ in found[:limit]],
+            "users_omitted": {"count": max(0, len(found) - (limit or 0))},
+            "freshness": self.freshness("filters"),
+        }
+
+    def listed_workspaces(self, pairs: list[tuple[str, str]]) -> dict[str, Any]:
+        part = Parameters(pairs, WORKSPACES_PARAMETERS).text("q") or ""
+        ids = self.workspaces if self.workspaces is not None else sorted({event.workspace for event in self.events})
+        return {"workspaces": [{"workspace_id": id_} for id_ in ids if part in id_], "next_cursor": None}
+
+
+def _passes(event: Event, sources: tuple[str, ...] | None, users: tuple[str, ...] | None) -> bool:
+    return (sources is None or (event.source or "none") in sources) and (
+        users is None or (event.user_id or "none") in users
+    )
+
+
+def _text(seen: View, mark: int) -> str:
+    return local_time(seen.query.timezone, mark).isoformat()
+
+
+def _count(seen: View, events: list[Event], now: float, lag: float) -> dict[str, Any]:
+    starts = [mark * QUARTER_SECONDS for mark in seen.marks]
+    added: list[Counter[str]] = [Counter() for _ in starts]
+    deleted = [0] * len(starts)
+    users: dict[str | None, list[int]] = {}
+    before = {"added": 0, "deleted": 0}
+    labels: dict[str | None, str | None] = {None: None}
+    for event in sorted(events, key=lambda e: e.at):
+        mark = int(event.at // QUARTER_SECONDS)
+        if seen.earlier and seen.earlier.start <= mark < seen.earlier.end:
+            before[event.activity] += 1
+        if not seen.start <= mark < seen.end:
+            continue
+        place = bisect_right(starts, event.at) - 1
+        labels[event.user_id] = event.user_name or labels.get(event.user_id)
+        counts = users.setdefault(event.user_id, [0, 0])
+        if event.activity == "added":
+            added[place][event.source or "none"] += 1
+            counts[0] += 1
+        else:
+            deleted[place] += 1
+            counts[1] += 1
+    totals = sum(added, Counter())
+    others = sorted(name for name in totals if name not in SOURCES and name != "none")
+    names = [*SOURCES, *others, *(["none"] if totals["none"] else [])]
+    timeline, by_source = [], []
+    for place, (start, end) in enumerate(zip(seen.marks, seen.marks[1:], strict=False)):
+        opens, closes = start * QUARTER_SECONDS, end * QUARTER_SECONDS
+        some = bool(added[place]) or deleted[place] > 0
+        state = ("open" if some else "future") if opens > now else "open" if now < closes else "final" if now - lag >= closes else "settling"  # fmt: skip
+        bucket = {"start": _text(seen, start), "end": _text(seen, end), "state": state}
+        future = state == "future"
+        timeline.append({**bucket, "added": None if future else added[place].total(), "deleted": None if future else deleted[place]})
+        by_source.append({**bucket, "added": {name: None if future else added[place][name] for name in names}})
+    people = [{"user_id": id_, "user_name": labels.get(id_), "added": a, "deleted": d} for id_, (a, d) in users.items()]
+    people.sort(key=lambda u: (u["user_id"] is None, -u["added"], -u["deleted"], u["user_id"]))
+    omitted = people[500:]
+    return {
+        "query": _query(seen),
+        "added": _total(totals.total(), before["added"] if seen.earlier else None),
+        "deleted": _total(sum(deleted), before["deleted"] if seen.earlier else None),
+        "timeline": timeline,
+        "sources": {"names": names, "totals": {name: totals[name] for name in names}, "timeline": by_source},
+        "users": people[:500],
+        "users_omitted": {"count": len(omitted), "added": sum(u["added"] for u in omitted), "deleted": sum(u["deleted"] for u in omitted)},
+        "all_users": people,
+    }  # fmt: skip
+
+
+def _total(count: int, previous: int | None) -> dict[str, Any]:
+    change = round((count - previous) / previous * 100, 1) if previous else None
+    return {"count": count, "previous": previous, "change_percent": change}
+
+
+def _query(seen: View) -> dict[str, Any]:
+    query, earlier = seen.query, seen.earlier
+    return {
+        "from": seen.dates.first.isoformat(),
+        "to": seen.dates.last.isoformat(),
+        "timezone": query.timezone,
+        "interval": seen.interval,
+        "week_start": query.week_start,
+        "starts_at": _text(seen, seen.start),
+        "ends_at": _text(seen, seen.end),
+        "sources": query.sources,
+        "users": query.users,
+        "compare": earlier and {
+            "mode": earlier.mode,
+            "starts_at": _text(seen, earlier.start),
+            "ends_at": _text(seen, earlier.end),
+            "to_same_time": earlier.to_same_time,
+        },
+    }  # fmt: skip
+
+
+def _warnings(seen: View, events: list[Event]) -> list[dict[str, Any]]:
+    known = {"source": {*SOURCES, "none", *(e.source for e in events)}, "user": {"none", *(e.user_id for e in events)}}
+    asked = {"source": seen.query.sources or (), "user": seen.query.users or ()}
+    return [
+        {"code": f"unknown_{name}", "parameter": name, "value": value, "message": f"{value} was never seen here"}
+        for name, values in asked.items()
+        for value in values
+        if value not in known[name]
+    ]
+
+
+def _row(event: Event, seen: View) -> dict[str, Any]:
+    at = datetime.fromtimestamp(event.at, zone(seen.query.timezone)).isoformat(timespec="milliseconds")
+    return {
+        "occurred_at": at,
+        "contact_id": event.contact_id,
+        "contact_name": event.contact_name,
+        "activity": event.activity,
+        "source": event.source,
+        "user_id": event.user_id,
+        "user_name": event.user_name,
+        "event_id": event.id,
+        "batch_id": event.batch_id,
+    }
+
+
+def _endless_row(number: int, seen: View) -> dict[str, Any]:
+    at = (seen.end * QUARTER_SECONDS) - 1 - (number % 50_000)
+    return _row(Event(at, f"e{number}", contact_id=str(number), contact_name=f"Contact {number}"), seen)
+
+
+def _fold(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    folded: dict[tuple[str, str], dict[str, Any]] = {}
+    result = []
+    for row in rows:
+        key = (row["batch_id"], row["activity"])
+        if row["batch_id"] is None:
+            result.append(row)
+        elif key in folded:
+            into = folded[key]
+            into["rows"] += 1
+            into["first"] = min(into["first"], row["occurred_at"])
+            into["last"] = max(into["last"], row["occurred_at"])
+        else:
+            folded[key] = {**row, "contact_id": None, "contact_name": None, "event_id": None,
+                           "rows": 1, "first": row["occurred_at"], "last": row["occurred_at"]}  # fmt: skip
+            result.append(folded[key])
+    return result
+
+
+class _Fault(Exception):
+    def __init__(self, status: int, code: str, **more: Any) -> None:
+        self.status, self.body = status, {"type": "about:blank", "title": code, "status": status, "code": code, **more}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    api: StandIn
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        """Tests read `asked` instead."""
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        path = unquote(parts.path)
+        pairs = read_pairs(parts.query.encode())
+        try:
+            if path == "/" or path.startswith("/page/"):
+                self.api.asked.append(("page", self.path))
+                return self._file("index.html" if path == "/" else path.removeprefix("/page/"))
+            self._judge()
+            return self._resource(path, pairs)
+        except Faults as faults:
+            errors = [{"parameter": fault.parameter, "message": fault.message} for fault in faults.faults]
+            self._json({"type": "about:blank", "title": "Bad parameters", "status": 400, "code": "bad_parameter",
+                        "detail": str(faults), "errors": errors}, 400)  # fmt: skip
+        except _Fault as fault:
+            self._json(fault.body, fault.status)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+    def _judge(self) -> None:
+        given = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.api.tokens_seen.add(given)
+        if self.api.token is not None and given != self.api.token:
+            raise _Fault(401, "unauthorized", detail="The token is missing or has expired.")
+
+    def _fail(self, resource: str) -> None:
+        self.api.asked.append((resource, self.path))
+        status = self.api.faults.get(resource)
+        if status is None:
+            return
+        if status == 0:
+            self.connection.close()
+            raise BrokenPipeError
+        raise _Fault(status, "unavailable", detail="It is away for a while.")
+
+    def _resource(self, path: str, pairs: list[tuple[str, str]]) -> None:
+        if path == "/v1/timezones":
+            self._fail("timezones")
+            return self._json({"timezones": sorted(zone_names() - set(aliases())), "aliases": dict(aliases()), "version": "1"})
+        if path == "/v1/workspaces":
+            self._fail("workspaces")
+            return self._json(self.api.listed_workspaces(pairs))
+        workspace, _, rest = path.removeprefix("/v1/workspaces/").partition("/reports/contacts")
+        allowed = self.api.workspaces
+        if allowed is not None and workspace not in allowed:
+            raise _Fault(403, "forbidden", detail="The token does not name this workspace.")
+        resource = rest.strip("/") or "report"
+        self._fail(resource)
+        if resource == "filters":
+            return self._json(self.api.filters(workspace, pairs))
+        if resource == "live":
+            return self._live(workspace, pairs)
+        revision = f"r{self.api.revision}-{self.api.state}"
+        if self.headers.get("If-None-Match") == f'W/"{revision}"':
+            return self._json(None, 304, revision)
+        if resource == "activities":
+            page = self.api.activities(workspace, pairs)
+            page = {**page, "freshness": self.api.freshness(revision), "truncated_before": None, "warnings": []}
+            return self._json(page, 200, revision)
+        whole = {**self.api.report(workspace, pairs, REPORT_PARAMETERS), "freshness": self.api.freshness(revision)}
+        everyone = whole.pop("all_users")
+        if resource == "report":
+            return self._json(whole, 200, revision)
+        parts = {"summary": ("added", "deleted"), "timeline": ("timeline",), "sources": ("sources",), "users": ("users",)}
+        if resource not in parts:
+            raise _Fault(404, "not_found", detail="There is nothing here.")
+        shown = {name: whole[name] for name in ("query", "freshness", *parts[resource], "warnings")}
+        if resource == "users":
+            shown["users"] = everyone
+        return self._json(shown, 200, revision)
+
+    def _live(self, workspace: str, pairs: list[tuple[str, str]]) -> None:
+        api = self.api
+        api.report(workspace, pairs, LIVE_PARAMETERS)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        last = self.headers.get("Last-Event-ID")
+        heard = time.monotonic()
+        while True:
+            number = api.revision
+            revision = f"r{number}-{api.state}"
+            if "live" in api.faults or (api.token is not None and not self._still()):
+                return
+            if revision != last:
+                whole = {**api.report(workspace, pairs, LIVE_PARAMETERS), "freshness": api.freshness(revision)}
+                whole.pop("all_users")
+                self._event("report", whole, revision)
+                last = revision
+            elif time.monotonic() - heard > 1:
+                heard = time.monotonic()
+                self._event("freshness", api.freshness(revision), None)
+            api.wait_for_change(number, 0.25)
+
+    def _still(self) -> bool:
+        return self.headers.get("Authorization", "") == f"Bearer {self.api.token}"
+
+    def _event(self, name: str, data: Any, id_: str | None) -> None:
+        head = f"id: {id_}\nretry: 2000\n" if id_ else ""
+        self.wfile.write(f"{head}event: {name}\ndata: {json.dumps(data)}\n\n".encode())
+        self.wfile.flush()
+
+    def _file(self, name: str) -> None:
+        file = PAGE / name
+        if not file.is_file() or file.parent != PAGE:
+            return self._json({"title": "Not found", "status": 404}, 404)
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return self._send(file.read_bytes(), 200, {"Content-Type": kind, "Content-Security-Policy": f"{POLICY}; frame-ancestors {self.api.ancestors}"})  # fmt: skip
+
+    def _json(self, body: Any, status: int = 200, revision: str | None = None) -> None:
+        headers = {"Content-Type": "application/json" if status < 400 else "application/problem+json"}
+        if revision:
+            fresh = self.api.freshness(revision)
+            headers |= {"ETag": f'W/"{revision}"', "Contacts-As-Of": fresh["as_of"], "Contacts-Lag-Seconds": str(fresh["lag_seconds"])}  # fmt: skip
+        if status == 503:
+            headers["Retry-After"] = "1"
+        self._send(b"" if status == 304 else json.dumps(body).encode(), status, headers)
+
+    def _send(self, content: bytes, status: int, headers: dict[str, str]) -> None:
+        if "gzip" in self.headers.get("Accept-Encoding", "") and len(content) > 500:
+            content = gzip.compress(content, 6)
+            headers = {**headers, "Content-Encoding": "gzip"}
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def moved(event: Event, seconds: float, id_: str) -> Event:
+    """The event again at another time, as one of its own."""
+    return replace(event, at=event.at + seconds, id=id_)
