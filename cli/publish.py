@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Protocol
@@ -226,23 +226,6 @@ async def _read(file: RawFile) -> bytes | None:
     return await answer
 
 
-async def publish_file(
-    bootstrap: str,
-    topic: str,
-    path: Path,
-    *,
-    key: KeyTemplate = KeyTemplate.WORKSPACE,
-    rules: EventRules | None = None,
-    compression: str | None = None,
-) -> int:
-    """Send every line of a file as it is, broken ones too; returns how many. Raises BulkError and OSError."""
-    async with open_bulk(bootstrap, topic, compression=compression) as bulk:
-        reader = LineReader(rules or EventRules(), key, on_bad=lambda _: None, lint=False, takes=bulk.takes)
-        with path.open("rb", buffering=0) as file:
-            await publish(bulk, reader, file)
-        return bulk.acknowledged
-
-
 # ---- the command ---------------------------------------------------------------------------------------------------
 
 
@@ -252,7 +235,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "number, with the reason, and left out; the exit code is then 1."
     )
     parser.add_argument("file", metavar="FILE", help="the file, or - for standard input")
-    parser.add_argument("--dry-run", action="store_true", help="only name the bad lines; publish nothing")
+    lint = parser.add_mutually_exclusive_group()
+    lint.add_argument("--dry-run", action="store_true", help="only name the bad lines; publish nothing")
+    lint.add_argument(
+        "--no-lint", action="store_true", help="publish bad lines too, as they are: the worker makes them dead letters"
+    )
     parser.add_argument(
         "--key",
         choices=[*KeyTemplate],
@@ -272,7 +259,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     rules = EventRules(config.max_event_bytes, config.future_tolerance_seconds, config.retention_days)
     with _opened(args.file) as (file, size):
         bar = ProgressBar(sys.stderr, size)
-        reader = LineReader(rules, args.key, on_bad=bar.say)
+        reader = LineReader(rules, args.key, on_bad=bar.say, lint=not args.no_lint)
         if args.dry_run:
             check(reader, file, lambda: bar.show(reader.tally))
             bar.clear()
@@ -289,8 +276,8 @@ async def _publish(
     started = time.monotonic()
     try:
         async with open_bulk(config.kafka, config.topic, compression=compression) as bulk:
-            fitting = LineReader(reader.rules, reader.key, reader.on_bad, takes=bulk.takes, tally=reader.tally)
             try:
+                fitting = replace(reader, takes=bulk.takes)
                 await publish(bulk, fitting, file, lambda: bar.show(reader.tally))
             finally:
                 bar.clear()
