@@ -1,0 +1,1 @@
+"""Faust's agents: what is done with the stream."""

@@ -1,0 +1,104 @@
+"""The Faust application: transport, table and agent wired to the partitions that count. Importing opens nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import faust
+from faust.types.tuples import TP
+
+from stream.agents.count_contacts import count_contacts
+from stream.config import WorkerConfig
+from stream.owners import OwnedPartitions
+from stream.ownership import OwnedPartition
+from stream.tables.state import StateTableManager, state_table
+from stream.transport import Consumer, Transport
+
+# A batch holds at most so many records: some 25 ms of counting, after which other work of the process has its turn.
+BATCH_RECORDS = 5_000
+PARTITION_FETCH_BYTES = 2 << 20
+
+
+class BytesSchema(faust.Schema):
+    """Keys and values are taken as they are: a decode error in Faust acknowledges the message and ends the agent."""
+
+    def loads_key(self, app: Any, message: Any, **kwargs: Any) -> Any:
+        return message.key
+
+    def loads_value(self, app: Any, message: Any, **kwargs: Any) -> Any:
+        return message.value
+
+
+class ContactsApp(faust.App):
+    config: WorkerConfig
+    partitions: OwnedPartitions
+
+    def _new_transport(self) -> Transport:
+        bound = type("BoundConsumer", (Consumer,), {"partitions": self.partitions, "settings": self.config})
+        return type("BoundTransport", (Transport,), {"Consumer": bound})(self.conf.broker_consumer, self)
+
+    @property
+    def batches(self) -> Consumer:
+        """The consumer, by its own type."""
+        consumer = self.consumer
+        assert isinstance(consumer, Consumer)
+        return consumer
+
+
+class StreamFlow:
+    """What partitions may ask of the stream; each call returns at once."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self.app: ContactsApp | None = None
+
+    def seek(self, partition: int, offset: int) -> None:
+        self._consumer().seek_soon(partition, offset)
+
+    def pause(self, partition: int) -> None:
+        self._consumer().pause_partitions({TP(self._topic, partition)})
+
+    def resume(self, partition: int) -> None:
+        self._consumer().resume_owned(partition)
+
+    def _consumer(self) -> Consumer:
+        assert self.app is not None, "the flow is used before the application is there"
+        return self.app.batches
+
+
+def create_app(config: WorkerConfig, partitions: int, make: Callable[[int], OwnedPartition]) -> ContactsApp:
+    """The worker's application. `partitions`: of the source topic now. `make`: begins what this worker comes to own."""
+    owned = OwnedPartitions(config.topic, make, revoke_seconds=config.session_timeout_seconds / 3)
+    app = ContactsApp(
+        config.group,
+        broker=";".join(f"kafka://{server}" for server in config.kafka.split(",")),
+        datadir=str(config.data_dir) if config.data_dir is not None else tempfile.mkdtemp(prefix="contacts-report-"),
+        store="memory://",
+        topic_partitions=partitions,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        TableManager=StateTableManager,
+        broker_session_timeout=config.session_timeout_seconds,
+        broker_heartbeat_interval=config.session_timeout_seconds / 6,
+        broker_request_timeout=max(90.0, config.session_timeout_seconds + 1),
+        broker_rebalance_timeout=max(30.0, config.session_timeout_seconds),
+        broker_max_poll_records=BATCH_RECORDS,
+        broker_max_poll_interval=300.0,
+        consumer_max_fetch_size=PARTITION_FETCH_BYTES,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+    )
+    app.config, app.partitions = config, owned
+    state_table(app, partitions)
+    count_contacts(app, app.topic(config.topic, schema=BytesSchema(), partitions=partitions))
+
+    async def revoke(_: Any, revoked: set[TP], **kwargs: Any) -> None:
+        await owned.revoke({tp.partition for tp in revoked if tp.topic == config.topic})
+
+    app.on_partitions_revoked.connect(revoke)
+    return app

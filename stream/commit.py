@@ -1,0 +1,173 @@
+"""How a commit becomes durable: one Kafka transaction per source partition, holding state, dead letters and position
+together.
+
+The position is the changelog's last record of each commit, so counts, recent ids and position can never part. The
+consumer group's offsets are written
+elsewhere, for monitors alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, MessageSizeTooLargeError, ProducerFenced
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from stream.dead_letters import posted
+from stream.partition import Commit
+from stream.ports import CommitFailed, Fenced, KafkaAway, TooLarge
+
+# A batch holds at most this much, well below the broker's message limit for our topics (stream/topics.py), so that no
+# record is refused for its neighbours.
+BATCH_BYTES = 1 << 20
+CLOSE_SECONDS = 5.0
+
+
+class TransactionalLedger:
+    """The ledger on Apache Kafka: `transactional.id` is `<group>-<partition>`, so that Kafka itself knows one owner at
+    a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        bootstrap: str,
+        group: str,
+        partition: int,
+        changelog: str,
+        dead_letters: str,
+        source: str,
+        timeout_seconds: float,
+    ) -> None:
+        self._bootstrap, self._partition = bootstrap, partition
+        self._changelog, self._dead_letters, self._source = changelog, dead_letters, source
+        self._timeout_seconds = timeout_seconds
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap,
+            client_id=f"{group}-{partition}",
+            transactional_id=f"{group}-{partition}",
+            transaction_timeout_ms=int(timeout_seconds * 1000),
+            acks="all",
+            max_request_size=8 << 20,
+            max_batch_size=BATCH_BYTES,
+            linger_ms=0,
+            request_timeout_ms=int(timeout_seconds * 1000),
+        )
+
+    async def fence(self) -> None:
+        # A coordinator that reloads may leave init_transactions without an answer for ever, hence the limit.
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._producer.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise KafkaAway(f"Kafka did not make us the owner: {describe(error)}") from error
+
+    async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
+        try:
+            return await read_changelog(self._bootstrap, self._changelog, self._partition, progress)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise KafkaAway(f"the changelog could not be read: {describe(error)}") from error
+
+    async def commit(self, commit: Commit, *, leave_values_out: bool = False) -> None:
+        batches = [(self._dead_letters, b) for b in self._letters(commit, leave_values_out)]
+        batches += [(self._changelog, b) for b in self._state(commit)]
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._producer.begin_transaction()
+                futures = [await self._producer.send_batch(b, topic, partition=self._partition) for topic, b in batches]
+                # aiokafka commits a transaction although a batch in it failed: each answer is awaited first.
+                for answer in await asyncio.gather(*futures, return_exceptions=True):
+                    if isinstance(answer, BaseException):
+                        raise answer
+                await self._producer.commit_transaction()
+        except (ProducerFenced, InvalidProducerEpoch) as error:
+            raise Fenced(
+                f"partition {self._partition} belongs to another worker, or this one slept too long"
+            ) from error
+        except MessageSizeTooLargeError as error:
+            raise TooLarge(str(error)) from error
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise CommitFailed(f"the commit failed or was not answered: {describe(error)}") from error
+
+    async def close(self) -> None:
+        await close_in_bounded_time(self._producer)
+
+    def _state(self, commit: Commit) -> list[BatchBuilder]:
+        batches = Batches(self._producer)
+        for key, value in commit.table:
+            batches.put(key, value, [])
+        return batches.built
+
+    def _letters(self, commit: Commit, leave_values_out: bool) -> list[BatchBuilder]:
+        batches = Batches(self._producer)
+        for letter in commit.dead_letters:
+            value, headers = posted(letter, self._source, self._partition, leave_values_out)
+            batches.put(letter.record.key, value, headers)
+        return batches.built
+
+
+class Batches:
+    """Records in as few batches as the size allows. Without a record there is no batch."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+        self.built: list[BatchBuilder] = []
+
+    def put(self, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]) -> None:
+        if not self.built or self.built[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
+            self.built.append(self._producer.create_batch())
+            if self.built[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
+                raise AssertionError("an empty batch takes any one record")
+
+
+async def close_in_bounded_time(service: Any) -> None:
+    """Stop an aiokafka client, whatever state it and its broker are in."""
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(service.stop())), CLOSE_SECONDS)
+
+
+async def read_changelog(
+    bootstrap: str, topic: str, partition: int, progress: Callable[[int, int], None]
+) -> dict[bytes, bytes]:
+    """The latest committed value of each key of one changelog partition.
+
+    The end is asked first; the consumer's own position passes it even where the last thing in the log is a
+    transaction's marker.
+    """
+    tp = TopicPartition(topic, partition)
+    latest: dict[bytes, bytes] = {}
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=8 << 20,
+        fetch_max_wait_ms=100,
+    )
+    await consumer.start()
+    try:
+        consumer.assign([tp])
+        first = (await consumer.beginning_offsets([tp]))[tp]
+        end = (await consumer.end_offsets([tp]))[tp]
+        consumer.seek(tp, first)
+        position = first
+        while position < end:
+            for records in (await consumer.getmany(tp, timeout_ms=500)).values():
+                for record in records:
+                    if record.value is None:
+                        latest.pop(record.key, None)
+                    else:
+                        latest[record.key] = record.value
+            position = await consumer.position(tp)
+            progress(position - first, end - first)
+    finally:
+        await close_in_bounded_time(consumer)
+    return latest
+
+
+def describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,64 @@
+"""The commit of the embedded broker, which has no transactions: nothing is kept. Only `./dev run` asks for it, for its
+own broker.
+
+Each run has a group of its own and counts the topic from its beginning; broker, topic and counts die together. One
+worker, no fencing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from stream.commit import close_in_bounded_time, describe
+from stream.dead_letters import posted
+from stream.partition import Commit
+from stream.ports import CommitFailed, KafkaAway
+
+
+class EmbeddedLedger:
+    """Dead letters are sent, the rest is forgotten."""
+
+    def __init__(
+        self, *, bootstrap: str, partition: int, dead_letters: str, source: str, timeout_seconds: float
+    ) -> None:
+        self._partition, self._dead_letters, self._source, self._timeout_seconds = (
+            partition,
+            dead_letters,
+            source,
+            timeout_seconds,
+        )
+        self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", max_request_size=8 << 20)
+
+    async def fence(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._producer.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise KafkaAway(f"the broker did not answer: {describe(error)}") from error
+
+    async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
+        return {}
+
+    async def commit(self, commit: Commit, *, leave_values_out: bool = False) -> None:
+        letters = [
+            (letter.record.key, *posted(letter, self._source, self._partition, leave_values_out))
+            for letter in commit.dead_letters
+        ]
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                sent = [
+                    await self._producer.send(
+                        self._dead_letters, value=value, key=key, headers=headers, partition=self._partition
+                    )
+                    for key, value, headers in letters
+                ]
+                await asyncio.gather(*sent)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise CommitFailed(f"dead letters were not taken: {describe(error)}") from error
+
+    async def close(self) -> None:
+        await close_in_bounded_time(self._producer)

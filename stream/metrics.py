@@ -1,0 +1,87 @@
+"""Every metric of the worker, declared once. Names, labels and meanings are documented in docs/metrics.md, held to this
+module by a test.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """The worker's metrics on a registry of their own, so that two workers in one process do not meet."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry = CollectorRegistry()
+        self.events = Counter(
+            "contacts_events", "Records applied and committed, by outcome.", ["outcome"], registry=registry
+        )
+        self.rejected = Counter("contacts_rejected", "Rejected records, by reason.", ["reason"], registry=registry)
+        self.lag = Gauge(
+            "contacts_lag_records",
+            "Offsets between the end of the partition and what is committed.",
+            ["partition"],
+            registry=registry,
+        )
+        self.position = Gauge(
+            "contacts_position", "The next offset that is not committed.", ["partition"], registry=registry
+        )
+        self.phase = Gauge(
+            "contacts_partition_phase",
+            "1 for the phase that an owned partition is in.",
+            ["partition", "phase"],
+            registry=registry,
+        )
+        self.last_commit = Gauge(
+            "contacts_last_commit_timestamp_seconds",
+            "When the partition was committed last.",
+            ["partition"],
+            registry=registry,
+        )
+        self.last_projection = Gauge(
+            "contacts_last_projection_timestamp_seconds",
+            "When Redis took a call of the partition last.",
+            ["partition"],
+            registry=registry,
+        )
+        self.commit_seconds = Histogram(
+            "contacts_commit_seconds", "How long commits take.", buckets=SECONDS, registry=registry
+        )
+        self.recovery_seconds = Histogram(
+            "contacts_recovery_seconds",
+            "From the fence to the seek.",
+            buckets=(*SECONDS, 30, 60, 300),
+            registry=registry,
+        )
+        self.failures = Counter(
+            "contacts_failures",
+            "Commits, recoveries and calls to Redis that failed and were tried again.",
+            ["partition"],
+            registry=registry,
+        )
+        self.lost = Counter(
+            "contacts_lost_offsets",
+            "Offsets that left the topic before they were counted.",
+            ["partition"],
+            registry=registry,
+        )
+        self.ids = Gauge("contacts_recent_ids", "Ids that a copy is recognised by.", ["partition"], registry=registry)
+        self.ids_early = Counter(
+            "contacts_recent_ids_dropped_early",
+            "Ids dropped before the window ended, for the limit's sake.",
+            ["partition"],
+            registry=registry,
+        )
+        self.owed = Gauge(
+            "contacts_owed_offsets",
+            "Offsets whose activity rows are still to be written to Redis.",
+            ["partition"],
+            registry=registry,
+        )
+        self.topic_differences = Gauge(
+            "contacts_topic_differences", "Settings of the topics that are not as they should be.", registry=registry
+        )
+        for outcome in ("counted", "duplicate", "rejected", "skipped"):
+            self.events.labels(outcome)

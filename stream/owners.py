@@ -1,0 +1,106 @@
+"""Which partitions of the source are this worker's: one OwnedPartition each, made and closed at rebalances, and fed by
+the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator
+
+from stream.ownership import OwnedPartition
+from stream.partition import Batch
+from stream.ports import Clock, KafkaAway
+from stream.source import SourceTopic
+
+log = logging.getLogger(__name__)
+
+ASK_SECONDS = 0.25
+COUNT_PARTITIONS_SECONDS = 2.0
+
+
+class OwnedPartitions:
+    """The stream's view of the partitions, and theirs of the stream."""
+
+    def __init__(self, topic: str, make: Callable[[int], OwnedPartition], revoke_seconds: float) -> None:
+        self.topic = topic
+        self._make, self._revoke_seconds = make, revoke_seconds
+        self._owned: dict[int, OwnedPartition] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[OwnedPartition]:
+        return iter(list(self._owned.values()))
+
+    async def own(self, partitions: set[int]) -> None:
+        """After a rebalance: keep, close and begin. A partition that is kept keeps its state: whether it is still
+        valid, its next commit says.
+        """
+        for partition in [p for p, owned in self._owned.items() if p not in partitions or not owned.keep()]:
+            self._close_soon(self._owned.pop(partition))
+        for partition in sorted(partitions - set(self._owned)):
+            owned = self._owned[partition] = self._make(partition)
+            owned.start()
+
+    def _close_soon(self, owned: OwnedPartition) -> None:
+        """Not awaited: heartbeats go on only after the callback of the assignment."""
+        task = asyncio.get_running_loop().create_task(owned.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def revoke(self, partitions: Iterable[int]) -> None:
+        revoked = [self._owned[p].revoke(self._revoke_seconds) for p in partitions if p in self._owned]
+        await asyncio.gather(*revoked)
+
+    async def close(self) -> None:
+        owned, self._owned = list(self._owned.values()), {}
+        await asyncio.gather(*(o.revoke(self._revoke_seconds) for o in owned))
+        await asyncio.gather(*(o.close() for o in owned), *self._closing)
+
+    def accept(self, partition: int, batch: Batch) -> None:
+        owned = self._owned.get(partition)
+        if owned is not None:
+            owned.accept(batch)
+
+    def next_needed(self, partition: int) -> int | None:
+        owned = self._owned.get(partition)
+        return owned.next_needed if owned is not None else None
+
+    def wants_more(self, partition: int) -> bool:
+        owned = self._owned.get(partition)
+        return owned is not None and owned.wants_more
+
+    def out_of_range(self, partition: int) -> None:
+        owned = self._owned.get(partition)
+        if owned is not None:
+            owned.out_of_range()
+
+    def committed_offsets(self) -> dict[int, int]:
+        return {p: owned.committed_offset for p, owned in self._owned.items() if owned.counting}
+
+
+async def ask_for_ends(
+    owned: OwnedPartitions, source: SourceTopic, clock: Clock, note: Callable[[int, int], None]
+) -> None:
+    """Ask the broker for the partitions' ends, over and over: what was asked before an answer is what `as_of` may say.
+
+    Broker times of records and the high watermarks of fetches are no evidence: they come late, and a batch has but one
+    time.
+    """
+    time = asyncio.get_running_loop().time
+    counted_at = 0.0
+    while True:
+        try:
+            partitions = list(owned)
+            asked_ms = clock.now_ms()
+            ends = await source.ends([one.partition for one in partitions]) if partitions else {}
+            for one in partitions:
+                note(one.partition, ends[one.partition])
+                one.note_end(ends[one.partition], asked_ms)
+            if time() - counted_at > COUNT_PARTITIONS_SECONDS:
+                number = await source.partitions()
+                counted_at = time()
+                for one in partitions:
+                    one.note_partitions(number)
+        except KafkaAway as error:
+            log.debug("the ends are not known: %s", error)
+        await asyncio.sleep(ASK_SECONDS)

@@ -1,0 +1,434 @@
+"""One source partition while this worker owns it: recover, then apply, commit and project, over and over.
+
+    recover   fence the last owner, read what is committed, check that this is the topic that was counted, seek
+    repair    commit, claim Redis, send it whole what it lacks: after a start, and after any doubt about Redis;
+              nothing is applied meanwhile
+    count     apply what arrives; at most every interval commit it and project it; between commits write owed rows
+
+Two doubts, two answers. Whether a commit happened is not known: the state is dropped and recovered. Whether a call
+reached Redis is not known: repair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from stream.partition import Batch, Commit, CountingRules, PartitionState
+from stream.ports import Clock, Flow, KafkaAway, Ledger, ReplicaAway, Source, TooLarge, WorkerMustStop
+from stream.projection.follower import Follower
+from stream.tables.position import Witness
+
+log = logging.getLogger(__name__)
+
+
+# After so many answers about the partition's end, a quarter of a second apart, without the batch that must be there.
+MISSED_ENDS = 4
+
+
+class Phase(StrEnum):
+    RECOVERING = "recovering"
+    REPAIRING = "repairing"
+    COUNTING = "counting"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often things happen.
+
+    A commit follows the one before by the interval, or by three times what that one took, whichever is longer: so a
+    worker with many partitions, or a slow
+    broker, never spends more than a third of its time in commits.
+    """
+
+    commit_interval_seconds: float = 0.05
+    commit_max_events: int = 50_000
+    heartbeat_seconds: float = 1.0
+    back_off_seconds: float = 0.2
+    back_off_limit_seconds: float = 10.0
+    replica_back_off_limit_seconds: float = 1.0
+
+
+class Room:
+    """How many events all partitions of a worker hold that are not committed; full at two commits' worth."""
+
+    def __init__(self, events: int) -> None:
+        self._events, self._held = events, 0
+        self._waiting: list[Callable[[], None]] = []
+
+    @property
+    def full(self) -> bool:
+        return self._held >= self._events
+
+    def take(self, events: int) -> None:
+        self._held += events
+
+    def give_back(self, events: int) -> None:
+        self._held -= events
+        if not self.full:
+            waiting, self._waiting = self._waiting, []
+            for go_on in waiting:
+                go_on()
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Call `go_on` once there is room."""
+        self._waiting.append(go_on)
+
+
+class Listener:
+    """What an owned partition tells about itself: metrics and probes override what they need."""
+
+    def phase(self, partition: int, phase: Phase) -> None: ...
+
+    def reading(self, partition: int, done: int, total: int) -> None: ...
+
+    def recovered(self, partition: int, keys: int, position: int, seconds: float) -> None: ...
+
+    def committed(self, partition: int, commit: Commit, seconds: float) -> None: ...
+
+    def projected(self, partition: int, owed: int) -> None: ...
+
+    def failed(self, partition: int, why: str) -> None: ...
+
+    def lost(self, partition: int, offsets: int) -> None: ...
+
+
+class OwnedPartition:
+    """Everything a worker does for one partition, as one task."""
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        rules: CountingRules,
+        pace: Pace,
+        room: Room,
+        new_ledger: Callable[[], Ledger],
+        source: Source,
+        follower: Follower,
+        flow: Flow,
+        clock: Clock,
+        listener: Listener,
+        stop_worker: Callable[[Exception], None],
+    ) -> None:
+        self.partition = partition
+        self._rules, self._pace, self._room = rules, pace, room
+        self._new_ledger, self._source, self._follower, self._flow, self._clock = (
+            new_ledger,
+            source,
+            follower,
+            flow,
+            clock,
+        )
+        self._listener, self._stop_worker = listener, stop_worker
+        self._phase = Phase.RECOVERING
+        self._state: PartitionState | None = None
+        self._committed_offset = 0  # the next offset that is not committed
+        self._inbox: deque[Batch] = deque()
+        self._held = 0  # events taken out of the inbox and not committed, those in a commit under way included
+        self._applied = 0  # of them, those that no commit under way holds
+        self._wake = asyncio.Event()
+        self._doubt: KafkaAway | None = None
+        self._missed: int | None = None  # the next offset, while it is in the topic and does not come
+        self._missed_for = 0  # in how many answers about the end
+        self._leave_values_out = False
+        self._committing: asyncio.Task[None] | None = None
+        self._being_revoked = False
+        self._task: asyncio.Task[None] | None = None
+
+    # ---- from outside ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"partition {self.partition}")
+
+    @property
+    def phase(self) -> Phase:
+        return self._phase
+
+    @property
+    def counting(self) -> bool:
+        return self._phase is Phase.COUNTING
+
+    @property
+    def next_needed(self) -> int | None:
+        """The offset at which the next batch must begin; None while that is not known."""
+        if self._state is None:
+            return None
+        return self._inbox[-1].end if self._inbox else self._state.position.next_offset
+
+    @property
+    def wants_more(self) -> bool:
+        return self._phase is Phase.COUNTING and not self._inbox
+
+    def accept(self, batch: Batch) -> None:
+        """Take a fetched batch. What does not follow on what is here is dropped, and the stream asked for what does."""
+        needed = self.next_needed
+        if needed is None or batch.end <= needed:
+            return
+        if batch.start > needed:
+            log.info(
+                "partition %d: a batch begins at %d where %d is next: sought again", self.partition, batch.start, needed
+            )
+            self._flow.seek(self.partition, needed)
+            return
+        self._inbox.append(batch)
+        self._drain()
+
+    @property
+    def committed_offset(self) -> int:
+        return self._committed_offset
+
+    def note_partitions(self, partitions: int) -> None:
+        """The topic has so many partitions now."""
+        self._follower.partitions = max(partitions, self._follower.partitions)
+
+    def note_end(self, end: int, asked_ms: int) -> None:
+        """The partition ended at `end` (read committed) when asked at `asked_ms`."""
+        self._follower.note_end(end, asked_ms)
+        self._miss(end)
+
+    def _miss(self, end: int) -> None:
+        """A batch that was fetched while Faust rebalances may be dropped on its way. The next one would tell, and where
+        there is none, standing still does: then the stream is asked again.
+        """
+        waits = self.wants_more and end > (self.next_needed or 0)
+        if waits and self.next_needed == self._missed:
+            self._missed_for += 1
+            if self._missed_for >= MISSED_ENDS and self._missed is not None:
+                self._missed_for = 0
+                self._flow.seek(self.partition, self._missed)
+                self._flow.resume(self.partition)
+        else:
+            self._missed, self._missed_for = self.next_needed if waits else None, 0
+
+    def out_of_range(self) -> None:
+        """The topic has not got the next offset: a failure like any other, and recovery sees who is right."""
+        self._doubt = KafkaAway("the topic has not got the next offset")
+        self._wake.set()
+
+    async def revoke(self, seconds: float) -> None:
+        """The partition may go to another worker: give a commit that is under way this long to end."""
+        self._being_revoked = True
+        if self._committing is not None and not self._committing.done():
+            await asyncio.wait([self._committing], timeout=seconds)
+
+    def keep(self) -> bool:
+        """The partition stays here after all. False where its task has ended meanwhile."""
+        self._being_revoked = False
+        return self._task is not None and not self._task.done()
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    # ---- the task --------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        delay = self._pace.back_off_seconds
+        while True:
+            ledger, going_on = self._new_ledger(), False
+            self._enter(Phase.RECOVERING)
+            try:
+                await self._recover(ledger)
+                while True:
+                    await self._repair(ledger)
+                    delay = self._pace.back_off_seconds
+                    await self._count(ledger)
+            except KafkaAway as error:
+                going_on = True
+                self._leave_values_out = isinstance(error, TooLarge)
+                self._listener.failed(self.partition, str(error))
+                log.warning("partition %d: %s; dropped, and recovered in %.1f s", self.partition, error, delay)
+            except WorkerMustStop as error:
+                if self._being_revoked:
+                    log.info("partition %d: %s", self.partition, error)
+                else:
+                    self._stop_worker(error)
+                return
+            except Exception as error:
+                log.exception("partition %d", self.partition)
+                self._stop_worker(error)
+                return
+            finally:
+                self._drop()
+                self._enter(Phase.RECOVERING if going_on else Phase.ENDED)
+                await ledger.close()
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, self._pace.back_off_limit_seconds)
+
+    def _drop(self) -> None:
+        """Nothing of a partition outlives a doubt about its commits."""
+        self._state, self._doubt = None, None
+        self._inbox.clear()
+        self._follower.fall_out()
+        held, self._held, self._applied = self._held, 0, 0
+        self._room.give_back(held)
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self._listener.phase(self.partition, phase)
+        if phase in (Phase.RECOVERING, Phase.REPAIRING):
+            self._flow.pause(self.partition)
+
+    def _counted(self) -> PartitionState:
+        assert self._state is not None, "a partition without a state was asked for it"
+        return self._state
+
+    # ---- recover ---------------------------------------------------------------------------------------------
+
+    async def _recover(self, ledger: Ledger) -> None:
+        started = asyncio.get_running_loop().time()
+        await ledger.fence()
+        records = await ledger.read(lambda done, total: self._listener.reading(self.partition, done, total))
+        state = PartitionState.recovered(self.partition, self._rules, records)
+        first, end = await self._source.bounds()
+        partitions = await self._source.partitions()
+        if records:
+            await self._check_topic(state, first, end, partitions)
+            state.note_partitions(partitions)
+        else:
+            state.begin(history=secrets.token_bytes(16), first_offset=first, partitions=partitions)
+        self._state = state
+        self._committed_offset = state.position.next_offset
+        self._flow.seek(self.partition, state.position.next_offset)
+        self._listener.recovered(
+            self.partition, len(records), self._committed_offset, asyncio.get_running_loop().time() - started
+        )
+
+    async def _check_topic(self, state: PartitionState, first: int, end: int, partitions: int) -> None:
+        """Whether this is the topic that was counted. Raises WorkerMustStop where it is not."""
+        position = state.position
+        anew = "the topic was deleted and made anew, or lost records. A new CONTACTS_GROUP counts it from its beginning"
+        if partitions < position.partitions:
+            raise WorkerMustStop(
+                f"the topic has {partitions} partitions where {position.partitions} were counted: {anew}"
+            )
+        if end < position.next_offset:
+            raise WorkerMustStop(
+                f"partition {self.partition} ends at {end}, and was counted up to {position.next_offset}: {anew}"
+            )
+        witness = position.witness
+        if witness is not None and witness.offset >= first:
+            found = await self._source.read(witness.offset, witness.offset + 1)
+            if found and Witness.of(found[0]) != witness:
+                raise WorkerMustStop(
+                    f"partition {self.partition} has another record at offset {witness.offset} than was counted: {anew}"
+                )
+        if first > position.next_offset:
+            self._listener.lost(self.partition, first - position.next_offset)
+            log.error(
+                "partition %d: offsets %d to %d left the topic before they were counted",
+                self.partition,
+                position.next_offset,
+                first - 1,
+            )
+            state.skip_to(first)
+
+    # ---- repair ----------------------------------------------------------------------------------------------
+
+    async def _repair(self, ledger: Ledger) -> None:
+        """The one procedure, until Redis is in step. Nothing is applied meanwhile, so what is sent is one committed
+        state.
+        """
+        self._enter(Phase.REPAIRING)
+        delay = self._pace.back_off_seconds
+        while True:
+            await self._commit(ledger)  # who was replaced learns it here, and disturbs nobody
+            try:
+                if await self._follower.bring_up(self._counted(), self._committed_offset):
+                    break
+                log.info("partition %d: Redis refused a call; claimed again", self.partition)
+            except ReplicaAway as error:
+                self._listener.failed(self.partition, str(error))
+                log.warning("partition %d: Redis is away (%s); tried again in %.1f s", self.partition, error, delay)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, self._pace.replica_back_off_limit_seconds)
+            if self._doubt is not None:
+                raise self._doubt
+        self._listener.projected(self.partition, self._follower.owed_offsets)
+        self._enter(Phase.COUNTING)
+        self._drain()
+
+    # ---- count -----------------------------------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        """Apply what waits, as far as there is room; then let the stream know."""
+        state = self._state
+        if self._phase is not Phase.COUNTING or state is None:
+            return
+        while self._inbox and not self._room.full:
+            batch = self._inbox.popleft()
+            state.apply(batch)
+            self._held += len(batch.records)
+            self._applied += len(batch.records)
+            self._room.take(len(batch.records))
+        if self._inbox:
+            self._flow.pause(self.partition)
+            self._room.wait(self._drain)
+        else:
+            self._flow.resume(self.partition)
+        self._wake.set()
+
+    async def _count(self, ledger: Ledger) -> None:
+        """Until Redis falls out of step."""
+        time = asyncio.get_running_loop().time
+        next_commit = time()
+        while self._follower.in_step:
+            if self._doubt is not None:
+                raise self._doubt
+            now = time()
+            try:
+                if self._applied and (
+                    now >= next_commit or self._applied >= self._pace.commit_max_events or self._room.full
+                ):
+                    commit = await self._commit(ledger)
+                    await self._follower.project(commit)
+                    self._listener.projected(self.partition, self._follower.owed_offsets)
+                    next_commit = now + max(self._pace.commit_interval_seconds, 3 * (time() - now))
+                elif self._follower.owes_rows:
+                    await self._follower.pay_rows(self._counted(), self._covered())
+                elif (silent := self._silent_seconds()) >= self._pace.heartbeat_seconds:
+                    await self._follower.heartbeat(self._covered())
+                    self._listener.projected(self.partition, self._follower.owed_offsets)
+                else:
+                    await self._rest(next_commit - now if self._applied else self._pace.heartbeat_seconds - silent)
+            except ReplicaAway as error:
+                self._listener.failed(self.partition, str(error))
+                log.warning("partition %d: Redis is away (%s)", self.partition, error)
+
+    def _silent_seconds(self) -> float:
+        """Since the last call to Redis."""
+        return (self._clock.now_ms() - self._follower.last_call_ms) / 1000
+
+    async def _rest(self, seconds: float) -> None:
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(max(seconds, 0)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _covered(self) -> int:
+        """All before this offset is applied, committed and published. Markers of transactions need no commit."""
+        return self._committed_offset if self._applied else self._counted().position.next_offset
+
+    async def _commit(self, ledger: Ledger) -> Commit:
+        """Commit what was applied; the position alone where there is nothing."""
+        commit = self._counted().encode()
+        events, self._applied = self._applied, 0
+        started = asyncio.get_running_loop().time()
+        self._committing = asyncio.ensure_future(ledger.commit(commit, leave_values_out=self._leave_values_out))
+        await self._committing
+        self._leave_values_out = False
+        self._committed_offset = commit.position.next_offset
+        self._held -= events
+        self._room.give_back(events)
+        self._listener.committed(self.partition, commit, asyncio.get_running_loop().time() - started)
+        return commit

@@ -1,0 +1,132 @@
+"""What the counting of a partition asks of the world: its ledger, its source, its replica, the flow of its batches, and
+the time.
+
+Each has a real form (Kafka, Redis, the clock) and a model with the same contract tests, so that the very code that
+counts can be run against both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from stream.events import Record
+from stream.partition import Commit
+
+
+class WorkerMustStop(Exception):
+    """Going on would be a guess: the worker ends with this reason, and counts nothing more. Its text is for the person
+    on call.
+    """
+
+
+class Fenced(WorkerMustStop):
+    """Another producer of this partition's transactional id has begun: somebody else owns the partition, or this worker
+    slept too long.
+    """
+
+
+class KafkaAway(Exception):
+    """Kafka did not answer, or not as it should: the partition is dropped and recovered from what is committed."""
+
+
+class CommitFailed(KafkaAway):
+    """A commit failed, or its outcome is not known."""
+
+
+class TooLarge(CommitFailed):
+    """The broker refused a record for its size: the dead letters' values are left out the next time."""
+
+
+class ReplicaAway(Exception):
+    """Redis did not answer, or refused to write: the one procedure, once it is back."""
+
+
+class Ledger(Protocol):
+    """What is committed of one partition: the only truth about its state."""
+
+    async def fence(self) -> None:
+        """End what the last owner left open and make this the only ledger that can commit. Raises KafkaAway."""
+
+    async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
+        """The latest committed value of each key; `progress(records so far, records in all)` is called now and then.
+        Raises KafkaAway.
+        """
+
+    async def commit(self, commit: Commit, *, leave_values_out: bool = False) -> None:
+        """All of the commit, or nothing. Encodes before its first await. Raises Fenced, TooLarge, CommitFailed.
+
+        `leave_values_out`: dead letters go without their values, since one of them was too large for the topic.
+        """
+
+    async def close(self) -> None:
+        """Let go, in bounded time, whatever the state of the broker."""
+
+
+class Source(Protocol):
+    """One partition of the topic of events. Each call raises KafkaAway."""
+
+    async def bounds(self) -> tuple[int, int]:
+        """The first offset that is kept, and the end (read committed)."""
+
+    async def partitions(self) -> int:
+        """How many partitions the topic has now."""
+
+    async def read(self, start: int, end: int) -> Sequence[Record]:
+        """The committed records with start <= offset < end that the topic still has, in order."""
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What Redis holds of a partition: the next offset not yet counted there (None where nothing is shown yet), and the
+    rows it owes.
+    """
+
+    position: int | None
+    owed: tuple[tuple[int, int, int], ...]
+
+
+class AnotherHistory(WorkerMustStop):
+    """Redis holds the counts of another deployment of this name, or of another time."""
+
+
+class Replica(Protocol):
+    """Redis as a follower of the committed state of one partition."""
+
+    async def claim(self, partition: int, history: bytes, token: str) -> Claim:
+        """Become the only one whose calls are taken. Raises ReplicaAway, AnotherHistory."""
+
+    async def project(self, partition: int, token: str, number: int, call: Call) -> bool:
+        """Send one call; False where it was refused: another claim came after ours, or a call before this one was lost.
+        Raises ReplicaAway.
+        """
+
+
+class Call(msgspec.Struct):
+    """One call of `project`: operations on keys, in the order of `replica.lua`; which workspaces it touches; fields of
+    the partition's position.
+    """
+
+    keys: list[str]
+    operations: list[bytes | str | int]
+    workspaces: list[str]
+    fields: dict[str, str]
+    as_of: int | None = None
+    partitions: int | None = None
+
+
+class Flow(Protocol):
+    """The stream of batches of the worker's partitions. Calls return at once."""
+
+    def seek(self, partition: int, offset: int) -> None:
+        """The next batch of the partition begins at this offset."""
+
+    def pause(self, partition: int) -> None: ...
+
+    def resume(self, partition: int) -> None: ...
+
+
+class Clock(Protocol):
+    def now_ms(self) -> int:
+        """Milliseconds since 1970."""

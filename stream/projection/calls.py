@@ -1,0 +1,187 @@
+"""How a commit, or a whole copy, is cut into calls to Redis: each of bounded size, each entry whole within one.
+
+An entry's base and tail speak of each other (the tail goes on with the base's numbers), so they never travel apart.
+Rows come with the entry that counts
+them; where they alone are more than a call may hold they go ahead of it, since a row may wait for its count and never
+the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from stream.partition import Commit, EntryChange, NameChanges, PartitionState
+from stream.ports import Call
+from stream.projection.keys import Keys, format_segment
+
+# One call holds the server for 1-2 ms at this size (200,000 bytes of rows, the dearest kind, in 1,000 members).
+CALL_BYTES = 200_000
+# Lua's unpack takes some 8,000 values; one operation never has more than this many.
+OPERATION_LIMIT = 2_000
+
+
+class Calls:
+    """Operations gathered into calls. A call is closed where the next thing would make it too large."""
+
+    def __init__(self, keys: Keys, partition: int) -> None:
+        self._keys, self._partition = keys, partition
+        self._begin()
+
+    def _begin(self) -> None:
+        self._call = Call(keys=[], operations=[], workspaces=[], fields={})
+        self._numbers: dict[str, int] = {}
+        self._changed: set[str] = set()
+        self._bytes = 0
+
+    def room_for(self, size: int) -> Iterator[Call]:
+        """Yields the call that is full before so many bytes are added, if it is."""
+        if self._bytes and self._bytes + size > CALL_BYTES:
+            yield self.close()
+
+    def close(self) -> Call:
+        call = self._call
+        self._begin()
+        return call
+
+    def entry(self, change: EntryChange) -> None:
+        workspace, day = change.workspace, change.day
+        self._touch(workspace)
+        cells = self._keys.cells(workspace, day)
+        if change.dropped:
+            self._drop(change, cells)
+            return
+        put: list[str | bytes] = []
+        for number, head, counts, summary in change.bases:
+            put += (self._keys.head_field(day, self._partition, number), head)
+            put += (self._keys.cells_field(day, self._partition, number), counts)
+            put += (self._keys.summary_field(day, self._partition, number), summary)
+        tail = self._keys.tail_field(day, self._partition)
+        if change.tail is None:
+            self._add("x", cells, [tail])
+        else:
+            put += (tail, change.tail)
+        self._add("h", cells, put, pairs=True)
+        self._layout(workspace, day, format_segment(self._partition, change.base_count))
+
+    def rows(self, workspace: str, day: int, rows: Sequence[bytes]) -> None:
+        if rows:
+            self._touch(workspace)
+            self._add("z", self._keys.rows(workspace, day), rows)
+
+    def labels(self, workspace: str, pairs: Sequence[str]) -> None:
+        self._touch(workspace)
+        self._add("l", self._keys.names(workspace), pairs, pairs=True)
+
+    def sources(self, workspace: str, sources: Iterable[str | None]) -> None:
+        self._touch(workspace)
+        self._add(
+            "h", self._keys.names(workspace), [v for s in sources for v in (self._keys.source_field(s), "")], pairs=True
+        )
+
+    def _drop(self, change: EntryChange, cells: str) -> None:
+        day = change.day
+        fields = [self._keys.tail_field(day, self._partition)]
+        for number in range(change.base_count):
+            fields.append(self._keys.head_field(day, self._partition, number))
+            fields.append(self._keys.cells_field(day, self._partition, number))
+            fields.append(self._keys.summary_field(day, self._partition, number))
+        self._add("x", cells, fields)
+        self._layout(change.workspace, day, "")
+        self._operation("u", self._keys.rows(change.workspace, day))
+
+    def _layout(self, workspace: str, day: int, segment: str) -> None:
+        self._operation("d", self._keys.days(workspace), str(day), segment)
+
+    def _touch(self, workspace: str) -> None:
+        """Once a call and workspace: it is listed, and has changed."""
+        if workspace not in self._changed:
+            self._changed.add(workspace)
+            self._call.workspaces.append(workspace)
+            self._operation("z", self._keys.workspaces, 1, workspace)
+            self._operation("a", self._keys.days(workspace))
+
+    def _add(self, name: str, key: str, values: Sequence[str | bytes], *, pairs: bool = False) -> None:
+        for at in range(0, len(values), OPERATION_LIMIT):
+            part = values[at : at + OPERATION_LIMIT]
+            self._operation(name, key, len(part) // 2 if pairs else len(part), *part)
+
+    def _operation(self, name: str, key: str, *values: str | bytes | int) -> None:
+        number = self._numbers.get(key)
+        if number is None:
+            self._call.keys.append(key)
+            number = self._numbers[key] = len(self._call.keys) + 1  # KEYS[1] is `positions`
+            self._bytes += len(key)
+        self._call.operations += (name, number, *values)
+        self._bytes += 8 + sum(len(v) + 8 if isinstance(v, (str, bytes)) else 8 for v in values)
+
+
+def calls_of_commit(keys: Keys, partition: int, commit: Commit) -> Iterator[Call]:
+    """The calls of one commit, in order; at least one, and the last is the one to move the position with."""
+    calls = Calls(keys, partition)
+    for change in commit.entries:
+        yield from with_rows(calls, change)
+    yield from names(calls, commit.names)
+    yield calls.close()
+
+
+def calls_of_whole(keys: Keys, partition: int, state: PartitionState, after: int) -> Iterator[Call]:
+    """All entries and names that changed after an offset, whole, in place of what Redis has of them. Perhaps one empty
+    call.
+    """
+    calls = Calls(keys, partition)
+    for change in state.whole(after):
+        yield from calls.room_for(size_of(change))
+        calls.entry(change)
+    yield from names(calls, state.names_after(after))
+    yield calls.close()
+
+
+def calls_of_rows(keys: Keys, partition: int, rows: Iterable[tuple[str, int, Sequence[bytes]]]) -> Iterator[Call]:
+    """Rows alone, by workspace and day; at least one call."""
+    calls = Calls(keys, partition)
+    for workspace, day, packed in rows:
+        yield from cut_rows(calls, workspace, day, packed)
+    yield calls.close()
+
+
+def with_rows(calls: Calls, change: EntryChange) -> Iterator[Call]:
+    size, of_rows = size_of(change), sum(map(len, change.rows))
+    if of_rows + size > CALL_BYTES:
+        yield from cut_rows(calls, change.workspace, change.day, change.rows)
+        yield from calls.room_for(size)
+    else:
+        yield from calls.room_for(of_rows + size)
+        calls.rows(change.workspace, change.day, change.rows)
+    calls.entry(change)
+
+
+def cut_rows(calls: Calls, workspace: str, day: int, rows: Sequence[bytes]) -> Iterator[Call]:
+    part: list[bytes] = []
+    size = 0
+    for row in rows:
+        if size + len(row) > CALL_BYTES // 2:
+            yield from calls.room_for(size)
+            calls.rows(workspace, day, part)
+            part, size = [], 0
+        part.append(row)
+        size += len(row)
+    yield from calls.room_for(size)
+    calls.rows(workspace, day, part)
+
+
+def names(calls: Calls, changes: NameChanges) -> Iterator[Call]:
+    for workspace, pairs in changes.labels.items():
+        for at in range(0, len(pairs), OPERATION_LIMIT):
+            part = pairs[at : at + OPERATION_LIMIT]
+            yield from calls.room_for(sum(map(len, part)))
+            calls.labels(workspace, part)
+    for workspace, sources in changes.sources.items():
+        calls.sources(workspace, sources)
+
+
+def size_of(change: EntryChange) -> int:
+    return (
+        len(change.tail or b"")
+        + sum(len(head) + len(cells) + len(summary) for _, head, cells, summary in change.bases)
+        + 200
+    )

@@ -1,0 +1,178 @@
+"""Redis in step with the committed state of one partition: claimed once, then call upon call, each building on the one
+before.
+
+Out of step means: something was refused, not answered, or never tried. The only way back is `bring_up`, between two
+commits, with counting at rest.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Iterable
+
+from stream.partition import Commit, PartitionState
+from stream.ports import Call, Clock, Replica, ReplicaAway, WorkerMustStop
+from stream.projection.calls import calls_of_commit, calls_of_whole
+from stream.projection.keys import Keys, Owed, widen
+from stream.projection.rows import OwedRows
+
+# Questions about the end of a partition that still wait for what lies before it to be published. A worker far behind
+# keeps every second one.
+EVIDENCE_LIMIT = 4096
+
+
+class Follower:
+    """What one owner tells Redis of its partition, and what it knows of the answer."""
+
+    def __init__(
+        self, partition: int, *, keys: Keys, replica: Replica, rows: OwedRows, clock: Clock, worker: str
+    ) -> None:
+        self._partition, self._keys, self._replica, self._rows, self._clock, self._worker = (
+            partition,
+            keys,
+            replica,
+            rows,
+            clock,
+            worker,
+        )
+        self._token, self._number = "", 0
+        self._owed: Owed = ()
+        self._ends: deque[tuple[int, int]] = deque()
+        self.offset: int | None = None  # the next offset that readers do not see counted
+        self.partitions = 0  # of the topic, as far as this worker knows
+        self.last_call_ms = 0
+
+    @property
+    def in_step(self) -> bool:
+        return bool(self._token)
+
+    @property
+    def owes_rows(self) -> bool:
+        return bool(self._token) and bool(self._owed)
+
+    @property
+    def owed_offsets(self) -> int:
+        """How many offsets wait for their rows."""
+        return sum(upto - after for after, upto, _ in self._owed)
+
+    def fall_out(self) -> None:
+        self._token = ""
+
+    def forget_ends(self) -> None:
+        self._ends.clear()
+
+    def note_end(self, end: int, asked_ms: int) -> None:
+        """The broker said that the partition ends at `end` (read committed) to a question sent at `asked_ms`: evidence
+        for `as_of`.
+
+        Of questions with one answer the latest says most.
+        """
+        if self._ends and self._ends[-1][0] == end:
+            self._ends[-1] = (end, asked_ms)
+            return
+        self._ends.append((end, asked_ms))
+        if len(self._ends) > EVIDENCE_LIMIT:
+            self._ends = deque(list(self._ends)[1::2])
+
+    async def bring_up(self, state: PartitionState, committed_offset: int) -> bool:
+        """Claim, and send whole whatever changed since the offset that Redis holds; then the position. False: refused,
+        begin again.
+
+        The caller has committed just before, and applies nothing until this returns: so a zombie learns there that it
+        is one, and what is sent is one state.
+        Rows of what Redis did not hold are owed from the first call on.
+        """
+        self._token = ""
+        token = secrets.token_hex(16)
+        claim = await self._replica.claim(self._partition, state.position.history, token)
+        if claim.position is not None and claim.position > committed_offset:
+            raise WorkerMustStop(
+                f"Redis is at offset {claim.position} of partition {self._partition}, where {committed_offset} is "
+                "committed: another worker owns it, or, where there is none, Kafka has lost committed records"
+            )
+        self._number, self._owed = 0, claim.owed
+        have = state.position.first_offset if claim.position is None else claim.position
+        after = -1 if claim.position is None else claim.position - 1
+        opening: dict[str, str] = {}
+        if committed_offset > have:
+            self._owed = widen(self._owed, (have - 1, committed_offset - 1, state.position.greatest_broker_ms))
+            opening = {"owed": self._keys.owed_text(self._owed)}
+        for call in calls_of_whole(self._keys, self._partition, state, after):
+            call.fields |= self._named(opening | {"moved": str(self._clock.now_ms())})
+            opening = {}
+            if not await self._send(token, call):
+                return False
+        last = Call(keys=[], operations=[], workspaces=[], fields=self._named(opening))
+        self.partitions = max(self.partitions, state.position.partitions)
+        self._seal(last, state.position.counts_from, committed_offset, committed_offset)
+        if not await self._send(token, last):
+            return False
+        self._token, self.offset = token, committed_offset
+        return True
+
+    async def project(self, commit: Commit) -> bool:
+        """Send what was just committed; the last call moves the position. False or ReplicaAway: out of step."""
+        calls = list(calls_of_commit(self._keys, self._partition, commit))
+        position = commit.position
+        self._seal(calls[-1], position.counts_from, position.next_offset, position.next_offset)
+        if not await self._send_all(calls):
+            return False
+        self.offset = position.next_offset
+        return True
+
+    async def heartbeat(self, covered: int) -> bool:
+        """Tell readers how fresh the numbers are: all before `covered` is applied and published. A loss in Redis is
+        seen by the answer.
+        """
+        call = Call(keys=[], operations=[], workspaces=[], fields={})
+        self._seal(call, None, None, covered)
+        return await self._send_all([call])
+
+    async def pay_rows(self, state: PartitionState, covered: int) -> bool:
+        """Write some of the rows that are owed, newest first, and narrow what is owed by what was written in the same
+        call.
+        """
+        payment = await self._rows.next_payment(self._owed, state)
+        calls = list(payment.calls(self._keys, self._partition))
+        calls[-1].fields |= self._named({"owed": self._keys.owed_text(payment.left)} | payment.fields)
+        self._seal(calls[-1], None, None, covered)
+        if not await self._send_all(calls):
+            return False
+        self._owed = payment.left
+        return True
+
+    def _seal(self, call: Call, counts_from: int | None, offset: int | None, covered: int) -> None:
+        """Make this the call that moves the position, and give it the freshest true `as_of`."""
+        while self._ends and self._ends[0][0] <= covered:
+            call.as_of = self._ends.popleft()[1]
+        now = str(self._clock.now_ms())
+        fields = {"when": now, "worker": self._worker}
+        if call.as_of is not None or offset is not None:
+            fields["moved"] = now
+        if offset is not None:
+            fields["position"] = str(offset)
+        if counts_from is not None:
+            fields["counts_from"] = str(counts_from)
+        call.partitions = self.partitions
+        call.fields |= self._named(fields)
+
+    def _named(self, fields: dict[str, str]) -> dict[str, str]:
+        return {self._keys.position_field(self._partition, name): value for name, value in fields.items()}
+
+    async def _send_all(self, calls: Iterable[Call]) -> bool:
+        for call in calls:
+            if not self._token or not await self._send(self._token, call):
+                self._token = ""
+                return False
+        return True
+
+    async def _send(self, token: str, call: Call) -> bool:
+        self._number += 1
+        try:
+            taken = await self._replica.project(self._partition, token, self._number, call)
+        except ReplicaAway:
+            self._token = ""
+            raise
+        self.last_call_ms = self._clock.now_ms()
+        return taken

@@ -1,0 +1,116 @@
+-- The only writes to Redis. One file, two scripts: the first ARGV names which.
+--
+-- claim:    KEYS positions · ARGV "claim", partition, history, token
+--           Makes the caller the only one whose calls are taken. Answers {1, position or "", owed or "", as_of or ""},
+--           or {0, stored history} when Redis holds the counts of another history.
+-- project:  KEYS positions, then whatever the operations name by number · ARGV "project", partition, token, number, change, channel, message,
+--           as_of or "", partitions or "", n, then n pairs of field and value for `positions`, then the operations.
+--           Done only if the token is that of the last claim and the number is one above that of the last call taken: answers 1, else 0.
+--           The client may repeat a call whose answer was lost: a call with the number of the last one taken is answered 1 and not done again.
+--
+-- Operations (all absolute, so that the same call done again changes nothing):
+--   h key n (field value)*n     set fields                x key n field*n     delete fields
+--   d key day segment           this partition's part of a day's layout, "<partition>:<bases>", or "" where it has none left; and the day's change
+--   a key                       the workspace's last change of any kind
+--   z key n member*n            add members, all of score 0
+--   l key n (field value)*n     labels: of two, the one with the later stamp stands, whoever wrote it
+--   u key                       unlink
+local verb, partition = ARGV[1], ARGV[2]
+local positions = KEYS[1]
+
+if verb == 'claim' then
+  local stored = redis.call('HGET', positions, partition .. '.history')
+  if stored and stored ~= ARGV[3] then return {0, stored} end
+  redis.call('HSET', positions, partition .. '.history', ARGV[3], partition .. '.token', ARGV[4], partition .. '.number', '0')
+  local told = redis.call('HMGET', positions, partition .. '.position', partition .. '.owed', partition .. '.as_of')
+  return {1, told[1] or '', told[2] or '', told[3] or ''}
+end
+
+local held = redis.call('HMGET', positions, partition .. '.token', partition .. '.number')
+if held[1] ~= ARGV[3] then return 0 end
+local number = tonumber(ARGV[4])
+if tonumber(held[2]) == number then return 1 end
+if tonumber(held[2]) ~= number - 1 then return 0 end
+
+local change = ARGV[5]
+
+local function later(new, old)
+  if not old then return true end
+  local pattern = '^(%d+) (%d+) (%d+) (%d+) ([01])'
+  local a, b, c, d, e = string.match(new, pattern)
+  local f, g, h, i, j = string.match(old, pattern)
+  if e ~= j then return e == '1' end
+  if a ~= f then return tonumber(a) > tonumber(f) end
+  if b ~= g then return tonumber(b) > tonumber(g) end
+  if c ~= h then return tonumber(c) > tonumber(h) end
+  return tonumber(d) >= tonumber(i)
+end
+
+local function layout(key, day, segment)
+  local stored = redis.call('HGET', key, day)
+  local parts = segment == '' and {} or {segment}
+  if stored then
+    for part in string.gmatch(string.match(stored, ' (.*)$') or '', '%S+') do
+      if string.match(part, '^(%d+):') ~= partition then parts[#parts + 1] = part end
+    end
+  end
+  if #parts == 0 then
+    redis.call('HDEL', key, day)
+  else
+    table.sort(parts, function(x, y) return tonumber(string.match(x, '^%d+')) < tonumber(string.match(y, '^%d+')) end)
+    redis.call('HSET', key, day, change .. ' ' .. table.concat(parts, ' '))
+  end
+end
+
+local at = 11 + 2 * tonumber(ARGV[10])
+local last = #ARGV
+while at <= last do
+  local op, key = ARGV[at], KEYS[tonumber(ARGV[at + 1])]
+  if op == 'h' then
+    local n = 2 * tonumber(ARGV[at + 2])
+    redis.call('HSET', key, unpack(ARGV, at + 3, at + 2 + n))
+    at = at + 3 + n
+  elseif op == 'd' then
+    layout(key, ARGV[at + 2], ARGV[at + 3])
+    at = at + 4
+  elseif op == 'a' then
+    redis.call('HSET', key, 'all', change)
+    at = at + 2
+  elseif op == 'z' then
+    local n, add = tonumber(ARGV[at + 2]), {}
+    for i = 1, n do
+      add[2 * i - 1], add[2 * i] = '0', ARGV[at + 2 + i]
+    end
+    redis.call('ZADD', key, unpack(add))
+    at = at + 3 + n
+  elseif op == 'l' then
+    local n = tonumber(ARGV[at + 2])
+    for i = 0, n - 1 do
+      local field, value = ARGV[at + 3 + 2 * i], ARGV[at + 4 + 2 * i]
+      if later(value, redis.call('HGET', key, field)) then redis.call('HSET', key, field, value) end
+    end
+    at = at + 3 + 2 * n
+  elseif op == 'x' then
+    local n = tonumber(ARGV[at + 2])
+    redis.call('HDEL', key, unpack(ARGV, at + 3, at + 2 + n))
+    at = at + 3 + n
+  elseif op == 'u' then
+    redis.call('UNLINK', key)
+    at = at + 2
+  else
+    error('unknown operation ' .. tostring(op))
+  end
+end
+
+if ARGV[8] ~= '' then
+  local stored = redis.call('HGET', positions, partition .. '.as_of')
+  if not stored or tonumber(stored) < tonumber(ARGV[8]) then redis.call('HSET', positions, partition .. '.as_of', ARGV[8]) end
+end
+if ARGV[9] ~= '' then
+  local stored = redis.call('HGET', positions, 'partitions')
+  if not stored or tonumber(stored) < tonumber(ARGV[9]) then redis.call('HSET', positions, 'partitions', ARGV[9]) end
+end
+if ARGV[10] ~= '0' then redis.call('HSET', positions, unpack(ARGV, 11, 10 + 2 * tonumber(ARGV[10]))) end
+redis.call('HSET', positions, partition .. '.number', ARGV[4])
+if ARGV[7] ~= '' then redis.call('PUBLISH', ARGV[6], ARGV[7]) end
+return 1

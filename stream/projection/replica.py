@@ -1,0 +1,83 @@
+"""The two scripts on a real Redis: claim and project. What they do and promise stands in replica.lua."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from stream.ports import AnotherHistory, Call, Claim, ReplicaAway
+from stream.projection.keys import Keys, parse_owed
+
+log = logging.getLogger(__name__)
+
+SCRIPT = files("stream.projection").joinpath("replica.lua")
+EMPTY_BATCH = 500
+
+
+class RedisReplica:
+    """Redis, through one client. A call that is not answered in the client's time may still arrive later, and is then
+    refused or taken once.
+    """
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        self._client, self._keys = client, keys
+        self._script = client.register_script(SCRIPT.read_text())
+
+    async def claim(self, partition: int, history: bytes, token: str) -> Claim:
+        answer = await self._run([self._keys.positions], ["claim", partition, history.hex(), token])
+        if answer[0] == 0:
+            raise AnotherHistory(
+                f"Redis holds partition {partition} of the history {answer[1].decode()}, and what is committed is of "
+                f"{history.hex()}: two deployments use one group, or Redis is of another time. "
+                "`contacts-report rebuild-redis` empties it"
+            )
+        position, owed = answer[1], answer[2]
+        return Claim(position=int(position) if position else None, owed=parse_owed(owed))
+
+    async def project(self, partition: int, token: str, number: int, call: Call) -> bool:
+        fields = [text for pair in call.fields.items() for text in pair]
+        arguments: list[Any] = [
+            "project",
+            partition,
+            token,
+            number,
+            secrets.token_hex(8),
+            self._keys.changes,
+            "\n".join(call.workspaces),
+        ]
+        arguments += [
+            "" if call.as_of is None else call.as_of,
+            "" if call.partitions is None else call.partitions,
+            len(call.fields),
+        ]
+        return bool(await self._run([self._keys.positions, *call.keys], [*arguments, *fields, *call.operations]))
+
+    async def _run(self, keys: list[str], arguments: list[Any]) -> Any:
+        try:
+            return await self._script(keys=keys, args=arguments)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise ReplicaAway(f"{type(error).__name__}: {error}"[:300]) from error
+
+
+async def empty(client: Redis, keys: Keys) -> int:
+    """Delete all that a deployment keeps in Redis, `positions` again with each batch; the workers send everything anew.
+    Returns the number of keys.
+    """
+    deleted = 0
+    batch: list[Any] = []
+    async for key in client.scan_iter(match=glob_of(keys.prefix) + "*", count=1000):
+        batch.append(key)
+        if len(batch) == EMPTY_BATCH:
+            deleted += await client.unlink(keys.positions, *batch)
+            batch = []
+    return deleted + int(await client.unlink(keys.positions, *batch))
+
+
+def glob_of(text: str) -> str:
+    """A text as a pattern that matches only itself."""
+    return "".join("\\" + c if c in "*?[]\\^-" else c for c in text)

@@ -1,0 +1,85 @@
+"""The activity rows that Redis owes, read again from the topic, newest first.
+
+A record's row is written if the record counted, by the verdict that was given then: what did not count is remembered by
+offset. So the rules of today (a window,
+a limit, a retention that was set anew) judge nothing here. What the topic no longer has cannot come back, and moves
+`rows_from`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from stream.events import ContactActivity, EventRules, Record, parse
+from stream.partition import PartitionState
+from stream.ports import Call, Source
+from stream.projection.calls import calls_of_rows
+from stream.projection.keys import Keys, Owed
+from stream.projection.row import encode_row
+from stream.quarters import DAY_SECONDS, day_of
+
+# How many offsets are read and written between two commits: some 20 ms of work, so that counting goes on.
+PAYMENT_OFFSETS = 2_000
+
+# Every record that counted once is readable under these.
+LENIENT = EventRules(max_event_bytes=1 << 30, future_tolerance_seconds=1 << 40, retention_days=None)
+
+
+class Payment(msgspec.Struct):
+    """Rows to write, what is owed after them, and fields of the position that change with it."""
+
+    rows: dict[tuple[str, int], list[bytes]]
+    left: Owed
+    fields: dict[str, str]
+
+    def calls(self, keys: Keys, partition: int) -> Iterator[Call]:
+        return calls_of_rows(keys, partition, ((workspace, day, rows) for (workspace, day), rows in self.rows.items()))
+
+
+class OwedRows:
+    def __init__(self, source: Source, partition: int, future_tolerance_seconds: int = 300) -> None:
+        self._source, self._partition = source, partition
+        self._tolerance_ms = future_tolerance_seconds * 1000
+        self.rows_from: int | None = None
+
+    async def next_payment(self, owed: Owed, state: PartitionState) -> Payment:
+        """The rows of the newest offsets owed. Raises KafkaAway."""
+        after, upto, greatest_ms = owed[-1]
+        low = max(after, upto - PAYMENT_OFFSETS)
+        first, _end = await self._source.bounds()
+        fields: dict[str, str] = {}
+        records: Sequence[Record] = ()
+        if first > low + 1:
+            # What lies before the topic's first offset is gone for good.
+            records = await self._source.read(first, upto + 1) if first <= upto else ()
+            fields = await self._gone(first, greatest_ms)
+            left = tuple((a, u, g) for a, u, g in owed[:-1] if u >= first)
+        else:
+            records = await self._source.read(low + 1, upto + 1)
+            left = owed[:-1] if low == after else (*owed[:-1], (after, low, greatest_ms))
+        return Payment(rows=self._rows(records, state), left=left, fields=fields)
+
+    async def _gone(self, first: int, greatest_ms: int) -> dict[str, str]:
+        """Rows are complete from the day after the newest record that is gone; its broker time is at most that of the
+        first that is left.
+        """
+        left = await self._source.read(first, first + 1)
+        newest_ms = min(greatest_ms, left[0].timestamp) if left else greatest_ms
+        day = (newest_ms + self._tolerance_ms) // (DAY_SECONDS * 1000) + 1
+        self.rows_from = max(day, self.rows_from or 0)
+        return {"rows_from": str(self.rows_from)}
+
+    def _rows(self, records: Sequence[Record], state: PartitionState) -> dict[tuple[str, int], list[bytes]]:
+        rows: dict[tuple[str, int], list[bytes]] = {}
+        counts_from = state.position.counts_from or 0
+        for record in records:
+            if not state.was_counted(record.offset):
+                continue
+            event = parse(record, LENIENT)
+            assert isinstance(event, ContactActivity), f"offset {record.offset} counted, and cannot be read"
+            day = day_of(event.occurred_at)
+            if day >= counts_from:
+                rows.setdefault((event.workspace_id, day), []).append(encode_row(event, self._partition, record.offset))
+        return rows

@@ -1,0 +1,268 @@
+"""The worker process: waits for Kafka, checks the topics, runs the application, and ends in bounded time, with a reason
+where there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from typing import Any, NoReturn
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from stream.app import ContactsApp, StreamFlow, create_app
+from stream.commit import TransactionalLedger
+from stream.config import CommitMode, WorkerConfig
+from stream.embedded import EmbeddedLedger
+from stream.events import EventRules
+from stream.health import Health
+from stream.logs import configure
+from stream.metrics import Metrics
+from stream.owners import ask_for_ends
+from stream.ownership import OwnedPartition, Pace, Room
+from stream.partition import CountingRules
+from stream.ports import Ledger, WorkerMustStop
+from stream.projection.follower import Follower
+from stream.projection.keys import Keys
+from stream.projection.replica import RedisReplica, empty
+from stream.projection.rows import OwedRows
+from stream.redis_client import redis_client
+from stream.reporting import Reporter
+from stream.source import SourceTopic
+from stream.topics import Role, Topics, TopicsError, differences, open_topics, wanted_topics
+from stream.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+STOPPED_BY_ITSELF = 1
+WATCH_SECONDS = 1.0
+MONITOR_SECONDS = 3.0
+REDIS_SECONDS = 5.0
+
+
+class SystemClock:
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+def run(config: WorkerConfig) -> NoReturn:
+    """Run a worker until it is told to stop (SIGINT, SIGTERM) or must. Ends the process: with 0 where it was told to."""
+    configure(config.log_format, config.log_level)
+    code = asyncio.run(Worker(config).run())
+    # Threads of libraries that hang on a broker that is away must not keep a process that has said all it had to say.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+class Worker:
+    def __init__(self, config: WorkerConfig) -> None:
+        self._config = config
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._keys = Keys(config.group)
+        self._clock = SystemClock()
+        self._metrics = Metrics()
+        self._reporter = Reporter(self._metrics, self._clock)
+        self._health = Health(self._metrics.registry, self._facts)
+        self._redis: Redis = redis_client(config.redis, timeout_seconds=REDIS_SECONDS, retries=1)
+        self._replica = RedisReplica(self._redis, self._keys)
+        self._source = SourceTopic(config.kafka, config.topic)
+        self._pace = Pace(
+            commit_interval_seconds=config.commit_interval_seconds, commit_max_events=config.commit_max_events
+        )
+        self._room = Room(2 * config.commit_max_events)
+        self._rules = CountingRules(
+            event=EventRules(
+                max_event_bytes=config.max_event_bytes,
+                future_tolerance_seconds=config.future_tolerance_seconds,
+                retention_days=config.retention_days,
+            ),
+            dedupe_window_hours=config.dedupe_window_hours,
+            dedupe_max_ids=config.dedupe_max_ids,
+        )
+        self._flow = StreamFlow(config.topic)
+        self._app: ContactsApp | None = None
+        self._stop = asyncio.Event()
+        self._reason: Exception | None = None
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop.set)
+        try:
+            await self._health.start(self._config.worker_host, self._config.worker_port)
+        except OSError as error:
+            log.error("port %d of the probes cannot be opened: %s", self._config.worker_port, error.strerror or error)
+            return STOPPED_BY_ITSELF
+        work = asyncio.create_task(self._work())
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
+        await self._end(work)
+        if self._reason is not None:
+            log.error("the worker ends: %s", self._reason)
+            return STOPPED_BY_ITSELF
+        log.info("stopped")
+        return 0
+
+    async def _work(self) -> None:
+        try:
+            partitions = await self._wait_for_kafka()
+            if self._config.commit is CommitMode.EMBEDDED:
+                await self._empty_redis()
+            await self._source.start()
+            self._app = self._flow.app = create_app(self._config, partitions, self._make)
+            await self._app.start()
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(
+                100_000, 20, 100
+            )  # millions of small containers that hold no cycles: passes over them cost a third of the counting
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(ask_for_ends(self._app.partitions, self._source, self._clock, self._reporter.end))
+                tasks.create_task(self._watch(self._app))
+        except asyncio.CancelledError:
+            raise
+        except WorkerMustStop as error:
+            self._end_with(error)
+        except Exception as error:
+            log.exception("the worker failed")
+            self._end_with(error)
+
+    def _end_with(self, reason: Exception) -> None:
+        self._reason = self._reason or reason
+        self._stop.set()
+
+    async def _end(self, work: asyncio.Task[None]) -> None:
+        """Stop in bounded time, whatever hangs."""
+        work.cancel()
+        with contextlib.suppress(TimeoutError, Exception):
+            async with asyncio.timeout(self._config.stop_timeout_seconds):
+                await asyncio.gather(work, return_exceptions=True)
+                if self._app is not None:
+                    await self._app.partitions.close()
+                    await self._app.stop()
+                await self._source.stop()
+                await self._redis.aclose()
+        await self._health.stop()
+
+    # ---- what is there before the work -----------------------------------------------------------------------
+
+    async def _wait_for_kafka(self) -> int:
+        """Until Kafka answers; then the number of the source's partitions. Raises WorkerMustStop where the topics will
+        not do.
+        """
+        delay = 1.0
+        while True:
+            try:
+                async with open_topics(self._config.kafka) as topics:
+                    return await self._checked(topics)
+            except TopicsError as error:
+                log.warning("%s; tried again in %.0f s", error, delay)
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, 15.0)
+
+    async def _checked(self, topics: Topics) -> int:
+        wanted = wanted_topics(self._config)
+        actual = await topics.describe([topic.name for topic in wanted])
+        missing = [topic.name for topic in wanted if topic.name not in actual]
+        if missing:
+            raise WorkerMustStop(
+                f"there is no topic {', '.join(missing)}: `contacts-report topics` makes what is needed"
+            )
+        partitions = next(actual[topic.name].partitions for topic in wanted if topic.role is Role.ACTIVITY)
+        for topic in wanted:
+            if actual[topic.name].partitions < partitions:
+                raise WorkerMustStop(
+                    f"{topic.name} has {actual[topic.name].partitions} partitions, {self._config.topic} {partitions}: "
+                    f"`contacts-report topics --partitions {partitions}` raises it"
+                )
+        found = [d for d in differences(wanted, actual, partitions) if d.what != "partitions"]
+        for difference in found:
+            log.warning("%s", difference)
+        self._metrics.topic_differences.set(len(found))
+        return partitions
+
+    async def _empty_redis(self) -> None:
+        delay = 0.5
+        while True:
+            try:
+                await empty(self._redis, self._keys)
+                return
+            except (RedisError, OSError) as error:
+                log.warning("Redis does not answer (%s: %s); tried again in %.1f s", type(error).__name__, error, delay)
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, 5.0)
+
+    def _make(self, partition: int) -> OwnedPartition:
+        source = self._source.partition(partition)
+        rows = OwedRows(source, partition, self._config.future_tolerance_seconds)
+        follower = Follower(
+            partition, keys=self._keys, replica=self._replica, rows=rows, clock=self._clock, worker=self._name
+        )
+        return OwnedPartition(
+            partition,
+            rules=self._rules,
+            pace=self._pace,
+            room=self._room,
+            new_ledger=lambda: self._ledger(partition),
+            source=source,
+            follower=follower,
+            flow=self._flow,
+            clock=self._clock,
+            listener=self._reporter,
+            stop_worker=self._end_with,
+        )
+
+    def _ledger(self, partition: int) -> Ledger:
+        config = self._config
+        common: dict[str, Any] = {
+            "bootstrap": config.kafka,
+            "partition": partition,
+            "dead_letters": config.dead_letter_topic,
+            "source": config.topic,
+            "timeout_seconds": config.transaction_timeout_seconds,
+        }
+        if config.commit is CommitMode.EMBEDDED:
+            return EmbeddedLedger(**common)
+        return TransactionalLedger(group=config.group, changelog=config.changelog_topic, **common)
+
+    # ---- beside the work -------------------------------------------------------------------------------------
+
+    async def _watch(self, app: ContactsApp) -> None:
+        """Look at Faust and at each partition; write the group's offsets for monitors."""
+        watchdog, steady = Watchdog(self._config.stall_seconds), asyncio.get_running_loop().time
+        written = 0.0
+        while True:
+            if app.crashed:
+                return self._end_with(WorkerMustStop(f"Faust crashed: {app.crash_reason!r}"))
+            now = steady()
+            for owned in app.partitions:
+                lag = self._reporter.lag(owned.partition)
+                watchdog.note(owned.partition, owned.committed_offset, lag, now, excused=not owned.counting)
+            stalled = watchdog.stalled(now)
+            if stalled is not None:
+                return self._end_with(WorkerMustStop(stalled))
+            if now - written >= MONITOR_SECONDS:
+                written = now
+                app.batches.commit_for_monitors(app.partitions.committed_offsets())
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def _facts(self) -> dict[str, Any]:
+        partitions = self._reporter.partitions()
+        ready = self._app is not None and all(p["phase"] == "counting" for p in partitions.values())
+        return {
+            "live": not self._stop.is_set(),
+            "ready": ready,
+            "reason": str(self._reason) if self._reason is not None else None,
+            "worker": self._name,
+            "partitions": partitions,
+        }
