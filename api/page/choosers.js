@@ -20,6 +20,7 @@ const plain = (name) => name.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCas
 function below(panel, control) {
   const box = control.getBoundingClientRect();
   panel.style.minWidth = `${box.width}px`;
+  panel.style.left = '0';
   panel.style.top = `${box.bottom + scrollY + 4}px`;
   panel.style.left = `${Math.max(8, Math.min(box.left, document.documentElement.clientWidth - panel.offsetWidth - 8)) + scrollX}px`;
 }

@@ -49,14 +49,17 @@ export function recover(section) {
   section.querySelector(':scope > .failure')?.remove();
 }
 
-/** The component alone shows that it failed, and offers another try. @param {HTMLElement} section @param {string} message @param {() => void} again */
-export function fail(section, message, again) {
+/** The component alone shows that it failed, and offers another try. @param {HTMLElement} section @param {string} message @param {() => void} again @param {boolean} [waits] it comes by itself */
+export function fail(section, message, again, waits = false) {
   section.dataset.state = 'error';
   section.querySelector(':scope > .failure')?.remove();
-  section.append(h('div', { class: 'failure', role: 'alert' }, h('p', {}, message), h('button', { type: 'button', click: again }, text.tryAgain)));
+  section.append(h('div', { class: waits ? 'failure waits' : 'failure', role: 'alert' }, h('p', {}, message), h('button', { type: 'button', click: again }, text.tryAgain)));
 }
 
 // Cards
+
+/** Closer together than this, a line is a smear. */
+const SPARKLINE_POINTS = 60;
 
 /** @param {HTMLElement} section @param {Report} report @param {'added' | 'deleted'} activity */
 export function drawCard(section, report, activity) {
@@ -88,7 +91,9 @@ function sparkline() {
 
 /** One line for the shape, one area below it; no numbers, so no element a bucket. @param {Element} svg @param {Report['timeline']} timeline @param {'added' | 'deleted'} activity */
 function drawSparkline(svg, timeline, activity) {
-  const values = timeline.filter((bucket) => bucket.state !== 'future').map((bucket) => bucket[activity] ?? 0);
+  const counts = timeline.filter((bucket) => bucket.state !== 'future').map((bucket) => bucket[activity] ?? 0);
+  const together = Math.ceil(counts.length / SPARKLINE_POINTS);
+  const values = Array.from({ length: Math.ceil(counts.length / together) }, (_, place) => counts.slice(place * together, (place + 1) * together).reduce((sum, value) => sum + value, 0));
   const most = Math.max(1, ...values);
   const step = 100 / Math.max(1, values.length - 1);
   const line = values.map((value, index) => `${(index * step).toFixed(2)},${(96 - (value / most) * 88).toFixed(2)}`).join('L');
@@ -216,6 +221,7 @@ export class Chart {
     this.model = model;
     this.drawEarlier(model, top, dense);
     this.keys(model);
+    set(plot, 'data-none', sums.some(Boolean) ? null : model.none);
     this.scale(step, top);
     this.ticks(model);
     set(plot, 'aria-valuemax', count - 1);
@@ -344,6 +350,7 @@ export class Chart {
     const whole = model.series.reduce((total, one) => total + one.values.reduce((/** @type {number} */ all, value) => all + (value ?? 0), 0), 0);
     const future = span.state === 'future';
     const rows = model.stacked ? model.series.map((one) => /** @type {const} */ ([one.colour, one.label, one.values[shown] ?? 0])).filter(([, , value]) => value > 0).reverse() : [];
+    /** @type {[string, string, string][]} */
     const shares = rows.map(([colour, label, value]) => [colour, label, text.share(words.number(value), words.percent(value, sum))]);
     const total = future ? text.nothing : model.stacked ? words.number(sum) : text.share(words.number(sum), words.percent(sum, whole));
     const earlier = model.earlier?.[shown];
@@ -416,7 +423,7 @@ export class UserList {
     this.drawn = drawn;
     if (!users.length) return body.replaceChildren(h('p', { class: 'quiet' }, text.noUsers));
     const focused = body.contains(document.activeElement) ? document.activeElement?.getAttribute('data-key') : null;
-    const most = Math.max(1, ...users.map((user) => Math.max(user.added, user.deleted)));
+    const most = { added: Math.max(1, ...users.map((user) => user.added)), deleted: Math.max(1, ...users.map((user) => user.deleted)) };
     const table = h('table', { class: 'users' },
       h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, words.labels.user), ...(/** @type {const} */ (['added', 'deleted'])).map((kind) =>
         h('th', { scope: 'col', 'aria-sort': this.by === kind ? 'descending' : null }, h('button', { type: 'button', 'data-key': kind, click: () => this.sort(kind) }, words.activities[kind]))))),
@@ -427,12 +434,12 @@ export class UserList {
           h('th', { scope: 'row' }, h('button', { type: 'button', class: 'link', 'data-key': `u ${id}`, title: text.onlyUser(name), click: () => this.only(id) }, name)),
           ...(/** @type {const} */ (['added', 'deleted'])).map((kind) => {
             const bar = h('i', { class: `bar ${kind}` });
-            bar.style.width = `${(user[kind] / most) * 100}%`;
+            bar.style.width = `${(user[kind] / most[kind]) * 100}%`;
             return h('td', { 'data-user': id, 'data-activity': kind, 'data-value': user[kind] }, bar, h('span', {}, words.number(user[kind])));
           }));
       })));
     const all = users.length + this.omitted;
-    const more = all > USERS_AT_FIRST ? h('p', { class: 'more' }, h('span', {}, text.showingUsers(shown.length, all)),
+    const more = all > USERS_AT_FIRST ? h('p', { class: 'rest' }, h('span', {}, text.showingUsers(shown.length, all)),
       h('button', { type: 'button', 'data-key': 'more', click: () => this.toggle() }, this.all ? text.showFewer : text.showAll)) : null;
     body.replaceChildren(h('div', { class: 'scroll', tabindex: this.all ? 0 : null, role: this.all ? 'region' : null, 'aria-label': this.all ? words.labels.byUser : null }, table), ...(more ? [more] : []));
     if (focused) /** @type {HTMLElement | null} */ (body.querySelector(`[data-key="${CSS.escape(focused)}"]`))?.focus();

@@ -1,7 +1,7 @@
-/** What does the page show in place of numbers? A choice of workspaces, a token's form, a wrong link, an empty workspace. */
+/** What does the page show in place of numbers? A choice of workspaces, a token's form, a wrong link, an empty workspace, parts that failed. */
 
-import { find, h, set } from './components.js';
-import { address, ask, go, keepToken, token, visit } from './page.js';
+import { drawCard, fail, find, h, recover, set } from './components.js';
+import { address, ask, charts, component, dateModel, drawSources, go, hear, keepToken, message, token, users, visit, waits } from './page.js';
 import { workspaceLinks } from './choosers.js';
 import * as words from './words.js';
 
@@ -93,6 +93,39 @@ export async function emptiness(report) {
       }),
     }, text.showEverything)]));
   section.hidden = false;
+}
+
+/** The whole report failed: each part is tried alone, so that one fault takes one part. @param {Problem} problem @param {() => boolean} current whether the address is still the same */
+export async function parts(problem, current) {
+  const again = () => void visit();
+  const blank = { added: false, deleted: false };
+  /** @type {Record<string, any>} */
+  const answers = {};
+  if (problem.status >= 500 && problem.status !== 503) {
+    await Promise.all(['summary', 'timeline', 'sources', 'users'].map(async (resource) => {
+      answers[resource] = await ask(resource).then((answer) => answer?.body, () => null);
+    }));
+  }
+  if (!current()) return;
+  /** @param {string} name @param {boolean} shown */
+  const judge = (name, shown) => {
+    component(name).removeAttribute('aria-busy');
+    if (shown) recover(component(name));
+    else fail(component(name), message(problem, words.labels[name.replace(/-(.)/g, (_, letter) => letter.toUpperCase())] ?? words.labels.byUser), again, waits(problem));
+  };
+  const any = answers.summary ?? answers.timeline ?? answers.sources;
+  if (any) hear(any.freshness);
+  const timeline = answers.timeline?.timeline ?? [];
+  for (const kind of /** @type {const} */ (['added', 'deleted'])) {
+    if (answers.summary) drawCard(component(kind), { ...answers.summary, timeline }, kind);
+    if (answers.timeline) await charts[kind].draw(dateModel({ ...answers.timeline, added: blank, deleted: blank }, kind));
+    judge(kind, Boolean(answers.summary));
+    judge(`${kind}-by-date`, Boolean(answers.timeline));
+  }
+  if (answers.sources) await drawSources({ ...answers.sources, added: { count: Object.values(answers.sources.sources.totals).reduce((sum, value) => sum + value, 0) } });
+  judge('added-by-source', Boolean(answers.sources));
+  if (answers.users) users.draw(answers.users.users, 0);
+  judge('users', Boolean(answers.users));
 }
 
 // Embedding

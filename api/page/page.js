@@ -163,14 +163,14 @@ const table = new ActivityTable(component('activities'), ask, sourceLabel, () =>
   if (to.get('order') === 'asc') to.delete('order');
   else to.set('order', 'asc');
 }));
-const charts = {
+export const charts = {
   added: new Chart(component('added-by-date'), words.labels.addedByDate, chooseBar('added-by-date')),
   deleted: new Chart(component('deleted-by-date'), words.labels.deletedByDate, chooseBar('deleted-by-date')),
   sources: new Chart(component('added-by-source'), words.labels.addedBySource, chooseBar('added-by-source')),
 };
-const users = new UserList(component('users'), (user) => go((to) => choose(to, 'user', [user])), async () => (await ask('users'))?.body.users ?? []);
+export const users = new UserList(component('users'), (user) => go((to) => choose(to, 'user', [user])), async () => (await ask('users'))?.body.users ?? []);
 
-/** Shows what the address asks for. Parts whose question is the same stay as they are. */
+/** Shows what the address asks for. Parts whose question is the same stay as they are. @returns {Promise<void>} */
 export async function visit() {
   const mine = ++turn;
   const here = address();
@@ -222,7 +222,7 @@ async function openTable(mine, key) {
   } catch (problem) {
     if (mine !== turn) return;
     if (unshowable(problem)) throw problem;
-    fail(section, message(problem, words.labels.activities), () => void openTable(turn, key));
+    fail(section, message(problem, words.labels.activities), () => void openTable(turn, key), waits(problem));
   } finally {
     if (mine === turn) section.removeAttribute('aria-busy');
   }
@@ -260,8 +260,11 @@ async function askChoices(mine, key) {
 /** Nothing of the view can be shown: no or a wrong token, no such workspace, a wrong parameter. @param {unknown} problem */
 const unshowable = (problem) => problem instanceof Problem && [400, 401, 403, 404].includes(problem.status);
 
+/** The counts are on their way and the page asks again by itself. @param {unknown} problem */
+export const waits = (problem) => problem instanceof Problem && problem.status === 503;
+
 /** @param {unknown} problem @param {string} what */
-function message(problem, what) {
+export function message(problem, what) {
   if (!(problem instanceof Problem)) throw problem;
   return problem.status === 503 ? text.unavailable : `${text.failed(what)} ${problem.body.detail ?? ''}`.trim();
 }
@@ -310,9 +313,9 @@ function done(...names) {
 }
 
 /** @param {Report} next @param {'added' | 'deleted'} kind @returns {import('./types.js').ChartModel} */
-function dateModel(next, kind) {
+export function dateModel(next, kind) {
   return {
-    title: kind === 'added' ? words.labels.addedByDate : words.labels.deletedByDate, spans: next.timeline, interval: next.query.interval, stacked: false,
+    none: kind === 'added' ? text.noAdded : text.noDeleted, spans: next.timeline, interval: next.query.interval, stacked: false,
     series: [{ name: kind, label: words.activities[kind], colour: kind, values: next.timeline.map((bucket) => bucket[kind]) }],
     earlier: earlier && earlier.key === earlierKey(next) ? alignEarlier(next, kind) : null,
   };
@@ -328,11 +331,11 @@ export function sourceLabel(name) {
 }
 
 /** @param {Report} next */
-async function drawSources(next) {
+export async function drawSources(next) {
   const { names, totals, timeline } = next.sources;
   drawLegend(next);
   await charts.sources.draw({
-    title: words.labels.addedBySource, spans: timeline, interval: next.query.interval, stacked: true, earlier: null,
+    none: text.noAdded, spans: timeline, interval: next.query.interval, stacked: true, earlier: null,
     series: names.map((name, place) => ({ name, label: sourceLabel(name), colour: colourOf(name, place), values: timeline.map((bucket) => bucket.added[name]) })),
   });
   component('added-by-source').classList.toggle('zero', names.every((name) => !totals[name]));
@@ -436,10 +439,12 @@ function drawChosen() {
   const range = /^\d{4}-\d\d-\d\d$/.test(from) && /^\d{4}-\d\d-\d\d$/.test(to) ? words.dateRange(from, to) : from;
   for (const name of new Set([chosenIn, 'activities'])) {
     const section = component(name);
-    find(section, '.body').before(h('div', { class: 'chosen' }, h('span', {}, text.tableShows(range)),
+    // Below a chart, so that its bars stay where the hand is.
+    const beside = name === 'activities' ? find(section, '.body') : null;
+    section.insertBefore(h('div', { class: 'chosen' }, h('span', {}, text.tableShows(range)),
       name === 'activities' ? null : h('button', { type: 'button', click: () => component('activities').scrollIntoView({ block: 'start' }) }, text.toTable),
-      h('button', { type: 'button', click: () => zoom(from, to) }, text.zoom(range)),
-      h('button', { type: 'button', click: () => go((next) => next.delete('table')) }, text.allDates)));
+      h('button', { type: 'button', click: () => zoom(from, to) }, text.zoom),
+      h('button', { type: 'button', click: () => go((next) => next.delete('table')) }, text.allDates)), beside);
   }
 }
 
@@ -460,7 +465,7 @@ let freshAt = 0;
 let connection = 'connecting';
 
 /** @param {Freshness} next */
-function hear(next) {
+export function hear(next) {
   fresh = next;
   freshAt = performance.now();
   drawFreshness();
@@ -489,7 +494,7 @@ function drawFreshness() {
   say(find(badge, '.word'), words.freshness[fresh.state]);
   const time = find(badge, 'time');
   set(time, 'datetime', fresh.as_of);
-  say(time, text.lag(seconds));
+  say(time, fresh.state === 'live' && connection !== 'lost' ? text.lag(seconds) : text.behind(words.age(seconds)));
   const at = words.instant(fresh.as_of, report?.query.timezone ?? 'UTC');
   set(badge, 'title', text.asOf(at));
   const trouble = connection === 'lost' ? 'lost' : fresh.state === 'live' ? '' : fresh.state;
@@ -649,7 +654,7 @@ const live = {
     } catch (problem) {
       if (mine !== turn) return false;
       if (!(problem instanceof Problem) || unshowable(problem)) throw problem;
-      if (first || !report) await failParts(problem, mine);
+      if (first || !report) await failed(problem, mine);
       connected(problem.status === 503 ? 'unavailable' : 'lost');
       wait = Math.min(wait, Math.max(1, problem.retrySeconds) * 1000);
     }
@@ -675,39 +680,11 @@ const live = {
   },
 };
 
-/** The whole report failed: each part is tried alone, so that one fault takes one part. @param {Problem} problem @param {number} mine */
-async function failParts(problem, mine) {
-  const again = () => void visit();
-  const blank = { added: false, deleted: false };
-  /** @type {Record<string, any>} */
-  const parts = {};
-  if (problem.status >= 500 && problem.status !== 503) {
-    await Promise.all(['summary', 'timeline', 'sources', 'users'].map(async (resource) => {
-      parts[resource] = await ask(resource).then((answer) => answer?.body, () => null);
-    }));
-  }
-  if (mine !== turn) return;
+/** @param {Problem} problem @param {number} mine */
+async function failed(problem, mine) {
   reportKey = '';
   root.dataset.fault = 'yes';
-  /** @param {string} name @param {boolean} shown */
-  const judge = (name, shown) => {
-    component(name).removeAttribute('aria-busy');
-    if (shown) recover(component(name));
-    else fail(component(name), message(problem, words.labels[name.replace(/-(.)/g, (_, letter) => letter.toUpperCase())] ?? words.labels.byUser), again);
-  };
-  const any = parts.summary ?? parts.timeline ?? parts.sources;
-  if (any) hear(any.freshness);
-  const timeline = parts.timeline?.timeline ?? [];
-  for (const kind of /** @type {const} */ (['added', 'deleted'])) {
-    if (parts.summary) drawCard(component(kind), { ...parts.summary, timeline }, kind);
-    if (parts.timeline) await charts[kind].draw(dateModel({ ...parts.timeline, added: blank, deleted: blank }, kind));
-    judge(kind, Boolean(parts.summary));
-    judge(`${kind}-by-date`, Boolean(parts.timeline));
-  }
-  if (parts.sources) await drawSources({ ...parts.sources, added: { count: Object.values(parts.sources.sources.totals).reduce((sum, value) => sum + value, 0) } });
-  judge('added-by-source', Boolean(parts.sources));
-  if (parts.users) users.draw(parts.users.users, 0);
-  judge('users', Boolean(parts.users));
+  await (await guides()).parts(problem, () => mine === turn);
 }
 
 document.addEventListener('visibilitychange', () => {
@@ -858,6 +835,7 @@ function download(event) {
 
 const guides = () => import('./guides.js');
 
+/** @returns {Promise<void>} */
 async function chooseWorkspace() {
   live.stop();
   drawControls();

@@ -30,9 +30,9 @@
  * @typedef {(resource: string, parameters?: URLSearchParams, options?: AskOptions) => Promise<{ body: any, etag: string | null } | null>} Ask
  *
  * What a chart draws: one value a series and bucket, and the earlier side's value beside it.
- * @typedef {{ name: string, label: string, colour: number, values: (number | null)[] }} Series
+ * @typedef {{ name: string, label: string, colour: string, values: (number | null)[] }} Series
  * @typedef {{ start: string, end: string, state: BucketState }} Span
- * @typedef {{ title: string, spans: Span[], series: Series[], earlier: ({ start: string, end: string, value: number | null } | null)[] | null,
+ * @typedef {{ none: string, spans: Span[], series: Series[], earlier: ({ start: string, end: string, value: number | null } | null)[] | null,
  *   interval: Query['interval'], stacked: boolean }} ChartModel
  */
 export {};
