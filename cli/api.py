@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import uvicorn
 
 from api.config import ApiConfig, is_loopback
-from cli import logs
 from cli.command import DONE, NOT_DONE, CommandError
 from cli.options import add_settings, configuration
+from stream.logs import configure
 
 STOP_SECONDS = 5
 """How long a stop waits for answers under way; live streams end at once."""
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     config = configuration(ApiConfig, args, environ)
-    logs.set_up(config)
+    configure(config.log_format, config.log_level)
     # The framework takes a while to import, which --help and a wrong setting need not wait for.
     from api.app import create_app
 

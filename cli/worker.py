@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Mapping
 
-from cli import logs
 from cli.options import add_settings, configuration
 from stream.config import WorkerConfig
 
@@ -14,8 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     config = configuration(WorkerConfig, args, environ)
-    logs.set_up(config)
     # Faust takes a second to import, which --help and a wrong setting need not wait for.
-    from stream.app import run as count
+    from stream.worker import run as count
 
     return count(config)

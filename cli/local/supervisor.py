@@ -68,8 +68,13 @@ class Supervisor:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def start(self, name: str, command: Sequence[str | Path], environ: Mapping[str, str]) -> Child:
-        """Start a child with exactly this environment; it takes its place behind those that run already."""
+    def start(
+        self, name: str, command: Sequence[str | Path], environ: Mapping[str, str], *, visible: bool = False
+    ) -> Child:
+        """Start a child with exactly this environment; it takes its place behind those that run already.
+
+        A `visible` one has our own input and output, and no log.
+        """
         words = [str(word) for word in command]
         if self._leashed:
             words = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), *words]
@@ -78,9 +83,9 @@ class Supervisor:
             process = subprocess.Popen(
                 words,
                 env=dict(environ),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                stdin=None if visible else subprocess.DEVNULL,
+                stdout=None if visible else output,
+                stderr=None if visible else subprocess.STDOUT,
                 start_new_session=True,
             )
         self._tell_warden(f"+{process.pid}")

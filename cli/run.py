@@ -1,0 +1,127 @@
+"""`contacts-report run` (and `./dev run`): everything on this machine, until ctrl-c."""
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from api.config import ApiConfig
+from cli.api import listening_socket
+from cli.command import DONE, WRONG, CommandError
+from cli.local.machine import Machine
+from cli.local.ports import free_port
+from cli.local.supervisor import ChildEnded, StopRequested, Supervisor
+from cli.options import add_settings, read_settings
+from stream.config import WorkerConfig
+from stream.projection.keys import Keys
+from stream.projection.replica import empty
+from stream.redis_client import redis_client
+from stream.settings import FILE_VARIABLE, PREFIX, Reading
+
+SETTINGS = ("kafka", "redis", "topic", "group", "log_level")
+LAST_WORDS_SECONDS = 5.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Starts a broker, a Redis, the worker, the API with the page, and a stream of sample events. "
+        "With CONTACTS_KAFKA or CONTACTS_REDIS set, that server is used in place of the embedded one."
+    )
+    parser.add_argument("--port", metavar="N", dest="api_port", help="the port of the API (default: 8080, 0: any free)")
+    events = parser.add_mutually_exclusive_group()
+    events.add_argument("--events", metavar="FILE", help="publish a file of NDJSON, - for standard input; no samples")
+    events.add_argument("--no-samples", action="store_true", help="publish nothing")
+    add_settings(parser, WorkerConfig, ApiConfig, only=SETTINGS)
+
+
+def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Run it all; returns DONE after a stop that was asked for, WRONG where a part ended by itself."""
+    worker, api = read_settings(WorkerConfig, args, environ), read_settings(ApiConfig, args, environ)
+    worker.config()
+    config = api.config()
+    if args.events not in (None, "-") and not Path(args.events).is_file():
+        raise CommandError(f"there is no file {args.events}")
+    # Found now, and not after a broker and a Redis were started.
+    listening_socket(config.api_host, config.api_port).close()
+    port = config.api_port or free_port()
+    folder = Path(tempfile.mkdtemp(prefix="contacts-report-"))
+    machine: Machine | None = None
+    code = DONE
+    try:
+        with Supervisor(folder) as supervisor:
+            machine = Machine(supervisor, folder, _environ(args, environ, port))
+            _start(machine, worker, config.api_host, port)
+            _publish(machine, args)
+            supervisor.watch()
+    except StopRequested:
+        print("\nstopped")
+    except ChildEnded as error:
+        print(f"contacts-report run: {error}\nThe logs are in {folder}", file=sys.stderr)
+        code = WRONG
+    finally:
+        if machine is not None:
+            _remove_keys(machine)
+        if code == DONE:
+            shutil.rmtree(folder, ignore_errors=True)
+    return code
+
+
+def _environ(args: argparse.Namespace, environ: Mapping[str, str], port: int) -> dict[str, str]:
+    """What the parts are configured by: our own environment, flags and file."""
+    flags = {PREFIX + name.upper(): getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    file = {FILE_VARIABLE: str(Path(args.config).expanduser().resolve())} if args.config else {}
+    return {**environ, **flags, **file, "CONTACTS_API_PORT": str(port), "PYTHONUNBUFFERED": "1"}
+
+
+def _start(machine: Machine, worker: Reading[WorkerConfig], host: str, port: int) -> None:
+    outside = {value.setting.name: value.shown for value in worker.values if value.origin != "default"}
+    _say("broker", f"{outside['kafka']} (yours)" if "kafka" in outside else f"{machine.broker()} (embedded)")
+    _say("redis", f"{outside['redis']} (yours)" if "redis" in outside else machine.redis())
+    machine.topics()
+    worker_port = int(outside["worker_port"]) if "worker_port" in outside else free_port()
+    machine.worker(worker_port)
+    _say("worker", f"probes and metrics on port {worker_port}")
+    machine.api(host, port)
+    _say("logs", str(machine.folder))
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    print(f"\nThe report is at http://{shown}:{port}/\n{_last_words(machine)} Ctrl-C stops it.", flush=True)
+
+
+def _last_words(machine: Machine) -> str:
+    if machine.embedded_broker:
+        return "All state lives and dies with this command."
+    return "The counts stay in your Kafka, under your group."
+
+
+def _publish(machine: Machine, args: argparse.Namespace) -> None:
+    if args.events is not None:
+        code = machine.events(args.events)
+        if code not in (DONE, WRONG):
+            raise ChildEnded("the events could not be published")
+    elif not args.no_samples:
+        machine.samples()
+
+
+def _remove_keys(machine: Machine) -> None:
+    """The keys of a group of our own, in a Redis that is not."""
+    if machine.own_group is None or machine.own_redis:
+        return
+    url = machine.environ.get("CONTACTS_REDIS", WorkerConfig().redis)
+    try:
+        asyncio.run(_empty(url, machine.own_group))
+    except (RedisError, OSError) as error:
+        print(f"contacts-report run: the keys of {machine.own_group} are still in Redis: {error}", file=sys.stderr)
+
+
+async def _empty(url: str, group: str) -> None:
+    async with redis_client(url, timeout_seconds=LAST_WORDS_SECONDS) as client:
+        await empty(client, Keys(group))
+
+
+def _say(name: str, what: str) -> None:
+    print(f"{name:<8}{what}", flush=True)
