@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import shutil
 import sys
 import tempfile
@@ -18,9 +19,6 @@ from cli.local.ports import free_port
 from cli.local.supervisor import ChildEnded, StopRequested, Supervisor
 from cli.options import add_settings, read_settings
 from stream.config import WorkerConfig
-from stream.projection.keys import Keys
-from stream.projection.replica import empty
-from stream.redis_client import redis_client
 from stream.settings import FILE_VARIABLE, PREFIX, Reading
 
 SETTINGS = ("kafka", "redis", "topic", "group", "log_level")
@@ -75,7 +73,14 @@ def _environ(args: argparse.Namespace, environ: Mapping[str, str], port: int) ->
     """What the parts are configured by: our own environment, flags and file."""
     flags = {PREFIX + name.upper(): getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     file = {FILE_VARIABLE: str(Path(args.config).expanduser().resolve())} if args.config else {}
-    return {**environ, **flags, **file, "CONTACTS_API_PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    python = {"PYTHONPATH": _importable(environ), "PYTHONUNBUFFERED": "1"}
+    return {**environ, **flags, **file, **python, "CONTACTS_API_PORT": str(port)}
+
+
+def _importable(environ: Mapping[str, str]) -> str:
+    """A PYTHONPATH on which our own packages are, wherever the command is given."""
+    paths = [str(Path(__file__).parents[1]), environ.get("PYTHONPATH", "")]
+    return os.pathsep.join(path for path in paths if path)
 
 
 def _start(machine: Machine, worker: Reading[WorkerConfig], host: str, port: int) -> None:
@@ -119,6 +124,11 @@ def _remove_keys(machine: Machine) -> None:
 
 
 async def _empty(url: str, group: str) -> None:
+    # Seldom needed, and half a second to import.
+    from stream.projection.keys import Keys
+    from stream.projection.replica import empty
+    from stream.redis_client import redis_client
+
     async with redis_client(url, timeout_seconds=LAST_WORDS_SECONDS) as client:
         await empty(client, Keys(group))
 

@@ -70,7 +70,7 @@ class Machine:
 
     def topics(self) -> None:
         """Create the topics. On a broker of someone else's, what differs there is the log's to say, and no obstacle."""
-        topics = self.supervisor.start("topics", self._command("topics"), self.environ)
+        topics = self.supervisor.start("topics", _python("cli.main", "topics"), self.environ)
         code = self.supervisor.finish(topics)
         if code not in (0, 1):
             lines = "\n".join(topics.last_lines())
@@ -78,24 +78,26 @@ class Machine:
 
     def worker(self, port: int) -> None:
         environ = self.environ | {"CONTACTS_WORKER_PORT": str(port)}
-        self.supervisor.start("worker", self._command("worker"), environ)
+        self.supervisor.start("worker", _python("cli.main", "worker"), environ)
 
     def api(self, host: str, port: int) -> None:
         """Start the API and wait until it listens; whether the report is there yet is for the page to show."""
-        self.supervisor.start("api", self._command("api"), self.environ)
+        self.supervisor.start("api", _python("cli.main", "api"), self.environ)
         self.supervisor.wait_until(lambda: listens(port, host), "the API", API_SECONDS)
 
     def events(self, file: str) -> int:
         """Publish a file of NDJSON, its progress shown; returns the exit code of `publish`."""
-        publish = self.supervisor.start("publish", self._command("publish", file), self.environ, visible=True)
+        publish = self.supervisor.start("publish", _python("cli.main", "publish", file), self.environ, visible=True)
         return self.supervisor.finish(publish)
 
     def samples(self) -> None:
         """Publish sample events: a history first, then live ones."""
-        self.supervisor.start("samples", [sys.executable, "-m", "cli.local.samples"], self.environ)
+        self.supervisor.start("samples", _python("cli.local.samples"), self.environ)
 
-    def _command(self, *words: str) -> Sequence[str]:
-        return [sys.executable, "-m", "cli.main", *words]
+
+def _python(module: str, *words: str) -> Sequence[str]:
+    # -P: a folder `api` where the user happens to be is not our package.
+    return [sys.executable, "-P", "-m", module, *words]
 
 
 def _path_alone(environ: Mapping[str, str]) -> dict[str, str]:
