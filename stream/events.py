@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from stream.cloudevents import Envelope, cloudevent_faults, event_fields, read_envelope
 from stream.json_text import (
@@ -48,6 +49,14 @@ FIRST_NANOSECOND: Final = 946_684_800 * NANOSECONDS_A_SECOND
 
 LAST_NANOSECOND: Final = 2**63 - 1
 """In April 2262. Where publishers set a record's timestamp any may come: what 64 bits cannot hold is not read."""
+
+WORKSPACE_PATTERN: Final = r"^(?!\.{1,2}$)[A-Za-z0-9._~:@-]+$"
+SOURCE_PATTERN: Final = r"^(?!\*$)[^,]*$"
+DATE_TIME_PATTERN: Final = (
+    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?"
+    r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+)
+"""What the schema says of texts; tests/contract/test_schema.py holds it to what `parse` does."""
 
 ID_LENGTH: Final = 128
 SOURCE_LENGTH: Final = 64
@@ -126,24 +135,63 @@ class EventRules:
     """How many days `occurred_at` may lie before the day of the record's timestamp, both in UTC; None: any number."""
 
 
-class Event(msgspec.Struct, gc=False):
+class Event(msgspec.Struct, kw_only=True, gc=False):
     """One contact that was added or deleted, as a publisher writes it. Unknown fields are ignored."""
 
-    # Lengths are code points, as msgspec and JSON Schema count them. What else the fields must be is checked below: by
-    # msgspec, patterns would go through Python's `re`, for a fifth of the cost of the whole event.
-    id: Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LENGTH)]
-    type: Literal["contact.added", "contact.deleted"]
-    workspace_id: Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LENGTH)]
-    contact_id: (
-        Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LENGTH)]
-        | Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-    )
-    occurred_at: str
-    contact_name: Annotated[str, msgspec.Meta(max_length=NAME_LENGTH)] | None = None
-    source: Annotated[str, msgspec.Meta(max_length=SOURCE_LENGTH)] | None = None
-    user_id: Annotated[str, msgspec.Meta(max_length=ID_LENGTH)] | None = None
-    user_name: Annotated[str, msgspec.Meta(max_length=NAME_LENGTH)] | None = None
-    batch_id: Annotated[str, msgspec.Meta(max_length=ID_LENGTH)] | None = None
+    # Lengths are code points, as msgspec and JSON Schema count them. What is in `extra_json_schema` is for the schema
+    # alone and checked below: msgspec would take patterns to Python's `re`, for a fifth of the whole event's cost.
+    id: Annotated[
+        str,
+        Meta(
+            min_length=1, max_length=ID_LENGTH, description="Unique in its workspace: the same id twice is one event."
+        ),
+    ]
+    type: Annotated[Literal["contact.added", "contact.deleted"], Meta(description="What happened.")]
+    workspace_id: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=ID_LENGTH,
+            description="The workspace whose contact it is; neither `.` nor `..`.",
+            extra_json_schema={"pattern": WORKSPACE_PATTERN},
+        ),
+    ]
+    contact_id: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=ID_LENGTH)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)],
+        Meta(description="A text, or an integer of at most 128 digits (not 1.0 or 1e3), kept as its decimal text."),
+    ]
+    contact_name: Annotated[
+        Annotated[str, Meta(max_length=NAME_LENGTH)] | None,
+        Meta(description="The contact's name as it was then: shown in the row, never counted by."),
+    ] = None
+    source: Annotated[
+        Annotated[str, Meta(max_length=SOURCE_LENGTH, extra_json_schema={"pattern": SOURCE_PATTERN})] | None,
+        Meta(
+            description="The way it came, kept in lower case; null, absent, empty and `none` all mean without. "
+            "No comma, and no `*` alone.",
+            examples=list(KNOWN_SOURCES),
+        ),
+    ] = None
+    user_id: Annotated[
+        Annotated[str, Meta(max_length=ID_LENGTH)] | None,
+        Meta(description="Who did it; null, absent, empty and `none` all mean nobody known."),
+    ] = None
+    user_name: Annotated[
+        Annotated[str, Meta(max_length=NAME_LENGTH)] | None,
+        Meta(description="The user's name as it was then; the latest by `occurred_at` labels the user."),
+    ] = None
+    occurred_at: Annotated[
+        str,
+        Meta(
+            description="When it happened, which decides every bucket: RFC 3339 with an offset, to the nanosecond.",
+            examples=["2026-11-23T09:13:07.412+08:00", "2026-11-23T01:13:07Z"],
+            extra_json_schema={"format": "date-time", "pattern": DATE_TIME_PATTERN},
+        ),
+    ]
+    batch_id: Annotated[
+        Annotated[str, Meta(max_length=ID_LENGTH)] | None,
+        Meta(description="Marks the events of one import; empty is as if absent."),
+    ] = None
 
 
 REQUIRED_FIELDS: Final = ("id", "type", "workspace_id", "contact_id", "occurred_at")
