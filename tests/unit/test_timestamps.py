@@ -19,7 +19,7 @@ def read_quickly(text: str) -> tuple[int, int] | None:
         return None
 
 
-instants = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30))
+instants = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30))  # noqa: DTZ001 (Hypothesis wants them without)
 offsets = st.integers(-23 * 60 - 59, 23 * 60 + 59)
 fractions = st.text("0123456789", max_size=12)
 
