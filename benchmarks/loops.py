@@ -1,0 +1,83 @@
+"""References, each in a process of its own: `python -m benchmarks.loops getmany|faust BOOTSTRAP TOPIC EVENTS` prints
+events, seconds and CPU seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+
+import faust
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+
+async def getmany(bootstrap: str, topic: str, events: int) -> None:
+    """aiokafka alone: fetch everything, look at nothing."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=2 << 20,
+    )
+    await consumer.start()
+    await consumer._client.fetch_all_metadata()
+    partitions = [TopicPartition(topic, p) for p in consumer._client.cluster.partitions_for_topic(topic)]
+    consumer.assign(partitions)
+    for partition in partitions:
+        consumer.seek(partition, 0)
+    seen, started, cpu = 0, time.monotonic(), time.process_time()
+    while seen < events:
+        for records in (await consumer.getmany(timeout_ms=1000, max_records=5000)).values():
+            seen += len(records)
+    told(seen, started, cpu)
+
+
+def plain_faust(bootstrap: str, topic_name: str, events: int) -> None:
+    """The Faust app of its documentation: an agent that counts in a table, an event at a time."""
+    app = faust.App(
+        f"plain-{os.getpid()}",
+        broker=f"kafka://{bootstrap}",
+        store="memory://",
+        datadir=tempfile.mkdtemp(),
+        topic_partitions=4,
+        topic_replication_factor=1,
+        web_enabled=False,
+        consumer_auto_offset_reset="earliest",
+        stream_wait_empty=False,
+    )
+    topic = app.topic(topic_name, key_type=bytes, value_type=bytes, value_serializer="raw", key_serializer="raw")
+    table = app.Table("counts", default=int, partitions=4)
+    seen, started, cpu = 0, 0.0, 0.0
+
+    @app.agent(topic)
+    async def count(stream: faust.StreamT[bytes]) -> None:
+        nonlocal seen, started, cpu
+        async for value in stream.values():
+            if not seen:
+                started, cpu = time.monotonic(), time.process_time()
+            event = json.loads(value)
+            table[f"{event['workspace_id']}|{event['occurred_at'][:10]}|{event.get('source')}"] += 1
+            seen += 1
+            if seen == events:
+                told(seen, started, cpu)
+
+    logging.disable(logging.CRITICAL)
+    faust.Worker(app, loglevel="error", quiet=True, redirect_stdouts=False).execute_from_commandline()
+
+
+def told(events: int, started: float, cpu: float) -> None:
+    os.write(1, json.dumps([events, time.monotonic() - started, time.process_time() - cpu]).encode() + b"\n")
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    kind, bootstrap, topic, events = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+    if kind == "getmany":
+        asyncio.run(getmany(bootstrap, topic, events))
+    else:
+        plain_faust(bootstrap, topic, events)
