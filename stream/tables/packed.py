@@ -88,7 +88,7 @@ class Tail(msgspec.Struct, frozen=True, gc=False):
     kinds: array[int]
 
 
-def encode_column(values: Sequence[int], at_least: int = 1) -> bytes:
+def encode_column(values: list[int], at_least: int = 1) -> bytes:
     """Packs numbers of 0..2**64-1 in the smallest size that holds all of them, and at least so many bytes each."""
     if at_least == 1:
         try:
@@ -220,6 +220,39 @@ def decode_base(packed: bytes, name: object = "a base") -> tuple[bytes, bytes]:
     return parts.head, parts.cells
 
 
+def split_head(packed: bytes, name: object = "a head") -> PackedHead:
+    """Unpacks a head as far as its columns. Raises FormatError with `name`."""
+    return decode_array(_PACKED_HEAD, packed, VERSION, name)
+
+
+def encode_text(text: str | None) -> bytes:
+    """A user or a source as it lies in an array."""
+    return _encode(text)
+
+
+def packed_array(packed: bytes | msgspec.Raw, more: Sequence[str | None]) -> msgspec.Raw:
+    """A packed array of texts with more of them at its end; those that are in it are not read."""
+    head, count = _array_head(packed)
+    added = _encode(more)
+    return msgspec.Raw(_array_of(count + len(more)) + bytes(packed)[head:] + added[_array_head(added)[0] :])
+
+
+def _array_head(packed: bytes | msgspec.Raw) -> tuple[int, int]:
+    """Bytes of a msgpack array's head, and the number of its items."""
+    view = memoryview(packed)
+    if view[0] & 0xF0 == 0x90:
+        return 1, view[0] & 0x0F
+    size = 3 if view[0] == 0xDC else 5
+    return size, int.from_bytes(view[1:size], "big")
+
+
+def _array_of(count: int) -> bytes:
+    """The head of a msgpack array of so many items."""
+    if count < 1 << 4:
+        return bytes((0x90 | count,))
+    return b"\xdc" + count.to_bytes(2, "big") if count < 1 << 16 else b"\xdd" + count.to_bytes(4, "big")
+
+
 def written_at(packed: bytes, name: object = "a head or tail") -> int:
     """The last source offset that is counted in a head or a tail, without unpacking the rest."""
     return decode_array(_WRITTEN, packed, VERSION, name).written_at
@@ -237,6 +270,18 @@ class _Head(msgspec.Struct, array_like=True, gc=False):
     sources: list[str]
     kinds: bytes
     users: list[str | None]
+    cell_counts: bytes
+    totals: bytes
+
+
+class PackedHead(msgspec.Struct, array_like=True, gc=False):
+    """A head whose columns and users are still packed: for who changes it without reading them."""
+
+    version: int
+    written_at: int
+    sources: list[str]
+    kinds: bytes
+    users: msgspec.Raw
     cell_counts: bytes
     totals: bytes
 
@@ -281,6 +326,7 @@ class _Written(msgspec.Struct, array_like=True, gc=False):
 
 
 _HEAD: Final = msgspec.msgpack.Decoder(_Head)
+_PACKED_HEAD: Final = msgspec.msgpack.Decoder(PackedHead)
 _CELLS: Final = msgspec.msgpack.Decoder(_Cells)
 _SUMMARY: Final = msgspec.msgpack.Decoder(_Summary)
 _TAIL: Final = msgspec.msgpack.Decoder(_Tail)

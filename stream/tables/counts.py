@@ -1,0 +1,370 @@
+"""How many events of each kind happened in each quarter-hour?
+
+    key    63 ("c"), u32 UTC day, u16 slot, big-endian, then the workspace id in UTF-8
+    value  slot 0, 1, 2…: a base; slot FFFF: the tail                                                       (packed.py)
+
+An entry is one workspace and UTC day of this partition: bases 0 to n, of which only the last still changes, and the
+tail, what came since that one was written. To count is `tail[cell] += 1`: the base is not read. At a commit, a tail of
+more than max(tail_floor, sqrt(cells of the last base)) cells is merged into the base (merge.py), and its slot deleted.
+
+An entry lies in memory as the bytes that were committed. While it is counted in, it also has the numbers of its series
+and its tail as dicts (Counting): some 110 bytes a series. Where that was not touched for IDLE_OFFSETS, or there are too
+many of them, it goes, and is made again from the bytes when the next event comes (0.2 us a series).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from math import isqrt
+from struct import Struct
+from typing import Final
+
+import msgspec
+
+from stream.quarters import QUARTERS_A_DAY
+from stream.tables import packed
+from stream.tables.formats import Changes, FormatError
+from stream.tables.merge import Addition, merge, summarize
+
+KIND: Final = b"c"
+TAIL_SLOT: Final = 0xFFFF
+
+IDLE_OFFSETS: Final = 20_000
+"""An entry keeps its dicts for so many offsets of the partition after its last event, for making them again costs as
+much as keeping them does memory, whatever its size."""
+FREE_SERIES: Final = 50_000
+"""So many series of idle entries are kept nonetheless: 5 MB."""
+SERIES_LIMIT: Final = 600_000
+"""More are not kept even if they are not idle: 66 MB a partition."""
+DROPS_A_COMMIT: Final = 1_000
+"""Entries that one commit deletes at most, when retention has moved on: 60 KB of keys."""
+
+_KEY: Final = Struct(">cIH")
+
+
+class EntryChange(msgspec.Struct, frozen=True):
+    """What became of an entry of a workspace and UTC day of one partition."""
+
+    workspace_id: str
+    day: int
+    bases: list[tuple[int, bytes, bytes, bytes]]
+    """Number, head, cells and summary of each base that is new or was written again; of every base where `whole`."""
+    tail: bytes | None
+    """None: there is none, and one that there was is to be deleted."""
+    base_count: int
+    """Bases 0 up to this number, exclusive, exist."""
+    rows: list[bytes]
+    """Packed activity rows (stream/projection/row.py) of the events counted since the last commit; none where
+    `whole`."""
+    whole: bool = False
+    """This is all of the entry, in place of whatever was there."""
+    dropped: bool = False
+    """The day is older than the retention allows: nothing of it is left."""
+
+
+class Entry:
+    """One workspace and UTC day of one partition."""
+
+    __slots__ = ("changed_at", "counting", "day", "frozen", "last", "rows", "tail", "workspace_id")
+
+    def __init__(self, workspace_id: str, day: int) -> None:
+        self.workspace_id: Final = workspace_id
+        self.day: Final = day
+        self.changed_at = -1
+        """Offset of the last event that is counted in it."""
+        self.frozen: tuple[bytes, ...] = ()
+        """Changelog values of bases 0, 1, … that will not change."""
+        self.last: bytes | None = None
+        """Changelog value of the last base; None where there is none yet."""
+        self.tail: bytes | None = None
+        """Changelog value of the tail as committed; None where it is empty."""
+        self.counting: Counting | None = None
+        self.rows: list[bytes] = []
+        """Rows that no commit has yet."""
+
+    @property
+    def base_count(self) -> int:
+        return len(self.frozen) + (self.last is not None)
+
+    def open(self) -> Counting:
+        """Makes what counting needs from what is committed."""
+        assert self.counting is None, "an entry is opened once"
+        self.counting = Counting(self.last, self.tail)
+        return self.counting
+
+    def encode(self, rules: CountRules, changes: Changes) -> EntryChange:
+        """Adds the changelog records of what was counted since the last commit."""
+        counting = self.counting
+        assert counting is not None, "an entry changes while it is open"
+        rows, self.rows = self.rows, []
+        bases: list[tuple[int, bytes, bytes, bytes]] = []
+        if len(counting.tail) > counting.tail_limit(rules.tail_floor):
+            bases = self._merge(counting, rules.base_bytes_limit, changes)
+            if self.tail is not None:
+                changes[key_of(self.workspace_id, self.day, TAIL_SLOT)] = None
+            self.tail = None
+        else:
+            self.tail = counting.packed_tail(self.changed_at)
+            changes[key_of(self.workspace_id, self.day, TAIL_SLOT)] = self.tail
+        return EntryChange(self.workspace_id, self.day, bases, self.tail, self.base_count, rows)
+
+    def _merge(self, counting: Counting, limit_bytes: int, changes: Changes) -> list[tuple[int, bytes, bytes, bytes]]:
+        head, cells = packed.decode_base(self.last) if self.last is not None else (None, None)
+        parts = merge(head, cells, counting.addition(self.changed_at), limit_bytes)
+        values = [packed.encode_base(part.head, part.cells) for part in parts]
+        first = len(self.frozen)
+        assert first + len(parts) <= TAIL_SLOT, f"{first + len(parts)} bases of one workspace and day"
+        for number, value in enumerate(values, first):
+            changes[key_of(self.workspace_id, self.day, number)] = value
+        self.frozen = (*self.frozen, *values[:-1])
+        self.last = values[-1]
+        if len(parts) == 1:
+            counting.go_on(parts[0].cell_count)
+        else:
+            self.counting = None
+        return [(number, part.head, part.cells, part.summary) for number, part in enumerate(parts, first)]
+
+    def whole(self) -> EntryChange:
+        """All of the entry as it is committed."""
+        values = self.frozen if self.last is None else (*self.frozen, self.last)
+        bases = []
+        for number, value in enumerate(values):
+            head, cells = packed.decode_base(value, key_of(self.workspace_id, self.day, number))
+            bases.append((number, head, cells, summarize(head, cells)))
+        return EntryChange(self.workspace_id, self.day, bases, self.tail, self.base_count, [], whole=True)
+
+    def adopt(self, slot: int, value: bytes, key: bytes) -> None:
+        """Takes a record of the changelog; bases in their order. Raises FormatError."""
+        if slot == TAIL_SLOT:
+            self.tail = value
+            self.changed_at = max(self.changed_at, packed.written_at(value, key))
+            return
+        if slot != self.base_count:
+            raise FormatError(f"{key!r} does not follow on {self.base_count} bases")
+        if self.last is not None:
+            self.frozen = (*self.frozen, self.last)
+        self.last = value
+        head, _ = packed.decode_base(value, key)
+        self.changed_at = max(self.changed_at, packed.written_at(head, key))
+
+
+class Counting:
+    """What counting in an entry needs: the numbers of the series of its last base and tail, and the tail."""
+
+    __slots__ = (
+        "_base_cells",
+        "_first_series",
+        "_first_source",
+        "_kinds",
+        "_new_sources",
+        "_new_users",
+        "_source_numbers",
+        "series",
+        "tail",
+    )
+
+    def __init__(self, base: bytes | None, tail: bytes | None) -> None:
+        self.series: tuple[Series, Series] = ({}, {})
+        """For each activity: source -> user -> key of the series' first quarter."""
+        self.tail: dict[int, int] = {}
+        """Counts by key of cell."""
+        self._kinds: list[int] = []
+        self._source_numbers: dict[str | None, int] = {None: 0}
+        self._base_cells = self._first_series = self._first_source = 0
+        self._new_sources: list[str] = []
+        self._new_users: list[str | None] = []
+        if base is not None:
+            self._take_base(base)
+        if tail is not None:
+            self._take_tail(packed.decode_tail(tail))
+
+    def begin_series(self, activity: int, source: str | None, user_id: str | None) -> int:
+        """Gives the next number to a series that is not there. Returns the key of its first quarter."""
+        number = self._source_numbers.get(source)
+        if number is None:
+            assert source is not None, "without a source is number 0"
+            number = self._source_numbers[source] = len(self._source_numbers)
+            self._new_sources.append(source)
+        self._new_users.append(user_id)
+        return self._number_series(number * 2 + activity, source, user_id)
+
+    def tail_limit(self, floor: int) -> int:
+        """A tail of more cells is merged: so it is rewritten about as often as it makes its base be."""
+        return max(floor, isqrt(self._base_cells))
+
+    def packed_tail(self, written_at: int) -> bytes:
+        tail, kinds = self.tail, self._kinds
+        keys = sorted(tail)
+        return packed.encode_tail(
+            written_at,
+            self._first_series,
+            self._first_source,
+            self._new_sources,
+            self._new_users,
+            packed.encode_column(keys, 2),
+            packed.encode_column([tail[key] for key in keys]),
+            packed.encode_column([kinds[key // QUARTERS_A_DAY] for key in keys]),
+        )
+
+    def addition(self, written_at: int) -> Addition:
+        """The tail, for a merge."""
+        return Addition(written_at, self.tail, self._kinds, self._new_sources, self._new_users)
+
+    def go_on(self, base_cells: int) -> None:
+        """The tail is part of the base now, which has so many cells."""
+        self._base_cells = base_cells
+        self._first_series = len(self._kinds)
+        self._first_source = len(self._source_numbers) - 1
+        self._new_sources, self._new_users, self.tail = [], [], {}
+
+    def weight(self) -> int:
+        """The number of series and tail cells."""
+        return len(self._kinds) + len(self.tail)
+
+    def _take_base(self, base: bytes) -> None:
+        head, cells = packed.decode_base(base)
+        series = packed.decode_head(head)
+        for source in series.sources:
+            self._source_numbers[source] = len(self._source_numbers)
+        sources = list(self._source_numbers)
+        for kind, user_id in zip(series.kinds, series.users, strict=True):
+            self._number_series(kind, sources[kind >> 1], user_id)
+        self.go_on(len(packed.decode_cells(cells).keys))
+
+    def _take_tail(self, tail: packed.Tail) -> None:
+        assert tail.first_series == self._first_series, "a tail continues the series of its base"
+        assert tail.first_source == self._first_source, "a tail continues the sources of its base"
+        for source in tail.new_sources:
+            self._source_numbers[source] = len(self._source_numbers)
+        sources = list(self._source_numbers)
+        kinds = dict(zip((key // QUARTERS_A_DAY for key in tail.keys), tail.kinds, strict=True))
+        for number, user_id in enumerate(tail.new_users, self._first_series):
+            kind = kinds[number]
+            self._number_series(kind, sources[kind >> 1], user_id)
+        self._new_sources, self._new_users = tail.new_sources, tail.new_users
+        self.tail = dict(zip(tail.keys, tail.counts, strict=True))
+
+    def _number_series(self, kind: int, source: str | None, user_id: str | None) -> int:
+        key = len(self._kinds) * QUARTERS_A_DAY
+        self._kinds.append(kind)
+        by_source = self.series[kind & 1]
+        by_user = by_source.get(source)
+        if by_user is None:
+            by_user = by_source[source] = {}
+        by_user[user_id] = key
+        return key
+
+
+Series = dict[str | None, dict[str | None, int]]
+
+
+class CountRules(msgspec.Struct, frozen=True):
+    """How entries are kept."""
+
+    tail_floor: int
+    base_bytes_limit: int
+
+
+class Counts:
+    """The entries of a partition."""
+
+    def __init__(self, rules: CountRules) -> None:
+        self._rules = rules
+        self._days: dict[str, dict[int, Entry]] = {}
+        self.counts_from: int | None = None
+        """UTC day before which retention has dropped counts; it never goes back."""
+        self.changed: list[Entry] = []
+        """Entries with an event that no commit has; the counting loop adds to it."""
+        self._open: dict[Entry, int] = {}
+        """Weights of the entries with a Counting, in the order of their last commit."""
+        self._open_series = 0
+        self._to_drop: deque[Entry] = deque()
+
+    def days_of(self, workspace_id: str) -> dict[int, Entry]:
+        """The entries of a workspace by day; `begin` adds to it."""
+        return self._days.setdefault(workspace_id, {})
+
+    def begin(self, workspace_id: str, day: int) -> Entry | None:
+        """A new entry; None where the day is one that retention has dropped."""
+        if self.counts_from is not None and day < self.counts_from:
+            return None
+        entry = self._days[workspace_id][day] = Entry(workspace_id, day)
+        return entry
+
+    def drop_before(self, day: int) -> None:
+        """Drops the entries of days before this one; never takes it back. They are gone from reports at once, and from
+        the changelog within the next commits."""
+        if self.counts_from is not None and day <= self.counts_from:
+            return
+        self.counts_from = day
+        for days in self._days.values():
+            for old in [old for old in days if old < day]:
+                self._to_drop.append(days.pop(old))
+
+    def encode(self, upto: int, changes: Changes) -> list[EntryChange]:
+        """Adds the changelog records of what was counted since the last call; `upto` is the next offset."""
+        changed, self.changed = self.changed, []
+        entries = [entry.encode(self._rules, changes) for entry in changed if self._is_kept(entry)]
+        for _ in range(min(len(self._to_drop), DROPS_A_COMMIT)):
+            gone = self._to_drop.popleft()
+            if self._drop(gone, changes):
+                entries.append(EntryChange(gone.workspace_id, gone.day, [], None, 0, [], dropped=True))
+        self._close_some(changed, upto)
+        return entries
+
+    def whole(self, after: int) -> Iterator[EntryChange]:
+        """Every entry whose last event is at an offset above this one, as it was committed."""
+        assert not self.changed, "a whole entry is one that is committed"
+        for entry in [e for days in self._days.values() for e in days.values() if e.changed_at > after]:
+            yield entry.whole()
+
+    def adopt(self, records: list[tuple[bytes, bytes]], counts_from: int | None) -> None:
+        """Takes the changelog's records. Raises FormatError."""
+        for key, value in sorted(records):  # by day, then slot: the bases of an entry in order
+            _, day, slot = _KEY.unpack_from(key)
+            workspace_id = key[_KEY.size :].decode()
+            days = self.days_of(workspace_id)
+            entry = days.get(day)
+            if entry is None:
+                entry = days[day] = Entry(workspace_id, day)
+            entry.adopt(slot, value, key)
+        if counts_from is not None:
+            self.drop_before(counts_from)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """All entries."""
+        return (entry for days in self._days.values() for entry in days.values())
+
+    def _is_kept(self, entry: Entry) -> bool:
+        return self.counts_from is None or entry.day >= self.counts_from
+
+    def _drop(self, entry: Entry, changes: Changes) -> bool:
+        """Deletes what the changelog has of an entry. Whether it has anything."""
+        slots = [*range(entry.base_count), *([TAIL_SLOT] if entry.tail is not None else [])]
+        for slot in slots:
+            changes[key_of(entry.workspace_id, entry.day, slot)] = None
+        self._forget_open(entry)
+        return bool(slots)
+
+    def _close_some(self, changed: list[Entry], upto: int) -> None:
+        """Takes back the dicts of entries that were not touched for long, or for longest."""
+        for entry in changed:
+            self._forget_open(entry)
+            if entry.counting is not None and self._is_kept(entry):
+                weight = self._open[entry] = entry.counting.weight()
+                self._open_series += weight
+        while self._open_series > FREE_SERIES:
+            entry = next(iter(self._open))
+            if self._open_series <= SERIES_LIMIT and entry.changed_at > upto - IDLE_OFFSETS:
+                return
+            self._forget_open(entry)
+            entry.counting = None
+
+    def _forget_open(self, entry: Entry) -> None:
+        self._open_series -= self._open.pop(entry, 0)
+
+
+def key_of(workspace_id: str, day: int, slot: int) -> bytes:
+    """The changelog key of a base or of the tail."""
+    return _KEY.pack(KIND, day, slot) + workspace_id.encode()

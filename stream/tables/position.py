@@ -1,0 +1,86 @@
+"""How far is the partition counted, and of which topic?
+
+key    70 ("p"), the last record of every commit
+value  msgpack [1, next_offset, first_offset, history 16 bytes, witness nil|[offset, timestamp, crc32],
+       counts_from nil|day, latest_hour nil|hour, greatest_broker_ms, partitions]
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+import msgspec
+
+from stream.events import Record
+from stream.tables.formats import FormatError, decode_array
+
+KEY: Final = b"p"
+VERSION: Final = 1
+HISTORY_BYTES: Final = 16
+
+
+class Witness(msgspec.Struct, frozen=True, array_like=True):
+    """What the last applied record looked like: another record at its offset means another topic."""
+
+    offset: int
+    timestamp: int
+    """Milliseconds since 1970, as the broker gave it."""
+    checksum: int
+    """CRC-32 of the key's bytes followed by the value's; what is null has none."""
+
+    @classmethod
+    def of(cls, record: Record) -> Witness:
+        checksum = zlib.crc32(record.value or b"", zlib.crc32(record.key or b""))
+        return cls(record.offset, record.timestamp, checksum)
+
+
+class Position(msgspec.Struct, frozen=True):
+    """All that a partition remembers of how far it is."""
+
+    next_offset: int
+    """The next offset to apply; all below it is counted, or was found not to count."""
+    first_offset: int
+    """The first offset that the topic had when counting began."""
+    history: bytes
+    """Drawn at random with the partition's first commit: counts of another history are not a continuation of these."""
+    witness: Witness | None
+    """The last record that was applied; None before the first."""
+    counts_from: int | None
+    """UTC day before which retention has dropped counts; it never goes back."""
+    latest_hour: int | None
+    """Greatest hour (since 1970) of broker time among the records that counted."""
+    greatest_broker_ms: int
+    """Greatest broker timestamp among all records applied; 0 before the first."""
+    partitions: int
+    """The largest number of partitions that the topic was seen to have."""
+
+
+def encode_position(position: Position) -> bytes:
+    """Packs the position's record."""
+    assert len(position.history) == HISTORY_BYTES, "a history is 16 bytes"
+    return _encode((VERSION, *msgspec.structs.astuple(position)))
+
+
+def decode_position(value: bytes) -> Position:
+    """Unpacks the position's record. Raises FormatError."""
+    stored = decode_array(_DECODER, value, VERSION, KEY)
+    if len(stored.history) != HISTORY_BYTES:
+        raise FormatError(f"{KEY!r} has a history of {len(stored.history)} bytes")
+    return Position(*msgspec.structs.astuple(stored)[1:])
+
+
+class _Stored(msgspec.Struct, array_like=True):
+    version: int
+    next_offset: int
+    first_offset: int
+    history: bytes
+    witness: Witness | None
+    counts_from: int | None
+    latest_hour: int | None
+    greatest_broker_ms: int
+    partitions: int
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_DECODER: Final = msgspec.msgpack.Decoder(_Stored)
