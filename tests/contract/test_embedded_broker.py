@@ -9,13 +9,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from stream.topics import LOG_APPEND_TIME, TIMESTAMP_TYPE
-from tests.support.kafka import create_topic, read_partition, unique_name
+from tests.support.kafka import RunningKafka, create_topic, read_partition, unique_name
 
 
 @pytest.mark.parametrize(
     "options", [{"transactional_id": "t"}, {"enable_idempotence": True}], ids=lambda o: next(iter(o))
 )
-async def test_it_refuses_producers_with_an_id(embedded_kafka: Any, options: dict[str, Any]) -> None:
+async def test_it_refuses_producers_with_an_id(embedded_kafka: RunningKafka, options: dict[str, Any]) -> None:
     """So commits keep nothing there, and `publish` uses a plain producer."""
     producer = AIOKafkaProducer(bootstrap_servers=embedded_kafka.bootstrap, **options)
     try:
@@ -30,7 +30,7 @@ async def _send_one(producer: AIOKafkaProducer, topic: str) -> None:
     await producer.send_and_wait(topic, b"value")
 
 
-async def test_it_keeps_the_producers_time_whatever_the_topic_says(embedded_kafka: Any) -> None:
+async def test_it_keeps_the_producers_time_whatever_the_topic_says(embedded_kafka: RunningKafka) -> None:
     topic = unique_name("topic")
     await create_topic(embedded_kafka.bootstrap, topic, settings={TIMESTAMP_TYPE: LOG_APPEND_TIME})
     async with AIOKafkaProducer(bootstrap_servers=embedded_kafka.bootstrap) as producer:
@@ -39,7 +39,7 @@ async def test_it_keeps_the_producers_time_whatever_the_topic_says(embedded_kafk
     assert record.timestamp == 1_000
 
 
-async def test_asking_for_a_topic_makes_it_with_four_partitions(embedded_kafka: Any) -> None:
+async def test_asking_for_a_topic_makes_it_with_four_partitions(embedded_kafka: RunningKafka) -> None:
     """So topics are made before anything asks for them, and `stream.topics` lists all instead of asking by name."""
     topic = unique_name("topic")
     admin = AIOKafkaAdminClient(bootstrap_servers=embedded_kafka.bootstrap)
@@ -53,7 +53,7 @@ async def test_asking_for_a_topic_makes_it_with_four_partitions(embedded_kafka: 
         await admin.close()
 
 
-async def test_records_keep_their_order_keys_and_headers(embedded_kafka: Any) -> None:
+async def test_records_keep_their_order_keys_and_headers(embedded_kafka: RunningKafka) -> None:
     topic = unique_name("topic")
     await create_topic(embedded_kafka.bootstrap, topic)
     async with AIOKafkaProducer(bootstrap_servers=embedded_kafka.bootstrap) as producer:

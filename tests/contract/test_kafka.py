@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError, OffsetOutOfRangeError, ProducerFenced
 
 from stream.topics import LOG_APPEND_TIME, TIMESTAMP_TYPE
-from tests.support.kafka import create_topic, read_partition, unique_name
+from tests.support.kafka import KafkaCluster, RunningKafka, create_topic, read_partition, unique_name
 
 
 @asynccontextmanager
@@ -50,13 +50,13 @@ async def end_offset(bootstrap: str, topic: str, isolation_level: str) -> int:
 
 
 @pytest.fixture
-async def topic(kafka: Any) -> str:
+async def topic(kafka: RunningKafka) -> str:
     name = unique_name("topic")
     await create_topic(kafka.bootstrap, name)
     return name
 
 
-async def test_a_batch_built_by_hand_belongs_to_the_transaction(kafka: Any, topic: str) -> None:
+async def test_a_batch_built_by_hand_belongs_to_the_transaction(kafka: RunningKafka, topic: str) -> None:
     async with producer(kafka.bootstrap, unique_name("txn")) as made:
         # Given a batch that the broker has taken, in a transaction that is open,
         await made.begin_transaction()
@@ -72,7 +72,9 @@ async def test_a_batch_built_by_hand_belongs_to_the_transaction(kafka: Any, topi
     assert await values(kafka.bootstrap, topic) == [b"one", b"two"]
 
 
-async def test_a_second_producer_of_an_id_ends_the_firsts_transaction_and_fences_it(kafka: Any, topic: str) -> None:
+async def test_a_second_producer_of_an_id_ends_the_firsts_transaction_and_fences_it(
+    kafka: RunningKafka, topic: str
+) -> None:
     transactional_id = unique_name("txn")
     async with producer(kafka.bootstrap, transactional_id) as first:
         # Given an owner with a record in an open transaction,
@@ -94,7 +96,7 @@ async def test_a_second_producer_of_an_id_ends_the_firsts_transaction_and_fences
     assert await values(kafka.bootstrap, topic) == [b"of the second"]
 
 
-async def test_a_fenced_producer_cannot_send(kafka: Any, topic: str) -> None:
+async def test_a_fenced_producer_cannot_send(kafka: RunningKafka, topic: str) -> None:
     transactional_id = unique_name("txn")
     # aiokafka leaves a future behind that nobody asks for its exception, and logging that while the garbage collector
     # runs inside ast.parse breaks Python 3.11.
@@ -108,7 +110,7 @@ async def test_a_fenced_producer_cannot_send(kafka: Any, topic: str) -> None:
 
 
 async def test_a_transaction_that_takes_too_long_is_ended_by_the_broker_and_its_producer_is_fenced(
-    kafka: Any, topic: str
+    kafka: RunningKafka, topic: str
 ) -> None:
     async with producer(kafka.bootstrap, unique_name("txn"), transaction_timeout_ms=1_000) as slow:
         await slow.begin_transaction()
@@ -122,7 +124,7 @@ async def test_a_transaction_that_takes_too_long_is_ended_by_the_broker_and_its_
     assert await values(kafka.bootstrap, topic) == []
 
 
-async def test_a_commit_succeeds_although_a_batch_failed(kafka: Any, topic: str) -> None:
+async def test_a_commit_succeeds_although_a_batch_failed(kafka: RunningKafka, topic: str) -> None:
     """Which is why every batch's answer is awaited before the commit."""
     small = unique_name("small")
     await create_topic(kafka.bootstrap, small, settings={"max.message.bytes": "1000"})
@@ -137,7 +139,9 @@ async def test_a_commit_succeeds_although_a_batch_failed(kafka: Any, topic: str)
     assert await values(kafka.bootstrap, small) == []
 
 
-async def test_after_a_refused_batch_an_abort_leaves_nothing_and_the_producer_goes_on(kafka: Any, topic: str) -> None:
+async def test_after_a_refused_batch_an_abort_leaves_nothing_and_the_producer_goes_on(
+    kafka: RunningKafka, topic: str
+) -> None:
     small = unique_name("small")
     await create_topic(kafka.bootstrap, small, settings={"max.message.bytes": "1000"})
     async with producer(kafka.bootstrap, unique_name("txn")) as made:
@@ -151,14 +155,14 @@ async def test_after_a_refused_batch_an_abort_leaves_nothing_and_the_producer_go
     assert await values(kafka.bootstrap, topic) == [b"kept"]
 
 
-async def test_an_empty_batch_builder_takes_one_record_of_any_size(kafka: Any, topic: str) -> None:
+async def test_an_empty_batch_builder_takes_one_record_of_any_size(kafka: RunningKafka, topic: str) -> None:
     async with producer(kafka.bootstrap, unique_name("txn"), max_batch_size=1_000) as made:
         batch = made.create_batch()
         assert batch.append(key=None, value=b"x" * 50_000, timestamp=None) is not None
         assert batch.append(key=None, value=b"y", timestamp=None) is None
 
 
-async def test_an_empty_transaction_commits_and_writes_nothing(kafka: Any, topic: str) -> None:
+async def test_an_empty_transaction_commits_and_writes_nothing(kafka: RunningKafka, topic: str) -> None:
     async with producer(kafka.bootstrap, unique_name("txn")) as made:
         await made.begin_transaction()
         await made.commit_transaction()
@@ -166,7 +170,7 @@ async def test_an_empty_transaction_commits_and_writes_nothing(kafka: Any, topic
 
 
 async def test_the_end_for_readers_of_committed_records_is_where_the_first_open_transaction_begins(
-    kafka: Any, topic: str
+    kafka: RunningKafka, topic: str
 ) -> None:
     async with (
         producer(kafka.bootstrap, unique_name("txn")) as one,
@@ -192,7 +196,7 @@ async def test_the_end_for_readers_of_committed_records_is_where_the_first_open_
 
 
 @pytest.mark.parametrize("end_of", ["commit", "abort"])
-async def test_a_consumers_position_passes_the_markers_at_the_end(kafka: Any, topic: str, end_of: str) -> None:
+async def test_a_consumers_position_passes_the_markers_at_the_end(kafka: RunningKafka, topic: str, end_of: str) -> None:
     """So `position < end` comes to its end although the last offset holds no record."""
     async with producer(kafka.bootstrap, unique_name("txn")) as made:
         await made.begin_transaction()
@@ -203,7 +207,7 @@ async def test_a_consumers_position_passes_the_markers_at_the_end(kafka: Any, to
     assert await end_offset(kafka.bootstrap, topic, "read_committed") == 2
 
 
-async def test_with_log_append_time_the_broker_decides_the_timestamp(kafka: Any) -> None:
+async def test_with_log_append_time_the_broker_decides_the_timestamp(kafka: RunningKafka) -> None:
     name = unique_name("topic")
     await create_topic(kafka.bootstrap, name, settings={TIMESTAMP_TYPE: LOG_APPEND_TIME})
     async with producer(kafka.bootstrap, unique_name("txn")) as made:
@@ -219,7 +223,7 @@ async def test_with_log_append_time_the_broker_decides_the_timestamp(kafka: Any)
     assert 1_577_836_800_000 < answer.timestamp < 4_102_444_800_000
 
 
-async def test_an_offset_that_is_gone_is_said_and_not_guessed_without_a_reset(kafka: Any, topic: str) -> None:
+async def test_an_offset_that_is_gone_is_said_and_not_guessed_without_a_reset(kafka: RunningKafka, topic: str) -> None:
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, auto_offset_reset="none", enable_auto_commit=False)
     await consumer.start()
     try:
@@ -239,7 +243,7 @@ async def _first_records(consumer: AIOKafkaConsumer) -> Any:
 
 
 async def test_a_broker_that_is_killed_keeps_what_was_committed(
-    kafka_cluster: Callable[..., Any],
+    kafka_cluster: Callable[..., KafkaCluster],
 ) -> None:
     cluster = await asyncio.to_thread(kafka_cluster)
     name = unique_name("topic")

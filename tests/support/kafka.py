@@ -492,7 +492,7 @@ async def read_partition(
 
 
 class RunningKafka:
-    """A broker that someone else started; all that a test may know of it is its address."""
+    """A broker that others use too; all that a test may know of it is its address."""
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
@@ -507,7 +507,7 @@ def require_kafka() -> None:
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[KafkaCluster | RunningKafka]:
+def kafka() -> Iterator[RunningKafka]:
     """One Apache Kafka for the whole session: use topics, groups and transactional ids of your own."""
     running = os.environ.get("CONTACTS_TEST_KAFKA")
     if running:
@@ -515,7 +515,7 @@ def kafka() -> Iterator[KafkaCluster | RunningKafka]:
         return
     require_kafka()
     with KafkaCluster() as cluster:
-        yield cluster
+        yield RunningKafka(cluster.bootstrap)
 
 
 @pytest.fixture
