@@ -112,16 +112,16 @@ async def open_bulk(bootstrap: str, topic: str, *, compression: str | None = Non
         raise BulkError(str(error)) from error
     if there is None:
         raise BulkError(f"there is no topic {topic}; `contacts-report topics` creates it")
+    message_bytes = int(there.settings.get(MESSAGE_BYTES, BROKER_MESSAGE_BYTES))
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         acks="all",
         compression_type=compression,
-        max_batch_size=BATCH_BYTES,
+        max_batch_size=min(BATCH_BYTES, message_bytes),
         request_timeout_ms=int(REQUEST_TIMEOUT_SECONDS * 1000),
     )
     try:
         await producer.start()
-        message_bytes = int(there.settings.get(MESSAGE_BYTES, BROKER_MESSAGE_BYTES))
         yield BulkProducer(producer, topic, there.partitions, message_bytes)
     except KafkaError as error:
         raise BulkError(f"Kafka at {bootstrap} failed: {error or type(error).__name__}") from error

@@ -1,10 +1,10 @@
 """A real Apache Kafka for tests and benchmarks, of one node or three, from its jars and without containers.
 
 The jars come once from Maven into a cache folder (by default `~/.cache/contacts-report/kafka-4.1.1`, else the one that
-`CONTACTS_TEST_KAFKA_JARS` names). By hand: `python -m tests.support.kafka` starts one, prints its address and waits.
+`TEST_KAFKA_JARS` names). By hand: `python -m tests.support.kafka` starts one, prints its address and waits.
 
 Fixtures: `kafka` is one broker shared by the session, so every test uses names of its own (`unique_name`);
-`CONTACTS_TEST_KAFKA=HOST:PORT` gives it one that already runs. `kafka_cluster` starts clusters that a test may stop,
+`TEST_KAFKA=HOST:PORT` gives it one that already runs. `kafka_cluster` starts clusters that a test may stop,
 kill and pause.
 
 A node's folder:
@@ -100,7 +100,7 @@ def unique_name(prefix: str) -> str:
 
 
 def jars_folder() -> Path:
-    override = os.environ.get("CONTACTS_TEST_KAFKA_JARS")
+    override = os.environ.get("TEST_KAFKA_JARS")
     if override:
         return Path(override)
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -509,7 +509,7 @@ def require_kafka() -> None:
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[RunningKafka]:
     """One Apache Kafka for the whole session: use topics, groups and transactional ids of your own."""
-    running = os.environ.get("CONTACTS_TEST_KAFKA")
+    running = os.environ.get("TEST_KAFKA")
     if running:
         yield RunningKafka(running)
         return
