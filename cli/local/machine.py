@@ -77,7 +77,7 @@ class Machine:
             raise ChildEnded(f"the topics could not be created:\n{lines}")
 
     def worker(self, port: int) -> None:
-        environ = self.environ | {"CONTACTS_WORKER_PORT": str(port)}
+        environ = {"CONTACTS_DATA_DIR": str(self.folder), **self.environ, "CONTACTS_WORKER_PORT": str(port)}
         self.supervisor.start("worker", _python("cli.main", "worker"), environ)
 
     def api(self, host: str, port: int) -> None:
