@@ -1,0 +1,170 @@
+"""The application: `create_app(config)` wires reader, reports, live streams and endpoints together. Importing it opens
+nothing, and nothing is opened before the application starts."""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Response
+from litestar.config.cors import CORSConfig
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler, route
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from api.auth import Authentication
+from api.config import ApiConfig
+from api.documents import Documents
+from api.endpoints import COMPONENTS, Endpoint, Endpoints, not_found
+from api.http import SECURITY_HEADERS, Answer, Request, respond
+from api.live import Hub
+from api.metrics import Metrics
+from api.problems import CODES, MEDIA_TYPE, ProblemError, encode, of_faults, of_unavailable
+from api.query import Faults
+from api.reader import Reader, Unavailable
+from api.reports import Reports
+from api.static import PAGE, StaticFiles
+
+log = logging.getLogger(__name__)
+
+REPORTS = "/v1/workspaces/{workspace_id:str}/reports"
+CORS_REQUEST_HEADERS = ("Authorization", "If-None-Match", "Last-Event-ID")
+CORS_ANSWER_HEADERS = (
+    "Contacts-As-Of",
+    "Contacts-Lag-Seconds",
+    "Content-Disposition",
+    "ETag",
+    "Link",
+    "Retry-After",
+    "WWW-Authenticate",
+)
+
+
+def create_app(config: ApiConfig, clock: Callable[[], float] = time.time) -> Litestar:
+    """The API as an ASGI application; `clock` gives seconds since 1970.
+
+    `app.state.hub.close()` ends the live streams, which a server that stops should do first. Raises ValueError where
+    the API would be open to other machines without authentication.
+    """
+    for name, reason in config.conflicts():
+        raise ValueError(f"{name}: {reason}")
+    metrics = Metrics()
+    reader = Reader(config.redis, config.group, config.redis_timeout_seconds, config.positions_cache_ms)
+    reports = Reports(config, reader, clock)
+    hub = Hub(reports, metrics)
+    authentication = Authentication(config, clock)
+    endpoints = Endpoints(reports, authentication, hub, metrics, StaticFiles(PAGE, config.api_frame_ancestors))
+    documents = Documents()
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        authentication.open()
+        yield
+        hub.close()
+        await reader.close()
+
+    routes: dict[str, tuple[str, Endpoint]] = {
+        "/v1/workspaces": ("workspaces", endpoints.workspaces),
+        "/v1/timezones": ("timezones", endpoints.timezones),
+        **{f"{REPORTS}/contacts{suffix}": ("report", endpoints.report) for suffix in ("", ".json", ".csv", ".ndjson")},
+        f"{REPORTS}/contacts/{{component:str}}": ("component", endpoints.component),
+        "/livez": ("health", endpoints.livez),
+        "/readyz": ("health", endpoints.readyz),
+        "/healthz": ("health", endpoints.readyz),
+        "/metrics": ("metrics", endpoints.metrics),
+        "/openapi.json": ("documents", documents.openapi),
+        "/asyncapi.json": ("documents", documents.asyncapi),
+        "/docs": ("documents", documents.docs),
+        "/": ("page", endpoints.page),
+        "/page/{file:path}": ("page", endpoints.page),
+    }
+    app = Litestar(
+        route_handlers=[_handler(path, name, endpoint, metrics) for path, (name, endpoint) in routes.items()],
+        openapi_config=None,
+        cors_config=_cors(config.api_cors_origins),
+        exception_handlers={HTTPException: _framework_problem, Exception: _framework_problem},
+        lifespan=[lifespan],
+        logging_config=None,
+    )
+    app.state.hub = hub
+    return app
+
+
+def _handler(path: str, name: str, endpoint: Endpoint, metrics: Metrics) -> HTTPRouteHandler:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        request = Request(scope)
+        answered = await _answered(request, endpoint)
+        resource = _resource(name, request)
+        metrics.requests.labels(resource, str(answered.status)).inc()
+        metrics.request_seconds.labels(resource).observe(time.perf_counter() - started)
+        await respond(request, answered, receive, send)
+
+    @route(path, http_method=["GET", "HEAD"])
+    async def handle() -> ASGIApp:
+        return answer
+
+    return handle
+
+
+async def _answered(request: Request, endpoint: Endpoint) -> Answer:
+    """What the endpoint answers, or the problem that kept it from it."""
+    try:
+        if request.method not in ("GET", "HEAD"):
+            raise ProblemError(
+                "method_not_allowed", f"{request.method} is not among GET, HEAD.", {"Allow": "GET, HEAD"}
+            )
+        return await endpoint(request)
+    except ProblemError as error:
+        return _problem_answer(error)
+    except Faults as faults:
+        return _problem_answer(of_faults(faults))
+    except Unavailable as unavailable:
+        return _problem_answer(of_unavailable(unavailable))
+    except Exception:
+        log.exception("An answer failed: %s", request.path)
+        return _problem_answer(ProblemError("internal", "The API failed at this."))
+
+
+def _problem_answer(error: ProblemError) -> Answer:
+    headers = [("Cache-Control", "no-store"), *error.headers.items()]
+    return Answer(error.problem.status, headers, encode(error.problem), MEDIA_TYPE)
+
+
+def _framework_problem(_request: Any, error: Exception) -> Response[bytes]:
+    """What Litestar itself refuses: an address or a method that there is not."""
+    status = getattr(error, "status_code", 500)
+    if status == 404:
+        refused = not_found()
+    elif status == 405:
+        refused = ProblemError("method_not_allowed", CODES["method_not_allowed"][1], {"Allow": "GET, HEAD"})
+    else:
+        log.error("An answer failed", exc_info=error)
+        refused = ProblemError("internal", "The API failed at this.")
+    answer = _problem_answer(refused)
+    return Response(
+        encode(refused.problem),
+        status_code=answer.status,
+        headers=dict([*answer.headers, *SECURITY_HEADERS]),
+        media_type=MEDIA_TYPE,
+    )
+
+
+def _resource(name: str, request: Request) -> str:
+    """The resource in metrics: of the addresses' parts only those that are known, so there are few."""
+    if name != "component":
+        return name
+    component = str(request.parameters.get("component", "")).partition(".")[0]
+    return component if component in COMPONENTS else "unknown"
+
+
+def _cors(origins: tuple[str, ...]) -> CORSConfig | None:
+    if not origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(origins),
+        allow_methods=["GET", "HEAD"],
+        allow_headers=list(CORS_REQUEST_HEADERS),
+        expose_headers=list(CORS_ANSWER_HEADERS),
+    )

@@ -1,0 +1,132 @@
+"""What reports can be about: the sources and users of a workspace, and the workspaces themselves."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+import msgspec
+
+from api import answers
+from api.auth import Principal
+from api.query import NONE, Parameters
+from api.reports import Reports, complete
+from stream.events import KNOWN_SOURCES
+from stream.projection.keys import parse_label
+
+MAX_USERS = 5_000
+DEFAULT_USERS = 500
+MAX_WORKSPACES = 1_000
+DEFAULT_WORKSPACES = 100
+WORKSPACES_A_READ = 1_000
+
+LABELS = {
+    "incoming_message": "Incoming message",
+    "developer_api": "Developer API",
+    "contact_import": "Contact import",
+    "user": "User",
+    "echo_message": "Echo message",
+    NONE: "No source",
+}
+
+
+class FiltersQuery(msgspec.Struct, frozen=True):
+    """`q`: part of a label or an id, in any case of letters."""
+
+    q: str | None
+    limit: int
+
+
+class WorkspacesQuery(msgspec.Struct, frozen=True):
+    """`after`: the last id of the page before; empty: from the first."""
+
+    q: str | None
+    limit: int
+    after: str
+
+
+def read_filters_query(parameters: Parameters) -> FiltersQuery:
+    """Raises Faults."""
+    limit = parameters.number("limit", MAX_USERS, DEFAULT_USERS)
+    parameters.raise_faults()
+    return FiltersQuery(parameters.text("q"), limit or DEFAULT_USERS)
+
+
+def read_workspaces_query(parameters: Parameters) -> WorkspacesQuery:
+    """Raises Faults."""
+    limit = parameters.number("limit", MAX_WORKSPACES, DEFAULT_WORKSPACES)
+    q, cursor = parameters.text("q"), parameters.text("cursor")
+    after = "" if cursor is None else _read_cursor(parameters, cursor, q)
+    parameters.raise_faults()
+    return WorkspacesQuery(q, limit or DEFAULT_WORKSPACES, after)
+
+
+async def filters(reports: Reports, workspace_id: str, query: FiltersQuery) -> answers.FiltersAnswer:
+    """The known sources, others that were seen, `none` where it was; users by label, then id."""
+    known, names = await reports.reader.names(workspace_id)
+    complete(known)
+    fresh = reports.plain_freshness(known, filters_key(query))
+    seen = {field[2:].decode() for field in names if field.startswith(b"s:")}
+    sources = [*KNOWN_SOURCES, *sorted(seen - {"", *KNOWN_SOURCES}), *([NONE] if "" in seen else [])]
+    wanted = (query.q or "").casefold()
+    users: list[tuple[str, str | None]] = []
+    for field, value in names.items():
+        user_id = field[2:].decode()
+        if field.startswith(b"u:") and user_id:
+            label = parse_label(value)
+            name = label.label if label.has_label else None
+            if wanted in user_id.casefold() or (name is not None and wanted in name.casefold()):
+                users.append((user_id, name))
+    users.sort(key=lambda user: ((user[1] or user[0]).casefold(), user[0]))
+    return answers.FiltersAnswer(
+        [
+            answers.SourceChoice(source, LABELS.get(source, source))
+            for source in sources
+            if wanted in source.casefold() or wanted in LABELS.get(source, source).casefold()
+        ],
+        [answers.UserChoice(user_id, name) for user_id, name in users[: query.limit]],
+        answers.OmittedChoices(max(0, len(users) - query.limit)),
+        fresh,
+    )
+
+
+async def workspaces(reports: Reports, principal: Principal, query: WorkspacesQuery) -> answers.WorkspacesAnswer:
+    """A page of the workspaces that have events and that the caller may see."""
+    found: list[str] = []
+    if principal.workspaces is not None:
+        allowed = sorted((w for w in principal.workspaces if w > query.after and _matches(w, query.q)), key=str.encode)
+        found = (await reports.reader.known_workspaces(allowed))[: query.limit + 1]
+    else:
+        after = query.after
+        while len(found) <= query.limit:
+            some = await reports.reader.workspaces(after, WORKSPACES_A_READ)
+            found.extend(w for w in some if _matches(w, query.q))
+            if len(some) < WORKSPACES_A_READ:
+                break
+            after = some[-1]
+    page = found[: query.limit]
+    more = len(found) > query.limit
+    return answers.WorkspacesAnswer(
+        [answers.WorkspaceAnswer(name) for name in page], _write_cursor(query.q, page[-1]) if more else None
+    )
+
+
+def filters_key(query: FiltersQuery) -> bytes:
+    return msgspec.json.encode(query)
+
+
+def _matches(workspace_id: str, q: str | None) -> bool:
+    return q is None or q.casefold() in workspace_id.casefold()
+
+
+def _write_cursor(q: str | None, last: str) -> str:
+    return urlsafe_b64encode(msgspec.json.encode((q, last))).decode().rstrip("=")
+
+
+def _read_cursor(parameters: Parameters, cursor: str, q: str | None) -> str:
+    try:
+        packed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        of, last = msgspec.json.decode(packed, type=tuple[str | None, str])
+    except (ValueError, msgspec.DecodeError):
+        parameters.fault("cursor", "is no cursor of an earlier answer")
+        return ""
+    if of != q:
+        parameters.fault("cursor", "is of an answer to other parameters")
+    return last

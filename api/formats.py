@@ -1,0 +1,104 @@
+"""Which format is asked for, and answers as CSV (RFC 4180) and NDJSON."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from functools import lru_cache
+
+import msgspec
+
+from api import answers
+from api.http import weighted
+
+Cell = str | int | float | None
+
+FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")
+"""What makes a spreadsheet run a cell's text; leading blanks do not keep it from that."""
+
+BYTE_ORDER_MARK = "\ufeff"
+ACTIVITY_COLUMNS = ("Activity Time", "Contact ID", "Contact Name", "Activity", "Source", "User")
+
+
+class Format(StrEnum):
+    """The suffix of an address."""
+
+    JSON = "json"
+    CSV = "csv"
+    NDJSON = "ndjson"
+    EVENTS = "events"
+    """No suffix: what `live` gives."""
+
+
+MEDIA_TYPES = {
+    Format.JSON: "application/json",
+    Format.CSV: "text/csv",
+    Format.NDJSON: "application/x-ndjson",
+    Format.EVENTS: "text/event-stream",
+}
+CONTENT_TYPES = {
+    Format.JSON: "application/json",
+    Format.CSV: "text/csv; charset=utf-8; header=present",
+    Format.NDJSON: "application/x-ndjson; charset=utf-8",
+    Format.EVENTS: "text/event-stream; charset=utf-8",
+}
+
+
+@lru_cache(maxsize=1_024)
+def negotiate(accept: str, offered: tuple[Format, ...]) -> Format | None:
+    """The format that an Accept header likes best, of equals the first offered; None where it takes none of them."""
+    ranges = dict(weighted(accept))
+
+    def quality(media_type: str) -> float:
+        kind = media_type.partition("/")[0]
+        return ranges.get(media_type, ranges.get(f"{kind}/*", ranges.get("*/*", 0.0)))
+
+    best = max(offered, key=lambda of: quality(MEDIA_TYPES[of]))
+    return best if quality(MEDIA_TYPES[best]) > 0 else None
+
+
+def csv_lines(rows: Iterable[Sequence[Cell]]) -> str:
+    """Lines of CSV. Texts that a spreadsheet would run begin with an apostrophe; numbers stay."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerows([[guarded(cell) if isinstance(cell, str) else cell for cell in row] for row in rows])
+    return text.getvalue()
+
+
+def guarded(text: str) -> str:
+    """A cell that no spreadsheet runs as a formula."""
+    return f"'{text}" if text.lstrip(" ")[:1] in FORMULA_STARTS and text.strip(" ") else text
+
+
+def summary_rows(answer: answers.SummaryAnswer) -> list[Sequence[Cell]]:
+    rows: list[Sequence[Cell]] = [("metric", "count", "previous", "change_percent")]
+    for name, total in (("added", answer.added), ("deleted", answer.deleted)):
+        rows.append((name, total.count, total.previous, total.change_percent))
+    return rows
+
+
+def timeline_rows(answer: answers.TimelineAnswer) -> list[Sequence[Cell]]:
+    rows: list[Sequence[Cell]] = [("start", "end", "state", "added", "deleted")]
+    rows.extend((b.start, b.end, b.state, b.added, b.deleted) for b in answer.timeline)
+    return rows
+
+
+def sources_rows(answer: answers.SourcesAnswer) -> list[Sequence[Cell]]:
+    rows: list[Sequence[Cell]] = [("start", "end", "state", *answer.sources.names)]
+    rows.extend((b.start, b.end, b.state, *b.added.values()) for b in answer.sources.timeline)
+    return rows
+
+
+def users_rows(answer: answers.UsersAnswer) -> list[Sequence[Cell]]:
+    rows: list[Sequence[Cell]] = [("user_id", "user_name", "added", "deleted")]
+    rows.extend((u.user_id, u.user_name, u.added, u.deleted) for u in answer.users)
+    return rows
+
+
+def activity_cells(row: answers.ActivityRow) -> Sequence[Cell]:
+    user = row.user_name or row.user_id
+    return (row.occurred_at, row.contact_id, row.contact_name, row.activity, row.source, user)
+
+
+def ndjson_lines(rows: Iterable[answers.ActivityRow]) -> bytes:
+    return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)

@@ -1,0 +1,75 @@
+"""Is the process alive, and can it answer?"""
+
+from typing import Any
+
+import msgspec
+
+from api.auth import Authentication
+from api.freshness import as_of_text, lag_seconds
+from api.http import Answer
+from api.problems import ProblemError
+from api.reader import Unavailable
+from api.reports import Reports
+from api.zones import TZDATA_VERSION
+from stream.version import VERSION
+
+NO_STORE = ("Cache-Control", "no-store")
+
+
+class Readiness(msgspec.Struct, omit_defaults=True):
+    """What /readyz says; all but `status` only with `?verbose`."""
+
+    status: str
+    redis: str | None = None
+    projection: str | None = None
+    partitions: int | None = None
+    state: str | None = None
+    as_of: str | None = None
+    lag_seconds: float | None = None
+    authentication: str | None = None
+    version: str | None = None
+    tzdata: str | None = None
+
+
+def live() -> Answer:
+    """The process answers, whatever Redis does."""
+    return _answer(200, Readiness("ok"))
+
+
+async def ready(reports: Reports, authentication: Authentication, verbose: bool) -> Answer:
+    """Redis answers, and every partition's counts are there. Raises ProblemError unless `verbose`."""
+    told = Readiness(
+        "ready",
+        redis="ok",
+        projection="ok",
+        authentication="on" if authentication.required else "off",
+        version=VERSION,
+        tzdata=TZDATA_VERSION,
+    )
+    try:
+        positions = await reports.reader.ping()
+    except Unavailable as unavailable:
+        return _not_ready(told, "redis", unavailable.code, unavailable.detail, verbose)
+    told.partitions = len(positions.partitions)
+    if not positions.complete:
+        return _not_ready(told, "projection", "no_position", "Counts of some partition are not there yet.", verbose)
+    now = reports.clock()
+    told.state = reports.word(positions, now)
+    told.as_of, told.lag_seconds = as_of_text(positions, now), lag_seconds(positions, now)
+    return _answer(200, told if verbose else Readiness("ready"))
+
+
+def _not_ready(told: Readiness, what: str, code: str, detail: str, verbose: bool) -> Answer:
+    if not verbose:
+        raise ProblemError(code, detail, {"Retry-After": "1"})
+    told.status = "not ready"
+    setattr(told, what, code)
+    if what == "redis":
+        told.projection = None
+    answer = _answer(503, told)
+    answer.headers.append(("Retry-After", "1"))
+    return answer
+
+
+def _answer(status: int, told: Any) -> Answer:
+    return Answer(status, [NO_STORE], msgspec.json.encode(told), "application/json")

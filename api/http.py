@@ -1,0 +1,164 @@
+"""Requests and answers of HTTP as the endpoints see them, and how an answer is sent: compressed, in pieces, or not at
+all where the reader has gone.
+
+Endpoints are plain ASGI under Litestar's router: its typed handlers cost a fifth more of a cached answer, and take
+parameters one fault at a time (docs/decisions/0011-endpoints-are-plain-asgi.md).
+"""
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, Protocol
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+COMPRESS_FROM_BYTES = 1_024
+"""Below it a packet is a packet."""
+
+COMPRESSION_LEVEL = 5
+VARY = "Accept, Authorization, Accept-Encoding"
+SECURITY_HEADERS = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
+CACHE_CONTROL = ("Cache-Control", "private, no-cache")
+
+
+class Request:
+    """One request. Header names are lower case."""
+
+    def __init__(self, scope: Any) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.root_path: str = scope.get("root_path", "")
+        self.query_string: bytes = scope.get("query_string", b"")
+        self.parameters: Mapping[str, Any] = scope.get("path_params", {})
+        self._headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """Of repeated ones all values, comma-separated."""
+        found: dict[str, str] = {}
+        for raw_name, raw_value in self._headers:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            found[name] = f"{found[name]}, {value}" if name in found else value
+        return found
+
+    @property
+    def accept(self) -> str:
+        return self.headers.get("accept", "*/*") or "*/*"
+
+
+class Streamed(Protocol):
+    """A body that writes itself, and ends when the reader goes."""
+
+    async def run(self, receive: Receive, send: Send) -> None: ...
+
+
+@dataclass(slots=True)
+class Answer:
+    """What is sent. A body that is an iterator is sent piece by piece, in constant memory."""
+
+    status: int = 200
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes | AsyncIterator[bytes] | Streamed = b""
+    media_type: str | None = None
+
+
+async def respond(request: Request, answer: Answer, receive: Receive, send: Send) -> None:
+    """Send an answer."""
+    headers = [*answer.headers, *SECURITY_HEADERS]
+    if answer.media_type is not None:
+        headers.append(("Content-Type", answer.media_type))
+    body = answer.body
+    gzipped = accepts_gzip(request.headers.get("accept-encoding", ""))
+    if isinstance(body, bytes):
+        if gzipped and len(body) >= COMPRESS_FROM_BYTES:
+            body = gzip.compress(body, COMPRESSION_LEVEL, mtime=0)
+            headers.append(("Content-Encoding", "gzip"))
+        if answer.status not in (204, 304):
+            headers.append(("Content-Length", str(len(body))))
+        await _start(send, answer.status, headers)
+        await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
+        return
+    if request.method == "HEAD":
+        await _start(send, answer.status, headers)
+        await send({"type": "http.response.body", "body": b""})
+    elif isinstance(body, AsyncIterator):
+        if gzipped:
+            body = _gzip_pieces(body)
+            headers.append(("Content-Encoding", "gzip"))
+        await _start(send, answer.status, headers)
+        await _send_pieces(body, receive, send)
+    else:
+        await _start(send, answer.status, headers)
+        await body.run(receive, send)
+
+
+async def until_gone(receive: Receive) -> None:
+    """Return when the reader has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+@lru_cache(maxsize=1_024)
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether `gzip` (or `*`) is accepted with a quality above 0."""
+    qualities = dict(weighted(accept_encoding))
+    return qualities.get("gzip", qualities.get("*", 0.0)) > 0
+
+
+def weighted(header: str) -> list[tuple[str, float]]:
+    """The items of an Accept-like header, lower-cased and without other parameters, each with its quality."""
+    items = []
+    for item in header.split(","):
+        name, *parameters = (part.strip().lower() for part in item.split(";"))
+        if name:
+            items.append((name, _quality(parameters)))
+    return items
+
+
+def etag_matches(header: str, revision: str) -> bool:
+    """Whether an If-None-Match names the revision (or is `*`)."""
+    tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
+    return "*" in tags or f'"{revision}"' in tags
+
+
+def _quality(parameters: Sequence[str]) -> float:
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            with suppress(ValueError):
+                return min(max(float(parameter[2:]), 0.0), 1.0)
+            return 0.0
+    return 1.0
+
+
+async def _start(send: Send, status: int, headers: Sequence[tuple[str, str]]) -> None:
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+
+
+async def _send_pieces(pieces: AsyncIterator[bytes], receive: Receive, send: Send) -> None:
+    gone = asyncio.ensure_future(until_gone(receive))
+    try:
+        async for piece in pieces:
+            if gone.done():
+                return
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        gone.cancel()
+        close = getattr(pieces, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _gzip_pieces(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    packer = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    async for piece in pieces:
+        packed = packer.compress(piece)
+        if packed:
+            yield packed
+    yield packer.flush()

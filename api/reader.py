@@ -1,0 +1,446 @@
+"""What is in Redis? The only file of the API that speaks to it (stream/projection/keys.py draws the layout).
+
+Each read is one MULTI with the positions, so an answer never mixes two states and never claims more than it holds.
+Which fields a day has is known from the last read; where that turns out to be out of date, the read is done again.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from enum import IntFlag
+from itertools import chain, islice
+from typing import Any, NamedTuple, TypeVar, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from api.freshness import READ_FIELDS, Positions, read_positions
+from api.report.days import PartitionDay
+from stream.projection.keys import ALL, DAYS_A_HASH, PARTITIONS, Keys, parse_layout
+from stream.redis_client import redis_client
+from stream.tables.formats import FormatError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+READS_AT_ONCE = 32
+"""Connections to Redis a process; further reads wait for one, within the time that a read may take."""
+
+TRIES = 12
+"""A read is done again where the layout moved between two of them, a matter of a millisecond or two."""
+
+KNOWN_DAYS = 200_000
+"""How many days' layouts a process remembers, some 120 bytes each."""
+
+KNOWN_STATES = 20_000
+MANY_DAYS = 400
+"""From here on the whole hash of a workspace's days is read: it has only the days that exist."""
+
+
+class Unavailable(Exception):
+    """Nothing can be said at present, and it will pass."""
+
+    def __init__(self, code: str, detail: str, retry_after_seconds: int = 1) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Moved(Exception):
+    """The state is no longer that of an earlier read; begin again with that one."""
+
+
+class Parts(IntFlag):
+    """What is wanted of a day; its tail comes with any of them."""
+
+    NOTHING = 0
+    SUMMARIES = 1
+    HEADS = 2
+    CELLS = 4
+
+
+Wanted = Callable[[int, bytes | None], Parts]
+"""(day, its value in `days`) -> what is wanted of it. None as the value: whatever its change is."""
+
+
+class State(NamedTuple):
+    """The positions, and a workspace's last change (empty: never seen), read together."""
+
+    positions: Positions
+    change: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One state of a workspace, as far as it was asked for."""
+
+    state: State
+    layouts: Mapping[int, bytes]
+    """The value in `days` of each day that exists and is kept."""
+    parts: Mapping[int, Sequence[PartitionDay]]
+    """Of the days of which anything was wanted."""
+    names: Mapping[str, bytes | None]
+    """The asked fields of `names`."""
+
+
+class _Asked(NamedTuple):
+    """What a read asks of a day, whose layout it takes to be this one."""
+
+    layout: bytes
+    parts: Parts
+    bases: dict[int, int]
+
+
+class RowRange(NamedTuple):
+    """Rows of one day from `low` on and below `high` (bounds of stream/projection/row.py), in either order."""
+
+    day: int
+    low: bytes
+    high: bytes
+    limit: int
+    descending: bool
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the last reads of a workspace showed."""
+
+    layouts: dict[int, bytes] = field(default_factory=dict)
+    restless: set[int] = field(default_factory=set)
+    """Days that had changed since the read before: their parts are asked for at once."""
+
+
+class Reader:
+    """Reads of one deployment. Raises Unavailable where Redis does not answer within its time."""
+
+    def __init__(self, redis_url: str, group: str, timeout_seconds: float, cache_ms: int) -> None:
+        self.keys = Keys(group)
+        self.reads = 0
+        self._url = redis_url
+        self._timeout_seconds = timeout_seconds
+        self._cache_seconds = cache_ms / 1000
+        self._client: Redis | None = None
+        self._slots = asyncio.Semaphore(READS_AT_ONCE)
+        self._partitions = 0
+        self._positions: tuple[list[bytes | None], Positions] = ([], read_positions(0, []))
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known_days = 0
+        self._states: OrderedDict[str, tuple[float, State]] = OrderedDict()
+
+    async def close(self) -> None:
+        if self._client is not None:
+            client, self._client = self._client, None
+            with suppress(RedisError, OSError):
+                await client.aclose()
+
+    async def ping(self) -> Positions:
+        """The positions, complete or not; raises Unavailable where Redis does not answer."""
+        while True:
+            [fields] = await self._transaction([self._ask_positions()])
+            positions = self._take_positions(fields)
+            if positions is not None:
+                return positions
+
+    async def state(self, workspace_id: str) -> State:
+        """The state of a workspace, one that was read up to `cache_ms` ago too."""
+        known = self._states.get(workspace_id)
+        if known is not None and time.monotonic() - known[0] <= self._cache_seconds:
+            return known[1]
+        return (await self.snapshot(workspace_id, (), _nothing, ())).state
+
+    async def snapshot(
+        self, workspace_id: str, days: Sequence[int] | None, wanted: Wanted, names: Sequence[str]
+    ) -> Snapshot:
+        """One state: these days (None: all that there are), what is `wanted` of them, and fields of `names`."""
+        whole = days is None or len(days) > MANY_DAYS
+        ask_days: tuple[Any, ...] = ("HGETALL", self.keys.days(workspace_id))
+        if not whole:
+            ask_days = ("HMGET", self.keys.days(workspace_id), ALL, *(days or ()))
+        ask_names = [("HMGET", self.keys.names(workspace_id), *names)] if names else []
+        for _ in range(TRIES):
+            known = self._known.get(workspace_id) or _Known()
+            asked = self._plan(known, days, wanted)
+            ask_cells = self._ask_cells(workspace_id, asked)
+            replies = await self._transaction([self._ask_positions(), ask_days, *ask_cells, *ask_names])
+            asked_at = time.monotonic()
+            positions = self._take_positions(replies[0])
+            if positions is None:
+                continue
+            change, layouts = _layouts(replies[1], days, whole)
+            self._remember_layouts(workspace_id, known, asked, layouts)
+            if any(not _suits(asked.get(day), day, value, wanted) for day, value in layouts.items()):
+                continue
+            state = State(positions, change)
+            self._remember_state(workspace_id, asked_at, state)
+            kept = {day: value for day, value in layouts.items() if day >= (positions.counts_from or 0)}
+            parts = _parts(asked, replies[2 : 2 + len(ask_cells)], kept.keys())
+            return Snapshot(state, kept, parts, dict(zip(names, replies[-1], strict=True)) if names else {})
+        raise Unavailable("busy", "The counts move faster than they can be read.")
+
+    async def rows(
+        self, workspace_id: str, ranges: Sequence[RowRange], expected: Snapshot | None, days: Sequence[int] = ()
+    ) -> list[list[bytes]]:
+        """Packed rows of each range; raises Moved where the positions or those days are not as they were read."""
+        commands: list[tuple[Any, ...]] = [
+            self._ask_positions(),
+            ("HMGET", self.keys.days(workspace_id), ALL, *days),
+        ]
+        for wanted in ranges:
+            key = self.keys.rows(workspace_id, wanted.day)
+            low, high = b"[" + wanted.low, b"(" + wanted.high
+            bounds = ("ZREVRANGEBYLEX", key, high, low) if wanted.descending else ("ZRANGEBYLEX", key, low, high)
+            commands.append((*bounds, "LIMIT", 0, wanted.limit))
+        replies = await self._transaction(commands)
+        if expected is not None:
+            positions = self._take_positions(replies[0])
+            if positions is None or not _same_kept(positions, expected.state.positions):
+                raise Moved
+            moved = [day for day, value in zip(days, replies[1][1:], strict=True) if value != expected.layouts.get(day)]
+            if moved:
+                raise Moved
+        return cast("list[list[bytes]]", replies[2:])
+
+    async def names(self, workspace_id: str) -> tuple[State, dict[bytes, bytes]]:
+        """All users and sources that the workspace has had."""
+        while True:
+            replies = await self._transaction(
+                [
+                    self._ask_positions(),
+                    ("HMGET", self.keys.days(workspace_id), ALL),
+                    ("HGETALL", self.keys.names(workspace_id)),
+                ]
+            )
+            positions = self._take_positions(replies[0])
+            if positions is not None:
+                return State(positions, replies[1][0] or b""), _pairs(replies[2])
+
+    async def workspaces(self, after: str, limit: int) -> list[str]:
+        """Ids of workspaces above `after`, in the order of their bytes."""
+        low = b"(" + after.encode() if after else b"-"
+        [found] = await self._transaction([("ZRANGEBYLEX", self.keys.workspaces, low, b"+", "LIMIT", 0, limit)])
+        return [name.decode() for name in found]
+
+    async def known_workspaces(self, names: Sequence[str]) -> list[str]:
+        """Those of the given ids that have events."""
+        if not names:
+            return []
+        [scores] = await self._transaction([("ZMSCORE", self.keys.workspaces, *names)])
+        return [name for name, score in zip(names, scores, strict=True) if score is not None]
+
+    @asynccontextmanager
+    async def changes(self) -> AsyncIterator[AsyncIterator[list[str]]]:
+        """A subscription: the workspaces of each call that changed something, from the moment that it is entered.
+
+        Raises Unavailable, also while it is read; what was missed then is not told.
+        """
+        client = redis_client(self._url, timeout_seconds=None, retries=0)
+        try:
+            async with client.pubsub(ignore_subscribe_messages=False) as subscription:
+                await _in_time(subscription.subscribe(self.keys.changes), self._timeout_seconds)
+                await _in_time(_confirmed(subscription), self._timeout_seconds)
+                yield self._messages(subscription)
+        finally:
+            with suppress(RedisError, OSError):
+                await client.aclose()
+
+    async def _messages(self, subscription: Any) -> AsyncIterator[list[str]]:
+        while True:
+            try:
+                message = await subscription.get_message(ignore_subscribe_messages=True, timeout=None)
+            except (RedisError, OSError) as error:
+                raise _unavailable(error) from error
+            if message is not None:
+                yield message["data"].decode().split("\n")
+
+    async def _transaction(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
+        if self._client is None:
+            self._client = redis_client(self._url, timeout_seconds=self._timeout_seconds, retries=1)
+        client = self._client
+        self.reads += 1
+
+        async def execute() -> list[Any]:
+            async with self._slots, client.pipeline(transaction=True) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)
+                return await pipeline.execute()
+
+        return await _in_time(execute(), self._timeout_seconds)
+
+    def _ask_positions(self) -> tuple[Any, ...]:
+        fields = (Keys.position_field(p, name) for p in range(self._partitions) for name in READ_FIELDS)
+        return ("HMGET", self.keys.positions, PARTITIONS, *fields)
+
+    def _take_positions(self, reply: list[bytes | None]) -> Positions | None:
+        """None where there are more partitions than were asked for."""
+        number = int(reply[0] or 0)
+        if number > self._partitions:
+            self._partitions = number
+            return None
+        raw, positions = self._positions
+        if raw != reply:
+            positions = read_positions(number, reply[1:])
+            self._positions = (reply, positions)
+        return positions
+
+    def _plan(self, known: _Known, days: Sequence[int] | None, wanted: Wanted) -> dict[int, _Asked]:
+        """What to ask of each day, as far as it is known which parts there are."""
+        guess = sorted(known.layouts) if days is None else [day for day in days if day in known.layouts]
+        asked = {}
+        for day in guess:
+            layout = known.layouts[day]
+            parts = wanted(day, None if day in known.restless else layout)
+            asked[day] = _Asked(layout, parts, parse_layout(layout).bases if parts else {})
+        return asked
+
+    def _ask_cells(self, workspace_id: str, asked: Mapping[int, _Asked]) -> list[tuple[Any, ...]]:
+        """One command a hash; the fields of a day follow each other, days in order."""
+        by_hash: dict[int, list[str]] = {}
+        for day, (_, parts, bases) in asked.items():
+            if parts:
+                fields = by_hash.setdefault(day // DAYS_A_HASH, [])
+                for partition, number in bases.items():
+                    fields.extend(_part_fields(day, partition, number, parts))
+        return [
+            ("HMGET", self.keys.cells(workspace_id, number * DAYS_A_HASH), *fields)
+            for number, fields in by_hash.items()
+        ]
+
+    def _remember_layouts(
+        self, workspace_id: str, known: _Known, asked: Mapping[int, _Asked], layouts: Mapping[int, bytes]
+    ) -> None:
+        for day, (layout, _, _) in asked.items():
+            if layouts.get(day) == layout:
+                known.restless.discard(day)
+            elif day in layouts:
+                known.restless.add(day)
+            elif known.layouts.pop(day, None) is not None:
+                known.restless.discard(day)
+                self._known_days -= 1
+        self._known_days += len(layouts.keys() - known.layouts.keys())
+        known.layouts.update(layouts)
+        if workspace_id not in self._known:
+            if not known.layouts:
+                return
+            self._known[workspace_id] = known
+        self._known.move_to_end(workspace_id)
+        while self._known_days > KNOWN_DAYS and len(self._known) > 1:
+            _, forgotten = self._known.popitem(last=False)
+            self._known_days -= len(forgotten.layouts)
+
+    def _remember_state(self, workspace_id: str, asked_at: float, state: State) -> None:
+        self._states[workspace_id] = (asked_at, state)
+        self._states.move_to_end(workspace_id)
+        if len(self._states) > KNOWN_STATES:
+            self._states.popitem(last=False)
+
+
+def _suits(asked: _Asked | None, day: int, layout: bytes, wanted: Wanted) -> bool:
+    """Whether what was asked of a day is what there was, or nothing is wanted of it."""
+    if asked is not None and asked.layout == layout:
+        return True
+    if asked is not None and asked.parts and _segments(asked.layout) == _segments(layout):
+        return True
+    return not wanted(day, None)
+
+
+def _part_fields(day: int, partition: int, bases: int, parts: Parts) -> list[str]:
+    """The fields of one day and partition, in the order in which `_partition_day` takes their values."""
+    names: list[str] = []
+    if parts & Parts.SUMMARIES:
+        names.extend(Keys.summary_field(day, partition, base) for base in range(bases))
+    if parts & Parts.HEADS:
+        names.extend(Keys.head_field(day, partition, base) for base in range(bases))
+    if parts & Parts.CELLS:
+        names.extend(Keys.cells_field(day, partition, base) for base in range(bases))
+    names.append(Keys.tail_field(day, partition))
+    return names
+
+
+def _number_of_fields(bases: int, parts: Parts) -> int:
+    return bases * parts.bit_count() + 1
+
+
+def _parts(
+    asked: Mapping[int, _Asked], replies: Sequence[Sequence[bytes | None]], kept: Container[int]
+) -> dict[int, list[PartitionDay]]:
+    # Days ascend, so the hashes do too, and the values come in the order of the days.
+    values = chain.from_iterable(replies)
+    found: dict[int, list[PartitionDay]] = {}
+    for day, (_, parts, bases) in asked.items():
+        if parts:
+            taken = [list(islice(values, _number_of_fields(number, parts))) for number in bases.values()]
+            if day in kept:
+                found[day] = [
+                    _partition_day(iter(fields), parts, number)
+                    for fields, number in zip(taken, bases.values(), strict=True)
+                ]
+    return found
+
+
+def _partition_day(values: Iterator[bytes | None], parts: Parts, bases: int) -> PartitionDay:
+    def of_each_base(part: Parts) -> list[bytes]:
+        taken = list(islice(values, bases)) if parts & part else []
+        present = [value for value in taken if value is not None]
+        if len(present) < len(taken):
+            raise FormatError("Redis lacks a base that the layout of its day names")
+        return present
+
+    return PartitionDay(
+        of_each_base(Parts.SUMMARIES), of_each_base(Parts.HEADS), of_each_base(Parts.CELLS), next(values)
+    )
+
+
+def _layouts(reply: Any, days: Sequence[int] | None, whole: bool) -> tuple[bytes, dict[int, bytes]]:
+    """The last change of the workspace, and the layouts of the days asked for."""
+    if not whole:
+        assert days is not None
+        return reply[0] or b"", {day: v for day, v in zip(days, reply[1:], strict=True) if v is not None}
+    values = _pairs(reply)
+    change = values.pop(ALL.encode(), b"")
+    layouts = {int(day): value for day, value in values.items()}
+    if days is not None:
+        asked = set(days)
+        layouts = {day: value for day, value in layouts.items() if day in asked}
+    return change, layouts
+
+
+def _segments(layout: bytes) -> bytes:
+    """Which parts there are, without the change."""
+    return layout.partition(b" ")[2]
+
+
+def _pairs(reply: Any) -> dict[bytes, bytes]:
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def _same_kept(one: Positions, other: Positions) -> bool:
+    """Whether the same days and rows are kept; that `as_of` advances takes nothing away."""
+    return (one.complete, one.counts_from, one.rows_from) == (other.complete, other.counts_from, other.rows_from)
+
+
+def _nothing(_day: int, _layout: bytes | None) -> Parts:
+    return Parts.NOTHING
+
+
+async def _confirmed(subscription: Any) -> None:
+    while (await subscription.get_message(timeout=None)) is None:
+        pass
+
+
+async def _in_time(call: Awaitable[T], seconds: float) -> T:
+    """The answer, or Unavailable after so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await call
+    except (RedisError, OSError, TimeoutError) as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    log.warning("Redis does not answer: %s", str(error) or type(error).__name__)
+    return Unavailable("redis_unavailable", "Redis does not answer at present.")

@@ -1,0 +1,83 @@
+"""Which UTC days a view reads, and where each is cut: a local day is the tail of one and the head of the next."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from api.periods import Comparison, Dates, Interval, Weekday, bucket_marks, mark_text
+from api.query import View
+from stream.quarters import QUARTERS_A_DAY
+
+OUTSIDE = -1
+
+
+class DayPlan(NamedTuple):
+    """One UTC day in pieces; piece i ends at quarter `cuts[i]` of the day, the last at 96."""
+
+    day: int
+    cuts: tuple[int, ...]
+    buckets: tuple[int, ...]
+    """Of each piece: its bucket, or OUTSIDE."""
+    earlier: tuple[bool, ...]
+    """Of each piece: whether it is part of the earlier side. (It may be in a bucket too: two years, and those a year
+    before.)"""
+    window: tuple[int, int]
+    """[first, end) quarters of the day that lie in the range itself; (0, 0) where none do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The days of a view in ascending order, and its buckets as texts."""
+
+    days: tuple[DayPlan, ...]
+    buckets: int
+    starts: tuple[str, ...]
+    ends: tuple[str, ...]
+
+
+def plan_of(view: View) -> Plan:
+    """The plan of a view; equal ranges share one."""
+    return _plan(view.query.timezone, view.dates, view.interval, view.query.week_start, view.earlier)
+
+
+@lru_cache(maxsize=128)
+def range_plan(view: View) -> Plan:
+    """The range of a view as one bucket, without the earlier side."""
+    zone_name, marks = view.query.timezone, (view.start, view.end)
+    texts = [mark_text(zone_name, mark) for mark in marks]
+    return Plan(tuple(_days(marks, (0, 0))), 1, tuple(texts[:1]), tuple(texts[1:]))
+
+
+@lru_cache(maxsize=128)
+def _plan(zone_name: str, dates: Dates, interval: Interval, week_start: Weekday, earlier: Comparison | None) -> Plan:
+    marks = bucket_marks(zone_name, dates, interval, week_start)
+    texts = [mark_text(zone_name, mark) for mark in marks]
+    side = (earlier.start, earlier.end) if earlier else (0, 0)
+    return Plan(tuple(_days(marks, side)), len(marks) - 1, tuple(texts[:-1]), tuple(texts[1:]))
+
+
+def _days(marks: tuple[int, ...], side: tuple[int, int]) -> Iterator[DayPlan]:
+    boundaries = sorted({*marks, *side})
+    days = sorted({*_days_of(marks[0], marks[-1]), *_days_of(*side)})
+    for day in days:
+        start, end = day * QUARTERS_A_DAY, (day + 1) * QUARTERS_A_DAY
+        inside = boundaries[bisect_right(boundaries, start) : bisect_right(boundaries, end - 1)]
+        begins = (start, *inside)
+        window = (max(marks[0], start) - start, min(marks[-1], end) - start)
+        yield DayPlan(
+            day,
+            tuple(mark - start for mark in (*inside, end)),
+            tuple(_bucket(marks, mark) for mark in begins),
+            tuple(side[0] <= mark < side[1] for mark in begins),
+            window if window[0] < window[1] else (0, 0),
+        )
+
+
+def _days_of(start: int, end: int) -> range:
+    return range(start // QUARTERS_A_DAY, (end - 1) // QUARTERS_A_DAY + 1) if start < end else range(0)
+
+
+def _bucket(marks: tuple[int, ...], mark: int) -> int:
+    return bisect_right(marks, mark) - 1 if marks[0] <= mark < marks[-1] else OUTSIDE

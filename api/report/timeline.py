@@ -1,0 +1,35 @@
+"""Every bucket of the range with its state and counts."""
+
+from collections.abc import Sequence
+
+from api.answers import Bucket, BucketState
+from api.report.fold import Counts
+from api.report.plan import Plan
+from stream.quarters import QUARTER_SECONDS
+
+
+def bucket_states(marks: Sequence[int], counts: Counts, now: float, as_of: float) -> list[BucketState]:
+    """The state of each bucket; `now` and `as_of` are seconds since 1970.
+
+    One that begins after now is `future` only as long as it holds nothing (events may be some minutes ahead), so that
+    no count is ever hidden.
+    """
+    states: list[BucketState] = []
+    for i in range(len(marks) - 1):
+        start, end = marks[i] * QUARTER_SECONDS, marks[i + 1] * QUARTER_SECONDS
+        if start > now:
+            states.append("open" if counts.added[i] or counts.deleted[i] else "future")
+        elif now < end:
+            states.append("open")
+        else:
+            states.append("final" if as_of >= end else "settling")
+    return states
+
+
+def timeline(plan: Plan, counts: Counts, states: Sequence[BucketState]) -> list[Bucket]:
+    return [
+        Bucket(start, end, state, None, None) if state == "future" else Bucket(start, end, state, added, deleted)
+        for start, end, state, added, deleted in zip(
+            plan.starts, plan.ends, states, counts.added, counts.deleted, strict=True
+        )
+    ]

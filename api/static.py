@@ -1,0 +1,75 @@
+"""The page's files, as they lie in api/page."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from api.http import Answer, Request, etag_matches
+
+PAGE = Path(__file__).parent / "page"
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+    ".woff2": "font/woff2",
+}
+"""Only files of these kinds are served."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    seen: tuple[int, int]
+    content: bytes
+    tag: str
+
+
+class StaticFiles:
+    """Files of one folder, read again when they change."""
+
+    def __init__(self, folder: Path, frame_ancestors: tuple[str, ...]) -> None:
+        self._folder = folder
+        self._files: dict[Path, _File] = {}
+        self._headers = [
+            ("Content-Security-Policy", page_policy(frame_ancestors)),
+            ("Cache-Control", "no-cache"),
+            ("Cross-Origin-Opener-Policy", "same-origin"),
+        ]
+
+    def answer(self, request: Request, name: str) -> Answer | None:
+        """None where there is no such file."""
+        file = self._file(name)
+        if file is None:
+            return None
+        headers = [*self._headers, ("ETag", f'"{file.tag}"'), ("Vary", "Accept-Encoding")]
+        if etag_matches(request.headers.get("if-none-match", ""), file.tag):
+            return Answer(304, headers)
+        return Answer(200, headers, file.content, TYPES[Path(name).suffix])
+
+    def _file(self, name: str) -> _File | None:
+        path = (self._folder / name).resolve()
+        if path.suffix not in TYPES or not path.is_relative_to(self._folder.resolve()):
+            return None
+        try:
+            about = path.stat()
+            seen = (about.st_mtime_ns, about.st_size)
+            known = self._files.get(path)
+            if known is None or known.seen != seen:
+                content = path.read_bytes()
+                known = self._files[path] = _File(seen, content, blake2b(content, digest_size=12).hexdigest())
+        except (OSError, ValueError):
+            return None
+        return known
+
+
+def page_policy(frame_ancestors: tuple[str, ...]) -> str:
+    """The page runs its own files alone, asks this API alone, and is framed by the origins that are listed."""
+    ancestors = " ".join("'self'" if origin == "self" else origin for origin in frame_ancestors) or "'none'"
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+        f"connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
+    )

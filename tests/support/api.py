@@ -1,0 +1,70 @@
+"""The API's application under a clock that a test sets, over a real Redis."""
+
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import redis
+
+from api.app import create_app
+from api.config import ApiConfig
+from tests.support.redis_data import Event, Positions, RedisData
+from tests.support.redis_server import RunningRedis, own_redis, running_redis, shared_redis
+
+__all__ = ["Api", "api_over", "own_redis", "running_redis", "shared_redis"]
+
+_numbers = itertools.count()
+
+BASE = "/v1/workspaces/w/reports/contacts"
+
+
+class Clock:
+    """Seconds since 1970, as a test sets them."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Api:
+    """A client of an application, and the data that it reads."""
+
+    def __init__(self, client: httpx.AsyncClient, data: RedisData, clock: Clock, app: Any) -> None:
+        self.client = client
+        self.data = data
+        self.clock = clock
+        self.app = app
+
+    def write(self, events: Sequence[Event], as_of: float | None = None, partitions: int = 1, **fields: Any) -> None:
+        """Positions and events; by default all is counted up to now."""
+        at = self.clock.now if as_of is None else as_of
+        self.data.positions(Positions(at, partitions=partitions, fields=fields))
+        self.data.write(events)
+
+    async def get(self, path: str = "", headers: dict[str, str] | None = None, **parameters: Any) -> httpx.Response:
+        """An answer about the workspace `w`; `from_` stands for `from`."""
+        asked = {name.rstrip("_"): value for name, value in parameters.items()}
+        return await self.client.get(BASE + path, params=asked, headers=headers)
+
+    async def json(self, path: str = "", **parameters: Any) -> Any:
+        answer = await self.get(path, **parameters)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@asynccontextmanager
+async def api_over(server: RunningRedis, now: float, **settings: Any) -> AsyncIterator[Api]:
+    """An application of its own group; without memory of positions unless `positions_cache_ms` is set."""
+    group = f"test-{next(_numbers)}"
+    clock = Clock(now)
+    config = ApiConfig(**{"redis": server.url, "group": group, "positions_cache_ms": 0} | settings)
+    app = create_app(config, clock)
+    with redis.Redis.from_url(server.url) as redis_client:
+        async with app.lifespan():
+            transport = httpx.ASGITransport(app, raise_app_exceptions=True)
+            async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+                yield Api(client, RedisData(redis_client, group), clock, app)
