@@ -143,10 +143,10 @@ class WorkerConfig(SharedConfig):
         when_wrong="Too short: older events are rejected as `time_too_old`; counts that were dropped do not come back.",
     )
     row_days: int | None = setting(
-        or_none(whole_number(1, 36_500)),
+        or_none(whole_number(0, 36_500)),
         None,
         unit="days",
-        meaning="How long the rows of the activity table are kept. None: as long as Redis has room.",
+        meaning="How long rows of the activity table are kept. None: while Redis has room; 0: there is no table.",
         when_wrong="Too short: the table ends early, and `truncated_before` says where; counts are untouched.",
     )
     row_limit: int | None = setting(

@@ -426,7 +426,8 @@ class OwnedPartition:
         started = asyncio.get_running_loop().time()
         self._committing = asyncio.ensure_future(ledger.commit(commit, leave_values_out=self._leave_values_out))
         await self._committing
-        self._leave_values_out = False
+        if commit.dead_letters:  # the commit of a repair has none, and says nothing of what was too large
+            self._leave_values_out = False
         self._committed_offset = commit.position.next_offset
         self._held -= events
         self._room.give_back(events)

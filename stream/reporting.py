@@ -32,7 +32,8 @@ class Reporter(Listener):
 
     def lag(self, partition: int) -> int:
         """Offsets between the end of the partition, when it was asked last, and what is committed."""
-        return max(0, self._ends.get(partition, 0) - self._facts.get(partition, {}).get("position", 0))
+        position: int = self._facts.get(partition, {}).get("position", 0)
+        return max(0, self._ends.get(partition, 0) - position)
 
     def end(self, partition: int, end: int) -> None:
         self._ends[partition] = end
@@ -60,12 +61,14 @@ class Reporter(Listener):
     def committed(self, partition: int, commit: Commit, seconds: float) -> None:
         metrics, position = self._metrics, commit.position.next_offset
         self._facts[partition]["position"] = position
-        for outcome, number in commit.outcomes.items():
-            if outcome.startswith(REJECTED):
-                metrics.rejected.labels(outcome.removeprefix(REJECTED)).inc(number)
-                metrics.events.labels("rejected").inc(number)
-            else:
-                metrics.events.labels(outcome).inc(number)
+        outcomes = commit.outcomes
+        metrics.events.labels("counted").inc(outcomes.counted)
+        metrics.events.labels("duplicate").inc(outcomes.duplicate)
+        metrics.events.labels("skipped").inc(outcomes.skipped)
+        for reason, number in outcomes.rejected.items():
+            metrics.events.labels("rejected").inc(number)
+            metrics.rejected.labels(reason.value).inc(number)
+        metrics.ids_early.labels(partition).inc(outcomes.ids_dropped_early)
         metrics.position.labels(partition).set(position)
         metrics.last_commit.labels(partition).set(self._clock.now_ms() / 1000)
         metrics.commit_seconds.observe(seconds)
@@ -80,6 +83,3 @@ class Reporter(Listener):
 
     def lost(self, partition: int, offsets: int) -> None:
         self._metrics.lost.labels(partition).inc(offsets)
-
-
-REJECTED = "rejected:"

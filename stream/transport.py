@@ -170,7 +170,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._auto_offset_reset = "none"  # where to begin is ours to say, and a lost offset is never guessed
         return consumer
 
-    async def _fetch_records(  # type: ignore[override]
+    async def _fetch_records(
         self,
         consumer: AIOKafkaConsumer,
         active_partitions: set[TP],
@@ -208,7 +208,7 @@ class Consumer(driver.Consumer):
         thread.settings = self.settings
         return thread
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # type: ignore[override]
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         fetched, _active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if fetched is None or self.should_stop:
@@ -242,7 +242,7 @@ class Consumer(driver.Consumer):
             0,
             0,
             tp,
-            generation_id=self.app.consumer_generation_id,  # type: ignore[arg-type]
+            generation_id=self.app.consumer_generation_id,
         )
 
     async def seek_to_committed(self) -> Mapping[TP, int]:

@@ -54,7 +54,7 @@ class SystemClock:
 
 
 def run(config: WorkerConfig) -> NoReturn:
-    """Run a worker until it is told to stop (SIGINT, SIGTERM) or must. Ends the process: with 0 where it was told to."""
+    """Run a worker until it is told to stop (SIGINT, SIGTERM) or must; ends the process, with 0 if it was told."""
     configure(config.log_format, config.log_level)
     code = asyncio.run(Worker(config).run())
     # Threads of libraries that hang on a broker that is away must not keep a process that has said all it had to say.
@@ -88,6 +88,7 @@ class Worker:
             ),
             dedupe_window_hours=config.dedupe_window_hours,
             dedupe_max_ids=config.dedupe_max_ids,
+            keep_rows=config.row_days != 0,
         )
         self._flow = StreamFlow(config.topic)
         self._app: ContactsApp | None = None

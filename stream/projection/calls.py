@@ -10,14 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from stream.partition import Commit, EntryChange, NameChanges, PartitionState
+from stream.partition import Commit, PartitionState
 from stream.ports import Call
-from stream.projection.keys import Keys, format_segment
+from stream.projection.keys import Keys, format_label, format_segment
+from stream.tables.counts import EntryChange
+from stream.tables.names import NameChanges, SourceName, UserName
 
 # One call holds the server for 1-2 ms at this size (200,000 bytes of rows, the dearest kind, in 1,000 members).
 CALL_BYTES = 200_000
 # Lua's unpack takes some 8,000 values; one operation never has more than this many.
 OPERATION_LIMIT = 2_000
+# Of a label and whence it is, about; more where it is long.
+NAME_BYTES = 400
 
 
 class Calls:
@@ -44,7 +48,7 @@ class Calls:
         return call
 
     def entry(self, change: EntryChange) -> None:
-        workspace, day = change.workspace, change.day
+        workspace, day = change.workspace_id, change.day
         self._touch(workspace)
         cells = self._keys.cells(workspace, day)
         if change.dropped:
@@ -68,15 +72,14 @@ class Calls:
             self._touch(workspace)
             self._add("z", self._keys.rows(workspace, day), rows)
 
-    def labels(self, workspace: str, pairs: Sequence[str]) -> None:
-        self._touch(workspace)
-        self._add("l", self._keys.names(workspace), pairs, pairs=True)
+    def label(self, user: UserName) -> None:
+        self._touch(user.workspace_id)
+        label = format_label(user.occurred_at, self._partition, user.offset, user.label)
+        self._operation("l", self._keys.names(user.workspace_id), 1, self._keys.user_field(user.user_id), label)
 
-    def sources(self, workspace: str, sources: Iterable[str | None]) -> None:
-        self._touch(workspace)
-        self._add(
-            "h", self._keys.names(workspace), [v for s in sources for v in (self._keys.source_field(s), "")], pairs=True
-        )
+    def source(self, name: SourceName) -> None:
+        self._touch(name.workspace_id)
+        self._operation("h", self._keys.names(name.workspace_id), 1, self._keys.source_field(name.source), "")
 
     def _drop(self, change: EntryChange, cells: str) -> None:
         day = change.day
@@ -86,8 +89,8 @@ class Calls:
             fields.append(self._keys.cells_field(day, self._partition, number))
             fields.append(self._keys.summary_field(day, self._partition, number))
         self._add("x", cells, fields)
-        self._layout(change.workspace, day, "")
-        self._operation("u", self._keys.rows(change.workspace, day))
+        self._layout(change.workspace_id, day, "")
+        self._operation("u", self._keys.rows(change.workspace_id, day))
 
     def _layout(self, workspace: str, day: int, segment: str) -> None:
         self._operation("d", self._keys.days(workspace), str(day), segment)
@@ -147,11 +150,11 @@ def calls_of_rows(keys: Keys, partition: int, rows: Iterable[tuple[str, int, Seq
 def with_rows(calls: Calls, change: EntryChange) -> Iterator[Call]:
     size, of_rows = size_of(change), sum(map(len, change.rows))
     if of_rows + size > CALL_BYTES:
-        yield from cut_rows(calls, change.workspace, change.day, change.rows)
+        yield from cut_rows(calls, change.workspace_id, change.day, change.rows)
         yield from calls.room_for(size)
     else:
         yield from calls.room_for(of_rows + size)
-        calls.rows(change.workspace, change.day, change.rows)
+        calls.rows(change.workspace_id, change.day, change.rows)
     calls.entry(change)
 
 
@@ -170,13 +173,12 @@ def cut_rows(calls: Calls, workspace: str, day: int, rows: Sequence[bytes]) -> I
 
 
 def names(calls: Calls, changes: NameChanges) -> Iterator[Call]:
-    for workspace, pairs in changes.labels.items():
-        for at in range(0, len(pairs), OPERATION_LIMIT):
-            part = pairs[at : at + OPERATION_LIMIT]
-            yield from calls.room_for(sum(map(len, part)))
-            calls.labels(workspace, part)
-    for workspace, sources in changes.sources.items():
-        calls.sources(workspace, sources)
+    for user in changes.users:
+        yield from calls.room_for(NAME_BYTES)
+        calls.label(user)
+    for source in changes.sources:
+        yield from calls.room_for(NAME_BYTES)
+        calls.source(source)
 
 
 def size_of(change: EntryChange) -> int:

@@ -16,6 +16,7 @@ from stream.ports import Call, Clock, Replica, ReplicaAway, WorkerMustStop
 from stream.projection.calls import calls_of_commit, calls_of_whole
 from stream.projection.keys import Keys, Owed, widen
 from stream.projection.rows import OwedRows
+from stream.tables.position import Position
 
 # Questions about the end of a partition that still wait for what lies before it to be published. A worker far behind
 # keeps every second one.
@@ -94,10 +95,10 @@ class Follower:
         self._number, self._owed = 0, claim.owed
         have = state.position.first_offset if claim.position is None else claim.position
         after = -1 if claim.position is None else claim.position - 1
-        opening: dict[str, str] = {}
+        opening = self._counts_from(state.position)
         if committed_offset > have:
             self._owed = widen(self._owed, (have - 1, committed_offset - 1, state.position.greatest_broker_ms))
-            opening = {"owed": self._keys.owed_text(self._owed)}
+            opening["owed"] = self._keys.owed_text(self._owed)
         for call in calls_of_whole(self._keys, self._partition, state, after):
             call.fields |= self._named(opening | {"moved": str(self._clock.now_ms())})
             opening = {}
@@ -105,7 +106,7 @@ class Follower:
                 return False
         last = Call(keys=[], operations=[], workspaces=[], fields=self._named(opening))
         self.partitions = max(self.partitions, state.position.partitions)
-        self._seal(last, state.position.counts_from, committed_offset, committed_offset)
+        self._seal(last, committed_offset, committed_offset)
         if not await self._send(token, last):
             return False
         self._token, self.offset = token, committed_offset
@@ -115,7 +116,9 @@ class Follower:
         """Send what was just committed; the last call moves the position. False or ReplicaAway: out of step."""
         calls = list(calls_of_commit(self._keys, self._partition, commit))
         position = commit.position
-        self._seal(calls[-1], position.counts_from, position.next_offset, position.next_offset)
+        # Before any entry of those days goes, readers know that they are gone.
+        calls[0].fields |= self._named(self._counts_from(position))
+        self._seal(calls[-1], position.next_offset, position.next_offset)
         if not await self._send_all(calls):
             return False
         self.offset = position.next_offset
@@ -126,7 +129,7 @@ class Follower:
         seen by the answer.
         """
         call = Call(keys=[], operations=[], workspaces=[], fields={})
-        self._seal(call, None, None, covered)
+        self._seal(call, None, covered)
         return await self._send_all([call])
 
     async def pay_rows(self, state: PartitionState, covered: int) -> bool:
@@ -136,13 +139,13 @@ class Follower:
         payment = await self._rows.next_payment(self._owed, state)
         calls = list(payment.calls(self._keys, self._partition))
         calls[-1].fields |= self._named({"owed": self._keys.owed_text(payment.left)} | payment.fields)
-        self._seal(calls[-1], None, None, covered)
+        self._seal(calls[-1], None, covered)
         if not await self._send_all(calls):
             return False
         self._owed = payment.left
         return True
 
-    def _seal(self, call: Call, counts_from: int | None, offset: int | None, covered: int) -> None:
+    def _seal(self, call: Call, offset: int | None, covered: int) -> None:
         """Make this the call that moves the position, and give it the freshest true `as_of`."""
         while self._ends and self._ends[0][0] <= covered:
             call.as_of = self._ends.popleft()[1]
@@ -152,10 +155,12 @@ class Follower:
             fields["moved"] = now
         if offset is not None:
             fields["position"] = str(offset)
-        if counts_from is not None:
-            fields["counts_from"] = str(counts_from)
         call.partitions = self.partitions
         call.fields |= self._named(fields)
+
+    @staticmethod
+    def _counts_from(position: Position) -> dict[str, str]:
+        return {} if position.counts_from is None else {"counts_from": str(position.counts_from)}
 
     def _named(self, fields: dict[str, str]) -> dict[str, str]:
         return {self._keys.position_field(self._partition, name): value for name, value in fields.items()}

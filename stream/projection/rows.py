@@ -23,6 +23,9 @@ from stream.quarters import DAY_SECONDS, day_of
 # How many offsets are read and written between two commits: some 20 ms of work, so that counting goes on.
 PAYMENT_OFFSETS = 2_000
 
+# The window of recent ids allows for as much (stream/tables/recent_ids.py).
+CLOCKS_DIFFER_MS = 3_600_000
+
 # Every record that counted once is readable under these.
 LENIENT = EventRules(max_event_bytes=1 << 30, future_tolerance_seconds=1 << 40, retention_days=None)
 
@@ -48,25 +51,26 @@ class OwedRows:
         """The rows of the newest offsets owed. Raises KafkaAway."""
         after, upto, greatest_ms = owed[-1]
         low = max(after, upto - PAYMENT_OFFSETS)
-        first, _end = await self._source.bounds()
+        first, end = await self._source.bounds()
         fields: dict[str, str] = {}
         records: Sequence[Record] = ()
         if first > low + 1:
             # What lies before the topic's first offset is gone for good.
             records = await self._source.read(first, upto + 1) if first <= upto else ()
-            fields = await self._gone(first, greatest_ms)
+            fields = await self._gone(first, end, greatest_ms)
             left = tuple((a, u, g) for a, u, g in owed[:-1] if u >= first)
         else:
             records = await self._source.read(low + 1, upto + 1)
             left = owed[:-1] if low == after else (*owed[:-1], (after, low, greatest_ms))
         return Payment(rows=self._rows(records, state), left=left, fields=fields)
 
-    async def _gone(self, first: int, greatest_ms: int) -> dict[str, str]:
-        """Rows are complete from the day after the newest record that is gone; its broker time is at most that of the
-        first that is left.
+    async def _gone(self, first: int, end: int, greatest_ms: int) -> dict[str, str]:
+        """Rows are complete from the day after the newest record that is gone.
+
+        Brokers differ by less than an hour, so its time is at most so much above that of the first that is left.
         """
-        left = await self._source.read(first, first + 1)
-        newest_ms = min(greatest_ms, left[0].timestamp) if left else greatest_ms
+        left = await self._source.read(first, first + 1) if first < end else ()
+        newest_ms = min(greatest_ms, left[0].timestamp + CLOCKS_DIFFER_MS) if left else greatest_ms
         day = (newest_ms + self._tolerance_ms) // (DAY_SECONDS * 1000) + 1
         self.rows_from = max(day, self.rows_from or 0)
         return {"rows_from": str(self.rows_from)}

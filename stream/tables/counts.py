@@ -53,7 +53,7 @@ class EntryChange(msgspec.Struct, frozen=True):
     tail: bytes | None
     """None: there is none, and one that there was is to be deleted."""
     base_count: int
-    """Bases 0 up to this number, exclusive, exist."""
+    """Bases 0 up to this number, exclusive, exist; where `dropped`, they did."""
     rows: list[bytes]
     """Packed activity rows (stream/projection/row.py) of the events counted since the last commit; none where
     `whole`."""
@@ -309,7 +309,7 @@ class Counts:
         for _ in range(min(len(self._to_drop), DROPS_A_COMMIT)):
             gone = self._to_drop.popleft()
             if self._drop(gone, changes):
-                entries.append(EntryChange(gone.workspace_id, gone.day, [], None, 0, [], dropped=True))
+                entries.append(EntryChange(gone.workspace_id, gone.day, [], None, gone.base_count, [], dropped=True))
         self._close_some(changed, upto)
         return entries
 

@@ -28,13 +28,13 @@ class Owners(Protocol):
     async def own(self, partitions: set[int]) -> None: ...
 
 
-class StateStore(base.Store):  # type: ignore[type-arg]
+class StateStore(base.Store):
     """No keys of its own: a partition's state is one object, and Faust never looks inside."""
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        owners: Owners = self.app.partitions  # type: ignore[attr-defined]
+        owners: Owners = self.app.partitions
         await owners.own({tp.partition for tp in assigned if tp.topic == owners.topic})
 
     def persisted_offset(self, tp: TP) -> int | None:
@@ -52,7 +52,7 @@ class StateStore(base.Store):  # type: ignore[type-arg]
     def restore_backup(self, *args: Any, **kwargs: Any) -> None: ...
 
 
-class StateTable(Table):  # type: ignore[type-arg]
+class StateTable(Table):
     def _new_store(self) -> StateStore:
         return StateStore("memory://", self.app, self, table_name=self.name)
 
@@ -71,6 +71,8 @@ class NoRecovery(Recovery):
 
 
 class StateTableManager(TableManager):
+    _recovery: Recovery | None
+
     @property
     def recovery(self) -> Recovery:
         if self._recovery is None:

@@ -42,6 +42,8 @@ class Uncounted:
         self._changed: set[int] = set()
         """First offsets of the blocks that no commit has in this form."""
         self._deleted: Changes = {}
+        self._read: tuple[int, list[tuple[int, int]]] | None = None
+        """The full block that was asked last: its first offset, and its ranges."""
 
     def add(self, offset: int) -> None:
         """Notes an offset, greater than all before."""
@@ -61,7 +63,18 @@ class Uncounted:
         self._changed.add(self._firsts[-1])
 
     def __contains__(self, offset: int) -> bool:
-        return any(True for _ in self.ranges(offset - 1, offset))
+        index = bisect_right(self._firsts, offset) - 1
+        if index < 0:
+            return False
+        if index == len(self._firsts) - 1:
+            ranges = self._ranges_of(index)
+        elif self._read is not None and self._read[0] == self._firsts[index]:
+            ranges = self._read[1]
+        else:  # offsets are asked for in their order: each block is read once
+            ranges = self._ranges_of(index)
+            self._read = self._firsts[index], ranges
+        place = bisect_right(ranges, offset, key=lambda known: known[0]) - 1
+        return place >= 0 and offset < ranges[place][1]
 
     def ranges(self, after: int, upto: int) -> Iterator[tuple[int, int]]:
         """The ranges of offsets in (after, upto], cut to it: first and last offset of each, ascending."""
