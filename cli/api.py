@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import signal
 import socket
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     config = configuration(ApiConfig, args, environ)
     configure(config.log_format, config.log_level)
+    # Its starting and stopping is ours to tell.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # The framework takes a while to import, which --help and a wrong setting need not wait for.
     from api.app import create_app
 
@@ -57,8 +60,8 @@ def listening_socket(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise CommandError(f"cannot listen on {host} port {port}: {reason}; CONTACTS_API_PORT names another") from None
 
 

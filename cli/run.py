@@ -19,7 +19,7 @@ from cli.local.ports import free_port
 from cli.local.supervisor import ChildEnded, StopRequested, Supervisor
 from cli.options import add_settings, read_settings
 from stream.config import WorkerConfig
-from stream.settings import FILE_VARIABLE, PREFIX, Reading
+from stream.settings import FILE_VARIABLE, PREFIX, Reading, SettingsError
 
 SETTINGS = ("kafka", "redis", "topic", "group", "log_level")
 LAST_WORDS_SECONDS = 5.0
@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Run it all; returns DONE after a stop that was asked for, WRONG where a part ended by itself."""
     worker, api = read_settings(WorkerConfig, args, environ), read_settings(ApiConfig, args, environ)
-    worker.config()
+    if worker.problems or api.problems:
+        raise SettingsError(list(dict.fromkeys([*worker.problems, *api.problems])))
     config = api.config()
     if args.events not in (None, "-") and not Path(args.events).is_file():
         raise CommandError(f"there is no file {args.events}")
@@ -87,11 +88,12 @@ def _start(machine: Machine, worker: Reading[WorkerConfig], host: str, port: int
     outside = {value.setting.name: value.shown for value in worker.values if value.origin != "default"}
     _say("broker", f"{outside['kafka']} (yours)" if "kafka" in outside else f"{machine.broker()} (embedded)")
     _say("redis", f"{outside['redis']} (yours)" if "redis" in outside else machine.redis())
+    machine.api()
     machine.topics()
     worker_port = int(outside["worker_port"]) if "worker_port" in outside else free_port()
     machine.worker(worker_port)
     _say("worker", f"probes and metrics on port {worker_port}")
-    machine.api(host, port)
+    machine.wait_for_api(host, port)
     _say("logs", str(machine.folder))
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     print(f"\nThe report is at http://{shown}:{port}/\n{_last_words(machine)} Ctrl-C stops it.", flush=True)

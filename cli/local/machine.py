@@ -17,7 +17,7 @@ from cli.local.supervisor import ChildEnded, Supervisor
 
 BROKER_SECONDS = 20.0
 REDIS_SECONDS = 20.0
-API_SECONDS = 60.0
+API_SECONDS = 120.0
 
 EMBEDDED_SETTINGS = {
     # The embedded broker has no transactions, and whatever it holds ends with it.
@@ -68,6 +68,10 @@ class Machine:
         self.own_redis = True
         return f"127.0.0.1:{port} ({binary.name})"
 
+    def api(self) -> None:
+        """Start the API, which needs no topics, and some seconds."""
+        self.supervisor.start("api", _python("cli.main", "api"), self.environ)
+
     def topics(self) -> None:
         """Create the topics. On a broker of someone else's, what differs there is the log's to say, and no obstacle."""
         topics = self.supervisor.start("topics", _python("cli.main", "topics"), self.environ)
@@ -80,9 +84,8 @@ class Machine:
         environ = {"CONTACTS_DATA_DIR": str(self.folder), **self.environ, "CONTACTS_WORKER_PORT": str(port)}
         self.supervisor.start("worker", _python("cli.main", "worker"), environ)
 
-    def api(self, host: str, port: int) -> None:
-        """Start the API and wait until it listens; whether the report is there yet is for the page to show."""
-        self.supervisor.start("api", _python("cli.main", "api"), self.environ)
+    def wait_for_api(self, host: str, port: int) -> None:
+        """Wait until the API listens; whether the report is there yet is for the page to show."""
         self.supervisor.wait_until(lambda: listens(port, host), "the API", API_SECONDS)
 
     def events(self, file: str) -> int:

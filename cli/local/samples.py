@@ -33,7 +33,7 @@ SEED = 2026
 
 LATE_SHARE = 0.004
 DUPLICATE_SHARE = 0.005
-BROKEN_SHARE = 0.0006
+BROKEN_SHARE = 0.0008
 DELETED_SHARE = 0.08
 """Of the contacts that were added one by one; of imported ones a fifth of it."""
 CAMPAIGN_SHARE = 0.02
