@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
@@ -67,3 +67,26 @@ async def test_records_keep_their_order_keys_and_headers(embedded_kafka: Running
         (2, b"k", b"v2", (("h", b"2"),)),
         (3, b"k", None, ()),
     ]
+
+
+async def test_its_end_offset_is_one_behind_the_first_record_of_the_last_batch(embedded_kafka: RunningKafka) -> None:
+    """So a position may lie beyond the end that it tells; of an empty topic it is still 0.
+
+    The high watermark that comes with fetched records is right.
+    """
+    topic = unique_name("topic")
+    await create_topic(embedded_kafka.bootstrap, topic)
+    place = TopicPartition(topic, 0)
+    async with AIOKafkaConsumer(bootstrap_servers=embedded_kafka.bootstrap) as consumer:
+        assert await consumer.end_offsets([place]) == {place: 0}
+        async with AIOKafkaProducer(bootstrap_servers=embedded_kafka.bootstrap) as producer:
+            for records in (3, 5):
+                batch = producer.create_batch()
+                for _ in range(records):
+                    batch.append(key=None, value=b"value", timestamp=None)
+                await (await producer.send_batch(batch, topic, partition=0))
+        assert await consumer.end_offsets([place]) == {place: 3 + 1}
+        consumer.assign([place])
+        consumer.seek(place, 0)
+        assert len((await consumer.getmany(place, timeout_ms=5_000))[place]) == 8
+        assert (await consumer.position(place), consumer.highwater(place)) == (8, 8)
