@@ -42,8 +42,9 @@ class Uncounted:
         self._changed: set[int] = set()
         """First offsets of the blocks that no commit has in this form."""
         self._deleted: Changes = {}
-        self._read: tuple[int, list[tuple[int, int]]] | None = None
-        """The full block that was asked last: its first offset, and its ranges."""
+        self._read: tuple[tuple[int, tuple[int, int] | None], list[tuple[int, int]]] | None = None
+        """The ranges of the block that was asked last; it is told by its first offset, and the last range at that
+        time."""
 
     def add(self, offset: int) -> None:
         """Notes an offset, greater than all before."""
@@ -66,13 +67,7 @@ class Uncounted:
         index = bisect_right(self._firsts, offset) - 1
         if index < 0:
             return False
-        if index == len(self._firsts) - 1:
-            ranges = self._ranges_of(index)
-        elif self._read is not None and self._read[0] == self._firsts[index]:
-            ranges = self._read[1]
-        else:  # offsets are asked for in their order: each block is read once
-            ranges = self._ranges_of(index)
-            self._read = self._firsts[index], ranges
+        ranges = self._last_read(index)
         place = bisect_right(ranges, offset, key=lambda known: known[0]) - 1
         return place >= 0 and offset < ranges[place][1]
 
@@ -133,6 +128,13 @@ class Uncounted:
         self._end = self._firsts[-1]
         for known in before:
             self._close_last(known)
+
+    def _last_read(self, index: int) -> list[tuple[int, int]]:
+        """As _ranges_of, but a block that is asked again is not read again: offsets are asked in their order."""
+        block = self._firsts[index], self._last
+        if self._read is None or self._read[0] != block:
+            self._read = block, self._ranges_of(index)
+        return self._read[1]
 
     def _ranges_of(self, index: int) -> list[tuple[int, int]]:
         """A block's ranges: first offset, and the offset after the last."""
