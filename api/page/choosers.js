@@ -27,22 +27,22 @@ function below(panel, control) {
 
 /**
  * A panel with a search field over a list; the browser opens and closes it.
- * @param {HTMLElement} button @param {string} search
+ * @param {HTMLElement} button @param {string} name
  * @param {(query: string, list: HTMLElement) => void | Promise<void>} fill
  */
-function panelFor(button, search, fill) {
+function panelFor(button, name, fill) {
   if (/** @type {any} */ (button).popoverTargetElement) return;
   const list = h('ul', {});
   let timer = 0;
   const field = /** @type {HTMLInputElement} */ (h('input', {
-    type: 'search', 'aria-label': search, placeholder: search, autocomplete: 'off', spellcheck: 'false',
+    type: 'search', 'aria-label': text.search, placeholder: text.search, autocomplete: 'off', spellcheck: 'false',
     input: () => {
       clearTimeout(timer);
       timer = setTimeout(() => void fill(field.value.trim(), list), SEARCH_MS);
     },
   }));
   const panel = h('div', {
-    class: 'choices', popover: 'auto', role: 'dialog', 'aria-label': button.getAttribute('aria-label'),
+    class: 'choices', popover: 'auto', role: 'dialog', 'aria-label': name,
     toggle: (/** @type {any} */ event) => {
       set(button, 'aria-expanded', String(event.newState === 'open'));
       if (event.newState !== 'open') return;
@@ -92,7 +92,7 @@ function boxes(list, parameter, options, rest) {
 
 /** @param {HTMLElement} button */
 export function openSources(button) {
-  panelFor(button, text.searchSources, async (query, list) => {
+  panelFor(button, text.chooseSource, async (query, list) => {
     await readChoices();
     const known = (choices?.sources ?? Object.keys(words.sources).slice(0, 5).map((source) => ({ source, label: words.sources[source] }))).filter(({ source }) => source !== 'none');
     const unseen = chosen('source').filter((source) => source !== 'none' && !known.some((one) => one.source === source)).map((source) => ({ source, label: source }));
@@ -104,7 +104,7 @@ export function openSources(button) {
 /** @param {HTMLElement} button */
 export function openUsers(button) {
   let asked = '';
-  panelFor(button, text.searchUsers, async (query, list) => {
+  panelFor(button, text.chooseUser, async (query, list) => {
     asked = query;
     await readChoices();
     /** @type {Choices | null} */
@@ -161,7 +161,7 @@ export function workspaceLinks(list, listed, query, more = false) {
 /** @param {HTMLElement} button */
 export function openWorkspaces(button) {
   let asked = '';
-  panelFor(button, text.searchWorkspaces, async (query, list) => {
+  panelFor(button, text.chooseWorkspace, async (query, list) => {
     asked = query;
     const listed = await listWorkspaces(query, null).catch(() => ({ workspaces: [], next_cursor: null }));
     if (asked === query) workspaceLinks(list, listed, query);
@@ -255,7 +255,7 @@ export async function commitZone(typed) {
 export function offerZones() {
   if (listbox) return;
   const input = field();
-  listbox = h('ul', { role: 'listbox', id: 'zones', class: 'choices zones', popover: 'manual', 'aria-label': words.labels.timezone });
+  listbox = h('ul', { role: 'listbox', id: 'zones', class: 'choices zones', popover: 'manual', 'aria-label': text.zones });
   input.after(listbox);
   set(input, 'aria-controls', 'zones');
   const show = () => void showZones(input.value === address().get('timezone') ? '' : input.value);

@@ -45,7 +45,7 @@ const breathe = () => /** @type {any} */ (globalThis).scheduler?.yield?.() ?? ne
 
 /** The component shows an answer. @param {HTMLElement} section */
 export function recover(section) {
-  section.dataset.state = 'ready';
+  set(section, 'data-state', 'ready');
   section.querySelector(':scope > .failure')?.remove();
 }
 
@@ -143,7 +143,7 @@ export class Chart {
     this.lines = h('div', { class: 'scale', 'aria-hidden': 'true' });
     this.axis = h('div', { class: 'axis', 'aria-hidden': 'true' });
     this.plot = h('div', {
-      class: 'plot', role: 'slider', tabindex: 0, 'aria-label': text.readOut(this.title), 'aria-valuemin': 0,
+      class: 'plot', role: 'slider', tabindex: 0, 'aria-label': this.title, 'aria-description': text.readOut, 'aria-valuemin': 0,
       pointermove: (/** @type {PointerEvent} */ event) => this.point(this.at(event)),
       pointerleave: () => this.point(-1),
       click: (/** @type {PointerEvent} */ event) => this.choose(this.at(event)),
@@ -341,7 +341,7 @@ export class Chart {
     const { model, plot, cursor, tip } = this;
     if (!model || !plot || !cursor || !tip || (index === this.index && !again)) return;
     this.index = index;
-    cursor.hidden = tip.hidden = index < 0;
+    for (const mark of [cursor, tip]) set(mark, 'hidden', index < 0 ? '' : null);
     const shown = index < 0 ? this.last() : index;
     const span = model.spans[shown];
     if (!span) return;
@@ -747,7 +747,7 @@ export class ActivityTable {
     const { row } = shown;
     const newest = row.occurred_at ?? row.last ?? '';
     const element = h('tr', {
-      role: 'row', class: 'import', tabindex: 0, 'aria-level': 1, 'data-batch-id': row.batch_id, 'data-value': row.rows, 'aria-expanded': shown.open,
+      role: 'row', class: 'import', tabindex: 0, 'aria-level': 1, 'data-batch-id': row.batch_id, 'data-value': row.rows, 'aria-expanded': String(shown.open),
       click: () => this.toggle(shown),
       keydown: (/** @type {KeyboardEvent} */ event) => {
         if (event.key === 'Enter' || event.key === ' ' || event.key === (shown.open ? 'ArrowLeft' : 'ArrowRight')) {

@@ -24,6 +24,8 @@ const POLL_MS = 10_000;
 const FIRST_EVENT_MS = 2_500;
 /** The API speaks every 15 s; a line that is silent for longer than two of these is dead. */
 const SILENCE_MS = 35_000;
+/** An answer that takes longer is none. */
+const PATIENCE_MS = 20_000;
 const TOKEN_KEY = 'contacts-report.token';
 
 /** @param {string} name @returns {HTMLElement} */
@@ -129,7 +131,7 @@ export async function request(url, headers, signal) {
   try {
     response = await fetch(url, { headers: held ? { ...headers, Authorization: `Bearer ${held}` } : headers, signal, cache: 'no-store' });
   } catch (failure) {
-    if (signal?.aborted) throw failure;
+    if (signal?.aborted && signal.reason?.name !== 'TimeoutError') throw failure;
     throw new Problem(0, {});
   }
   if (response.ok || response.status === 304) return response;
@@ -139,7 +141,8 @@ export async function request(url, headers, signal) {
 
 /** @type {import('./types.js').Ask} a resource's JSON, null where it has not changed */
 export async function ask(resource, parameters, { etag, signal } = {}) {
-  const response = await request(resourceAddress(resource, parameters), { Accept: 'application/json', ...(etag ? { 'If-None-Match': etag } : {}) }, signal);
+  const patience = AbortSignal.timeout(PATIENCE_MS);
+  const response = await request(resourceAddress(resource, parameters), { Accept: 'application/json', ...(etag ? { 'If-None-Match': etag } : {}) }, signal ? AbortSignal.any([signal, patience]) : patience);
   if (response.status === 304) {
     heard(response.headers.get('Contacts-As-Of'), Number(response.headers.get('Contacts-Lag-Seconds')));
     return null;
@@ -374,8 +377,11 @@ function pickSource(name) {
 /** @param {Report} next */
 function drawWarnings(next) {
   const list = find(document, '#warnings');
-  list.replaceChildren(...next.warnings.map((warning) => h('li', {}, warning.message)));
-  list.hidden = !next.warnings.length;
+  const told = next.warnings.map(({ message }) => message);
+  if (list.dataset.told === told.join('\n')) return;
+  list.dataset.told = told.join('\n');
+  list.replaceChildren(...told.map((one) => h('li', {}, one)));
+  list.hidden = !told.length;
 }
 
 // The earlier side's bars: another range of the same resource, asked for after the report is shown
@@ -855,6 +861,7 @@ async function chooseWorkspace() {
 /** @param {unknown} problem */
 export async function showProblem(problem) {
   if (!(problem instanceof Problem)) throw problem;
+  turn += 1; // what is still on its way is of no use
   live.stop();
   reportKey = tableKey = choicesKey = '';
   (await guides()).problem(problem);
@@ -865,7 +872,7 @@ export async function showProblem(problem) {
 async function drawEmptiness(next) {
   const quiet = next.added.count === 0 && next.deleted.count === 0;
   const guide = find(document, '#empty');
-  if (!quiet) guide.hidden = true;
+  if (!quiet) set(guide, 'hidden', '');
   else if (guide.hidden) (await guides()).emptiness(next);
 }
 

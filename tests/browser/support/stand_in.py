@@ -7,6 +7,7 @@ is asked (parameters, dates, buckets) it reads by the API's own pure modules.
 import gzip
 import json
 import mimetypes
+import socket
 import threading
 import time
 from bisect import bisect_right
@@ -363,7 +364,7 @@ class _Handler(BaseHTTPRequestHandler):
         except _Fault as fault:
             self._json(fault.body, fault.status)
         except (BrokenPipeError, ConnectionResetError):
-            pass
+            self.close_connection = True
 
     def _judge(self) -> None:
         given = self.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -377,7 +378,8 @@ class _Handler(BaseHTTPRequestHandler):
         if status is None:
             return
         if status == 0:
-            self.connection.close()
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
             raise BrokenPipeError
         raise _Fault(status, "unavailable", detail="It is away for a while.")
 

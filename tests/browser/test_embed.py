@@ -1,0 +1,73 @@
+"""The report in a frame of another page: without header and filters, and with a token from a listed origin alone."""
+
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.conftest import Open
+from tests.browser.support.stand_in import StandIn
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+HOST = """<!doctype html><title>Host</title><iframe src="{report}" width="1000" height="800"></iframe><script>
+addEventListener('message', (event) => {{
+  if (event.data.type === 'contacts-report.token-wanted' || event.data.type === 'contacts-report.ready') {{
+    event.source.postMessage({{ type: 'contacts-report.token', token: 'good' }}, '{origin}');
+  }}
+}});
+</script>"""
+
+
+@pytest.fixture
+def host(api: StandIn) -> Iterator[str]:
+    """A page of another origin that frames the report."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = HOST.format(report=f"{api.url}/?workspace=w1&timezone=UTC&embed=1", origin=api.url).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is to be said."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://localhost:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+async def test_embedded_it_leaves_out_header_and_filters(api: StandIn, window: Open) -> None:
+    page = await window(f"{api.url}/?workspace=w1&timezone=UTC&embed=1")
+
+    await expect(page.locator("header h1")).to_be_hidden()
+    await expect(page.locator('[data-component="filters"]')).to_be_hidden()
+    await expect(page.locator('[data-component="freshness"]')).to_be_visible()
+    await expect(page.locator('[data-component="added"] .count')).to_be_visible()
+
+
+async def test_the_token_is_taken_from_a_listed_origin(api: StandIn, host: str, window: Open) -> None:
+    api.token, api.ancestors = "good", host
+    page = await window()
+
+    await page.goto(host)
+    report = page.frame_locator("iframe")
+
+    await expect(report.locator('[data-component="added"] .count')).to_be_visible()
+
+
+async def test_a_message_of_another_origin_is_not_heard(api: StandIn, host: str, window: Open) -> None:
+    """The frame is let in here by its own origin's policy only; the host is a page that the list does not name."""
+    api.token, api.ancestors = "good", "http://localhost:* http://other.example"
+    page = await window()
+    await page.goto(host)
+    await expect(page.frame_locator("iframe").get_by_label("Token")).to_be_visible()
+    await page.wait_for_timeout(300)
+
+    assert "good" not in api.tokens_seen

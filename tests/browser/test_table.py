@@ -1,0 +1,156 @@
+"""The activity table: endless without slowing, folded imports that open, new rows that announce themselves."""
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import NOW, Open
+from tests.browser.support.reading import rows, settle
+from tests.browser.support.stand_in import Event, StandIn
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+VIEW = "?workspace=w1&timezone=Asia/Kuala_Lumpur"
+
+
+def table(page: Page):  # noqa: ANN201
+    return page.locator('[data-component="activities"]')
+
+
+def scroller(page: Page):  # noqa: ANN201
+    return table(page).locator(".rows")
+
+
+def batch(size: int, id_: str = "b1", at: float = NOW - 600) -> list[Event]:
+    return [
+        Event(at - number / 10, f"{id_}-{number:05}", contact_id=str(number), source="contact_import", batch_id=id_)
+        for number in range(size)
+    ]
+
+
+async def test_a_row_has_its_six_cells_in_order(bare: StandIn, window: Open) -> None:
+    bare.add(
+        Event(NOW - 60.5, "a", contact_id="77", contact_name="Zoë", source="echo_message", user_id="u_1", user_name="Ada"),
+        Event(NOW - 61, "b", "deleted", contact_id="78", source=None),
+    )
+    page = await window(f"{bare.url}/{VIEW}")
+
+    assert await rows(page) == [
+        ["23 Nov 2026, 15:11:59", "77", "Zoë", "Added", "Echo Message", "Ada"],
+        ["23 Nov 2026, 15:11:59", "78", "", "Deleted", "–", "–"],
+    ]
+    times = [await time.get_attribute("datetime") for time in await table(page).locator("[data-event-id] time").all()]
+    assert times == ["2026-11-23T15:11:59.500+08:00", "2026-11-23T15:11:59.000+08:00"]
+    assert await table(page).get_by_role("columnheader").all_inner_texts() == [
+        "Activity Time", "Contact ID", "Contact Name", "Activity", "Source", "User",
+    ]  # fmt: skip
+
+
+async def test_a_million_rows_scroll_with_few_elements(bare: StandIn, window: Open) -> None:
+    bare.endless = 1_000_000
+    page = await window(f"{bare.url}/{VIEW}")
+    await expect(table(page).locator(".total")).to_have_attribute("data-value", "1000000")
+
+    most = 0
+    for _ in range(60):
+        await scroller(page).evaluate("(element) => { element.scrollTop = element.scrollHeight; }")
+        await page.wait_for_timeout(20)
+        most = max(most, await table(page).locator("tbody tr").count())
+    await expect(table(page).locator("[data-event-id]").first).to_be_visible()
+    first = int(await table(page).locator("[data-event-id]").first.locator("td").nth(1).inner_text())
+
+    assert most < 100
+    assert first < 1_000_000 - 500
+    numbers = [int(row[1]) for row in await rows(page)]
+    assert numbers == list(range(numbers[0], numbers[0] - len(numbers), -1))  # no row skipped, none twice
+
+
+async def test_rows_far_away_are_let_go_and_come_back(bare: StandIn, window: Open) -> None:
+    bare.endless = 1_000_000
+    page = await window(f"{bare.url}/{VIEW}")
+    for _ in range(55):
+        await scroller(page).evaluate("(element) => { element.scrollTop = element.scrollHeight; }")
+        await page.wait_for_timeout(30)
+
+    await scroller(page).evaluate("(element) => { element.scrollTop = 38 * 150; }")
+
+    await expect(table(page).locator('[data-event-id="e999850"]')).to_be_visible()
+
+
+async def test_an_import_is_one_line_that_opens(bare: StandIn, window: Open) -> None:
+    bare.add(*batch(250), Event(NOW - 60, "newest", contact_id="x"), Event(NOW - 3_600, "oldest", contact_id="y"))
+    page = await window(f"{bare.url}/{VIEW}")
+    line = table(page).locator("[data-batch-id]")
+
+    await expect(table(page).locator(".total")).to_have_attribute("data-value", "252")
+    assert await line.evaluate("(row) => [row.dataset.value, row.getAttribute('aria-expanded'), row.dataset.eventId ?? null]") == ["250", "false", None]  # fmt: skip
+    await expect(line).to_contain_text("Import: 250 contacts added")
+    await line.click()
+
+    await expect(line).to_have_attribute("aria-expanded", "true")
+    await expect(table(page).locator('[data-event-id="b1-00000"]')).to_be_visible()
+    assert [row[1] for row in await rows(page)][:4] == ["x", "0", "1", "2"]
+    seen: set[str] = set()
+    for _ in range(40):
+        seen.update(row[1] for row in await rows(page))
+        await scroller(page).evaluate("(element) => { element.scrollTop += 600; }")
+        await page.wait_for_timeout(50)
+    assert seen == {"x", "y", *map(str, range(250))}
+
+    await scroller(page).evaluate("(element) => { element.scrollTop = 0; }")
+    await line.focus()
+    await page.keyboard.press("ArrowLeft")
+    await expect(line).to_have_attribute("aria-expanded", "false")
+    assert [row[1] for row in await rows(page)] == ["x", "y"]
+
+
+async def test_imports_unfold_into_rows_of_their_own(bare: StandIn, window: Open) -> None:
+    bare.add(*batch(3))
+    page = await window(f"{bare.url}/{VIEW}")
+
+    await page.get_by_label("Fold imports").uncheck()
+    await settle(page)
+
+    assert "imports=open" in page.url
+    assert [row[1] for row in await rows(page)] == ["0", "1", "2"]
+
+
+async def test_new_rows_are_announced_while_the_table_is_scrolled_and_come_in_at_its_head(
+    api: StandIn, window: Open
+) -> None:
+    page = await window(f"{api.url}/{VIEW}")
+    await scroller(page).evaluate("(element) => { element.scrollTop = 900; }")
+    await page.wait_for_timeout(50)
+    before = await rows(page)
+
+    api.add(Event(NOW - 2, "n1", contact_id="n1"), Event(NOW - 1, "n2", contact_id="n2"))
+
+    await expect(table(page).get_by_role("status")).to_have_text("2 new activities above")
+    assert await rows(page) == before
+    assert await scroller(page).evaluate("(element) => element.scrollTop") == 900
+    await table(page).get_by_role("button", name="Show", exact=True).click()
+    await expect(table(page).locator('[data-event-id="n2"]')).to_be_visible()
+    assert [row[1] for row in await rows(page)][:2] == ["n2", "n1"]
+    await expect(table(page).get_by_role("status")).to_have_text("")
+
+
+async def test_the_oldest_first_by_a_click_on_the_time(bare: StandIn, window: Open) -> None:
+    bare.add(Event(NOW - 60, "b", contact_id="2"), Event(NOW - 120, "a", contact_id="1"))
+    page = await window(f"{bare.url}/{VIEW}")
+
+    await table(page).get_by_role("button", name="Activity Time").click()
+    await settle(page)
+
+    assert "order=asc" in page.url
+    assert [row[1] for row in await rows(page)] == ["1", "2"]
+
+
+async def test_one_kind_of_activity_alone(bare: StandIn, window: Open) -> None:
+    bare.add(Event(NOW - 60, "b"), Event(NOW - 120, "a", "deleted"))
+    page = await window(f"{bare.url}/{VIEW}")
+
+    await table(page).get_by_label("Show", exact=True).select_option("deleted")
+    await settle(page)
+
+    assert "activity=deleted" in page.url
+    assert [row[3] for row in await rows(page)] == ["Deleted"]
+    await expect(table(page).locator(".total")).to_have_attribute("data-value", "1")

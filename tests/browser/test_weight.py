@@ -1,0 +1,74 @@
+"""How much the page costs: requests, bytes and elements, each with its limit; and what it may not do at all."""
+
+import gzip
+import re
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import NOW, Open
+from tests.browser.support.events import believable
+from tests.browser.support.stand_in import PAGE, StandIn
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+VIEW = "?workspace=w1&timezone=UTC"
+MAX_REQUESTS = 8
+MAX_BYTES = 100_000
+MAX_ELEMENTS = 12_000
+MAX_PAGE_BYTES = 46_000
+"""All files of the page as gzip; what the first view does not need comes later."""
+
+
+async def network(page: Page, address: str) -> tuple[int, float]:
+    """Requests and bytes received until the report stands with its ghosts."""
+    session = await page.context.new_cdp_session(page)
+    await session.send("Network.enable")
+    requests: list[str] = []
+    received = [0.0]
+    session.on("Network.requestWillBeSent", lambda event: requests.append(event["request"]["url"]))
+    session.on("Network.dataReceived", lambda event: received.append(event["encodedDataLength"]))
+    session.on("Network.responseReceived", lambda event: received.append(event["response"]["encodedDataLength"]))
+    await page.goto(address)
+    await page.wait_for_selector("html[data-state=ready]")
+    await page.wait_for_selector('[data-component="added-by-date"] [data-previous]')
+    return len([url for url in requests if not url.startswith("data:")]), sum(received)
+
+
+async def test_the_first_view_takes_few_requests_and_few_bytes(api: StandIn, window: Open) -> None:
+    page = await window()
+
+    requests, received = await network(page, f"{api.url}/{VIEW}")
+
+    assert requests <= MAX_REQUESTS
+    assert received <= MAX_BYTES
+
+
+async def test_the_whole_page_is_small() -> None:
+    sizes = {file.name: len(gzip.compress(file.read_bytes(), 9)) for file in PAGE.iterdir() if file.name != "types.js"}
+
+    assert sum(sizes.values()) <= MAX_PAGE_BYTES, sizes
+
+
+async def test_49_days_by_hour_stay_within_the_elements_that_a_browser_carries_easily(
+    bare: StandIn, window: Open
+) -> None:
+    bare.add(*believable(NOW, days=100, a_day=700))
+    page = await window(f"{bare.url}/{VIEW}&from=2026-10-06&to=2026-11-23&interval=hour")
+    await expect(page.locator('[data-component="added-by-date"] .ghosts path')).to_have_count(1)
+
+    assert await page.locator('[data-component="added-by-date"] rect[data-value]').count() == 49 * 24
+    assert await page.evaluate("document.querySelectorAll('*').length") <= MAX_ELEMENTS
+
+
+async def test_the_page_asks_for_nothing_but_its_own_origin_and_needs_no_inline_code() -> None:
+    html = (PAGE / "index.html").read_text()
+
+    assert re.findall(r"\sstyle=|\son\w+=|<style|<script(?![^>]* src=)", html) == []
+    addresses = [
+        address
+        for file in PAGE.iterdir()
+        for address in re.findall(r"https?://[^\s\"'`)]+", file.read_text())
+        if "www.w3.org" not in address
+    ]
+    assert addresses == []
