@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import MessageSizeTooLargeError, OffsetOutOfRangeError, ProducerFenced
+from aiokafka.errors import IllegalStateError, MessageSizeTooLargeError, OffsetOutOfRangeError, ProducerFenced
 
 from stream.topics import LOG_APPEND_TIME, TIMESTAMP_TYPE
 from tests.support.kafka import KafkaCluster, RunningKafka, create_topic, read_partition, unique_name
@@ -234,6 +234,14 @@ async def test_an_offset_that_is_gone_is_said_and_not_guessed_without_a_reset(ka
             await asyncio.wait_for(_first_records(consumer), timeout=30)
     finally:
         await consumer.stop()
+
+
+async def test_a_partition_that_is_not_assigned_is_an_illegal_state(kafka: RunningKafka, topic: str) -> None:
+    """Which the transport passes over: a rebalance may take a partition at any time."""
+    async with AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap) as consumer:
+        consumer.assign([TopicPartition(topic, 0)])
+        with pytest.raises(IllegalStateError):
+            consumer.seek(TopicPartition(topic, 1), 0)
 
 
 async def _first_records(consumer: AIOKafkaConsumer) -> Any:

@@ -1,0 +1,232 @@
+"""What of Faust and aiokafka our transport, table and commit build on, and what they are built to avoid.
+
+A test that fails with a new version of either says that something which the code relies on has changed: the overrides
+for the first group, and for the second perhaps only that a work-around is no longer needed.
+"""
+
+import asyncio
+import inspect
+import logging
+from collections import defaultdict
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import AsyncMock, MagicMock
+
+import faust
+import pytest
+from faust.transport.consumer import Consumer as FaustConsumer
+from faust.transport.producer import ProducerBuffer
+from faust.types import TP, FutureMessage
+from intervaltree import IntervalTree  # type: ignore[import-untyped]
+
+from stream import app as ours
+from stream.config import WorkerConfig
+from stream.tables import state
+from stream.transport import Consumer, ConsumerThread, Transport
+
+PLACE = TP("t", 0)
+
+# ---- what we build on ----------------------------------------------------------------------------------------------
+
+OVERRIDDEN: dict[type[object], set[str]] = {
+    ConsumerThread: {"_create_worker_consumer", "_fetch_records"},
+    Consumer: {"_new_consumer_thread", "getmany", "seek_to_committed", "_drain_messages", "commit"},
+    Transport: {"Consumer"},
+    state.StateStore: {
+        "on_rebalance",
+        "persisted_offset",
+        "set_persisted_offset",
+        "apply_changelog_batch",
+        "reset_state",
+        "backup_partition",
+        "restore_backup",
+    },
+    state.StateTable: {"_new_store"},
+    state.NoRecovery: {"need_recovery", "_build_highwaters", "_build_offsets", "_seek_offsets"},
+    state.StateTableManager: {"recovery"},
+    ours.BytesSchema: {"loads_key", "loads_value"},
+    ours.ContactsApp: {"_new_transport"},
+}
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(owner, name) for owner, names in OVERRIDDEN.items() for name in sorted(names)]
+)
+def test_what_we_override_is_there_and_called_the_same_way(owner: type, name: str) -> None:
+    (theirs,) = [vars(base)[name] for base in owner.__mro__[1:] if name in vars(base)][:1]
+    own = vars(owner)[name]
+    if not inspect.isfunction(own):
+        return
+    known = set(inspect.signature(own).parameters)
+    takes_all = any(one.kind is one.VAR_KEYWORD for one in inspect.signature(own).parameters.values())
+    for parameter in inspect.signature(theirs).parameters.values():
+        optional = parameter.kind is parameter.VAR_KEYWORD or parameter.default is not parameter.empty
+        assert parameter.name in known or takes_all or optional, f"{name} is called with {parameter.name}"
+
+
+@pytest.mark.parametrize("owner", OVERRIDDEN)
+def test_no_override_is_missing_above(owner: type[object]) -> None:
+    inherited = {name for base in owner.__mro__[1:] for name in vars(base)}
+    own = {name for name, value in vars(owner).items() if not name.startswith("__") and name != "_abc_impl"}
+    assert own & inherited - {"annotations"} <= OVERRIDDEN[owner] | {"app", "logger"}
+
+
+def made_consumer(app: faust.App) -> Any:
+    """The aiokafka consumer that a worker's thread makes; nothing is connected."""
+    consumer = app.transport.create_consumer(
+        callback=AsyncMock(), on_partitions_revoked=AsyncMock(), on_partitions_assigned=AsyncMock()
+    )
+    thread = consumer._new_consumer_thread()
+    return thread._create_worker_consumer(app.transport)
+
+
+async def test_faust_fixes_how_it_fetches_and_we_set_it() -> None:
+    plain = made_consumer(faust.App("plain", broker="kafka://127.0.0.1:1", store="memory://"))
+    config = WorkerConfig(kafka="127.0.0.1:1")
+    own = made_consumer(ours.create_app(config, 4, make=MagicMock()))
+
+    def fetching(made: Any) -> tuple[Any, ...]:
+        return made._fetch_min_bytes, made._fetch_max_wait_ms, made._isolation_level, made._auto_offset_reset
+
+    assert fetching(plain) == (1, 1_500, "read_uncommitted", "earliest")
+    assert fetching(own) == (16_384, 20, "read_committed", "none")
+    assert own._max_poll_records == ours.BATCH_RECORDS
+    assert not own._enable_auto_commit
+
+
+def test_the_defaults_that_we_must_not_have() -> None:
+    conf = faust.App("plain", broker="kafka://127.0.0.1:1", store="memory://").conf
+    assert {
+        "topic_partitions": conf.topic_partitions,
+        "table_standby_replicas": conf.table_standby_replicas,
+        "web_enabled": conf.web_enabled,
+        "web_bind": conf.web_bind,
+        "stream_wait_empty": conf.stream_wait_empty,
+        "worker_redirect_stdouts": conf.worker_redirect_stdouts,
+        "topic_allow_declare": conf.topic_allow_declare,
+    } == {
+        "topic_partitions": 8,
+        "table_standby_replicas": 1,
+        "web_enabled": True,
+        "web_bind": "0.0.0.0",
+        "stream_wait_empty": True,
+        "worker_redirect_stdouts": True,
+        "topic_allow_declare": True,
+    }
+
+
+def test_our_application_has_none_of_them() -> None:
+    conf = ours.create_app(WorkerConfig(kafka="127.0.0.1:1"), 3, make=MagicMock()).conf
+    assert (conf.topic_partitions, conf.table_standby_replicas, conf.web_enabled) == (3, 0, False)
+    assert (conf.stream_wait_empty, conf.worker_redirect_stdouts, conf.topic_allow_declare) == (False, False, False)
+
+
+def test_the_changelog_has_the_name_that_topics_gives_it() -> None:
+    config = WorkerConfig(kafka="127.0.0.1:1", group="some-group")
+    app = ours.create_app(config, 4, make=MagicMock())
+    (table,) = app.tables.values()
+    assert table.changelog_topic_name == config.changelog_topic == "some-group-state-changelog"
+
+
+async def test_a_rebalance_reaches_the_store_before_the_recovery() -> None:
+    app = ours.create_app(WorkerConfig(kafka="127.0.0.1:1"), 4, make=MagicMock())
+    order: list[str] = []
+
+    async def note(*_: Any, **__: Any) -> None:
+        order.append("store")
+
+    app.partitions.own = note  # type: ignore[method-assign]
+    app.tables._update_channels = AsyncMock()
+    app.tables._recovery = SimpleNamespace(on_rebalance=AsyncMock(side_effect=lambda *_: order.append("recovery")))
+    await app.tables.on_rebalance({PLACE}, set(), {PLACE}, 1)
+    assert order == ["store", "recovery"]
+
+
+# ---- what we avoid -------------------------------------------------------------------------------------------------
+
+
+def bookkeeping(committed: int | None, acked: list[int]) -> Any:
+    """A Faust consumer with nothing but its bookkeeping of acknowledgements of one partition."""
+    concrete = type("C", (FaustConsumer,), dict.fromkeys(FaustConsumer.__abstractmethods__, lambda *_: None))
+    consumer: Any = object.__new__(concrete)
+    consumer._gap = defaultdict(IntervalTree)
+    consumer._acked = defaultdict(list, {PLACE: acked})
+    consumer._acked_index = defaultdict(set, {PLACE: set(acked)})
+    consumer._read_offset = defaultdict(lambda: None)
+    consumer._committed_offset = defaultdict(lambda: None, {PLACE: committed})
+    consumer.app, consumer.diag, consumer.log = MagicMock(), MagicMock(), MagicMock()
+    return consumer
+
+
+def test_faust_commits_past_an_event_that_is_still_running() -> None:
+    # 100 is still running, 101 is acknowledged: the commit says that 102 is next.
+    assert bookkeeping(100, [101])._new_offset(PLACE) == 102
+
+
+async def test_faust_commits_past_a_running_record_behind_a_gap() -> None:
+    # 11 to 14 are markers of transactions; 15 is still running, 16 is acknowledged.
+    consumer = bookkeeping(10, [10])
+    await consumer._add_gap(PLACE, 11, 15)
+    consumer._acked[PLACE].append(16)
+    assert consumer._new_offset(PLACE) == 17
+
+
+async def test_faust_drops_acknowledgements_before_the_commit_of_a_rebalance() -> None:
+    consumer = bookkeeping(5, [5, 6, 7])
+    consumer._active_partitions, consumer._paused_partitions = {PLACE}, set()
+    seen: list[dict[TP, list[int]]] = []
+
+    async def revoked(_: set[TP]) -> None:
+        seen.append(dict(consumer._acked))
+
+    consumer._on_partitions_revoked = revoked
+    await FaustConsumer.on_partitions_revoked(consumer, {PLACE})
+    assert seen == [{}]
+
+
+async def test_faust_takes_a_refused_commit_for_done() -> None:
+    consumer = bookkeeping(5, [])
+    consumer.in_transaction, consumer.assignment = False, lambda: {PLACE}
+    consumer.app.producer.flush = AsyncMock()
+    consumer._commit = AsyncMock(return_value=False)
+    assert await consumer._commit_offsets({PLACE: 50}) is False
+    assert consumer._committed_offset[PLACE] == 50
+
+
+async def test_fausts_flush_returns_although_nothing_was_sent() -> None:
+    buffer: Any = ProducerBuffer(loop=asyncio.get_running_loop())
+    buffer.app = faust.App("plain", broker="kafka://127.0.0.1:1", store="memory://")
+    waits = asyncio.Event()
+
+    async def never(_: Any) -> None:
+        await waits.wait()
+
+    buffer._send_pending = never
+    await buffer.start()
+    for number in range(5):
+        buffer.put(number)
+    async with asyncio.timeout(30):
+        await buffer.flush()
+    assert buffer.size == 4  # the fifth is with the broker, which never answers
+    buffer.pending = asyncio.Queue()
+    waits.set()
+    await buffer.stop()
+
+
+async def test_a_changelog_record_that_failed_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
+    app = faust.App("plain", broker="kafka://127.0.0.1:1", store="memory://")
+    topic = app.topic("some-changelog", internal=True)
+    failed = asyncio.get_running_loop().create_future()
+    failed.set_exception(RuntimeError("too large"))
+    message: Any = FutureMessage(SimpleNamespace(channel=topic, callback=None))
+    with caplog.at_level(logging.CRITICAL):
+        topic._on_published(failed, message=message, producer=MagicMock(), state=None)
+    assert isinstance(message.exception(), RuntimeError)
+
+
+async def test_fausts_memory_keeps_the_keys_of_partitions_that_it_lost() -> None:
+    app = faust.App("plain", broker="kafka://127.0.0.1:1", store="memory://")
+    store: Any = app.Table("counts", default=int, partitions=2).data
+    store.data["key"] = 7
+    await store.on_recovery_completed(set(), set())
+    assert store.data == {"key": 7}
