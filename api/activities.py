@@ -486,12 +486,11 @@ def _total(reading: Reading, query: ActivityQuery) -> int:
     return added if ACTIVITIES.index(query.activity) == ADDED else deleted
 
 
-def _folded(rows: Sequence[Row], here: ZoneInfo) -> answers.FoldedRow:
+def _folded(rows: Sequence[Row], here: ZoneInfo) -> answers.ActivityRow:
     oldest, newest = sorted((rows[0], rows[-1]), key=lambda row: (row.occurred_at, row.event_id))
     one_source = len({row.source for row in rows}) == 1
     one_user = len({row.user_id for row in rows}) == 1
-    assert newest.batch_id is not None
-    return answers.FoldedRow(
+    return answers.ActivityRow(
         time_text(newest, here),
         None,
         None,

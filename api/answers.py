@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from api.periods import Compare, Interval, Weekday
 from api.query import Activity, Fault
@@ -163,37 +163,24 @@ class UsersAnswer(msgspec.Struct, frozen=True):
 
 
 class ActivityRow(msgspec.Struct, frozen=True):
-    """One contact added or deleted."""
+    """One contact added or deleted; or, with `batches=fold`, the rows of one import and activity as one.
+
+    Such a row stands at its newest and has `rows`, `first` and `last`, and neither a contact nor an event; its source
+    and user are null where its rows differ in them.
+    """
 
     occurred_at: Time
-    contact_id: str
+    contact_id: str | None
     contact_name: str | None
     activity: Activity
     source: str | None
     user_id: str | None
     user_name: str | None
-    event_id: str
+    event_id: str | None
     batch_id: str | None
-
-
-class FoldedRow(msgspec.Struct, frozen=True):
-    """Rows of one import and one activity, at the place of the newest of them.
-
-    `source` and the user are null where the rows differ in them.
-    """
-
-    occurred_at: Time
-    contact_id: None
-    contact_name: None
-    activity: Activity
-    source: str | None
-    user_id: str | None
-    user_name: str | None
-    event_id: None
-    batch_id: str
-    rows: Annotated[int, Meta(ge=1)]
-    first: Time
-    last: Time
+    rows: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    first: Time | UnsetType = UNSET
+    last: Time | UnsetType = UNSET
 
 
 class ActivitiesAnswer(msgspec.Struct, frozen=True):
@@ -202,7 +189,7 @@ class ActivitiesAnswer(msgspec.Struct, frozen=True):
     query: QueryAnswer
     freshness: Freshness
     total: Count | None
-    activities: list[ActivityRow | FoldedRow]
+    activities: list[ActivityRow]
     next_cursor: str | None
     truncated_before: Time | None
     warnings: list[Warning]

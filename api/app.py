@@ -55,7 +55,7 @@ def create_app(config: ApiConfig, clock: Callable[[], float] = time.time) -> Lit
     hub = Hub(reports, metrics)
     authentication = Authentication(config, clock)
     endpoints = Endpoints(reports, authentication, hub, metrics, StaticFiles(PAGE, config.api_frame_ancestors))
-    documents = Documents()
+    documents = Documents(config.topic)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:

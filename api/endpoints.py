@@ -197,8 +197,7 @@ class Endpoints:
             if etag_matches(request.headers.get("if-none-match", ""), page.freshness.revision):
                 return Answer(304, answer.headers)
             return answer
-        rows = [row for row in page.activities if isinstance(row, answers.ActivityRow)]
-        text = formats.csv_lines([formats.ACTIVITY_COLUMNS, *map(formats.activity_cells, rows)])
+        text = formats.csv_lines([formats.ACTIVITY_COLUMNS, *map(formats.activity_cells, page.activities)])
         headers = [*_headers_of(page.freshness), _attachment("contacts-activities", page.query, wanted), *link]
         return Answer(200, headers, _csv_bytes(text, bom), CONTENT_TYPES[wanted])
 

@@ -39,10 +39,16 @@ class Api:
         self.clock = clock
         self.app = app
 
-    def write(self, events: Sequence[Event], as_of: float | None = None, partitions: int = 1, **fields: Any) -> None:
-        """Positions and events; by default all is counted up to now."""
+    def write(
+        self,
+        events: Sequence[Event],
+        as_of: float | None = None,
+        partitions: int = 1,
+        fields: dict[str, Any] | None = None,
+    ) -> None:
+        """Positions (with other `fields`) and events; by default all is counted up to now."""
         at = self.clock.now if as_of is None else as_of
-        self.data.positions(Positions(at, partitions=partitions, fields=fields))
+        self.data.positions(Positions(at, partitions=partitions, fields=fields or {}))
         self.data.write(events)
 
     async def get(self, path: str = "", headers: dict[str, str] | None = None, **parameters: Any) -> httpx.Response:

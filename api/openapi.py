@@ -1,0 +1,220 @@
+"""The OpenAPI 3.1 document: addresses and parameters from the tables of the endpoints, schemas from the answers' types.
+
+`python -m api.openapi docs` writes it into a folder.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from api import answers, choices, query
+from api.endpoints import COMPONENTS
+from api.formats import MEDIA_TYPES, Format
+from api.health import Readiness
+from api.periods import FIRST_DATE, LAST_DATE, MAX_BUCKETS, MAX_DAYS, Compare, Interval, Period, Weekday
+from api.problems import CODES, MEDIA_TYPE
+from api.report.users import MAX_USERS
+from api.zones import zone_names
+from stream.version import VERSION
+
+Document = dict[str, Any]
+
+BASE = "/v1/workspaces/{workspace_id}/reports/contacts"
+REF = "#/components/schemas/{name}"
+NAME = "openapi.json"
+
+ANSWERS: Mapping[str, tuple[type[Any], str]] = {
+    "": (answers.Report, "The whole report."),
+    "summary": (answers.SummaryAnswer, "The two totals, each beside the earlier side's."),
+    "timeline": (answers.TimelineAnswer, "Added and deleted in every bucket of the range."),
+    "sources": (answers.SourcesAnswer, "Added by source, in total and in every bucket."),
+    "users": (answers.UsersAnswer, f"Added and deleted by user; all of them, where the whole report has {MAX_USERS}."),
+    "activities": (answers.ActivitiesAnswer, "The activity table, a page at a time; as CSV or NDJSON all of it."),
+    "live": (answers.Report, "Server-sent events: `report` whenever the report changed, `freshness` every 15 seconds."),
+    "filters": (answers.FiltersAnswer, "The sources and users that the workspace has, to filter by."),
+}
+
+_DATE: Document = {
+    "type": "string",
+    "format": "date",
+    "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$",
+}
+_TEXT: Document = {"type": "string"}
+_NAMES: Document = {"type": "array", "items": {"type": "string", "minLength": 1}}
+
+
+def _choice(choices_of: type[Any], default: str | None = None) -> Document:
+    return {"type": "string", "enum": [str(one) for one in choices_of]} | ({"default": default} if default else {})
+
+
+def _number(largest: int, default: int) -> Document:
+    return {"type": "integer", "minimum": 1, "maximum": largest, "default": default}
+
+
+PARAMETERS: Mapping[str, tuple[Document, str]] = {
+    "from": (_DATE, f"First local date, with `to`; {FIRST_DATE} to {LAST_DATE}."),
+    "to": (_DATE, f"Last local date, inclusive; at most {MAX_DAYS} days in all."),
+    "period": (_choice(Period, Period.LAST_7_DAYS), "In place of `from` and `to`. `all`: from the first event on."),
+    "timezone": ({"type": "string", "enum": sorted(zone_names()), "default": "UTC"}, "An IANA time zone."),
+    "interval": (
+        _choice(Interval, Interval.AUTO),
+        "How wide a bucket is. `auto`: hour up to 2 days, day up to 92, week up to 366, else month. "
+        f"At most {MAX_BUCKETS} buckets.",
+    ),
+    "week_start": (_choice(Weekday, Weekday.MONDAY), "The day that a week begins with."),
+    "source": (_NAMES, "Only these sources; repeated, or one value with commas. `none`: without a source."),
+    "user": (_NAMES, "Only these users; repeated, or one value with commas. `none`: without a user."),
+    "compare": (_choice(Compare, Compare.PREVIOUS_PERIOD), "What `previous` counts."),
+    "activity": (_choice(query.Activity), "Only these rows."),
+    "order": (_choice(query.Order, query.Order.DESC), "Newest or oldest first."),
+    "limit": (_number(query.MAX_ACTIVITIES, query.DEFAULT_ACTIVITIES), "How many rows a page has."),
+    "cursor": (_TEXT, "`next_cursor` of the page before, with the same parameters."),
+    "batches": (_choice(query.Batches), "`fold`: the rows of one import as one. JSON alone, and not with `batch`."),
+    "batch": (_TEXT, "Only the rows of this import."),
+    "bom": ({"type": "boolean", "default": False}, "CSV begins with a byte order mark."),
+    "last_event_id": (_TEXT, "The header `Last-Event-ID`, for who cannot set it."),
+    "q": (_TEXT, "Part of an id or a label, in any case of letters."),
+}
+"""Every parameter with its schema and meaning."""
+
+_LIMITS = {
+    "filters": _number(choices.MAX_USERS, choices.DEFAULT_USERS),
+    "workspaces": _number(choices.MAX_WORKSPACES, choices.DEFAULT_WORKSPACES),
+}
+_WORKSPACE: Document = {
+    "name": "workspace_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[A-Za-z0-9_~:@-][A-Za-z0-9._~:@-]*$"},
+}
+
+
+def openapi() -> Document:
+    """The document."""
+    types: list[type[Any]] = [
+        *{kind for kind, _ in ANSWERS.values()},
+        *(answers.WorkspacesAnswer, answers.TimezonesAnswer, answers.Problem, Readiness, answers.ActivityRow),
+    ]
+    types.sort(key=lambda kind: kind.__name__)
+    _, schemas = msgspec.json.schema_components(types, ref_template=REF)
+    for schema in schemas.values():
+        if "description" in schema:
+            schema["description"] = cleandoc(schema["description"])
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Contacts report",
+            "version": VERSION,
+            "description": "Contacts added and deleted, by time, source and user; docs/reading.md is the guide.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "security": [{}, {"bearer": []}],
+        "paths": {
+            **{_path(name): {"get": _operation(name)} for name in COMPONENTS},
+            "/v1/workspaces": {"get": _workspaces()},
+            "/v1/timezones": {"get": _plain("timezones", answers.TimezonesAnswer, "The zones that `timezone` takes.")},
+            "/livez": {"get": _plain("livez", Readiness, "The process answers.")},
+            "/readyz": {"get": _ready("readyz")},
+            "/healthz": {"get": _ready("healthz")},
+        },
+        "components": {
+            "schemas": dict(sorted(schemas.items())),
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+def document_text() -> str:
+    """The document as it is committed."""
+    return msgspec.json.format(msgspec.json.encode(openapi()), indent=2).decode() + "\n"
+
+
+def _path(name: str) -> str:
+    return f"{BASE}/{name}" if name else BASE
+
+
+def _operation(name: str) -> Document:
+    kind, summary = ANSWERS[name]
+    component = COMPONENTS[name]
+    content = {MEDIA_TYPES[of]: {"schema": _schema(of, kind)} for of in component.formats}
+    responses: Document = {
+        "200": {"description": summary, "headers": dict(_headers(component.formats)), "content": content}
+    }
+    if Format.JSON in component.formats:
+        responses["304"] = {"description": "The caller's `If-None-Match` names the present answer."}
+    return {
+        "operationId": f"contacts_{name}" if name else "contacts",
+        "summary": summary,
+        "parameters": [_WORKSPACE, *(_parameter(parameter, name) for parameter in component.parameters)],
+        "responses": responses | _problems("400", "401", "403", "404", "406", "500", "503"),
+    }
+
+
+def _schema(of: Format, kind: type[Any]) -> Document:
+    if of is Format.JSON:
+        return {"$ref": REF.format(name=kind.__name__)}
+    return {
+        "type": "string",
+        "description": "The data of each `report` event is a Report." if of is Format.EVENTS else of,
+    }
+
+
+def _headers(formats: tuple[Format, ...]) -> Iterator[tuple[str, Document]]:
+    if Format.EVENTS in formats:
+        return
+    yield "Contacts-As-Of", {"description": "`freshness.as_of`.", "schema": {"type": "string", "format": "date-time"}}
+    yield "Contacts-Lag-Seconds", {"description": "`freshness.lag_seconds`.", "schema": {"type": "number"}}
+    yield "ETag", {"description": "`freshness.revision`, of JSON alone.", "schema": {"type": "string"}}
+
+
+def _parameter(name: str, of: str) -> Document:
+    schema, description = PARAMETERS[name]
+    if name == "limit":
+        schema = _LIMITS.get(of, schema)
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _problems(*statuses: str) -> Document:
+    by_status: dict[str, list[str]] = {}
+    for code, (status, _) in CODES.items():
+        by_status.setdefault(str(status), []).append(code)
+    return {
+        status: {
+            "description": " or ".join(f"`{code}`" for code in by_status[status]),
+            "content": {MEDIA_TYPE: {"schema": {"$ref": REF.format(name="Problem")}}},
+        }
+        for status in statuses
+    }
+
+
+def _workspaces() -> Document:
+    operation = _plain("workspaces", answers.WorkspacesAnswer, "The workspaces that the caller may see, in order.")
+    operation["parameters"] = [_parameter(name, "workspaces") for name in query.WORKSPACES_PARAMETERS]
+    operation["responses"] |= _problems("400", "401", "406", "500", "503")
+    return operation
+
+
+def _ready(name: str) -> Document:
+    operation = _plain(name, Readiness, "Redis answers, and every partition's counts are there.")
+    operation["parameters"] = [
+        {"name": "verbose", "in": "query", "description": "Tell what was found.", "schema": {"type": "boolean"}}
+    ]
+    operation["responses"] |= _problems("503")
+    operation["responses"]["503"]["content"]["application/json"] = {"schema": {"$ref": REF.format(name="Readiness")}}
+    return operation
+
+
+def _plain(name: str, kind: type[Any], summary: str) -> Document:
+    content = {"application/json": {"schema": {"$ref": REF.format(name=kind.__name__)}}}
+    responses: Document = {"200": {"description": summary, "content": content}}
+    if name == "timezones":
+        responses |= _problems("406")
+    return {"operationId": name, "summary": summary, "security": [{}], "responses": responses}
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1], NAME).write_text(document_text(), encoding="utf-8")

@@ -1,0 +1,370 @@
+"""Reports over a real Redis: states of buckets, freshness, what is kept, revisions, and what happens without Redis."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.support.api import BASE, Api, api_over, own_redis, shared_redis
+from tests.support.redis_data import Event, Positions, owed
+from tests.support.redis_server import RunningRedis
+
+__all__ = ["own_redis", "shared_redis"]
+
+NOW = datetime(2026, 11, 23, 1, 13, 7, 412_000, tzinfo=UTC).timestamp()
+DAY = 20_780
+"""2026-11-23 as a UTC day."""
+
+
+def ns(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp()) * 10**9
+
+
+def added(text: str, number: int = 0, **more: Any) -> Event:
+    return Event(ns(text), f"e{number}", offset=number, **more)
+
+
+async def test_the_whole_answer(shared_redis: RunningRedis) -> None:
+    # Given an event of each kind in and around two days of Kuala Lumpur
+    async with api_over(shared_redis, NOW) as api:
+        api.write(
+            [
+                added("2026-11-21T23:59:59+08:00", 1, source="user", user="u_7"),
+                added("2026-11-22T00:00:00+08:00", 2, source="user", user="u_7", label="Ada"),
+                added("2026-11-22T12:00:00+08:00", 3, source="shop", user="u_8"),
+                added("2026-11-23T09:13:00+08:00", 4),
+                added("2026-11-23T09:13:00+08:00", 5, activity="deleted", user="u_7"),
+                added("2026-11-24T00:00:00+08:00", 6),
+            ],
+            as_of=NOW - 0.2,
+        )
+        asked = {"from": "2026-11-22", "to": "2026-11-23", "timezone": "Asia/Kuala_Lumpur", "interval": "day"}
+        answer = await api.json(**asked)
+    # Then the answer is this one
+    revision = answer["freshness"].pop("revision")
+    assert len(revision) == 24
+    first = {"start": "2026-11-22T00:00:00+08:00", "end": "2026-11-23T00:00:00+08:00", "state": "final"}
+    second = {"start": "2026-11-23T00:00:00+08:00", "end": "2026-11-24T00:00:00+08:00", "state": "open"}
+    five = dict.fromkeys(("incoming_message", "developer_api", "contact_import", "user", "echo_message"), 0)
+    assert answer == {
+        "query": {
+            "from": "2026-11-22",
+            "to": "2026-11-23",
+            "timezone": "Asia/Kuala_Lumpur",
+            "interval": "day",
+            "week_start": "monday",
+            "starts_at": "2026-11-22T00:00:00+08:00",
+            "ends_at": "2026-11-24T00:00:00+08:00",
+            "sources": None,
+            "users": None,
+            "compare": {
+                "mode": "previous_period",
+                "starts_at": "2026-11-20T00:00:00+08:00",
+                "ends_at": "2026-11-21T09:00:00+08:00",
+                "to_same_time": True,
+            },
+        },
+        "freshness": {"state": "live", "as_of": "2026-11-23T01:13:07.212Z", "lag_seconds": 0.2},
+        "added": {"count": 3, "previous": 0, "change_percent": None},
+        "deleted": {"count": 1, "previous": 0, "change_percent": None},
+        "timeline": [first | {"added": 2, "deleted": 0}, second | {"added": 1, "deleted": 1}],
+        "sources": {
+            "names": [*five, "shop", "none"],
+            "totals": five | {"user": 1, "shop": 1, "none": 1},
+            "timeline": [
+                first | {"added": five | {"user": 1, "shop": 1, "none": 0}},
+                second | {"added": five | {"shop": 0, "none": 1}},
+            ],
+        },
+        "users": [
+            {"user_id": "u_7", "user_name": "Ada", "added": 1, "deleted": 1},
+            {"user_id": "u_8", "user_name": None, "added": 1, "deleted": 0},
+            {"user_id": None, "user_name": None, "added": 1, "deleted": 0},
+        ],
+        "users_omitted": {"count": 0, "added": 0, "deleted": 0},
+        "warnings": [],
+    }
+
+
+async def test_a_workspace_never_seen_is_an_empty_report(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        api.write([])
+        answer = await api.json(period="all")
+        assert (answer["query"]["from"], answer["query"]["to"]) == ("2026-11-23", "2026-11-23")
+        assert answer["added"] == {"count": 0, "previous": None, "change_percent": None}
+        assert answer["query"]["compare"] is None
+        assert answer["query"]["interval"] == "month"
+        assert (await api.json("/activities"))["activities"] == []
+
+
+@pytest.mark.parametrize(
+    ("as_of", "states"),
+    [
+        (NOW, ["final", "final", "open", "future"]),
+        (ns("2026-11-23T00:59:59+00:00") / 1e9, ["final", "settling", "open", "future"]),
+        (ns("2026-11-23T00:59:59+00:00") / 1e9 - 3600, ["settling", "settling", "open", "future"]),
+    ],
+)
+async def test_states_of_buckets(shared_redis: RunningRedis, as_of: float, states: list[str]) -> None:
+    async with api_over(shared_redis, NOW + 0.0) as api:
+        api.write([], as_of=as_of)
+        answer = await api.json(from_="2026-11-22", to="2026-11-23")
+        timeline = {bucket["start"][:13]: bucket["state"] for bucket in answer["timeline"]}
+        hours = ("2026-11-22T23", "2026-11-23T00", "2026-11-23T01", "2026-11-23T02")
+        assert [timeline[hour] for hour in hours] == states
+        assert [bucket["added"] for bucket in answer["timeline"] if bucket["state"] == "future"] == [None] * 22
+        assert answer["sources"]["timeline"][-1]["added"] == dict.fromkeys(answer["sources"]["names"])
+
+
+async def test_an_event_ahead_of_now_counts_and_opens_its_bucket(shared_redis: RunningRedis) -> None:
+    now = ns("2026-11-23T23:58:00+00:00") / 1e9
+    async with api_over(shared_redis, now) as api:
+        api.write([added("2026-11-24T00:01:00+00:00", activity="deleted")])
+        answer = await api.json("/timeline", from_="2026-11-23", to="2026-11-25", interval="day")
+        found = [(bucket["state"], bucket["added"], bucket["deleted"]) for bucket in answer["timeline"]]
+        assert found == [("open", 0, 0), ("open", 0, 1), ("future", None, None)]
+        sources = await api.json("/sources", from_="2026-11-23", to="2026-11-25", interval="day")
+        assert [bucket["state"] for bucket in sources["sources"]["timeline"]] == ["open", "open", "future"]
+
+
+@pytest.mark.parametrize(
+    ("lag", "since_moved", "state"),
+    [
+        (9.75, 500, "live"),
+        (10.0, 29.9, "catching_up"),
+        (500, 29.9, "catching_up"),
+        (500, 30.0, "stalled"),
+    ],
+)
+async def test_the_word_for_freshness(shared_redis: RunningRedis, lag: float, since_moved: float, state: str) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        api.write([], as_of=NOW - lag, fields={"0.moved": round((NOW - since_moved) * 1000)})
+        fresh = (await api.json("/summary"))["freshness"]
+        assert (fresh["state"], fresh["lag_seconds"]) == (state, lag)
+
+
+async def test_the_slowest_partition_decides(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        ms = round(NOW * 1000)
+        fields = {"1.as_of": ms - 60_000, "1.moved": ms - 50_000, "0.moved": ms}
+        api.write([], partitions=2, fields=fields)
+        fresh = (await api.json("/summary"))["freshness"]
+        assert (fresh["state"], fresh["lag_seconds"], fresh["as_of"]) == ("stalled", 60.0, "2026-11-23T01:12:07.412Z")
+        # a worker's clock that is ahead says no more than now
+        api.write([], as_of=NOW + 5, partitions=2)
+        fresh = (await api.json("/summary"))["freshness"]
+        assert (fresh["state"], fresh["lag_seconds"], fresh["as_of"]) == ("live", 0.0, "2026-11-23T01:13:07.412Z")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"1.position": None}, {"partitions": None, "1.position": None}, {"partitions": 3}, {"0.as_of": None}],
+)
+async def test_half_of_a_count_is_never_shown(shared_redis: RunningRedis, fields: dict[str, Any]) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        api.write([added("2026-11-22T00:00:00+00:00")], partitions=2, fields=fields)
+        for path in ("", "/users", "/activities", "/activities.csv", "/filters", "/live"):
+            answer = await api.get(path)
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"] == "1"
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["code"] == "no_position"
+        assert (await api.client.get("/readyz")).status_code == 503
+        assert (await api.client.get("/livez")).status_code == 200
+
+
+async def test_what_retention_dropped_is_warned_of_and_never_counted(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        events = [
+            added("2026-11-20T23:59:59+00:00", 1, user="u"),
+            added("2026-11-21T00:00:00+00:00", 2, user="u"),
+        ]
+        api.write(events, partitions=2, fields={"1.counts_from": DAY - 2})
+        answer = await api.json(from_="2026-11-20", to="2026-11-22")
+        assert answer["added"]["count"] == 1
+        assert [(w["code"], w["parameter"], w["value"]) for w in answer["warnings"]] == [
+            ("before_retention", "from", "2026-11-20"),
+            ("before_retention", "compare", "previous_period"),
+        ]
+        assert (await api.json("/users", from_="2026-11-20", to="2026-11-22"))["users"][0]["added"] == 1
+        table = await api.json("/activities", from_="2026-11-20", to="2026-11-22")
+        assert (table["total"], [row["event_id"] for row in table["activities"]]) == (1, ["e2"])
+        everything = await api.json(period="all", interval="day")
+        assert (everything["query"]["from"], everything["warnings"]) == ("2026-11-21", [])
+        assert (await api.json(from_="2026-11-22", to="2026-11-22", compare="none"))["warnings"] == []
+
+
+async def test_filters_that_match_nothing_are_warned_of(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        api.write([added("2026-01-01T00:00:00+00:00", source="shop", user="u_1")])
+        answer = await api.json(source="shop,none,user,web", user="u_1,none,u_2")
+        assert answer["query"]["sources"] == ["shop", "none", "user", "web"]
+        assert [(w["code"], w["parameter"], w["value"]) for w in answer["warnings"]] == [
+            ("unknown_source", "source", "web"),
+            ("unknown_user", "user", "u_2"),
+        ]
+        assert answer["added"]["count"] == 0
+
+
+async def test_many_users_are_omitted_with_their_sum_but_for_their_own_resource(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        events = [added("2026-11-22T00:00:00+00:00", i, user=f"u{i % 601:03d}") for i in range(1_000)]
+        api.write(events)
+        answer = await api.json()
+        assert len(answer["users"]) == 500
+        assert answer["users"][0] == {"user_id": "u000", "user_name": None, "added": 2, "deleted": 0}
+        assert answer["users_omitted"] == {"count": 101, "added": 101, "deleted": 0}
+        assert sum(user["added"] for user in (await api.json("/users"))["users"]) == 1_000
+
+
+async def test_everything_in_days_may_be_too_many_buckets(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        api.write([added("2020-01-01T00:00:00+00:00")])
+        answer = await api.get(period="all", interval="day")
+        assert answer.status_code == 400
+        assert [error["parameter"] for error in answer.json()["errors"]] == ["interval"]
+        assert (await api.json(period="all"))["added"]["count"] == 1
+
+
+async def revision(api: Api, **asked: Any) -> str:
+    return str((await api.json("/summary", **asked))["freshness"]["revision"])
+
+
+async def test_an_answer_that_did_not_change_is_a_304_without_computing_it(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        api.write([added("2026-11-22T00:00:00+00:00")])
+        for path in ("", "/summary", "/timeline", "/sources", "/users", "/activities", "/filters"):
+            first = await api.get(path)
+            tag = first.headers["etag"]
+            assert tag == f'W/"{first.json()["freshness"]["revision"]}"'
+            before = api.app.state.hub.reports.reader.reads
+            for condition in (tag, f'"x", {tag}', tag.removeprefix("W/"), "*"):
+                second = await api.get(path, {"If-None-Match": condition})
+                assert (second.status_code, second.content) == (304, b"")
+                assert second.headers["etag"] == tag
+                assert second.headers["contacts-as-of"] == "2026-11-23T01:13:07.412Z"
+                assert second.headers["contacts-lag-seconds"] == "0.0"
+                assert second.headers["cache-control"] == "private, no-cache"
+                assert second.headers["vary"].startswith("Accept, Authorization")
+            assert api.app.state.hub.reports.reader.reads - before == 4
+            assert (await api.get(path, {"If-None-Match": 'W/"other"'})).status_code == 200
+
+
+async def test_positions_that_were_just_read_answer_without_asking_redis(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW, positions_cache_ms=60_000) as api:
+        api.write([added("2026-11-22T00:00:00+00:00")])
+        tag = (await api.get()).headers["etag"]
+        before = api.app.state.hub.reports.reader.reads
+        assert (await api.get("", {"If-None-Match": tag})).status_code == 304
+        assert api.app.state.hub.reports.reader.reads == before
+
+
+async def test_what_changes_a_revision(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        events = [added("2026-11-22T00:00:00+00:00", user="u")]
+        api.write(events)
+        by_hour = {"from_": "2026-11-23", "to": "2026-11-24"}
+        preset = {"period": "this_month"}
+        uncompared = {"from_": "2026-11-22", "to": "2026-11-22", "compare": "none"}
+        before = [await revision(api, **asked) for asked in (by_hour, preset, uncompared)]
+        # as_of and now alone change nothing
+        api.data.positions(Positions(NOW - 3))
+        api.clock.now += 5
+        assert [await revision(api, **asked) for asked in (by_hour, preset, uncompared)] == before
+        # a quarter-hour moves what is cut at the same time, not the others
+        api.clock.now = NOW + 120
+        api.data.positions(Positions(api.clock.now))
+        after = [await revision(api, **asked) for asked in (by_hour, preset, uncompared)]
+        assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
+        # an hour closes, first unsettled, then final
+        api.clock.now = ns("2026-11-23T02:00:00+00:00") / 1e9
+        closed = await revision(api, **by_hour)
+        api.data.positions(Positions(api.clock.now))
+        settled = await revision(api, **by_hour)
+        assert len({before[0], closed, settled}) == 3
+        # midnight
+        api.clock.now = ns("2026-11-24T00:00:00+00:00") / 1e9
+        api.data.positions(Positions(api.clock.now))
+        assert await revision(api, **preset) not in (before[1], after[1])
+        # a word, what is kept, and whatever the worker writes
+        known = {await revision(api, **uncompared)}
+        for positions in (
+            Positions(api.clock.now - 20, moved=api.clock.now),
+            Positions(api.clock.now, fields={"0.rows_from": DAY - 3}),
+            Positions(api.clock.now, fields={"0.owed": owed((-1, 7, 0))}),
+            Positions(api.clock.now, fields={"0.counts_from": DAY - 3}),
+        ):
+            api.data.positions(positions)
+            known.add(await revision(api, **uncompared))
+        api.write(events)
+        known.add(await revision(api, **uncompared))
+        assert len(known) == 6
+
+
+async def test_questions_that_differ_have_revisions_that_differ(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        api.write([added("2026-11-22T00:00:00+00:00")])
+        questions: list[dict[str, Any]] = [
+            {}, {"period": "last_14_days"}, {"timezone": "Etc/UTC"}, {"interval": "hour"}, {"week_start": "sunday"},
+            {"source": "a"}, {"source": "b"}, {"user": "a"}, {"source": ["a", "b"]}, {"source": ["a,b", "c"]},
+            {"compare": "none"}, {"compare": "previous_year"},
+        ]  # fmt: skip
+        assert len({await revision(api, **asked) for asked in questions}) == len(questions)
+        assert await revision(api, period="last_7_days") == await revision(api)
+        tables = [{}, {"limit": 1}, {"order": "asc"}, {"activity": "added"}, {"batch": "b"}, {"batches": "fold"}]
+        found = [(await api.json("/activities", **asked))["freshness"]["revision"] for asked in tables]
+        assert len(set(found)) == len(tables)
+
+
+async def test_changed_days_alone_are_read_again(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        events = [added(f"2026-11-{day}T03:00:00+00:00", day, user="u") for day in range(17, 24)]
+        api.write(events)
+        assert (await api.json())["added"]["count"] == 7
+        days = api.data.prefix + "days:w"
+        cells = api.data.prefix + f"cells:w:{DAY // 32}"
+        # Given the parts of a day that did not change are gone, the sums remembered of it stand
+        api.data.client.hdel(cells, *[f for f in api.data.client.hkeys(cells) if not f.startswith(b"%d." % DAY)])
+        assert (await api.json())["added"]["count"] == 7
+        # and a day whose change is another one is read again
+        layout = api.data.client.hget(days, str(DAY)).decode().split(" ")
+        api.data.client.hset(days, str(DAY), " ".join(["another", *layout[1:]]))
+        assert (await api.json())["added"]["count"] == 7
+        api.data.client.hdel(days, str(DAY))
+        assert (await api.json())["added"]["count"] == 6
+
+
+async def test_without_redis_it_is_503_and_never_a_hang(own_redis: RunningRedis) -> None:
+    async with api_over(own_redis, NOW, redis_timeout_seconds=0.5) as api:
+        api.write([added("2026-11-22T00:00:00+00:00")])
+        assert (await api.json())["added"]["count"] == 1
+        own_redis.stop()
+        for path in (
+            f"{BASE}",
+            f"{BASE}/activities.csv",
+            f"{BASE}/filters",
+            f"{BASE}/live",
+            "/v1/workspaces",
+            "/readyz",
+        ):
+            answer = await api.client.get(path)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.json()["code"] == "redis_unavailable"
+        assert (await api.client.get("/livez")).status_code == 200
+        told = (await api.client.get("/readyz?verbose")).json()
+        assert (told["status"], told["redis"]) == ("not ready", "redis_unavailable")
+        # and it answers again as soon as there is one
+        own_redis.start()
+        api.write([added("2026-11-22T00:00:00+00:00")])
+        assert (await api.json())["added"]["count"] == 1
+
+
+async def test_a_redis_that_hangs_is_given_up_on(own_redis: RunningRedis) -> None:
+    async with api_over(own_redis, NOW, redis_timeout_seconds=0.2) as api:
+        api.write([])
+        await api.json()
+        assert own_redis.process is not None
+        own_redis.process.send_signal(19)
+        assert (await api.get()).status_code == 503
+        own_redis.process.send_signal(18)
+        assert (await api.get()).status_code == 200
