@@ -53,7 +53,9 @@ class RecentIds:
         """Ids that went before their time because there were more than max_ids, since construction."""
         self._table = IdTable()
         self._hours: dict[int, _Hour] = {}
-        self._free_tags = list(range(TAGS - 1, -1, -1))
+        self._next_tag = 0
+        self._freed_tags: list[int] = []
+        """Once all tags were given: those that stand for no hour, and of which no id is left."""
         self._size = 0
         self._deleted: Changes = {}
 
@@ -104,6 +106,10 @@ class RecentIds:
         """
         some = ids[start:end]
         known = set(self._table.find(some, hour - self._window))
+        if self._is_too_far_behind(hour):
+            # None of them is remembered, so none is a copy of another, in whatever batch that came.
+            copies.extend(sorted(start + place for place in known))
+            return end
         if known or len(set(some)) < len(some):
             known |= _repeated(some, known)
         fresh = [item for place, item in enumerate(some) if place not in known] if known else some
@@ -112,7 +118,8 @@ class RecentIds:
             fresh = fresh[: room + 1]
             end = start + 1 + next(p for p in range(len(some)) if p not in known and some[p] is fresh[-1])
         copies.extend(place for place in sorted(start + place for place in known) if place < end)
-        if fresh and self._turn_to(hour):
+        if fresh:
+            self._turn_to(hour)
             current = self._hours.get(hour) or self._begin(hour)
             self._table.add(fresh, current.tag)
             current.fresh += b"".join(fresh)
@@ -121,21 +128,30 @@ class RecentIds:
                 self._drop_oldest()
         return end
 
-    def _turn_to(self, hour: int) -> bool:
-        """Moves the latest hour on to that of a record that counts. False: too far behind it to be remembered."""
+    def _is_too_far_behind(self, hour: int) -> bool:
+        """Whether a record of this hour is too far behind the latest to be remembered."""
+        return self.latest_hour is not None and self.latest_hour - hour > self._window + 1
+
+    def _turn_to(self, hour: int) -> None:
+        """Moves the latest hour on to that of a record that counts."""
         if self.latest_hour is None or hour > self.latest_hour:
             self.latest_hour = hour
             self._expire()
-        return self.latest_hour - hour <= self._window + 1
 
     def _begin(self, hour: int) -> _Hour:
-        if not self._free_tags:
-            self._table.drop_dead()
-            taken = {known.tag for known in self._hours.values()}
-            self._free_tags = [tag for tag in range(TAGS - 1, -1, -1) if tag not in taken]
-        begun = self._hours[hour] = _Hour(hour, self._free_tags.pop())
+        begun = self._hours[hour] = _Hour(hour, self._new_tag())
         self._table.hour_of_tag[begun.tag] = hour
         return begun
+
+    def _new_tag(self) -> int:
+        if self._next_tag < TAGS:
+            self._next_tag += 1
+            return self._next_tag - 1
+        if not self._freed_tags:
+            self._table.drop_dead()
+            taken = {known.tag for known in self._hours.values()}
+            self._freed_tags = [tag for tag in range(TAGS) if tag not in taken]
+        return self._freed_tags.pop()
 
     def _expire(self) -> None:
         latest = self.latest_hour

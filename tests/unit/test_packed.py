@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.tables import packed
@@ -18,6 +18,7 @@ TEXTS = st.lists(st.text(st.characters(codec="utf-8"), max_size=8), max_size=6)
 USERS = st.lists(st.none() | st.text(st.characters(codec="utf-8"), max_size=8), max_size=70_000 // 1000)
 
 
+@settings(max_examples=50, deadline=None)
 @given(NUMBERS, st.sampled_from([1, 2]))
 def test_a_column_is_what_was_packed(numbers: list[int], at_least: int) -> None:
     column = packed.encode_column(numbers, at_least)
@@ -35,6 +36,7 @@ def test_a_column_takes_the_smallest_size_that_holds_all(greatest: int, size: in
     assert packed.encode_column([0, greatest]) == bytes((size,)) + bytes(size) + greatest.to_bytes(size, "little")
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.integers(-1, 2**63 - 1),
     TEXTS,
@@ -55,6 +57,7 @@ def test_a_head_is_what_was_packed(
     assert msgspec.msgpack.decode(packed.split_head(value).users) == users
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2**20), st.integers(1, 2**33), st.integers(0, 500))), TEXTS, USERS)
 def test_cells_a_summary_and_a_tail_are_what_was_packed(
     cells: list[tuple[int, int, int]], sources: list[str], users: list[str | None]

@@ -1,7 +1,7 @@
 """Rows of the activity table: the order of their bytes is the order of the table."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.events import ADDED, DELETED, ContactActivity
@@ -25,6 +25,7 @@ def activity(event_id: str, occurred_at: int, *rest: str | None) -> ContactActiv
     return ContactActivity(event_id, ADDED, "w", "c", name, source, user_id, user_name, occurred_at, 3, batch_id)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(PLACES, min_size=2, max_size=6))
 def test_rows_lie_in_the_order_of_time_id_partition_and_offset(places: list[tuple[int, str, int, int]]) -> None:
     packed = {row.encode_row(activity(place[1], place[0]), *place[2:]): place for place in places}
@@ -32,6 +33,7 @@ def test_rows_lie_in_the_order_of_time_id_partition_and_offset(places: list[tupl
     assert [packed[value] for value in sorted(packed)] == sorted(set(places))
 
 
+@settings(max_examples=50, deadline=None)
 @given(PLACES, st.tuples(TEXT, TEXT, TEXT, TEXT, TEXT), st.integers(0, 9), st.sampled_from([ADDED, DELETED]))
 def test_a_row_is_what_was_packed(
     place: tuple[int, str, int, int], rest: tuple[str | None, ...], digits: int, act: int
@@ -48,6 +50,7 @@ def test_a_row_is_what_was_packed(
     assert row.occurred_at_of(packed) == occurred_at
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(PLACES, min_size=2, max_size=6, unique=True))
 def test_a_key_divides_the_rows_before_it_from_those_after(places: list[tuple[int, str, int, int]]) -> None:
     packed = sorted(row.encode_row(activity(place[1], place[0]), *place[2:]) for place in places)
