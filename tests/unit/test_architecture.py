@@ -78,10 +78,12 @@ def hook(event, args):
     if writes or event in ("socket.connect", "socket.bind", "os.mkdir", "subprocess.Popen", "os.fork"):
         seen.append((event, str(args[:2])))
 
-names = sys.argv[1:]
-importlib.import_module("faust"), importlib.import_module("litestar"), importlib.import_module("uvicorn")
+others, ours = (words.split() for words in sys.argv[1:])
+for name in others:
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
 sys.addaudithook(hook)
-for name in names:
+for name in ours:
     importlib.import_module(name)
 print(*seen, sep="\\n")
 """
