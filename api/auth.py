@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jwt
+import msgspec
 
 from api.config import ApiConfig
 from api.problems import ProblemError
@@ -142,13 +143,19 @@ class Authentication:
         raise _invalid("The token's algorithm is not accepted.")
 
 
+class TokenEntry(msgspec.Struct, frozen=True):
+    """A line of the file of tokens."""
+
+    sha256: str
+    """In hexadecimal. Tokens have 256 random bits, so one round of SHA-256 hides them."""
+    workspaces: list[str] | Literal["*"]
+    expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    name: str = ""
+
+
 class TokensFile:
-    """Hashes of static tokens, a JSON object a line, read again when the file changes:
-
-    {"name": "…", "sha256": "<hex>", "workspaces": ["…"] or "*", "expires_at": "<RFC 3339>" or null}
-
-    Tokens have 256 random bits, so one round of SHA-256 hides them. A line that cannot be read is no token.
-    """
+    """Hashes of static tokens, one JSON object a line, read again when the file changes. A line that cannot be read is
+    no token."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -230,19 +237,15 @@ def _fetch_keys(url: str) -> list[jwt.PyJWK]:
 
 
 def _read_tokens(path: Path) -> Iterator[tuple[str, Principal]]:
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
         if line.strip():
             try:
-                yield _read_token(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
+                entry = msgspec.json.decode(line, type=TokenEntry)
+            except msgspec.DecodeError as error:
                 log.error("Line %d of the file of tokens is no token: %s", number, error)
-
-
-def _read_token(entry: Mapping[str, Any]) -> tuple[str, Principal]:
-    expires_at = entry.get("expires_at")
-    return entry["sha256"].lower(), Principal(
-        _workspaces(entry["workspaces"]), None if expires_at is None else datetime.fromisoformat(expires_at).timestamp()
-    )
+                continue
+            workspaces = None if entry.workspaces == "*" else frozenset(entry.workspaces)
+            yield entry.sha256.lower(), Principal(workspaces, entry.expires_at and entry.expires_at.timestamp())
 
 
 def _principal_of(claims: Mapping[str, Any]) -> Principal:
