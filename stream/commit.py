@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -19,7 +19,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.dead_letters import posted
 from stream.partition import Commit
-from stream.ports import CommitFailed, Fenced, KafkaAway, TooLarge
+from stream.ports import CommitFailed, Fenced, KafkaAway, TooLarge, WorkerMustStop
 
 # A batch holds at most this much, well below the broker's message limit for our topics (stream/topics.py), so that no
 # record is refused for its neighbours.
@@ -68,7 +68,7 @@ class TransactionalLedger:
 
     async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
         try:
-            return await read_changelog(self._bootstrap, self._changelog, self._partition, progress)
+            return await read_changelog(self._bootstrap, self._changelog, self._dead_letters, self._partition, progress)
         except (KafkaError, OSError, TimeoutError) as error:
             raise KafkaAway(f"the changelog could not be read: {describe(error)}") from error
 
@@ -131,7 +131,7 @@ async def close_in_bounded_time(service: Any) -> None:
 
 
 async def read_changelog(
-    bootstrap: str, topic: str, partition: int, progress: Callable[[int, int], None]
+    bootstrap: str, topic: str, dead_letters: str, partition: int, progress: Callable[[int, int], None]
 ) -> dict[bytes, bytes]:
     """The latest committed value of each key of one changelog partition.
 
@@ -150,6 +150,7 @@ async def read_changelog(
     )
     await consumer.start()
     try:
+        check_partitions(await consumer._client.fetch_all_metadata(), (topic, dead_letters), partition)
         consumer.assign([tp])
         first = (await consumer.beginning_offsets([tp]))[tp]
         end = (await consumer.end_offsets([tp]))[tp]
@@ -167,6 +168,17 @@ async def read_changelog(
     finally:
         await close_in_bounded_time(consumer)
     return latest
+
+
+def check_partitions(cluster: Any, topics: Sequence[str], partition: int) -> None:
+    """Raises WorkerMustStop where a topic lacks the partition: then the source was raised before it."""
+    for topic in topics:
+        there = cluster.partitions_for_topic(topic) or set()
+        if partition not in there:
+            raise WorkerMustStop(
+                f"{topic} has {len(there)} partitions, and the source has a partition {partition}: "
+                f"`contacts-report topics --partitions {partition + 1}` raises it"
+            )
 
 
 def describe(error: BaseException) -> str:
