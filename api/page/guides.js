@@ -15,7 +15,7 @@ function guide(kind, ...content) {
   section.dataset.kind = kind;
   section.replaceChildren(...content.filter((one) => one != null));
   section.hidden = false;
-  find(document, 'main').hidden = true;
+  find(document, '#view').hidden = true;
 }
 
 /** @param {import('./types.js').Workspaces} listed */

@@ -878,7 +878,7 @@ async function drawEmptiness(next) {
 
 function leaveGuide() {
   find(document, '#guide').hidden = true;
-  find(document, 'main').hidden = false;
+  find(document, '#view').hidden = false;
   find(document, '#empty').hidden = true;
 }
 
@@ -901,5 +901,8 @@ addEventListener('hashchange', () => {
 });
 addEventListener('popstate', () => void visit());
 listen();
-if (embedded) void guides().then((module) => module.acceptToken());
+if (embedded) {
+  find(document, '#view').prepend(component('freshness'));
+  void guides().then((module) => module.acceptToken());
+}
 void visit();

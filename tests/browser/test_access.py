@@ -46,7 +46,7 @@ async def test_axe_finds_nothing_in_a_report_with_everything_open(
     await expect(page.get_by_role("checkbox", name="Contact Import")).to_be_visible()
     assert await violations(page) == []
     await page.keyboard.press("Escape")
-    await page.get_by_label("Time zone").fill("ber")
+    await page.get_by_label("Time zone").fill("berlin")
     await expect(page.locator("#zones li").first).to_contain_text("Berlin")
     assert await violations(page) == []
 
@@ -75,7 +75,7 @@ async def test_nothing_is_wider_than_a_small_screen(api: StandIn, window: Open, 
 
     wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
-    assert wide == 0
+    assert wide <= 0
 
 
 async def test_a_report_is_filtered_read_and_opened_by_the_keyboard_alone(api: StandIn, window: Open) -> None:

@@ -151,7 +151,7 @@ async def test_one_wrong_parameter_can_be_left_out(api: StandIn, window: Open) -
 async def test_without_a_token_there_is_a_place_to_paste_one(api: StandIn, window: Open) -> None:
     api.token = "good"
     page = await window(f"{api.url}/{VIEW}", state="error")
-    await expect(page.locator("main")).to_be_hidden()
+    await expect(page.locator("#view")).to_be_hidden()
 
     await page.get_by_label("Token").fill("good")
     await page.keyboard.press("Enter")
