@@ -245,7 +245,8 @@ def _read_tokens(path: Path) -> Iterator[tuple[str, Principal]]:
                 log.error("Line %d of the file of tokens is no token: %s", number, error)
                 continue
             workspaces = None if entry.workspaces == "*" else frozenset(entry.workspaces)
-            yield entry.sha256.lower(), Principal(workspaces, entry.expires_at and entry.expires_at.timestamp())
+            expires_at = None if entry.expires_at is None else entry.expires_at.timestamp()
+            yield entry.sha256.lower(), Principal(workspaces, expires_at)
 
 
 def _principal_of(claims: Mapping[str, Any]) -> Principal:

@@ -227,16 +227,15 @@ class Group:
     async def have_report(self, revision: str | None) -> None:
         """See to it that there is a report to send, unless who asks has the present one."""
         async with self._computing:
-            if self.report is None and (revision is None or not await self._is_current(revision)):
+            stamp = await self._hub.reports.stamp(self.workspace_id, self.query)
+            if self.report is not None:
+                if stamp.revision != self.revision:
+                    self.make_due()
+            elif revision is not None and stamp.revision == revision and self.revision in (None, revision):
+                self._stamp = stamp
+            else:
                 await self._compute()
                 await self._wake()
-
-    async def _is_current(self, revision: str) -> bool:
-        stamp = await self._hub.reports.stamp(self.workspace_id, self.query)
-        if stamp.revision == revision and self.revision in (None, revision):
-            self._stamp = stamp
-            return True
-        return False
 
     async def _compute(self) -> None:
         self._computed_at = time.monotonic()

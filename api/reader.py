@@ -125,6 +125,7 @@ class Reader:
         self._timeout_seconds = timeout_seconds
         self._cache_seconds = cache_ms / 1000
         self._client: Redis | None = None
+        self._away = False
         self._slots = asyncio.Semaphore(READS_AT_ONCE)
         self._partitions = 0
         self._positions: tuple[list[bytes | None], Positions] = ([], read_positions(0, []))
@@ -241,8 +242,8 @@ class Reader:
         client = redis_client(self._url, timeout_seconds=None, retries=0)
         try:
             async with client.pubsub(ignore_subscribe_messages=False) as subscription:
-                await _in_time(subscription.subscribe(self.keys.changes), self._timeout_seconds)
-                await _in_time(_confirmed(subscription), self._timeout_seconds)
+                await self._in_time(subscription.subscribe(self.keys.changes))
+                await self._in_time(_confirmed(subscription))
                 yield self._messages(subscription)
         finally:
             with suppress(RedisError, OSError):
@@ -253,7 +254,7 @@ class Reader:
             try:
                 message = await subscription.get_message(ignore_subscribe_messages=True, timeout=None)
             except (RedisError, OSError) as error:
-                raise _unavailable(error) from error
+                raise self._unavailable(error) from error
             if message is not None:
                 yield message["data"].decode().split("\n")
 
@@ -269,7 +270,25 @@ class Reader:
                     pipeline.execute_command(*command)
                 return await pipeline.execute()
 
-        return await _in_time(execute(), self._timeout_seconds)
+        return await self._in_time(execute())
+
+    async def _in_time(self, call: Awaitable[T]) -> T:
+        """The answer, or Unavailable after the time that a read may take."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                answer = await call
+        except (RedisError, OSError, TimeoutError) as error:
+            raise self._unavailable(error) from error
+        if self._away:
+            self._away = False
+            log.info("Redis answers again")
+        return answer
+
+    def _unavailable(self, error: Exception) -> Unavailable:
+        if not self._away:
+            self._away = True
+            log.warning("Redis does not answer: %s", str(error) or type(error).__name__)
+        return Unavailable("redis_unavailable", "Redis does not answer at present.")
 
     def _ask_positions(self) -> tuple[Any, ...]:
         fields = (Keys.position_field(p, name) for p in range(self._partitions) for name in READ_FIELDS)
@@ -430,17 +449,3 @@ def _nothing(_day: int, _layout: bytes | None) -> Parts:
 async def _confirmed(subscription: Any) -> None:
     while (await subscription.get_message(timeout=None)) is None:
         pass
-
-
-async def _in_time(call: Awaitable[T], seconds: float) -> T:
-    """The answer, or Unavailable after so long."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await call
-    except (RedisError, OSError, TimeoutError) as error:
-        raise _unavailable(error) from error
-
-
-def _unavailable(error: Exception) -> Unavailable:
-    log.warning("Redis does not answer: %s", str(error) or type(error).__name__)
-    return Unavailable("redis_unavailable", "Redis does not answer at present.")

@@ -1,0 +1,260 @@
+"""Live streams over a real server and a real Redis: what is sent, when, and to whom."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+import uvicorn
+
+from api import live
+from tests.support.api import BASE, Api, api_over, own_redis, shared_redis
+from tests.support.redis_data import Event, Positions
+from tests.support.redis_server import RunningRedis
+
+__all__ = ["own_redis", "shared_redis"]
+
+NOW = datetime(2026, 11, 23, 13, 3, tzinfo=UTC).timestamp()
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+def events(number: int) -> list[Event]:
+    return [Event(int(NOW - 3_600 * i) * 10**9, f"e{i}", offset=i) for i in range(number)]
+
+
+@asynccontextmanager
+async def serving(server: RunningRedis, **settings: Any) -> AsyncIterator[tuple[Api, httpx.AsyncClient]]:
+    """An application behind a real server, which streams."""
+    async with api_over(server, NOW, **settings) as api:
+        listener = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(api.app, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
+        http_server = uvicorn.Server(config)
+        http_server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        task = asyncio.create_task(http_server.serve(sockets=[listener]))
+        try:
+            address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            async with httpx.AsyncClient(base_url=address, timeout=30) as client:
+                yield api, client
+        finally:
+            api.app.state.hub.close()
+            http_server.should_exit = True
+            await task
+
+
+class Stream:
+    """The events of one stream, one after the other."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.answer = answer
+        self._lines = answer.aiter_lines()
+
+    async def next(self, name: str | None = None) -> dict[str, Any]:
+        """The next event (of that name), with its data read."""
+        while True:
+            event: dict[str, Any] = {}
+            async with asyncio.timeout(20):
+                while line := await anext(self._lines):
+                    field, _, value = line.partition(": ")
+                    event[field] = value
+            if "data" in event:
+                event["data"] = json.loads(event["data"])
+            if name is None or event.get("event") == name:
+                return event
+
+    async def ended(self) -> bool:
+        async with asyncio.timeout(20):
+            return [line async for line in self._lines] == []
+
+
+@asynccontextmanager
+async def listening(
+    client: httpx.AsyncClient, headers: dict[str, str] | None = None, **asked: Any
+) -> AsyncIterator[Stream]:
+    async with client.stream("GET", f"{BASE}/live", params=asked, headers=headers) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+        stream = Stream(answer)
+        assert await stream.next() == {"retry": "2000"}
+        yield stream
+
+
+async def eventually(check: Any) -> None:
+    async with asyncio.timeout(20):
+        while not check():  # noqa: ASYNC110 - what is waited for is another process's or library's state
+            await asyncio.sleep(0.01)
+
+
+async def test_a_report_at_once_and_again_when_it_changed(shared_redis: RunningRedis) -> None:
+    async with serving(shared_redis) as (api, client):
+        api.write(events(1))
+        async with listening(client, period="today") as stream:
+            first = await stream.next()
+            assert (first["event"], first["data"]["added"]["count"]) == ("report", 1)
+            assert first["id"] == first["data"]["freshness"]["revision"]
+            assert first["id"] == (await api.json(period="today"))["freshness"]["revision"]
+            api.write(events(2))
+            second = await stream.next("report")
+            assert (second["data"]["added"]["count"], second["id"] != first["id"]) == (2, True)
+
+
+async def test_many_listeners_share_one_computation(shared_redis: RunningRedis) -> None:
+    async with serving(shared_redis) as (api, client):
+        api.write(events(1))
+        async with (
+            listening(client, period="today") as one,
+            listening(client, period="today") as two,
+            listening(client, period="yesterday") as other,
+        ):
+            counts = [(await stream.next("report"))["data"]["added"]["count"] for stream in (one, two, other)]
+            assert counts == [1, 1, 0]
+            metrics = api.app.state.hub.metrics
+            # two of them, and again each when the subscription was there
+            assert 2 <= metrics.live_computations._value.get() <= 4
+            assert metrics.live_listeners._value.get() == 3
+            for number in (2, 3, 4, 5):
+                api.write(events(number))
+            # what came within a second is one more report at most, behind the one that was due
+            while (await one.next("report"))["data"]["added"]["count"] < 5:
+                pass
+            while (await two.next("report"))["data"]["added"]["count"] < 5:
+                pass
+            assert metrics.live_computations._value.get() <= 8
+        await eventually(lambda: metrics.live_listeners._value.get() == 0)
+        assert api.app.state.hub._groups == {}
+
+
+async def test_who_has_the_present_report_is_sent_none(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "FRESHNESS_SECONDS", 0.3)
+    async with serving(shared_redis) as (api, client):
+        api.write(events(1))
+        revision = (await api.json())["freshness"]["revision"]
+        for in_header in (True, False):
+            headers = {"Last-Event-ID": revision} if in_header else {}
+            asked = {} if in_header else {"last_event_id": revision}
+            async with listening(client, headers, **asked) as stream:
+                event = await stream.next()
+                assert (event["event"], event["data"]["revision"]) == ("freshness", revision)
+                # who comes without it is sent the report
+                async with listening(client) as other:
+                    assert (await other.next())["id"] == revision
+                api.write(events(2))
+                assert (await stream.next("report"))["data"]["added"]["count"] == 2
+                revision = (await api.json())["freshness"]["revision"]
+        async with listening(client, {"Last-Event-ID": "older"}) as stream:
+            assert (await stream.next())["event"] == "report"
+
+
+async def test_freshness_is_told_again_and_again(shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "FRESHNESS_SECONDS", 0.2)
+    async with serving(shared_redis) as (api, client):
+        api.write(events(1))
+        async with listening(client) as stream:
+            report = await stream.next("report")
+            told = await stream.next()
+            assert (told["event"], told["data"]) == ("freshness", report["data"]["freshness"])
+            assert "id" not in told
+            api.data.positions(Positions(NOW - 3))
+            while (await stream.next("freshness"))["data"]["lag_seconds"] != 3.0:
+                pass
+
+
+@pytest.mark.parametrize(
+    ("asked", "later"),
+    [
+        ({"period": "today"}, "2026-11-24T00:00:00+00:00"),
+        ({"period": "last_7_days", "timezone": "Asia/Kathmandu"}, "2026-11-23T18:15:00+00:00"),
+        ({"period": "today", "compare": "previous_period"}, "2026-11-23T13:15:00+00:00"),
+        ({"from": "2026-11-23", "to": "2026-11-24", "interval": "hour"}, "2026-11-23T14:00:00+00:00"),
+    ],
+)
+async def test_time_alone_changes_a_report(shared_redis: RunningRedis, asked: dict[str, str], later: str) -> None:
+    async with serving(shared_redis) as (api, client):
+        api.write(events(1))
+        async with listening(client, **asked) as stream:
+            first = await stream.next("report")
+            api.clock.now = datetime.fromisoformat(later).timestamp()
+            api.data.positions(Positions(api.clock.now))
+            second = await stream.next("report")
+            assert second["id"] != first["id"]
+            assert second["data"]["query"] == (await api.json(**asked))["query"]
+
+
+async def test_a_stream_ends_with_its_token(shared_redis: RunningRedis) -> None:
+    async with serving(shared_redis, jwt_secret=SECRET) as (api, client):
+        api.write(events(1))
+        claims = {"exp": NOW + 1, "workspaces": "*", "scope": "reports:read"}
+        headers = {"Authorization": f"Bearer {jwt.encode(claims, SECRET)}"}
+        async with listening(client, headers) as stream:
+            await stream.next("report")
+            api.clock.now += 2
+            assert await stream.ended()
+        assert (await client.get(f"{BASE}/live")).status_code == 401
+
+
+async def test_a_stream_outlives_redis(own_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "FRESHNESS_SECONDS", 0.5)
+    async with serving(own_redis) as (api, client):
+        api.write(events(1))
+        async with listening(client) as stream:
+            await stream.next("report")
+            own_redis.stop()
+            assert (await client.get(f"{BASE}/live")).status_code == 503
+            own_redis.start()
+            api.write(events(3))
+            assert (await stream.next("report"))["data"]["added"]["count"] == 3
+            # and its subscription is there again
+            api.write(events(4))
+            assert (await stream.next("report"))["data"]["added"]["count"] == 4
+
+
+async def test_closing_ends_every_stream(shared_redis: RunningRedis) -> None:
+    async with serving(shared_redis) as (api, client):
+        api.write(events(1))
+        async with listening(client) as stream:
+            await stream.next("report")
+            api.app.state.hub.close()
+            assert await stream.ended()
+
+
+async def test_a_reader_that_is_too_slow_is_dropped(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "SEND_SECONDS", 0.2)
+    async with api_over(shared_redis, NOW) as api:
+        api.write(events(1))
+        answer = await api.app.state.hub.listen("w", _query(), None, None)
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.Event().wait()
+            return {}
+
+        async def send(_message: Any) -> None:
+            await asyncio.Event().wait()
+
+        async with asyncio.timeout(20):
+            await answer.run(receive, send)
+        assert api.app.state.hub.metrics.live_dropped._value.get() == 1
+        assert api.app.state.hub._groups == {}
+
+
+async def test_wrong_questions_are_problems(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        api.write([Event(10**18, "first", offset=1)])
+        for asked in ({"perid": "today"}, {"period": "all", "interval": "day"}):
+            answer = await api.get("/live", **asked)
+            assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter")
+        assert api.app.state.hub._groups == {}
+
+
+def _query() -> Any:
+    from api.query import LIVE_PARAMETERS, Parameters, read_query
+
+    return read_query(Parameters([], LIVE_PARAMETERS), int(NOW) // 900)
