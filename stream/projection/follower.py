@@ -39,6 +39,7 @@ class Follower:
         )
         self._token, self._number = "", 0
         self._owed: Owed = ()
+        self._counts_from: int | None = None
         self._ends: deque[tuple[int, int]] = deque()
         self.offset: int | None = None  # the next offset that readers do not see counted
         self.partitions = 0  # of the topic, as far as this worker knows
@@ -95,7 +96,7 @@ class Follower:
         self._number, self._owed = 0, claim.owed
         have = state.position.first_offset if claim.position is None else claim.position
         after = -1 if claim.position is None else claim.position - 1
-        opening = self._counts_from(state.position)
+        opening = self._kept(state.position)
         if committed_offset > have:
             self._owed = widen(self._owed, (have - 1, committed_offset - 1, state.position.greatest_broker_ms))
             opening["owed"] = self._keys.owed_text(self._owed)
@@ -117,7 +118,7 @@ class Follower:
         calls = list(calls_of_commit(self._keys, self._partition, commit))
         position = commit.position
         # Before any entry of those days goes, readers know that they are gone.
-        calls[0].fields |= self._named(self._counts_from(position))
+        calls[0].fields |= self._named(self._kept(position))
         self._seal(calls[-1], position.next_offset, position.next_offset)
         if not await self._send_all(calls):
             return False
@@ -136,7 +137,7 @@ class Follower:
         """Write some of the rows that are owed, newest first, and narrow what is owed by what was written in the same
         call.
         """
-        payment = await self._rows.next_payment(self._owed, state)
+        payment = await self._rows.next_payment(self._owed, state, self._counts_from)
         calls = list(payment.calls(self._keys, self._partition))
         calls[-1].fields |= self._named({"owed": self._keys.owed_text(payment.left)} | payment.fields)
         self._seal(calls[-1], None, covered)
@@ -158,8 +159,9 @@ class Follower:
         call.partitions = self.partitions
         call.fields |= self._named(fields)
 
-    @staticmethod
-    def _counts_from(position: Position) -> dict[str, str]:
+    def _kept(self, position: Position) -> dict[str, str]:
+        """The day from which counts are kept, as committed."""
+        self._counts_from = position.counts_from
         return {} if position.counts_from is None else {"counts_from": str(position.counts_from)}
 
     def _named(self, fields: dict[str, str]) -> dict[str, str]:

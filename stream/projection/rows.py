@@ -47,8 +47,11 @@ class OwedRows:
         self._tolerance_ms = future_tolerance_seconds * 1000
         self.rows_from: int | None = None
 
-    async def next_payment(self, owed: Owed, state: PartitionState) -> Payment:
-        """The rows of the newest offsets owed. Raises KafkaAway."""
+    async def next_payment(self, owed: Owed, state: PartitionState, counts_from: int | None) -> Payment:
+        """The rows of the newest offsets owed, from a UTC day on. Raises KafkaAway.
+
+        The day is that of the last commit: what was applied since may have moved it on, and readers do not know yet.
+        """
         after, upto, greatest_ms = owed[-1]
         low = max(after, upto - PAYMENT_OFFSETS)
         first, end = await self._source.bounds()
@@ -62,7 +65,7 @@ class OwedRows:
         else:
             records = await self._source.read(low + 1, upto + 1)
             left = owed[:-1] if low == after else (*owed[:-1], (after, low, greatest_ms))
-        return Payment(rows=self._rows(records, state), left=left, fields=fields)
+        return Payment(rows=self._rows(records, state, counts_from or 0), left=left, fields=fields)
 
     async def _gone(self, first: int, end: int, greatest_ms: int) -> dict[str, str]:
         """Rows are complete from the day after the newest record that is gone.
@@ -75,9 +78,10 @@ class OwedRows:
         self.rows_from = max(day, self.rows_from or 0)
         return {"rows_from": str(self.rows_from)}
 
-    def _rows(self, records: Sequence[Record], state: PartitionState) -> dict[tuple[str, int], list[bytes]]:
+    def _rows(
+        self, records: Sequence[Record], state: PartitionState, counts_from: int
+    ) -> dict[tuple[str, int], list[bytes]]:
         rows: dict[tuple[str, int], list[bytes]] = {}
-        counts_from = state.position.counts_from or 0
         for record in records:
             if not state.was_counted(record.offset):
                 continue

@@ -1,0 +1,66 @@
+"""What the topic no longer has of the rows that are owed, and what readers are told of it."""
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from stream.projection.rows import OwedRows
+
+DAY_MS = 86_400_000
+NOON = 20_000 * DAY_MS + DAY_MS // 2
+
+
+class Topic:
+    """A partition that holds `records`, from `first` to `end`; where it ends, nobody answers."""
+
+    def __init__(self, first: int, end: int, timestamps: dict[int, int]) -> None:
+        self._first, self._end, self._timestamps = first, end, timestamps
+
+    async def bounds(self) -> tuple[int, int]:
+        return self._first, self._end
+
+    async def partitions(self) -> int:
+        return 1
+
+    async def read(self, start: int, end: int) -> Sequence[Any]:
+        assert self._first <= start <= end <= self._end, f"nobody answers for [{start}, {end})"
+        return [SimpleNamespace(offset=o, timestamp=t) for o, t in self._timestamps.items() if start <= o < end]
+
+
+class NothingCounted:
+    def was_counted(self, offset: int) -> bool:
+        return False
+
+
+async def paid(topic: Topic, owed: tuple[tuple[int, int, int], ...]) -> tuple[Any, dict[str, str]]:
+    payment = await OwedRows(topic, 0).next_payment(owed, NothingCounted(), None)  # type: ignore[arg-type]
+    return payment.left, payment.fields
+
+
+async def test_a_topic_that_has_lost_all_is_not_waited_for() -> None:
+    # Given a topic from which everything has gone, and rows that are owed
+    topic = Topic(first=10, end=10, timestamps={})
+    # When they are asked for
+    left, fields = await paid(topic, ((-1, 9, NOON),))
+    # Then they are gone for good, up to the day of the newest of them
+    assert (left, fields) == ((), {"rows_from": "20001"})
+
+
+async def test_brokers_clocks_may_differ_by_an_hour() -> None:
+    # Given a head that has gone, and a first record that is left, written just after midnight by a broker whose
+    # clock is late
+    midnight = 20_000 * DAY_MS
+    topic = Topic(first=5, end=8, timestamps={5: midnight - 30 * 60_000})
+    # When the rows of what has gone are asked for
+    left, fields = await paid(topic, ((-1, 3, NOON),))
+    # Then what has gone may have been written up to an hour later by a broker whose clock is right
+    assert (left, fields) == ((), {"rows_from": "20001"})
+
+
+async def test_what_has_gone_is_no_newer_than_the_newest_that_was_counted() -> None:
+    # Given owed rows of a quiet partition, whose newest record is a day older than the first that is left
+    topic = Topic(first=5, end=8, timestamps={5: NOON})
+    # When they are asked for
+    left, fields = await paid(topic, ((-1, 3, NOON - DAY_MS),))
+    # Then rows are complete from the day after that record
+    assert (left, fields) == ((), {"rows_from": "20000"})
