@@ -1,0 +1,145 @@
+"""The simulation's model of Kafka answers as Apache Kafka does: the ledger is run through one story on each, and what
+it saw is compared.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import stream.commit
+from stream.commit import TransactionalLedger
+from stream.ports import Fenced, KafkaAway, TooLarge
+from tests.simulation import chance
+from tests.simulation.clients import LETTER_BYTES_LIMIT, Link, SimConsumer, SimProducer
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.loop import run as run_loop
+from tests.simulation.worker import World
+from tests.support.kafka import RunningKafka, create_topic, read_partition, unique_name
+
+Seen = list[Any]
+CALM = dict.fromkeys(("slow", "kafka_fails", "answer_lost", "batch_fails", "init_hangs"), 0.0)
+
+
+def commit(table: dict[bytes, bytes | None], letters: list[bytes] = []) -> Any:  # noqa: B006
+    """A commit of some records, the position last."""
+    dead = [
+        SimpleNamespace(
+            record=SimpleNamespace(offset=o, key=b"k", value=v, headers=[("h", b"1")]),
+            reason=SimpleNamespace(value="not_json"),
+            message="why",
+        )
+        for o, v in enumerate(letters)
+    ]
+    return SimpleNamespace(table=[*table.items(), (b"p", b"at %d" % len(table))], dead_letters=dead)
+
+
+async def told(seen: Seen, name: str, work: Awaitable[Any]) -> None:
+    try:
+        answer = await work
+    except KafkaAway as error:
+        answer = type(error).__name__
+    except Fenced:
+        answer = "Fenced"
+    seen.append((name, answer))
+
+
+async def story(
+    new_ledger: Callable[[float], TransactionalLedger], letters: Callable[[], Awaitable[list[Any]]]
+) -> Seen:
+    """What an owner, its successor and a third see and do; the same on every broker."""
+    seen: Seen = []
+    progress: Callable[[int, int], None] = lambda _done, _all: None  # noqa: E731
+
+    first = new_ledger(10)
+    await told(seen, "first fences", first.fence())
+    await told(seen, "nothing is there", first.read(progress))
+    await told(seen, "first commits", first.commit(commit({b"a": b"1", b"b": b"2"}, [b"dead", b"letter"])))
+    await told(seen, "and is read", first.read(progress))
+    await told(seen, "only a position", first.commit(commit({})))
+    await told(seen, "a deletion", first.commit(commit({b"a": None, b"c": b"3"})))
+
+    second = new_ledger(10)
+    await told(seen, "second fences", second.fence())
+    await told(seen, "second reads what first did", second.read(progress))
+    await told(seen, "first commits no more", first.commit(commit({b"a": b"never"}, [b"never"])))
+    await told(seen, "second commits", second.commit(commit({b"a": b"4"})))
+
+    await told(seen, "a letter is too large", second.commit(commit({b"a": b"5"}, [b"x" * (LETTER_BYTES_LIMIT + 500)])))
+    third = new_ledger(10)
+    await told(seen, "third fences", third.fence())
+    await told(seen, "of the failed commit nothing is there", third.read(progress))
+    large = commit({b"a": b"6"}, [b"x" * (LETTER_BYTES_LIMIT + 500)])
+    await told(seen, "third leaves the value out", third.commit(large, leave_values_out=True))
+    await told(seen, "and is read at the end", third.read(progress))
+    seen.append([(r.key, r.value, [*r.headers]) for r in await letters()])
+    for ledger in (first, second, third):
+        await ledger.close()
+    return seen
+
+
+async def on_kafka(kafka: RunningKafka) -> Seen:
+    group, changelog, dead = unique_name("group"), unique_name("changelog"), unique_name("letters")
+    await create_topic(kafka.bootstrap, changelog)
+    await create_topic(kafka.bootstrap, dead, settings={"max.message.bytes": str(LETTER_BYTES_LIMIT)})
+
+    def new_ledger(seconds: float) -> TransactionalLedger:
+        return TransactionalLedger(
+            bootstrap=kafka.bootstrap,
+            group=group,
+            partition=0,
+            changelog=changelog,
+            dead_letters=dead,
+            source="source",
+            timeout_seconds=seconds,
+        )
+
+    return await story(new_ledger, lambda: read_partition(kafka.bootstrap, dead))
+
+
+def on_the_model(seed: int) -> Seen:
+    loop = VirtualLoop()
+    world = World(loop, Random(seed), chance.changed(chance.Profile(too_large_letter=1.0), **CALM), None)
+    world.links["w"] = Link(world, "w")
+
+    def new_ledger(seconds: float) -> TransactionalLedger:
+        return TransactionalLedger(
+            bootstrap="w",
+            group="g",
+            partition=0,
+            changelog="changelog",
+            dead_letters="letters",
+            source="source",
+            timeout_seconds=seconds,
+        )
+
+    async def letters() -> list[Any]:
+        await asyncio.sleep(1)
+        log = world.broker.letters[0]
+        return list(log.visible(0, log.end))
+
+    with (
+        patch.object(stream.commit, "AIOKafkaProducer", lambda **options: SimProducer(world, **options)),
+        patch.object(stream.commit, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options)),
+    ):
+        return run_loop(loop, story(new_ledger, letters))
+
+
+async def test_the_ledger_sees_the_same_on_kafka_and_on_the_model(kafka: RunningKafka) -> None:
+    # Given one story of three owners
+    # When it is told on Apache Kafka and, in several orders of arrival, on the model
+    real = await on_kafka(kafka)
+    models = await asyncio.to_thread(lambda: [on_the_model(seed) for seed in range(5)])
+    # Then everyone saw the same
+    for model in models:
+        assert model == real
+    assert dict(pair for pair in real if isinstance(pair, tuple))["and is read at the end"] == {
+        b"a": b"6",
+        b"b": b"2",
+        b"c": b"3",
+        b"p": b"at 1",
+    }
+    assert dict(pair for pair in real if isinstance(pair, tuple))["first commits no more"] == "Fenced"
+    assert TooLarge.__name__ == dict(pair for pair in real if isinstance(pair, tuple))["a letter is too large"]

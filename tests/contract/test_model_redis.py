@@ -1,0 +1,142 @@
+"""The model Redis of the simulation does what the script does on a real server: the same calls, the same answers, the
+same content.
+"""
+
+import random
+from collections.abc import Iterator
+from importlib.resources import files
+
+import pytest
+import redis
+
+from tests.simulation.redis import State, run
+from tests.support.stack import RedisServer
+
+SCRIPT = files("stream.projection").joinpath("replica.lua").read_text()
+POSITIONS = b"cr1:g:{0}:positions"
+TOKENS = (b"aa", b"bb")
+LABELS = (
+    b"5 0 0 7 1Ada",
+    b"5 0 1 3 1Bo",
+    b"5 10 0 9 1",
+    b"12 0 0 2 0",
+    b"5 0 0 7 1Ida",
+    b"5 0 0 8 0",
+    b"40 0 0 10 1x y\nz",
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
+    running = RedisServer(tmp_path_factory.mktemp("redis"))
+    running.start()
+    client = running.client
+    yield client
+    client.close()
+    running.kill()
+
+
+def content(client: redis.Redis) -> State:
+    found: dict[bytes, dict[bytes, bytes]] = {}
+    for key in client.keys("*"):
+        if client.type(key) == b"hash":
+            found[key] = client.hgetall(key)
+        else:
+            found[key] = {member: b"%d" % score for member, score in client.zrange(key, 0, -1, withscores=True)}
+    return found
+
+
+def operations(rng: random.Random) -> tuple[list[bytes], list[bytes]]:
+    """Some operations on some keys."""
+    keys = [b"cells", b"days", b"rows", b"names", b"other"]
+    rng.shuffle(keys)
+    place = {key: b"%d" % (number + 2) for number, key in enumerate(keys)}
+    argv: list[bytes] = []
+    for _ in range(rng.randrange(6)):
+        kind = rng.choice("hxdazluh")
+        few = [b"f%d" % rng.randrange(5) for _ in range(rng.randrange(1, 5))]
+        if kind == "h":
+            argv += [b"h", place[b"cells"], b"%d" % len(few)]
+            argv += [part for field in few for part in (field, b"v%d" % rng.randrange(9))]
+        elif kind == "x":
+            argv += [b"x", place[b"cells"], b"%d" % len(few), *few]
+        elif kind == "d":
+            p = b"%d" % rng.randrange(12)
+            argv += [b"d", place[b"days"], b"%d" % rng.randrange(3), rng.choice((b"", p + b":0", p + b":3"))]
+        elif kind == "a":
+            argv += [b"a", place[b"days"]]
+        elif kind == "z":
+            argv += [b"z", place[b"rows"], b"%d" % len(few), *few]
+        elif kind == "l":
+            pairs = [(b"u:%d" % rng.randrange(3), rng.choice(LABELS)) for _ in few]
+            argv += [b"l", place[b"names"], b"%d" % len(pairs), *(part for pair in pairs for part in pair)]
+        else:
+            argv += [b"u", place[rng.choice((b"rows", b"other"))]]
+    return keys, argv
+
+
+def call(rng: random.Random, numbers: dict[bytes, int]) -> tuple[list[bytes], list[bytes]]:
+    """A claim, or a call that is taken most of the time."""
+    partition = b"%d" % rng.choice((1, 1, 10))
+    if rng.random() < 0.2:
+        return [POSITIONS], [b"claim", partition, rng.choice((b"h1", b"h1", b"h1", b"h2")), rng.choice(TOKENS)]
+    keys, argv = operations(rng)
+    # A segment is always of the caller's own partition.
+    at = [i for i, word in enumerate(argv) if word == b"d"]
+    for i in at:
+        if argv[i + 3]:
+            argv[i + 3] = partition + argv[i + 3][argv[i + 3].index(b":") :]
+    fields = [
+        (partition + b"." + name, b"%d" % rng.randrange(99))
+        for name in (b"position", b"owed", b"when")
+        if rng.random() < 0.5
+    ]
+    number = b"%d" % rng.choice((numbers.get(partition, 0) + 1, numbers.get(partition, 0) + 1, rng.randrange(4)))
+    some = rng.choice((b"", b"%d" % rng.randrange(200)))
+    head = [b"project", partition, rng.choice(TOKENS), number, b"word%d" % rng.randrange(10**6), b"changes", b"w"]
+    head += [some, rng.choice((b"", b"%d" % rng.randrange(5))), b"%d" % len(fields)]
+    return [POSITIONS, *keys], [*head, *(part for field in fields for part in field), *argv]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_same_calls_leave_the_same_content(server: redis.Redis, seed: int) -> None:
+    # Given an empty server and an empty model, and calls of which some are taken and some refused
+    rng = random.Random(seed)
+    server.flushall()
+    script = server.register_script(SCRIPT)
+    state: State = {}
+    numbers: dict[bytes, int] = {}
+    taken = refused = 0
+    for step in range(150):
+        keys, argv = call(rng, numbers)
+        # When both get the same call
+        real = script(keys=keys, args=argv)
+        model, state = run(state, keys, argv)
+        # Then they answer alike and hold the same
+        assert real == model, (step, argv)
+        if step % 15 == 14:
+            assert content(server) == state, (step, argv)
+        taken, refused = taken + (real != 0), refused + (real == 0)
+        held = state.get(POSITIONS, {})
+        numbers = {p: int(held.get(p + b".number", b"0")) for p in (b"1", b"10")}
+    assert taken > 20
+    assert refused > 20
+
+
+def test_a_refused_call_leaves_no_trace() -> None:
+    # Given a claimed partition
+    _, state = run({}, [POSITIONS], [b"claim", b"0", b"h", b"t"])
+    # When a call of another token comes
+    head = [b"project", b"0", b"other", b"1", b"word", b"changes", b"", b"", b"", b"0"]
+    answer, after = run(state, [POSITIONS, b"days"], [*head, b"a", b"2"])
+    # Then nothing changes
+    assert (answer, after) == (0, state)
+
+
+def test_a_state_is_never_changed() -> None:
+    # Given and when a state is changed
+    _, first = run({}, [POSITIONS], [b"claim", b"0", b"h", b"t"])
+    _, second = run(first, [POSITIONS], [b"claim", b"0", b"h", b"u"])
+    # Then the one before is as it was
+    assert first[POSITIONS][b"0.token"] == b"t"
+    assert second[POSITIONS][b"0.token"] == b"u"

@@ -1,0 +1,440 @@
+"""What must hold at every write to Redis, and at the end."""
+
+import json
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from stream.partition import PartitionState
+from stream.projection.keys import parse_label
+from stream.tables import packed
+from tests.simulation import reader
+from tests.simulation.kafka import Log, Txn
+from tests.simulation.recount import COUNTED, REJECTED, Recount
+from tests.simulation.redis import State
+from tests.simulation.workload import DAY_MS, START_MS, Activity
+
+if TYPE_CHECKING:
+    from tests.simulation.worker import World
+
+TOLERANCE_MS = 300_000
+
+
+class Broken(Exception):
+    """Something that must hold did not."""
+
+
+class Checks:
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.recounts: list[Recount] = []
+        self.committed: dict[int, list[int]] = defaultdict(list)
+        """Every next offset that was ever committed, by partition."""
+        self.histories: dict[int, bytes] = {}
+        self._words: set[bytes] = set()
+        self._reading = reader.Reading()
+        self._rows: dict[tuple[int, int], tuple[object, set[tuple[int, int]]]] = {}
+        world.redis.on_write = self._guarded
+        world.broker.on_commit = self._on_commit
+        self.grow()
+
+    def grow(self) -> None:
+        """There are more partitions now."""
+        logs = self._world.broker.source
+        for partition in range(len(self.recounts), len(logs)):
+            self.recounts.append(Recount(partition, logs[partition], self._world.profile))
+
+    def _advance(self) -> None:
+        self.grow()
+        for recount in self.recounts:
+            recount.advance()
+
+    # ---- what is committed -------------------------------------------------------------------------------------------
+
+    def _on_commit(self, txn: Txn) -> None:
+        for log, first in txn.first.items():
+            if log not in self._world.broker.changelog:
+                continue
+            partition = self._world.broker.changelog.index(log)
+            mine = [r for r in log.visible(first, log.end, dirty=True) if r.txn is txn]
+            if not mine or mine[-1].key != b"p" or mine[-1].value is None:
+                self._world.fail(Broken(f"p{partition}: a commit without a position at its end"))
+                return
+            position = msgspec.msgpack.decode(mine[-1].value)
+            if self.committed[partition] and position[1] < self.committed[partition][-1]:
+                self._world.fail(Broken(f"p{partition}: committed {position[1]} after {self.committed[partition][-1]}"))
+            if self.histories.setdefault(partition, position[3]) != position[3]:
+                self._world.fail(Broken(f"p{partition}: the history changed"))
+            self.committed[partition].append(position[1])
+
+    def committed_upto(self, partition: int) -> int:
+        return self.committed[partition][-1] if self.committed[partition] else 0
+
+    # ---- at every write ----------------------------------------------------------------------------------------------
+
+    def _guarded(self, before: State, after: State, argv: Sequence[bytes]) -> None:
+        if self._world.failure is not None:
+            return
+        try:
+            if argv[0] == b"claim":
+                self._world.claims += 1
+            else:
+                self._on_call(before, after, argv)
+        except Broken as error:
+            self._world.fail(error)
+        except Exception as error:  # noqa: BLE001 - content that cannot be read is a finding too
+            self._world.fail(Broken(f"{type(error).__name__}: {error}"))
+
+    def _on_call(self, before: State, after: State, argv: Sequence[bytes]) -> None:
+        self._advance()
+        changed = [key for key in before.keys() | after.keys() if before.get(key) is not after.get(key)]
+        partition, word = int(argv[1]), argv[4]
+        days, names = self._check_words(before, after, changed, word)
+        places = [reader.Place(after, r.partition) for r in self.recounts]
+        old = reader.Place(before, partition)
+        gone = max((p.counts_from or 0 for p in places), default=0)
+        for workspace, day in days:
+            for recount in self.recounts:
+                self._check_entry(after, workspace, day, recount, places[recount.partition], gone)
+        for workspace in names:
+            self._check_names(after, workspace)
+        self._check_place(after, self.recounts[partition], old, places[partition], gone)
+
+    def _check_words(  # noqa: C901 - one thing, for each kind of key
+        self, before: State, after: State, changed: Iterable[bytes], word: bytes
+    ) -> tuple[set[tuple[str, int]], set[str]]:
+        """Every change of a workspace has the word of its call, and a word is used once. Returns the days and names
+        that were touched.
+        """
+        days: set[tuple[str, int]] = set()
+        names: set[str] = set()
+        fresh = word not in self._words
+        for raw in changed:
+            key = raw.decode().removeprefix(reader.PREFIX)
+            if key in ("positions", "workspaces"):
+                continue
+            kind, workspace, *rest = key.split(":")
+            old, new = before.get(raw, {}), after.get(raw, {})
+            if old == new:
+                continue
+            if not fresh:
+                raise Broken(f"the change {word!r} was used before, and {key} is another now")
+            layouts = after.get(f"{reader.PREFIX}days:{workspace}".encode(), {})
+            if layouts.get(b"all") != word:
+                raise Broken(f"{key} changed, and not the workspace's change")
+            if kind == "names":
+                names.add(workspace)
+            elif kind == "rows1":
+                days.add((workspace, int(rest[0])))
+            else:
+                for field in [f for f in old.keys() | new.keys() if old.get(f) != new.get(f)]:
+                    if field == b"all":
+                        continue
+                    day = field.split(b".")[0]
+                    if not layouts.get(day, word).startswith(word):
+                        raise Broken(f"{key} {field!r} changed, and not the change of its day")
+                    days.add((workspace, int(day)))
+        self._words.add(word)
+        return days, names
+
+    def _check_entry(
+        self, state: State, workspace: str, day: int, recount: Recount, place: reader.Place, gone: int
+    ) -> None:
+        """An entry is a committed state of it, covers the position, and its rows are there or owed."""
+        if day < gone:
+            return
+        what = f"p{recount.partition} {workspace} day {day}"
+        shown = self._reading.entry(state, workspace, day, recount.partition)
+        if isinstance(shown, str):
+            raise Broken(f"{what}: {shown}")
+        entry = recount.entries.get((workspace, day))
+        if entry is None:
+            if shown:
+                raise Broken(f"{what}: {dict(shown)} where nothing counts")
+            return
+        number = shown.total()
+        if number > len(entry.offsets) or shown != entry.first(number):
+            raise Broken(f"{what}: {dict(shown)} is no state of {entry.offsets} {entry.cells}")
+        upto = self.committed_upto(recount.partition)
+        if number > entry.before(upto):
+            raise Broken(f"{what}: {number} events, of {entry.offsets}, and committed is {upto}")
+        if number and not self._was_committed(recount, entry.offsets, number):
+            raise Broken(f"{what}: {number} events of {entry.offsets} is a state that never was committed")
+        if place.position is not None and number < entry.before(place.position):
+            raise Broken(f"{what}: {number} events of {entry.offsets} at position {place.position}")
+        self._check_rows(state, workspace, day, recount, place, entry.offsets[:number])
+
+    def _was_committed(self, recount: Recount, offsets: Sequence[int], number: int) -> bool:
+        """Whether there was a commit after this event and not after the next."""
+        commits = self.committed[recount.partition]
+        at = bisect_left(commits, offsets[number - 1] + 1)
+        return at < len(commits) and (number == len(offsets) or commits[at] <= offsets[number])
+
+    def _check_rows(
+        self, state: State, workspace: str, day: int, recount: Recount, place: reader.Place, counted: Sequence[int]
+    ) -> None:
+        here = self._check_row_contents(state, workspace, day)
+        for offset in counted:
+            if (recount.partition, offset) in here or day < (place.rows_from or 0):
+                continue
+            owed = [greatest for after, upto, greatest in place.owed if after < offset <= upto]
+            if not owed:
+                raise Broken(
+                    f"p{recount.partition} offset {offset} of day {day} counts, has no row, is not owed: "
+                    f"{place.owed}, rows from {place.rows_from}"
+                )
+            if day >= (max(owed) + TOLERANCE_MS) // DAY_MS + 1:
+                raise Broken(
+                    f"p{recount.partition} offset {offset} of day {day} is owed, but readers are told of {owed}"
+                )
+
+    def _check_row_contents(self, state: State, workspace: str, day: int) -> set[tuple[int, int]]:
+        members = state.get(f"{reader.PREFIX}rows1:{workspace}:{day}".encode())
+        if members is None:
+            return set()
+        known = self._rows.get((id(members), day))
+        if known is not None:  # what was right stays right
+            return known[1]
+        here: set[tuple[int, int]] = set()
+        self._rows[id(members), day] = members, here
+        for row in reader.rows(state, workspace, day):
+            recount = self.recounts[row.partition]
+            if recount.verdicts.get(row.offset) != COUNTED or row.offset >= self.committed_upto(row.partition):
+                raise Broken(f"p{row.partition} offset {row.offset} has a row: {recount.verdicts.get(row.offset)}")
+            a: Activity = recount.records[row.offset].truth
+            told = (
+                a.occurred_at,
+                a.event_id,
+                a.activity,
+                a.digits,
+                a.contact_id,
+                a.contact_name,
+                a.source,
+                a.user,
+                a.user_name,
+                a.batch_id,
+            )
+            shown = (
+                row.occurred_at,
+                row.event_id,
+                row.activity,
+                row.fraction_digits,
+                row.contact_id,
+                row.contact_name,
+                row.source,
+                row.user_id,
+                row.user_name,
+                row.batch_id,
+            )
+            if told != shown or a.workspace != workspace or recount.day_of(row.offset) != day:
+                raise Broken(f"a row says {shown}, its event {told}")
+            here.add((row.partition, row.offset))
+        return here
+
+    def _check_names(self, state: State, workspace: str) -> None:
+        for field, value in state.get(f"{reader.PREFIX}names:{workspace}".encode(), {}).items():
+            name: str | None = field.decode()[2:] or None
+            if field.startswith(b"s:"):
+                if not any(
+                    self.committed_upto(r.partition) > r.sources.get((workspace, name), 1 << 60) for r in self.recounts
+                ):
+                    raise Broken(f"{workspace} shows a source {name!r} that never was")
+                continue
+            label = parse_label(value)
+            stamp = (label.has_label, label.occurred_at, label.partition, label.offset, label.label)
+            seen = self.recounts[label.partition].labels.get((workspace, name), [])
+            if label.offset >= self.committed_upto(label.partition) or stamp not in seen:
+                raise Broken(f"{workspace} user {name!r} shows {stamp}; counted were {seen}")
+
+    def _check_place(self, state: State, recount: Recount, old: reader.Place, new: reader.Place, gone: int) -> None:
+        p = recount.partition
+        for name in ("position", "as_of", "counts_from", "rows_from"):
+            was, now = getattr(old, name), getattr(new, name)
+            if was is not None and (now is None or now < was):
+                raise Broken(f"p{p}: {name} went back from {was} to {now}")
+        if new.position is not None:
+            if new.position > self.committed_upto(p):
+                raise Broken(f"p{p}: position {new.position}, committed {self.committed_upto(p)}")
+            if new.position != old.position:
+                self._check_covered(state, recount, old.position or 0, new.position, gone)
+            self._check_as_of(recount, new)
+        if (new.owed, new.rows_from) != (old.owed, old.rows_from):
+            # What is narrowed must have been written.
+            for (workspace, day), entry in recount.entries.items():
+                if day >= gone:
+                    shown = self._reading.entry(state, workspace, day, p)
+                    number = shown.total() if not isinstance(shown, str) else 0
+                    self._check_rows(state, workspace, day, recount, new, entry.offsets[:number])
+
+    def _check_covered(  # noqa: C901 - one thing, for each kind of content
+        self, state: State, recount: Recount, start: int, position: int, gone: int
+    ) -> None:
+        """All that counted below the position is shown: cells, workspace, labels, sources."""
+        p = recount.partition
+        for (workspace, day), entry in recount.entries.items():
+            number = entry.before(position)
+            if entry.before(start) == number:
+                continue
+            if workspace.encode() not in state.get(reader.WORKSPACES, {}):
+                raise Broken(f"{workspace} is not in the list")
+            if day < gone:
+                continue
+            shown = self._reading.entry(state, workspace, day, p)
+            if isinstance(shown, str):
+                raise Broken(f"p{p} {workspace} day {day}: {shown}")
+            if shown.total() < number:
+                raise Broken(
+                    f"p{p} {workspace} day {day} shows {shown.total()} of {number} events below position {position}"
+                )
+        for (workspace, user), stamps in recount.labels.items():
+            value = state.get(f"{reader.PREFIX}names:{workspace}".encode(), {}).get(f"u:{user or ''}".encode())
+            stamp = max((s for s in stamps if s[3] < position), default=None, key=lambda s: s[:4])
+            if stamp is None:
+                continue
+            if value is None:
+                raise Broken(f"{workspace} user {user!r} has no name at position {position}")
+            label = parse_label(value)
+            if stamp[0] and (label.has_label, label.occurred_at, label.partition, label.offset) < stamp[:4]:
+                raise Broken(f"{workspace} user {user!r} shows {label}, behind {stamp}")
+        for (workspace, source), first in recount.sources.items():
+            shown_names = state.get(f"{reader.PREFIX}names:{workspace}".encode(), {})
+            if first < position and f"s:{source or ''}".encode() not in shown_names:
+                raise Broken(f"{workspace} does not know source {source!r}")
+
+    def _check_as_of(self, recount: Recount, place: reader.Place) -> None:
+        if place.as_of is None or place.position is None:
+            return
+        log = self._world.broker.source[recount.partition]
+        covered = log.stable_at((place.as_of - START_MS) / 1000)
+        missing = next((r for r in log.visible(place.position, covered)), None)
+        if missing is not None:
+            raise Broken(
+                f"p{recount.partition}: as_of {place.as_of - START_MS} at {place.position} without {missing.offset}"
+            )
+
+    # ---- at the end --------------------------------------------------------------------------------------------------
+
+    def check_end(self) -> None:
+        """Everything is counted: tables, Redis and dead letters equal the recount."""
+        self._advance()
+        state = self._world.redis.state
+        places = [reader.Place(state, r.partition) for r in self.recounts]
+        gone = max((p.counts_from or 0 for p in places), default=0)
+        for recount in self.recounts:
+            self._check_letters(recount)
+            self._check_tables(recount)
+        if not reader.answers(state, len(self.recounts)):
+            raise Broken("a partition has no position")
+        self._check_whole_redis(state, places, gone)
+
+    def _check_letters(self, recount: Recount) -> None:
+        letters = Counter()
+        log = self._world.broker.letters[recount.partition]
+        for record in log.visible(0, log.end):
+            headers = dict(record.headers)
+            offset = int(headers["__connect.errors.offset"])
+            letters[offset, headers["contacts.reason"].decode()] += 1
+            original = recount.records[offset]
+            omitted = headers.get("contacts.value_omitted")
+            if record.key != original.key or list(record.headers[: len(original.headers)]) != list(original.headers):
+                raise Broken(f"the dead letter of offset {offset} is not its record")
+            if omitted is None and record.value != original.value:
+                raise Broken(f"the dead letter of offset {offset} has another value")
+            if omitted is not None and (not self._world.letters_limited or int(omitted) != len(original.value or b"")):
+                raise Broken(f"the dead letter of offset {offset} left its value out")
+        if letters != Counter(recount.letters.items()):
+            raise Broken(f"p{recount.partition}: dead letters {letters}, rejected {recount.letters}")
+
+    def _check_tables(self, recount: Recount) -> None:
+        table = latest(self._world.broker.changelog[recount.partition])
+        what = f"p{recount.partition} tables: "
+        position = msgspec.msgpack.decode(table[b"p"])
+        gone = position[5] or 0
+        counts: dict[tuple[str, int], dict[int, bytes]] = defaultdict(dict)
+        for key, value in table.items():
+            if key[:1] == b"c":
+                counts[key[7:].decode(), int.from_bytes(key[1:5], "big")][int.from_bytes(key[5:7], "big")] = value
+        shown = {}
+        for (workspace, day), parts in counts.items():
+            tail = parts.pop(0xFFFF, None)
+            if sorted(parts) != list(range(len(parts))):
+                raise Broken(f"{what}{workspace} day {day} has bases {sorted(parts)}")
+            bases = tuple((*packed.decode_base(parts[n]), None) for n in sorted(parts))
+            cells = reader.cells_of(bases, tail)  # type: ignore[arg-type]
+            if isinstance(cells, str):
+                raise Broken(f"{what}{workspace} day {day}: {cells}")
+            if day >= gone:
+                shown[workspace, day] = cells
+        expected = {key: Counter(entry.cells) for key, entry in recount.entries.items() if key[1] >= gone}
+        if shown != expected:
+            missing = {k: v - shown.get(k, Counter()) for k, v in expected.items() if v - shown.get(k, Counter())}
+            extra = {k: v - expected.get(k, Counter()) for k, v in shown.items() if v - expected.get(k, Counter())}
+            raise Broken(f"{what}missing {missing} extra {extra}")
+        state = self._world.recovered(recount.partition, table)
+        wrong = [o for o, v in recount.verdicts.items() if o >= position[2] and state.was_counted(o) != (v == COUNTED)]
+        if wrong:
+            raise Broken(f"{what}other verdicts at {[(o, recount.verdicts[o]) for o in wrong]}")
+
+    def _check_whole_redis(self, state: State, places: Sequence[reader.Place], gone: int) -> None:
+        for recount, place in zip(self.recounts, places, strict=True):
+            if place.owed:
+                raise Broken(f"p{recount.partition} still owes {place.owed}")
+            for (workspace, day), entry in recount.entries.items():
+                if day < gone:
+                    continue
+                shown = self._reading.entry(state, workspace, day, recount.partition)
+                if shown != Counter(entry.cells):
+                    raise Broken(
+                        f"p{recount.partition} {workspace} day {day} in Redis: {shown}, recounted: {entry.cells}"
+                    )
+                self._check_rows(state, workspace, day, recount, place, entry.offsets)
+        self._check_nothing_else(state, gone)
+        self._check_all_names(state)
+
+    def _check_nothing_else(self, state: State, gone: int) -> None:
+        for raw in state:
+            kind, _, rest = raw.decode().removeprefix(reader.PREFIX).partition(":")
+            if kind == "days":
+                for day in state[raw].keys() - {b"all"}:
+                    for partition in reader.layout(state, rest, int(day)):
+                        if int(day) >= gone and (rest, int(day)) not in self.recounts[partition].entries:
+                            raise Broken(f"Redis shows {rest} day {day!r} of p{partition}, where nothing counts")
+            elif kind == "rows1":
+                workspace, _, day_text = rest.partition(":")
+                rows = reader.rows(state, workspace, int(day_text))
+                if len({(r.partition, r.offset) for r in rows}) != len(rows):
+                    raise Broken(f"a row is there twice: {rest}")
+                if int(day_text) >= gone:
+                    self._check_row_contents(state, workspace, int(day_text))
+
+    def _check_all_names(self, state: State) -> None:
+        expected: dict[tuple[str, str | None], tuple[bool, int, int, int, str]] = {}
+        for recount in self.recounts:
+            for user, stamps in recount.labels.items():
+                expected[user] = max([*stamps, *([expected[user]] if user in expected else [])], key=lambda s: s[:4])
+        for (workspace, name), stamp in expected.items():
+            value = state.get(f"{reader.PREFIX}names:{workspace}".encode(), {}).get(f"u:{name or ''}".encode())
+            label = parse_label(value) if value is not None else None
+            if (
+                label is None
+                or (stamp[0] and (True, *msgspec.structs.astuple(label)[1:]) != stamp)
+                or label.has_label != stamp[0]
+            ):
+                raise Broken(f"{workspace} user {name!r} is {label} in Redis, and {stamp}")
+
+
+def latest(log: Log) -> dict[bytes, bytes]:
+    """The latest committed value of each key."""
+    table: dict[Any, Any] = {}
+    for record in log.visible(0, log.end):
+        if record.value is None:
+            table.pop(record.key, None)
+        else:
+            table[record.key] = record.value
+    return table
+
+
+__all__ = ["REJECTED", "Broken", "Checks", "PartitionState", "json", "latest"]

@@ -1,0 +1,380 @@
+"""What the product sees of the model servers: aiokafka's producer and consumer, the source topic, a client of Redis.
+
+Every request leaves a worker, travels, arrives, and its answer travels back. A worker may be paused or dead at any of
+these moments; what it has sent goes on
+without it.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import TopicPartition
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from stream.ports import KafkaAway
+from stream.source import SourcePartition
+from tests.simulation.kafka import Log, SimRecord, Txn
+from tests.simulation.redis import as_bytes
+
+if TYPE_CHECKING:
+    from tests.simulation.worker import World
+
+REDIS_TIMEOUT_SECONDS = 5.0
+SOURCE_ANSWER_SECONDS = 10.0
+LETTER_BYTES_LIMIT = 600
+"""Of one record on the dead-letter topic, where a run has letters that are too large."""
+
+
+class Link:
+    """A worker's end of all its connections. Pauses and the worker's death are felt here."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        self.world, self.name = world, name
+        self.dead = False
+        self.paused_until = 0.0
+
+    async def ready(self) -> None:
+        if self.dead:
+            raise asyncio.CancelledError
+        while self.paused_until > self.world.loop.now:
+            await asyncio.sleep(self.paused_until - self.world.loop.now)
+            if self.dead:
+                raise asyncio.CancelledError
+
+    async def ask(self, act: Callable[[], Any]) -> Any:
+        """Send a request to Kafka, and wait for what it did. Clients of Kafka try again until it is back."""
+        await self.ready()
+        world = self.world
+        answer: asyncio.Future[Any] = world.loop.create_future()
+
+        def arrive() -> None:
+            if world.kafka_away_until > world.loop.now:
+                world.loop.call_at(world.kafka_away_until + world.delay(), arrive)
+                return
+            try:
+                result = act()
+            except Exception as error:  # noqa: BLE001 - handed to the one who asked
+                world.loop.call_later(world.delay(), settle, answer, None, error)
+            else:
+                world.loop.call_later(world.delay(), settle, answer, result, None)
+
+        world.loop.call_later(world.delay(), arrive)
+        result = await answer
+        await self.ready()
+        return result
+
+
+def settle(future: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+class Batch:
+    """aiokafka's BatchBuilder."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self.size = limit, 0
+        self.records: list[tuple[bytes | None, bytes | None, Any]] = []
+
+    def append(self, *, timestamp: None, key: bytes | None, value: bytes | None, headers: Any) -> object | None:
+        size = len(key or b"") + len(value or b"") + 20
+        if self.records and self.size + size > self._limit:
+            return None
+        self.size += size
+        self.records.append((key, value, headers))
+        return self
+
+
+class SimProducer:
+    """aiokafka's transactional producer."""
+
+    def __init__(
+        self, world: "World", *, bootstrap_servers: str, transactional_id: str, transaction_timeout_ms: int, **_: Any
+    ) -> None:
+        self._world = world
+        self._link = world.links[bootstrap_servers]
+        self._id, self._timeout = transactional_id, transaction_timeout_ms / 1000
+        self._epoch = 0
+        self._fatal: Exception | None = None
+        self._sent: list[asyncio.Future[Any]] = []
+        self._arrives: dict[Log, float] = {}
+        self._txn: Txn | None = None
+
+    async def start(self) -> None:
+        world, broker = self._world, self._world.broker
+        if world.chance(world.profile.init_hangs):
+            world.note(self._link.name, f"init_transactions of {self._id} hangs")
+            if world.chance(0.5):  # it may have arrived all the same
+                self._epoch = await self._link.ask(lambda: broker.begin(self._id))
+            await world.loop.create_future()
+        self._epoch = await self._link.ask(lambda: broker.begin(self._id))
+        coordinator = broker.coordinator(self._id)
+        while coordinator.txn is not None and not coordinator.txn.complete:  # noqa: ASYNC110 - as the client does
+            await asyncio.sleep(0.01)
+        await self._link.ready()
+        world.note(self._link.name, f"begins as {self._id} epoch {self._epoch}")
+
+    async def stop(self) -> None:
+        if self._world.chance(0.02):
+            await asyncio.sleep(20)
+
+    def create_batch(self) -> Batch:
+        return Batch(self._world.profile.batch_bytes)
+
+    async def begin_transaction(self) -> None:
+        await self._link.ready()
+        if self._fatal is not None:
+            raise self._fatal
+        self._sent = []
+        self._txn = None
+
+    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> "asyncio.Future[Any]":
+        world = self._world
+        await self._link.ready()
+        log = world.topic(topic)[partition]
+        future: asyncio.Future[Any] = world.loop.create_future()
+        self._sent.append(future)
+        # A connection keeps its order.
+        at = max(world.loop.now + world.delay(), self._arrives.get(log, 0.0) + 1e-6, world.kafka_away_until)
+        self._arrives[log] = at
+        world.loop.call_at(at, self._arrive, batch, log, future)
+        return future
+
+    def _arrive(self, batch: Batch, log: Log, future: "asyncio.Future[Any]") -> None:
+        world = self._world
+        error: Exception | None = None
+        limited = world.letters_limited and log in world.broker.letters
+        if limited and any(len(value or b"") > LETTER_BYTES_LIMIT for _, value, _ in batch.records):
+            error = MessageSizeTooLargeError()
+        if error is None and world.chance(world.profile.batch_fails):
+            world.note(self._link.name, f"a batch to {log.name} fails")
+            error = KafkaTimeoutError()
+        if error is None:
+            txn = world.broker.add(self._id, self._epoch, self._timeout)
+            if txn is None or txn.decided:
+                error = self._fatal = InvalidProducerEpoch()
+            else:
+                self._txn = txn
+                for key, value, headers in batch.records:
+                    log.append(SimRecord(key, value, headers, 0), txn)
+                if world.chance(world.profile.batch_fails / 2):
+                    error = KafkaTimeoutError()  # it is there, but nobody is told
+        world.loop.call_later(world.delay(), settle, future, None, error)
+
+    async def commit_transaction(self) -> None:
+        world, broker = self._world, self._world.broker
+        await self._link.ready()
+        if self._sent:
+            await asyncio.wait(self._sent)
+        await self._link.ready()
+        if self._fatal is not None:
+            raise self._fatal
+        txn = self._txn
+
+        def commit() -> bool:
+            done = broker.commit(self._id, self._epoch, txn)
+            world.note("kafka", f"{self._id} epoch {self._epoch}: {'committed' if done else 'refused'}")
+            return done
+
+        if world.chance(world.profile.kafka_fails):
+            # Its answer is lost; it arrives now, much later, or never.
+            fate = world.rng.random()
+            if fate < 0.7:
+                world.loop.call_later(world.delay() if fate < 0.4 else world.rng.random() * 20, commit)
+            world.note(self._link.name, f"a commit of {self._id} is not answered")
+            if world.chance(0.5):
+                raise KafkaConnectionError("the connection broke")
+            await world.loop.create_future()
+        if not await self._link.ask(commit):
+            self._fatal = ProducerFenced()
+            raise self._fatal
+        if world.chance(world.profile.answer_lost):
+            world.note(self._link.name, f"the answer to a commit of {self._id} is lost")
+            raise KafkaTimeoutError
+
+
+class SimConsumer:
+    """aiokafka's consumer of one assigned partition."""
+
+    def __init__(self, world: "World", *, bootstrap_servers: str, isolation_level: str, **_: Any) -> None:
+        self._world, self._link = world, world.links[bootstrap_servers]
+        self._dirty = isolation_level != "read_committed"
+        self._log: Log | None = None
+        self._position = 0
+        self._client = self
+
+    async def start(self) -> None:
+        await self._link.ask(lambda: None)
+
+    async def fetch_all_metadata(self) -> "SimConsumer":
+        return await self._link.ask(lambda: self)
+
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return set(range(len(self._world.topic(topic))))
+
+    async def stop(self) -> None:
+        if self._log is not None:
+            self._world.readers[self._log] -= 1
+            self._log = None
+
+    def assign(self, tps: Sequence[TopicPartition]) -> None:
+        (tp,) = tps
+        self._log = self._world.topic(tp.topic)[tp.partition]
+        self._world.readers[self._log] += 1
+
+    async def beginning_offsets(self, tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return await self._link.ask(lambda: {tp: self._world.topic(tp.topic)[tp.partition].first for tp in tps})
+
+    async def end_offsets(self, tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        def ends() -> dict[TopicPartition, int]:
+            logs = {tp: self._world.topic(tp.topic)[tp.partition] for tp in tps}
+            return {tp: log.end if self._dirty else log.stable for tp, log in logs.items()}
+
+        return await self._link.ask(ends)
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        self._position = offset
+
+    async def position(self, tp: TopicPartition) -> int:
+        return self._position
+
+    async def getmany(self, tp: TopicPartition, timeout_ms: int) -> Mapping[TopicPartition, list[SimRecord]]:
+        world, log = self._world, self._log
+        assert log is not None
+        if world.chance(world.profile.kafka_fails / 3):
+            raise KafkaConnectionError("the connection broke")
+        start = self._position
+
+        def fetch() -> tuple[list[SimRecord], int]:
+            end = min(log.end if self._dirty else log.stable, start + world.rng.choice((3, 20, 1000)))
+            return list(log.visible(start, end, dirty=self._dirty)), max(end, start)
+
+        records, self._position = await self._link.ask(fetch)
+        return {tp: records} if records else {}
+
+
+class SimSource:
+    """stream.source.SourceTopic."""
+
+    def __init__(self, link: Link) -> None:
+        self._link, self._world = link, link.world
+
+    def partition(self, partition: int) -> SourcePartition:
+        return SourcePartition(self, partition)  # type: ignore[arg-type]
+
+    async def ends(self, partitions: Sequence[int]) -> dict[int, int]:
+        logs = self._world.broker.source
+        return await self._ask(lambda: {p: logs[p].stable for p in partitions})
+
+    async def bounds(self, partition: int) -> tuple[int, int]:
+        log = self._world.broker.source[partition]
+        first = await self._ask(lambda: log.first)
+        return first, await self._ask(lambda: log.stable)
+
+    async def partitions(self) -> int:
+        return await self._ask(lambda: len(self._world.broker.source))
+
+    async def read(self, partition: int, start: int, end: int) -> list[SimRecord]:
+        log = self._world.broker.source[partition]
+
+        def fetch() -> list[SimRecord] | None:
+            if start < log.first:
+                raise KafkaAway("the offset is out of range")
+            return None if end > log.stable else list(log.visible(start, end))
+
+        for _ in range(20):
+            found = await self._ask(fetch)
+            if found is not None:
+                return found
+            await asyncio.sleep(SOURCE_ANSWER_SECONDS / 20)
+        raise KafkaAway("no answer")
+
+    async def _ask(self, act: Callable[[], Any]) -> Any:
+        if self._world.chance(self._world.profile.kafka_fails / 3):
+            await asyncio.sleep(self._world.delay())
+            raise KafkaAway("no answer")
+        return await self._link.ask(act)
+
+
+class SimRedis:
+    """redis-py's client, as far as RedisReplica uses it."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def register_script(self, _text: str) -> "Script":
+        return Script(self._link)
+
+
+class Script:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def __call__(self, keys: Sequence[Any], args: Sequence[Any]) -> Any:
+        link, world = self._link, self._link.world
+        await link.ready()
+        profile, redis, rng = world.profile, world.redis, world.rng
+        sent = [as_bytes(key) for key in keys], [as_bytes(arg) for arg in args]
+        generation = redis.generation
+        answer: asyncio.Future[Any] = world.loop.create_future()
+
+        def arrive(answered: bool = True) -> None:
+            if redis.away:
+                settle(answer, None, RedisConnectionError("away"))
+                return
+            if generation != redis.generation and not world.chance(profile.wire_survives, calm_too=True):
+                settle(answer, None, RedisConnectionError("the connection broke"))
+                return
+            result = redis.run(*sent)
+            world.note(link.name, lambda: f"redis: {describe(sent[1])} -> {result if result in (0, 1) else 'claimed'}")
+            if answered:
+                world.loop.call_later(world.delay(), settle, answer, result, None)
+
+        if profile.copies and world.chance(0.3):
+            world.loop.call_later(rng.random() * 3, arrive, False)
+        fate = rng.random() if not world.calm else 1.0
+        if fate < profile.call_lost:
+            world.note(link.name, lambda: f"lost: {describe(sent[1])}")
+        elif fate < profile.call_lost + profile.call_late:
+            world.loop.call_later(rng.random() * 15, arrive, False)
+            world.note(link.name, lambda: f"late: {describe(sent[1])}")
+        else:
+            lost = fate < profile.call_lost + profile.call_late + profile.call_answer_lost
+            world.loop.call_later(world.delay(), arrive, not lost)
+        broken = fate < profile.call_lost + profile.call_late + profile.call_answer_lost and world.chance(0.5)
+        try:
+            async with asyncio.timeout(rng.random() * 0.05 if broken else REDIS_TIMEOUT_SECONDS):
+                result = await answer
+        except TimeoutError:
+            await link.ready()
+            raise (RedisConnectionError("the connection broke") if broken else RedisTimeoutError("no answer")) from None
+        await link.ready()
+        return result
+
+
+def describe(argv: Sequence[bytes]) -> str:
+    if argv[0] == b"claim":
+        return f"claim p{argv[1].decode()} {argv[3][:6].decode()}"
+    n = 2 * int(argv[9])
+    fields = dict(zip(argv[10 : 10 + n : 2], argv[11 : 10 + n : 2], strict=True))
+    told = " ".join(
+        f"{name.decode()}={value.decode()}"
+        for name, value in fields.items()
+        if not name.endswith((b".when", b".worker", b".moved"))
+    )
+    operations = b" ".join(a if len(a) < 24 else a[:12] + b"~" for a in argv[10 + n :]).decode(errors="replace")
+    call = f"project p{argv[1].decode()} {argv[2][:6].decode()} #{argv[3].decode()}"
+    return f"{call} as_of={argv[7].decode()} {told} | {operations}"

@@ -1,0 +1,181 @@
+"""A model Redis: the script of stream/projection/replica.lua once more in Python, and every state that ever was.
+
+A state is a mapping that is never changed, nor are its values; a call makes a new one that shares what it leaves
+alone. So each state can be restored, and
+two are compared by what is not the same object. tests/contract/test_model_redis.py holds `run` to the script on a
+real Redis.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+State = Mapping[bytes, Mapping[bytes, bytes]]
+"""Hashes as field -> value; sorted sets (here all of score 0) as member -> b"0"."""
+
+LABEL = re.compile(rb"(\d+) (\d+) (\d+) (\d+) ([01])")
+PART = re.compile(rb"(\d+):")
+
+
+def as_bytes(value: Any) -> bytes:
+    """As redis-py sends it."""
+    if isinstance(value, bytes):
+        return value
+    return value.encode() if isinstance(value, str) else str(value).encode()
+
+
+class Writing:
+    """One call: reads and changes a copy of what it touches."""
+
+    def __init__(self, state: State) -> None:
+        self.state: dict[bytes, Any] = dict(state)
+        self.touched: set[bytes] = set()
+
+    def get(self, key: bytes, field: bytes) -> bytes | None:
+        return self.state.get(key, {}).get(field)
+
+    def of(self, key: bytes) -> dict[bytes, bytes]:
+        if key not in self.touched:
+            self.touched.add(key)
+            self.state[key] = dict(self.state.get(key, {}))
+        return self.state[key]
+
+    def unlink(self, key: bytes) -> None:
+        self.touched.add(key)
+        self.state[key] = {}
+
+    def done(self) -> State:
+        for key in self.touched:
+            if not self.state[key]:
+                del self.state[key]
+        return self.state
+
+
+def run(state: State, keys: Sequence[bytes], argv: Sequence[bytes]) -> tuple[Any, State]:
+    """The answer of the script, and the state after it."""
+    writing = Writing(state)
+    answer = _claim(writing, keys[0], argv) if argv[0] == b"claim" else _project(writing, keys, argv)
+    return answer, writing.done()
+
+
+def _claim(writing: Writing, positions: bytes, argv: Sequence[bytes]) -> list[Any]:
+    _, partition, history, token = argv
+    stored = writing.get(positions, partition + b".history")
+    if stored is not None and stored != history:
+        return [0, stored]
+    held = writing.of(positions)
+    held |= {partition + b".history": history, partition + b".token": token, partition + b".number": b"0"}
+    return [1, *(held.get(partition + name, b"") for name in (b".position", b".owed", b".as_of"))]
+
+
+def _project(writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes]) -> int:
+    _, partition, token, number, change, _channel, _message, as_of, partitions, n = argv[:10]
+    positions = keys[0]
+    if writing.get(positions, partition + b".token") != token:
+        return 0
+    held = writing.get(positions, partition + b".number")
+    if held == number:
+        return 1
+    if int(held or b"0") != int(number) - 1:
+        return 0
+    fields_end = 10 + 2 * int(n)
+    _operations(writing, keys, argv, fields_end, partition, change)
+    mine = writing.of(positions)
+    for field, value in ((partition + b".as_of", as_of), (b"partitions", partitions)):
+        if value and int(mine.get(field, b"-1")) < int(value):
+            mine[field] = value
+    mine.update(zip(argv[10:fields_end:2], argv[11:fields_end:2], strict=True))
+    mine[partition + b".number"] = number
+    return 1
+
+
+def _operations(  # noqa: C901 - one branch an operation
+    writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes], at: int, partition: bytes, change: bytes
+) -> None:
+    while at < len(argv):
+        op, key = argv[at], keys[int(argv[at + 1]) - 1]
+        if op == b"h":
+            n = 2 * int(argv[at + 2])
+            writing.of(key).update(zip(argv[at + 3 : at + 3 + n : 2], argv[at + 4 : at + 3 + n : 2], strict=True))
+            at += 3 + n
+        elif op == b"d":
+            _layout(writing, key, argv[at + 2], argv[at + 3], partition, change)
+            at += 4
+        elif op == b"a":
+            writing.of(key)[b"all"] = change
+            at += 2
+        elif op == b"z":
+            n = int(argv[at + 2])
+            writing.of(key).update(dict.fromkeys(argv[at + 3 : at + 3 + n], b"0"))
+            at += 3 + n
+        elif op == b"l":
+            n = 2 * int(argv[at + 2])
+            labels = writing.of(key)
+            for field, value in zip(argv[at + 3 : at + 3 + n : 2], argv[at + 4 : at + 3 + n : 2], strict=True):
+                if _later(value, labels.get(field)):
+                    labels[field] = value
+            at += 3 + n
+        elif op == b"x":
+            n = int(argv[at + 2])
+            held = writing.of(key)
+            for field in argv[at + 3 : at + 3 + n]:
+                held.pop(field, None)
+            at += 3 + n
+        elif op == b"u":
+            writing.unlink(key)
+            at += 2
+        else:
+            raise AssertionError(f"unknown operation {op!r}")
+
+
+def _later(new: bytes, old: bytes | None) -> bool:
+    if old is None:
+        return True
+    a, b = LABEL.match(new), LABEL.match(old)
+    assert a is not None, new
+    assert b is not None, old
+    if a[5] != b[5]:
+        return a[5] == b"1"
+    return tuple(map(int, a.groups()[:4])) >= tuple(map(int, b.groups()[:4]))
+
+
+def _layout(writing: Writing, key: bytes, day: bytes, segment: bytes, partition: bytes, change: bytes) -> None:
+    parts = [segment] if segment else []
+    stored = writing.get(key, day)
+    if stored is not None:
+        others = stored.split(b" ")[1:]
+        parts += [part for part in others if PART.match(part)[1] != partition]  # type: ignore[index]
+    if parts:
+        parts.sort(key=lambda part: int(PART.match(part)[1]))  # type: ignore[index]
+        writing.of(key)[day] = b" ".join([change, *parts])
+    else:
+        writing.of(key).pop(day, None)
+
+
+class ModelRedis:
+    """The server: one state now, and all that were."""
+
+    def __init__(self) -> None:
+        self.state: State = {}
+        self.states: list[State] = [self.state]
+        self.away = False
+        self.generation = 0
+        """How often it was restored or emptied: what was on its way before may be cut off then."""
+        self.on_write: Callable[[State, State, Sequence[bytes]], None] | None = None
+        self.on_restore: Callable[[], None] | None = None
+
+    def run(self, keys: Sequence[bytes], argv: Sequence[bytes]) -> Any:
+        before = self.state
+        answer, self.state = run(before, keys, argv)
+        if answer != 0:
+            self.states.append(self.state)
+            if self.on_write is not None:
+                self.on_write(before, self.state, argv)
+        return answer
+
+    def restore(self, state: State) -> None:
+        self.state = state
+        self.states.append(state)
+        self.generation += 1
+        if self.on_restore is not None:
+            self.on_restore()

@@ -1,0 +1,203 @@
+"""One run: things go wrong for a while, then all is quiet; what was counted must equal a recount, then, and again
+after a new beginning.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import stream.commit
+import stream.owners
+import stream.ownership
+import stream.projection.calls
+import stream.projection.follower
+import stream.projection.replica
+import stream.projection.rows
+from tests.simulation import chance, faults
+from tests.simulation.checks import Broken, Checks
+from tests.simulation.clients import SimConsumer, SimProducer
+from tests.simulation.loop import DeadlockError, VirtualLoop
+from tests.simulation.loop import run as run_loop
+from tests.simulation.reader import Place, answers
+from tests.simulation.worker import World
+from tests.simulation.workload import START_MS, Publishers
+
+DRAIN_SECONDS = 120.0
+QUIET_SECONDS = 15.0
+CLAIMS_WHEN_QUIET = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    seed: int
+    failure: str | None
+    calls: int
+    commits: int
+    events: int
+    seconds: float
+    """Of real time."""
+    stops: tuple[str, ...] = ()
+
+
+def run_seed(seed: int, *, profile: chance.Profile | None = None, trace: Callable[[str], None] | None = None) -> Result:
+    """Run one seed. The same seed and profile give the same run, to the letter."""
+    started = time.process_time()
+    rng = Random(seed)
+    drawn = profile if profile is not None else chance.draw(seed)
+    loop = VirtualLoop()
+    world = World(loop, rng, drawn, trace)
+    run = Run(world)
+    with _product_in(world):
+        failure = run_loop(loop, run.whole())
+    return Result(
+        seed,
+        failure,
+        len(world.redis.states),
+        sum(map(len, run.checks.committed.values())),
+        sum(len(r.verdicts) for r in run.checks.recounts),
+        time.process_time() - started,
+        tuple(world.stops),
+    )
+
+
+@contextmanager
+def _product_in(world: World) -> Iterator[None]:
+    """The product's limits, its randomness and its Kafka clients are the run's."""
+    rng, profile = world.rng, world.profile
+    drawn = SimpleNamespace(token_hex=lambda n: rng.randbytes(n).hex(), token_bytes=rng.randbytes)
+    with ExitStack() as stack:
+
+        def put(module: Any, name: str, value: Any) -> None:
+            stack.enter_context(patch.object(module, name, value))
+
+        for module in (stream.ownership, stream.projection.follower, stream.projection.replica):
+            put(module, "secrets", drawn)
+        put(stream.commit, "AIOKafkaProducer", lambda **options: SimProducer(world, **options))
+        put(stream.commit, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options))
+        put(stream.owners, "ASK_SECONDS", 0.5)
+        put(stream.projection.calls, "CALL_BYTES", profile.call_bytes)
+        put(stream.projection.calls, "OPERATION_LIMIT", profile.operation_limit)
+        put(stream.projection.rows, "PAYMENT_OFFSETS", profile.payment_offsets)
+        yield
+
+
+class Run:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.checks = Checks(world)
+        self.cluster = faults.Cluster(world)
+        self.publishers = Publishers(world.rng, world.profile)
+
+    async def whole(self) -> str | None:
+        try:
+            await self._parts()
+        except Broken as error:
+            return f"{type(error).__name__}: {error}"
+        except DeadlockError:
+            return "everything waits for ever"
+        failure = self.world.failure
+        return None if failure is None else f"{type(failure).__name__}: {failure}"
+
+    async def _parts(self) -> None:
+        world, cluster = self.world, self.cluster
+        publishing = asyncio.ensure_future(faults.publish(world, self.publishers))
+        await self._watched(faults.go_wrong(world, cluster, self.checks))
+        self._calm()
+        world.note("run", "quiet")
+        await self._watched(publishing)
+        await self._drain()
+        self.checks.check_end()
+        await self._new_life()
+
+    def _calm(self) -> None:
+        world, cluster = self.world, self.cluster
+        world.calm = True
+        world.redis.away = False
+        world.kafka_away_until = 0.0
+        for worker in cluster.workers:
+            worker.link.paused_until = 0.0
+            if worker.zombie and not worker.stopped and not world.profile.zombies_stay:
+                worker.crash()
+        world.stops.clear()
+        world.claims = 0
+        cluster.started = 0
+
+    async def _new_life(self) -> None:
+        """Compact, kill, perhaps empty Redis, publish a little more, recover: and compare again."""
+        world, cluster, rng = self.world, self.cluster, self.world.rng
+        for log in world.broker.changelog:
+            log.compact(log.end, keep_tombstones=False)
+        for worker in cluster.workers:
+            if not worker.stopped:
+                worker.crash()
+        world.note("run", "a new life")
+        for _ in range(rng.choice((0, 3))):
+            partition = rng.randrange(len(world.broker.source))
+            self.publishers.publish(world.broker.source[partition], partition, None)
+        if rng.random() < 0.3:
+            world.redis.restore(rng.choice(world.redis.states) if rng.random() < 0.5 else {})
+        await self._drain()
+        self.checks.check_end()
+
+    async def _watched(self, work: Any) -> None:
+        """Do something, but no further than the first failure."""
+        task = asyncio.ensure_future(work)
+        while not task.done():
+            await asyncio.wait([task], timeout=0.5)
+            self._raise_failure()
+        task.result()
+
+    def _raise_failure(self) -> None:
+        if self.world.failure is not None:
+            raise Broken(f"{type(self.world.failure).__name__}: {self.world.failure}")
+
+    async def _drain(self) -> None:
+        """Until all is counted, shown and paid, by owners that are there; then nothing may stir any more."""
+        world, cluster = self.world, self.cluster
+        await self._wait_until_drained()
+        claims, started = world.claims, cluster.started
+        zombies = any(w.zombie and not w.stopped for w in cluster.workers)
+        await asyncio.sleep(QUIET_SECONDS if zombies else 2.5)
+        self._raise_failure()
+        if world.claims - claims > 4 or cluster.started > started + 1 or world.claims > CLAIMS_WHEN_QUIET:
+            raise Broken(f"no quiet: {world.claims} claims, {cluster.started} workers started, {world.stops[-3:]}")
+        await self._wait_until_drained()
+
+    async def _wait_until_drained(self) -> None:
+        world, since = self.world, self.world.loop.now
+        while not self._drained(since):
+            await asyncio.sleep(0.2)
+            self._raise_failure()
+            self.cluster.look_after()
+            if world.loop.now > since + DRAIN_SECONDS:
+                raise Broken(f"no end: {self._state()}; stops {world.stops[-3:]}; {world.claims} claims")
+
+    def _drained(self, since: float) -> bool:
+        world, state = self.world, self.world.redis.state
+        if not answers(state, len(world.broker.source)):
+            return False
+        for partition, log in enumerate(world.broker.source):
+            last = max((record.offset for record in log.visible(log.end - 20, log.end)), default=-1)
+            place = Place(state, partition)
+            if place.position is None or place.position <= last or place.owed or log.stable != log.end:
+                return False
+            if (place.as_of or 0) - START_MS < since * 1000:
+                return False
+        return True
+
+    def _state(self) -> str:
+        told = []
+        for partition, log in enumerate(self.world.broker.source):
+            place = Place(self.world.redis.state, partition)
+            told.append(
+                f"p{partition} log [{log.first}, {log.stable} of {log.end}] "
+                f"committed {self.checks.committed_upto(partition)} "
+                f"redis {place.position} owed {place.owed} as_of {(place.as_of or 0) - START_MS}"
+            )
+        return "; ".join(told)

@@ -1,0 +1,309 @@
+"""A worker as the product builds it, fed as by its consumer; and the world that it lives in."""
+
+import asyncio
+import collections
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+from stream.commit import TransactionalLedger
+from stream.events import EventRules
+from stream.owners import OwnedPartitions, ask_for_ends
+from stream.ownership import Listener, OwnedPartition, Pace, Phase, Room
+from stream.partition import Batch, CountingRules, PartitionState
+from stream.ports import WorkerMustStop
+from stream.projection.follower import Follower
+from stream.projection.keys import Keys
+from stream.projection.replica import RedisReplica
+from stream.projection.rows import OwedRows
+from tests.simulation.chance import Profile
+from tests.simulation.clients import Link, SimRedis, SimSource
+from tests.simulation.kafka import Broker, Log
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.redis import ModelRedis
+from tests.simulation.workload import MAX_EVENT_BYTES, START_MS
+
+GROUP = "sim"
+TRANSACTION_TIMEOUT_SECONDS = 12.0
+
+
+class World:
+    """Everything of one run."""
+
+    def __init__(self, loop: VirtualLoop, rng: Random, profile: Profile, trace: Callable[[str], None] | None) -> None:
+        self.loop, self.rng, self.profile, self._trace = loop, rng, profile, trace
+        self.calm = False
+        self.kafka_away_until = 0.0
+        self.letters_limited = profile.too_large_letter > 0
+        self.links: dict[str, Link] = {}
+        self.broker = Broker(loop, self.delay, profile.partitions)
+        self.redis = ModelRedis()
+        self.readers: collections.Counter[Log] = collections.Counter()
+        self.keys = Keys(GROUP)
+        self.failure: BaseException | None = None
+        self.stops: list[str] = []
+        self.claims = 0
+
+    def chance(self, probability: float, *, calm_too: bool = False) -> bool:
+        return (not self.calm or calm_too) and self.rng.random() < probability
+
+    def delay(self) -> float:
+        """Seconds that a message takes."""
+        if not self.calm and self.rng.random() < self.profile.slow:
+            return self.rng.random() ** 3 * 8
+        return self.rng.random() * 0.004
+
+    def topic(self, name: str) -> list[Log]:
+        return {"source": self.broker.source, "changelog": self.broker.changelog, "letters": self.broker.letters}[name]
+
+    def recovered(self, partition: int, table: Mapping[bytes, bytes]) -> PartitionState:
+        """The product's own state of a changelog's content."""
+        return PartitionState.recovered(partition, self.rules, table)
+
+    @property
+    def rules(self) -> CountingRules:
+        profile = self.profile
+        return CountingRules(
+            event=EventRules(max_event_bytes=MAX_EVENT_BYTES, retention_days=profile.retention_days),
+            dedupe_window_hours=profile.window_hours,
+            dedupe_max_ids=profile.max_ids,
+            tail_floor=profile.tail_floor,
+            base_bytes_limit=profile.base_bytes_limit,
+        )
+
+    def note(self, who: str, what: str | Callable[[], str]) -> None:
+        if self._trace is not None:
+            self._trace(f"{self.loop.now:9.4f} {who:>8}  {what if isinstance(what, str) else what()}")
+
+    def fail(self, error: BaseException) -> None:
+        if self.failure is None:
+            self.failure = error
+            self.note("CHECK", str(error))
+
+
+class SimClock:
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def now_ms(self) -> int:
+        return START_MS + int(self._loop.now * 1000)
+
+
+class SimFlow:
+    """The consumer's side: where each partition is read next, and which are paused."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.at: dict[int, int] = {}
+        self.paused: set[int] = set()
+
+    def seek(self, partition: int, offset: int) -> None:
+        # In the consumer's own thread: what it had fetched before is delivered first.
+        self._world.loop.call_later(self._world.delay() / 4, self.at.__setitem__, partition, offset)
+
+    def pause(self, partition: int) -> None:
+        self.paused.add(partition)
+
+    def resume(self, partition: int) -> None:
+        self.paused.discard(partition)
+
+
+class Ear(Listener):
+    """Notes what a partition tells, and that no record was lost."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self._world, self._name = world, name
+
+    def phase(self, partition: int, phase: Phase) -> None:
+        self._world.note(self._name, f"p{partition} {phase}")
+
+    def recovered(self, partition: int, keys: int, position: int, seconds: float) -> None:
+        self._world.note(self._name, f"p{partition} recovered at {position} from {keys} keys")
+
+    def failed(self, partition: int, why: str) -> None:
+        self._world.note(self._name, f"p{partition} failed: {why}")
+
+    def lost(self, partition: int, offsets: int) -> None:
+        self._world.fail(AssertionError(f"p{partition}: {offsets} offsets lost"))
+
+
+class Worker:
+    def __init__(self, world: World, name: str) -> None:
+        self._world, self.name = world, name
+        profile = world.profile
+        self.link = world.links[name] = Link(world, name)
+        self.told: set[int] = set()
+        """The partitions that it believes to own."""
+        self.stopped = False
+        self.being_told = asyncio.Lock()
+        self.zombie = False
+        self._rules = world.rules
+        self._pace = Pace(commit_interval_seconds=profile.commit_interval, commit_max_events=profile.commit_max_events)
+        self._room = Room(2 * profile.commit_max_events)
+        self._clock = SimClock(world.loop)
+        self._replica = RedisReplica(SimRedis(self.link), world.keys)  # type: ignore[arg-type]
+        self._source = SimSource(self.link)
+        self.flow = SimFlow(world)
+        self.partitions = OwnedPartitions("source", self._make, revoke_seconds=3.0)
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    def start(self) -> None:
+        for task in (self._feed(), ask_for_ends(self.partitions, self._source, self._clock, lambda p, end: None)):  # type: ignore[arg-type]
+            created = self._world.loop.create_task(task)
+            created.add_done_callback(self._ended)
+            self._tasks.append(created)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        """No task of a worker ends by itself."""
+        if not task.cancelled() and task.exception() is not None:
+            self._world.fail(task.exception())  # type: ignore[arg-type]
+
+    def crash(self) -> None:
+        """Nothing more is sent; what was sent goes on."""
+        self._world.note(self.name, "crashes")
+        self.link.dead = self.stopped = True
+        for task in self._tasks:
+            task.cancel()
+        for owned in self.partitions:
+            if owned._task is not None:
+                owned._task.cancel()
+
+    async def stop(self) -> None:
+        """Told to: it lets go of its partitions, commits in flight first."""
+        self._world.note(self.name, "stops")
+        self.stopped = True
+        for task in self._tasks:
+            task.cancel()
+        try:
+            async with asyncio.timeout(8):
+                await self.partitions.close()
+        except TimeoutError:
+            pass
+        self.link.dead = True
+        for owned in self.partitions:
+            if owned._task is not None:
+                owned._task.cancel()
+
+    def _must_stop(self, reason: Exception) -> None:
+        world = self._world
+        if self.link.dead or self.stopped:
+            return
+        world.note(self.name, f"must stop: {reason}")
+        if isinstance(reason, WorkerMustStop):
+            world.stops.append(f"{type(reason).__name__}: {reason}")
+        else:
+            world.fail(reason)
+        self._stopping = world.loop.create_task(self.stop())
+
+    def _make(self, partition: int) -> OwnedPartition:
+        world, source = self._world, self._source.partition(partition)
+        follower = Follower(
+            partition,
+            keys=world.keys,
+            replica=self._replica,
+            rows=OwedRows(source, partition),
+            clock=self._clock,
+            worker=self.name,
+        )
+        return OwnedPartition(
+            partition,
+            rules=self._rules,
+            pace=self._pace,
+            room=self._room,
+            new_ledger=lambda: self._ledger(partition),
+            source=source,
+            follower=follower,
+            flow=self.flow,
+            clock=self._clock,
+            listener=Ear(world, self.name),
+            stop_worker=self._must_stop,
+        )
+
+    def _ledger(self, partition: int) -> Any:
+        return TransactionalLedger(
+            bootstrap=self.name,
+            group=GROUP,
+            partition=partition,
+            changelog="changelog",
+            dead_letters="letters",
+            source="source",
+            timeout_seconds=TRANSACTION_TIMEOUT_SECONDS,
+        )
+
+    # ---- the group and the consumer ----------------------------------------------------------------------------------
+
+    async def revoke(self, lost: set[int]) -> None:
+        async with self.being_told:
+            if self.stopped or self.link.paused_until > self._world.loop.now:
+                return
+            self._world.note(self.name, f"revoked {sorted(lost)}")
+            await self.partitions.revoke(lost)
+
+    async def own(self, assigned: Callable[[], set[int]]) -> None:
+        async with self.being_told:
+            await self.link.ready()
+            if self.stopped:
+                return
+            partitions = assigned()
+            self._world.note(self.name, f"owns {sorted(partitions)}")
+            self.told = set(partitions)
+            self.flow.at.clear()
+            await self.partitions.own(partitions)
+            for partition in partitions:  # as the transport does after a rebalance
+                needed = self.partitions.next_needed(partition)
+                if needed is not None:
+                    self.flow.seek(partition, needed)
+                if needed is None or not self.partitions.wants_more(partition):
+                    self.flow.pause(partition)
+
+    async def _feed(self) -> None:
+        """What a consumer does: fetch where it stands, and deliver a little later; now and then something twice, or
+        with a gap.
+        """
+        world, rng = self._world, self._world.rng
+        while True:
+            await self.link.ready()
+            await asyncio.sleep(0.1 if world.calm else 0.01 + rng.random() * 0.3)
+            if world.kafka_away_until > world.loop.now:
+                continue
+            for partition in sorted(self.told):
+                if partition in self.flow.paused and not world.chance(0.02):
+                    continue
+                at = self.flow.at.get(partition)
+                if at is None:
+                    continue
+                log = world.broker.source[partition]
+                if at < log.first or at > log.end:
+                    self.partitions.out_of_range(partition)
+                    continue
+                self._fetch(partition, log, at)
+
+    def _fetch(self, partition: int, log: Log, at: int) -> None:
+        world, rng = self._world, self._world.rng
+        start = at
+        if world.chance(0.05):
+            start = max(log.first, at - rng.randrange(6))
+        elif world.chance(0.02):
+            start = min(at + rng.randrange(4), log.stable)
+        end = min(log.stable, start + rng.choice((1, 2, 5, 20, 1000)))
+        if end <= start:
+            return
+        batch = Batch(records=list(log.visible(start, end)), start=start, end=end)
+        self.flow.at[partition] = end
+        if world.chance(0.2):
+            world.loop.call_later(world.delay() * 3, self._deliver, partition, batch)
+        else:
+            self._deliver(partition, batch)
+
+    def _deliver(self, partition: int, batch: Batch) -> None:
+        if not self.link.dead and self.link.paused_until <= self._world.loop.now:
+            self._world.note(
+                self.name,
+                lambda: (
+                    f"p{partition} fetched [{batch.start}, {batch.end}) next {self.partitions.next_needed(partition)}"
+                ),
+            )
+            try:
+                self.partitions.accept(partition, batch)
+            except Exception as error:  # noqa: BLE001 - in the product the worker would end by it
+                self._world.fail(error)
