@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def alive(pid: int) -> bool:
 
 
 def events(folder: Path) -> Path:
-    """Three events, one of them twice, and a line that is none."""
+    """Three events, one of them twice, and a line that is none, which becomes a dead letter."""
     added = {"type": "contact.added", "workspace_id": "w", "source": "user", "occurred_at": "2026-03-01T10:00:00Z"}
     lines = [
         {**added, "id": "1", "contact_id": "a"},
@@ -112,7 +113,11 @@ def test_events_of_a_file_are_in_the_report_and_a_stop_leaves_nothing(run: Run, 
     # Then the report counts each event once
     eventually("counted", lambda: summary(address) == (2, 1))
     assert "All state lives and dies with this command." in running.said()
-    assert "line 5: not_json" in running.said()
+    assert "5 events published" in running.said()
+    # ... and every address of the README answers
+    for path in re.findall(r"http://127\.0\.0\.1:8080(/[^'`\s]*)", (ROOT / "README.md").read_text(encoding="utf-8")):
+        with urllib.request.urlopen(address + path, timeout=30) as answer:
+            assert (answer.status, len(answer.read(10))) == (200, 10), path
     # And when it is stopped, it ends well, with all its processes and files
     parts = running.parts()
     running.process.send_signal(signal.SIGINT)
