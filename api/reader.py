@@ -295,10 +295,10 @@ class Reader:
         return ("HMGET", self.keys.positions, PARTITIONS, *fields)
 
     def _take_positions(self, reply: list[bytes | None]) -> Positions | None:
-        """None where there are more partitions than were asked for."""
+        """None where there are more partitions than this reply was asked for (another request may know them by now)."""
         number = int(reply[0] or 0)
-        if number > self._partitions:
-            self._partitions = number
+        if number > (len(reply) - 1) // len(READ_FIELDS):
+            self._partitions = max(self._partitions, number)
             return None
         raw, positions = self._positions
         if raw != reply:
