@@ -19,6 +19,8 @@ from stream.transport import Consumer, Transport
 # A batch holds at most so many records: some 25 ms of counting, after which other work of the process has its turn.
 BATCH_RECORDS = 5_000
 PARTITION_FETCH_BYTES = 2 << 20
+# So soon a partition that was added is seen, and a topic that a rebalance did not find, being too new.
+METADATA_MS = 5_000
 
 
 class BytesSchema(faust.Schema):
@@ -88,6 +90,7 @@ def create_app(config: WorkerConfig, partitions: int, make: Callable[[int], Owne
         broker_max_poll_records=BATCH_RECORDS,
         broker_max_poll_interval=300.0,
         consumer_max_fetch_size=PARTITION_FETCH_BYTES,
+        consumer_metadata_max_age_ms=METADATA_MS,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
         web_enabled=False,

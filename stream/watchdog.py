@@ -14,8 +14,9 @@ class Watchdog:
         self._stall_seconds = stall_seconds
         self._seen: dict[int, tuple[int, float]] = {}
 
-    def forget(self, partition: int) -> None:
-        self._seen.pop(partition, None)
+    def keep(self, partitions: set[int]) -> None:
+        """Forget the partitions that are no longer this worker's."""
+        self._seen = {partition: seen for partition, seen in self._seen.items() if partition in partitions}
 
     def note(self, partition: int, offset: int, lag: int, now: float, *, excused: bool) -> None:
         """Where a partition stands. `excused`: it waits for something that is known to be away, and says so."""

@@ -56,8 +56,10 @@ class SystemClock:
 def run(config: WorkerConfig) -> NoReturn:
     """Run a worker until it is told to stop (SIGINT, SIGTERM) or must; ends the process, with 0 if it was told."""
     configure(config.log_format, config.log_level)
-    code = asyncio.run(Worker(config).run())
-    # Threads of libraries that hang on a broker that is away must not keep a process that has said all it had to say.
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    code = loop.run_until_complete(Worker(config).run())
+    # Tasks and threads of libraries that hang on a broker that is away must not keep a process that has said all.
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -92,6 +94,7 @@ class Worker:
         )
         self._flow = StreamFlow(config.topic)
         self._app: ContactsApp | None = None
+        self._started = False
         self._stop = asyncio.Event()
         self._reason: Exception | None = None
 
@@ -122,6 +125,7 @@ class Worker:
             await self._source.start()
             self._app = self._flow.app = create_app(self._config, partitions, self._make)
             await self._app.start()
+            self._started = True
             gc.collect()
             gc.freeze()
             gc.set_threshold(
@@ -150,6 +154,7 @@ class Worker:
                 await asyncio.gather(work, return_exceptions=True)
                 if self._app is not None:
                     await self._app.partitions.close()
+                if self._app is not None and self._started:  # stopped in the middle of its start, Faust waits for ever
                     await self._app.stop()
                 await self._source.stop()
                 await self._redis.aclose()
@@ -246,6 +251,7 @@ class Worker:
             if app.crashed:
                 return self._end_with(WorkerMustStop(f"Faust crashed: {app.crash_reason!r}"))
             now = steady()
+            watchdog.keep({owned.partition for owned in app.partitions})
             for owned in app.partitions:
                 lag = self._reporter.lag(owned.partition)
                 watchdog.note(owned.partition, owned.committed_offset, lag, now, excused=not owned.counting)

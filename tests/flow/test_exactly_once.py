@@ -24,7 +24,7 @@ from tests.support.publisher import Workload, publish
 from tests.support.stack import Api, RedisServer, Worker, eventually
 
 PARTITIONS = 8
-EVENTS = int(os.environ.get("CONTACTS_TEST_EVENTS", "100000"))
+EVENTS = int(os.environ.get("TEST_EVENTS", "100000"))
 SESSION_SECONDS = 6
 
 

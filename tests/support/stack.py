@@ -105,7 +105,7 @@ class Process:
 
 class Worker(Process):
     def __init__(self, folder: Path, name: str, environ: Mapping[str, str]) -> None:
-        self.port = free_ports(1)[0]
+        self.port = int(environ.get("CONTACTS_WORKER_PORT") or free_ports(1)[0])
         super().__init__(folder, name, ["worker"], {**environ, "CONTACTS_WORKER_PORT": str(self.port)})
 
     def ready(self) -> dict[str, Any] | None:
