@@ -64,7 +64,10 @@ async def window(chromium: Browser) -> AsyncIterator[Open]:
         contexts.append(context)
         page = await context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if "Content Security Policy" in message.text else None)
+        page.on(
+            "console",
+            lambda message: errors.append(message.text) if "Content Security Policy" in message.text else None,
+        )
         if address is not None:
             await page.goto(address)
             await page.wait_for_selector(f"html[data-state={state}]")

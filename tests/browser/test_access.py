@@ -129,6 +129,8 @@ async def test_dates_and_digits_follow_the_browsers_locale(api: StandIn, window:
     arabic = await window(f"{api.url}/{VIEW}", locale="ar-EG")
 
     count = await german.locator('[data-component="added"] .count').get_attribute("data-value")
-    assert await german.locator('[data-component="added"] .count').inner_text() == f"{int(count or 0):,}".replace(",", ".")
+    assert await german.locator('[data-component="added"] .count').inner_text() == f"{int(count or 0):,}".replace(
+        ",", "."
+    )
     assert "Nov. 2026" in await german.locator("#range").inner_text()
     assert (await arabic.locator('[data-component="added"] .count').inner_text()).startswith("٢٬")

@@ -90,9 +90,7 @@ async def test_hours_are_compared_with_the_same_hours_where_the_clocks_changed(b
     noon = datetime(2026, 10, 25, 11, 30, tzinfo=UTC).timestamp()
     bare.add(Event(noon, "a"), Event(noon - 25 * HOUR, "b"), Event(noon - 25 * HOUR, "c"))
 
-    page = await window(
-        f"{bare.url}/?workspace=w1&timezone=Europe/Berlin&from=2026-10-25&to=2026-10-25&interval=hour"
-    )
+    page = await window(f"{bare.url}/?workspace=w1&timezone=Europe/Berlin&from=2026-10-25&to=2026-10-25&interval=hour")
 
     await expect(component(page, "added-by-date").locator("[data-previous]")).to_have_count(25)
     [bar] = [bar for bar in await boxes(page, "added-by-date", "rect[data-value]") if bar["value"] == "1"]
@@ -147,7 +145,9 @@ async def test_a_bar_filters_the_table_and_one_step_more_zooms_the_report(api: S
 
     await component(page, "added-by-date").locator('rect[data-start="2026-11-19T00:00:00+08:00"][data-value]').click()
     await settle(page)
-    total = api.activities("w1", [("from", "2026-11-19"), ("to", "2026-11-19"), ("timezone", "Asia/Kuala_Lumpur")])["total"]
+    total = api.activities("w1", [("from", "2026-11-19"), ("to", "2026-11-19"), ("timezone", "Asia/Kuala_Lumpur")])[
+        "total"
+    ]
     await expect(component(page, "activities").locator(".total")).to_have_attribute("data-value", str(total))
     assert {row[0][:11] for row in await rows(page)} == {"19 Nov 2026"}
 
@@ -185,7 +185,9 @@ async def test_a_chart_is_a_table_too(api: StandIn, window: Open) -> None:
 
 
 async def test_numbers_are_copied_as_csv(api: StandIn, window: Open) -> None:
-    page = await window(f"{api.url}/{VIEW}&period=yesterday&interval=day", permissions=["clipboard-read", "clipboard-write"])
+    page = await window(
+        f"{api.url}/{VIEW}&period=yesterday&interval=day", permissions=["clipboard-read", "clipboard-write"]
+    )
     section = component(page, "deleted-by-date")
     await section.get_by_label("Options for Deleted by date").click()
     await section.get_by_role("button", name="Copy as CSV").click()

@@ -137,7 +137,9 @@ async def test_the_age_counts_up_between_messages(api: StandIn, window: Open) ->
     assert ages[1] >= ages[0] + 3
 
 
-async def test_a_hidden_tab_lets_go_of_the_stream_and_comes_back_with_what_it_missed(api: StandIn, window: Open) -> None:
+async def test_a_hidden_tab_lets_go_of_the_stream_and_comes_back_with_what_it_missed(
+    api: StandIn, window: Open
+) -> None:
     page = await window(f"{api.url}/{VIEW}")
     await expect(badge(page)).to_have_attribute("data-connection", "stream")
     before = int(await page.locator('[data-component="added"] .count').get_attribute("data-value") or 0)

@@ -134,7 +134,7 @@ async def test_a_wrong_link_names_every_wrong_parameter_and_offers_ways_on(api: 
     await page.get_by_role("button", name="Open with the usual settings").click()
     await settle(page)
 
-    assert page.url.endswith("?workspace=w1")  is False
+    assert page.url.endswith("?workspace=w1") is False
     assert (await shown(page))["state"] == "ready"
 
 
@@ -158,7 +158,11 @@ async def test_without_a_token_there_is_a_place_to_paste_one(api: StandIn, windo
     await settle(page)
 
     assert (await shown(page))["added"]["count"] > 0
-    assert await page.evaluate("[location.href.includes('good'), localStorage.length, document.cookie]") == [False, 0, ""]
+    assert await page.evaluate("[location.href.includes('good'), localStorage.length, document.cookie]") == [
+        False,
+        0,
+        "",
+    ]
     await page.reload()
     await page.wait_for_selector("html[data-state=ready]")  # the session keeps it
 

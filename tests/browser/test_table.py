@@ -29,7 +29,9 @@ def batch(size: int, id_: str = "b1", at: float = NOW - 600) -> list[Event]:
 
 async def test_a_row_has_its_six_cells_in_order(bare: StandIn, window: Open) -> None:
     bare.add(
-        Event(NOW - 60.5, "a", contact_id="77", contact_name="Zoë", source="echo_message", user_id="u_1", user_name="Ada"),
+        Event(
+            NOW - 60.5, "a", contact_id="77", contact_name="Zoë", source="echo_message", user_id="u_1", user_name="Ada"
+        ),
         Event(NOW - 61, "b", "deleted", contact_id="78", source=None),
     )
     page = await window(f"{bare.url}/{VIEW}")

@@ -30,8 +30,16 @@ def believable(now: float, days: int = 60, seed: int = 7, workspace: str = "w1",
             size = draw.randint(40, 160)
             events.extend(
                 Event(
-                    begins + DAY * 0.45 + number / 8, f"{batch}-{number}", "added", workspace,
-                    str(900_000 + day * 1_000 + number), _name(draw), "contact_import", "u_2", "Grace Hopper", batch,
+                    begins + DAY * 0.45 + number / 8,
+                    f"{batch}-{number}",
+                    "added",
+                    workspace,
+                    str(900_000 + day * 1_000 + number),
+                    _name(draw),
+                    "contact_import",
+                    "u_2",
+                    "Grace Hopper",
+                    batch,
                 )  # fmt: skip
                 for number in range(size)
             )
@@ -48,6 +56,4 @@ def _event(draw: random.Random, at: float, id_: str, workspace: str) -> Event:
     by_person = deleted or source in ("user", "contact_import")
     user, label = draw.choices(PEOPLE, range(len(PEOPLE), 0, -1))[0] if by_person else (None, None)
     contact = str(draw.randint(10_000, 99_999))
-    return Event(
-        at, id_, "deleted" if deleted else "added", workspace, contact, _name(draw), source, user, label, None
-    )
+    return Event(at, id_, "deleted" if deleted else "added", workspace, contact, _name(draw), source, user, label, None)

@@ -154,7 +154,9 @@ class StandIn:
         limit = asked.limit or 50
         start = int(asked.cursor or 0)
         if self.endless:
-            rows = [_endless_row(self.endless - number, seen) for number in range(start, min(start + limit, self.endless))]
+            rows = [
+                _endless_row(self.endless - number, seen) for number in range(start, min(start + limit, self.endless))
+            ]
             more = start + limit < self.endless
             return {"total": self.endless, "activities": rows, "next_cursor": str(start + limit) if more else None}
         low, high = seen.start * QUARTER_SECONDS, seen.end * QUARTER_SECONDS
@@ -242,7 +244,9 @@ def _count(seen: View, events: list[Event], now: float, lag: float) -> dict[str,
         state = ("open" if some else "future") if opens > now else "open" if now < closes else "final" if now - lag >= closes else "settling"  # fmt: skip
         bucket = {"start": _text(seen, start), "end": _text(seen, end), "state": state}
         future = state == "future"
-        timeline.append({**bucket, "added": None if future else added[place].total(), "deleted": None if future else deleted[place]})
+        timeline.append(
+            {**bucket, "added": None if future else added[place].total(), "deleted": None if future else deleted[place]}
+        )
         by_source.append({**bucket, "added": {name: None if future else added[place][name] for name in names}})
     people = [{"user_id": id_, "user_name": labels.get(id_), "added": a, "deleted": d} for id_, (a, d) in users.items()]
     people.sort(key=lambda u: (u["user_id"] is None, -u["added"], -u["deleted"], u["user_id"]))
@@ -386,7 +390,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _resource(self, path: str, pairs: list[tuple[str, str]]) -> None:
         if path == "/v1/timezones":
             self._fail("timezones")
-            return self._json({"timezones": sorted(zone_names() - set(aliases())), "aliases": dict(aliases()), "version": "1"})
+            return self._json(
+                {"timezones": sorted(zone_names() - set(aliases())), "aliases": dict(aliases()), "version": "1"}
+            )
         if path == "/v1/workspaces":
             self._fail("workspaces")
             return self._json(self.api.listed_workspaces(pairs))
@@ -411,7 +417,12 @@ class _Handler(BaseHTTPRequestHandler):
         everyone = whole.pop("all_users")
         if resource == "report":
             return self._json(whole, 200, revision)
-        parts = {"summary": ("added", "deleted"), "timeline": ("timeline",), "sources": ("sources",), "users": ("users",)}
+        parts = {
+            "summary": ("added", "deleted"),
+            "timeline": ("timeline",),
+            "sources": ("sources",),
+            "users": ("users",),
+        }
         if resource not in parts:
             raise _Fault(404, "not_found", detail="There is nothing here.")
         shown = {name: whole[name] for name in ("query", "freshness", *parts[resource], "warnings")}
