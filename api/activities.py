@@ -34,6 +34,7 @@ from api.report.days import KindSums, kind_sums, kind_sums_of_users
 from api.reports import TOTALS, Chosen, Reading, Reports, Stamp, chosen, query_answer
 from api.zones import zone
 from stream.events import ACTIVITIES, ADDED
+from stream.projection.keys import rows_from_of
 from stream.projection.row import Row, decode_row, key_after, key_of, occurred_at_of, quarter_bounds
 from stream.quarters import NANOSECONDS, QUARTERS_A_DAY, date_of, day_of
 from stream.tables.formats import FormatError
@@ -179,7 +180,8 @@ class Activities:
         if page.end is not None:
             question = _question(workspace_id, query)
             next_cursor = write_cursor(Cursor(1, question, of.dates.first, of.dates.last, page.end))
-        rows_from = reading.snapshot.state.positions.rows_from
+        state = reading.snapshot.state
+        rows_from = max(state.positions.rows_from or 0, rows_from_of(state.change) or 0) or None
         return answers.ActivitiesAnswer(
             query_answer(of),
             reading.stamp.freshness,

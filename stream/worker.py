@@ -33,6 +33,7 @@ from stream.ports import Ledger, WorkerMustStop
 from stream.projection.follower import Follower
 from stream.projection.keys import Keys
 from stream.projection.replica import RedisReplica, empty
+from stream.projection.row_limits import Limits, RowLimits, keep_quietly
 from stream.projection.rows import OwedRows
 from stream.redis_client import redis_client
 from stream.reporting import Reporter
@@ -45,6 +46,8 @@ log = logging.getLogger(__name__)
 STOPPED_BY_ITSELF = 1
 WATCH_SECONDS = 1.0
 MONITOR_SECONDS = 3.0
+ROW_LIMITS_SECONDS = 5.0
+MILLISECONDS_A_DAY = 86_400_000
 REDIS_SECONDS = 5.0
 
 
@@ -134,6 +137,7 @@ class Worker:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(ask_for_ends(self._app.partitions, self._source, self._clock, self._reporter.end))
                 tasks.create_task(self._watch(self._app))
+                tasks.create_task(self._limit_rows(self._app))
         except asyncio.CancelledError:
             raise
         except WorkerMustStop as error:
@@ -262,6 +266,18 @@ class Worker:
                 written = now
                 app.batches.commit_for_monitors(app.partitions.committed_offsets())
             await asyncio.sleep(WATCH_SECONDS)
+
+    async def _limit_rows(self, app: ContactsApp) -> None:
+        """The owner of the first partition sees to the rows of all."""
+        config = self._config
+        limits = RowLimits(
+            self._redis, self._keys, Limits(config.row_days or None, config.row_limit, config.redis_memory_share)
+        )
+        while True:
+            await asyncio.sleep(ROW_LIMITS_SECONDS)
+            for owned in app.partitions:
+                if owned.partition == 0 and owned.counting:
+                    await keep_quietly(limits, self._clock.now_ms() // MILLISECONDS_A_DAY)
 
     def _facts(self) -> dict[str, Any]:
         partitions = self._reporter.partitions()

@@ -11,7 +11,7 @@
 -- Operations (all absolute, so that the same call done again changes nothing):
 --   h key n (field value)*n     set fields                x key n field*n     delete fields
 --   d key day segment           this partition's part of a day's layout, "<partition>:<bases>", or "" where it has none left; and the day's change
---   a key                       the workspace's last change of any kind
+--   a key                       the workspace's last change of any kind; what row_limits.py put behind it stays
 --   z key n member*n            add members, all of score 0
 --   l key n (field value)*n     labels: of two, the one with the later stamp stands, whoever wrote it
 --   u key                       unlink
@@ -74,7 +74,8 @@ while at <= last do
     layout(key, ARGV[at + 2], ARGV[at + 3])
     at = at + 4
   elseif op == 'a' then
-    redis.call('HSET', key, 'all', change)
+    local stored = redis.call('HGET', key, 'all')
+    redis.call('HSET', key, 'all', change .. (stored and string.match(stored, ' %d+$') or ''))
     at = at + 2
   elseif op == 'z' then
     local n, add = tonumber(ARGV[at + 2]), {}

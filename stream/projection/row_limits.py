@@ -1,0 +1,132 @@
+"""How many rows of the activity table does Redis keep? Whole days; the oldest go first, and readers are told.
+
+Three reasons: rows older than so many days, and more than so many rows of a workspace, where that is set; and Redis
+nearly full, since counts must find room. The worker that owns partition 0 sees to it for the whole deployment. Nothing
+else depends on it: rows of a day that has gone, late ones, may lie there for a while, and count for nothing.
+
+The day from which a workspace's rows are complete stands behind the change of its field `all`, in `days:<workspace>`.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from stream.projection.keys import ALL, Keys, rows_from_of
+
+log = logging.getLogger(__name__)
+
+WORKSPACES_A_LOOK = 500
+DAYS_A_STEP = 7
+
+# KEYS days, rows of each day · ARGV change, rows_from. It must run where Redis is full, which refuses other scripts.
+FORGET = """#!lua flags=allow-oom
+local stored = redis.call('HGET', KEYS[1], 'all')
+local from = stored and tonumber(string.match(stored, ' (%d+)$'))
+if not from or from < tonumber(ARGV[2]) then redis.call('HSET', KEYS[1], 'all', ARGV[1] .. ' ' .. ARGV[2]) end
+for i = 2, #KEYS do redis.call('UNLINK', KEYS[i]) end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """None: no such limit."""
+
+    row_days: int | None = None
+    row_limit: int | None = None
+    memory_share: float = 0.8
+
+
+class RowLimits:
+    def __init__(self, client: Redis, keys: Keys, limits: Limits) -> None:
+        self._client, self._keys, self._limits = client, keys, limits
+        self._forget = client.register_script(FORGET)
+        self._kept_from: int | None = None
+        self._changes: dict[str, bytes] = {}
+
+    async def keep(self, today: int) -> None:
+        """Look once; `today` is the UTC day of the newest broker time. Raises RedisError, and is tried again."""
+        if self._limits.row_days is not None:
+            await self._keep_days(today - self._limits.row_days)
+        if self._limits.row_limit is not None:
+            await self._keep_rows(self._limits.row_limit)
+        await self._keep_memory()
+
+    async def _keep_days(self, kept_from: int) -> None:
+        if self._kept_from is not None and kept_from <= self._kept_from:
+            return
+        async for workspace, days in self._days():
+            await self._forget_before(workspace, days, kept_from)
+        self._kept_from = kept_from
+
+    async def _keep_rows(self, limit: int) -> None:
+        async for workspace, days in self._days(changed=True):
+            kept = 0
+            pipe = self._client.pipeline(transaction=False)
+            for day in sorted(days, reverse=True):
+                pipe.zcard(self._keys.rows(workspace, day))
+            for day, rows in zip(sorted(days, reverse=True), await pipe.execute(), strict=True):
+                kept += rows
+                if kept > limit:
+                    await self._forget_before(workspace, days, day + 1)
+                    break
+
+    async def _keep_memory(self) -> None:
+        """Forget the oldest days of all workspaces until Redis is below its share."""
+        if not await self._too_full():
+            return
+        oldest = [(min(days), max(days)) async for _, days in self._days() if days]
+        if not oldest:
+            return
+        for kept_from in range(min(o for o, _ in oldest) + 1, max(n for _, n in oldest) + 1, DAYS_A_STEP):
+            async for workspace, days in self._days():
+                await self._forget_before(workspace, days, kept_from)
+            if not await self._too_full():
+                log.warning("Redis is nearly full: rows before day %d were dropped; counts are whole", kept_from)
+                return
+
+    async def _too_full(self) -> bool:
+        info = await self._client.info("memory")
+        return bool(info["maxmemory"]) and info["used_memory"] > self._limits.memory_share * info["maxmemory"]
+
+    async def _forget_before(self, workspace: str, days: Iterable[int], kept_from: int) -> None:
+        gone = [day for day in days if day < kept_from]
+        if gone:
+            keys = [self._keys.days(workspace), *(self._keys.rows(workspace, day) for day in gone)]
+            await self._forget(keys=keys, args=[secrets.token_hex(8), kept_from])
+
+    async def _days(self, *, changed: bool = False) -> AsyncIterator[tuple[str, list[int]]]:
+        """Workspaces with the days whose rows may be there; `changed`: only those that changed since the last look."""
+        low = "-"
+        while True:
+            found: list[Any] = await self._client.zrangebylex(self._keys.workspaces, low, "+", 0, WORKSPACES_A_LOOK)
+            names = [bytes(name).decode() for name in found]
+            for workspace, values in zip(names, await self._asked(names), strict=True):
+                change = values.pop(ALL.encode(), b"")
+                if not changed or self._changes.get(workspace) != change:
+                    if changed:
+                        self._changes[workspace] = change
+                    from_day = rows_from_of(change) or 0
+                    yield workspace, [day for day in map(int, values) if day >= from_day]
+            if len(names) < WORKSPACES_A_LOOK:
+                return
+            low = f"({names[-1]}"
+
+    async def _asked(self, workspaces: list[str]) -> list[dict[bytes, Any]]:
+        pipe = self._client.pipeline(transaction=False)
+        for workspace in workspaces:
+            pipe.hgetall(self._keys.days(workspace))
+        return list(await pipe.execute())
+
+
+async def keep_quietly(limits: RowLimits, today: int) -> None:
+    try:
+        await limits.keep(today)
+    except (RedisError, OSError) as error:
+        log.debug("rows were not looked after: %s", error)

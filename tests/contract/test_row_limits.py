@@ -1,0 +1,89 @@
+"""Rows go by whole days, the oldest first, and readers are told from where on they are complete. On a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from stream.projection.keys import Keys, rows_from_of
+from stream.projection.row_limits import Limits, RowLimits
+from tests.support.kafka import unique_name
+from tests.support.redis_server import RunningRedis
+
+TODAY = 20_782
+
+
+class Rows:
+    """Workspaces with so many rows on each of their days."""
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        self.client, self.keys = client, keys
+
+    async def write(self, workspace: str, rows: dict[int, int], size: int = 20) -> None:
+        await self.client.zadd(self.keys.workspaces, {workspace: 0})
+        for day, count in rows.items():
+            await self.client.hset(self.keys.days(workspace), mapping={"all": "first", str(day): "first 0:0"})
+            await self.client.zadd(self.keys.rows(workspace, day), {f"{n:0{size}}": 0 for n in range(count)})
+
+    async def left(self, workspace: str) -> tuple[dict[int, int], int | None]:
+        """Rows by day, and the day from which they are said to be complete."""
+        days = sorted(int(d) for d in await self.client.hkeys(self.keys.days(workspace)) if d != b"all")
+        rows = {day: await self.client.zcard(self.keys.rows(workspace, day)) for day in days}
+        return rows, rows_from_of(await self.client.hget(self.keys.days(workspace), "all"))
+
+
+@pytest.fixture
+async def rows(own_redis: RunningRedis) -> AsyncIterator[Rows]:
+    client = Redis.from_url(own_redis.url)
+    yield Rows(client, Keys(unique_name("group")))
+    await client.aclose()
+
+
+async def test_without_limits_nothing_goes(rows: Rows) -> None:
+    await rows.write("a", {TODAY - 400: 3, TODAY: 2})
+    await RowLimits(rows.client, rows.keys, Limits()).keep(TODAY)
+    assert await rows.left("a") == ({TODAY - 400: 3, TODAY: 2}, None)
+
+
+async def test_rows_older_than_the_days_go_and_a_workspace_without_any_is_not_touched(rows: Rows) -> None:
+    await rows.write("a", {TODAY - 31: 1, TODAY - 30: 2, TODAY: 3})
+    await rows.write("b", {TODAY - 30: 4})
+    await RowLimits(rows.client, rows.keys, Limits(row_days=30)).keep(TODAY)
+    assert await rows.left("a") == ({TODAY - 31: 0, TODAY - 30: 2, TODAY: 3}, TODAY - 30)
+    assert await rows.left("b") == ({TODAY - 30: 4}, None)
+
+
+async def test_above_the_rows_of_a_workspace_its_oldest_days_go_whole(rows: Rows) -> None:
+    await rows.write("a", {TODAY - 2: 5, TODAY - 1: 5, TODAY: 5})
+    await rows.write("b", {TODAY - 2: 5, TODAY: 5})
+    limits = RowLimits(rows.client, rows.keys, Limits(row_limit=10))
+    await limits.keep(TODAY)
+    assert await rows.left("a") == ({TODAY - 2: 0, TODAY - 1: 5, TODAY: 5}, TODAY - 1)
+    assert await rows.left("b") == ({TODAY - 2: 5, TODAY: 5}, None)
+    # What is not changed is not looked at again, what is changed is.
+    await rows.write("b", {TODAY - 1: 5})
+    await rows.client.hset(rows.keys.days("b"), "all", "second")
+    await limits.keep(TODAY)
+    assert await rows.left("b") == ({TODAY - 2: 0, TODAY - 1: 5, TODAY: 5}, TODAY - 1)
+
+
+async def test_where_redis_is_nearly_full_the_oldest_days_of_all_go(rows: Rows) -> None:
+    await rows.write("a", {TODAY - 20: 4000, TODAY: 10}, size=400)
+    await rows.write("b", {TODAY - 19: 4000, TODAY: 10}, size=400)
+    used = (await rows.client.info("memory"))["used_memory"]
+    await rows.client.config_set("maxmemory", used)
+    await RowLimits(rows.client, rows.keys, Limits(memory_share=0.9)).keep(TODAY)
+    left, kept_from = await rows.left("a")
+    assert left == {TODAY - 20: 0, TODAY: 10}
+    assert kept_from is not None
+    assert TODAY - 20 < kept_from <= TODAY
+    assert (await rows.left("b"))[0][TODAY] == 10
+
+
+async def test_a_day_that_readers_were_told_of_never_goes_back(rows: Rows) -> None:
+    await rows.write("a", {TODAY - 5: 1, TODAY: 1})
+    await RowLimits(rows.client, rows.keys, Limits(row_days=3)).keep(TODAY)
+    await RowLimits(rows.client, rows.keys, Limits(row_days=4)).keep(TODAY)
+    assert (await rows.left("a"))[1] == TODAY - 3
