@@ -214,7 +214,9 @@ class Worker:
 
     def _make(self, partition: int) -> OwnedPartition:
         source = self._source.partition(partition)
-        rows = OwedRows(source, partition, self._config.future_tolerance_seconds)
+        rows = None
+        if self._rules.keep_rows:
+            rows = OwedRows(source, partition, self._config.future_tolerance_seconds)
         follower = Follower(
             partition, keys=self._keys, replica=self._replica, rows=rows, clock=self._clock, worker=self._name
         )

@@ -27,7 +27,7 @@ class Follower:
     """What one owner tells Redis of its partition, and what it knows of the answer."""
 
     def __init__(
-        self, partition: int, *, keys: Keys, replica: Replica, rows: OwedRows, clock: Clock, worker: str
+        self, partition: int, *, keys: Keys, replica: Replica, rows: OwedRows | None, clock: Clock, worker: str
     ) -> None:
         self._partition, self._keys, self._replica, self._rows, self._clock, self._worker = (
             partition,
@@ -97,7 +97,9 @@ class Follower:
         have = state.position.first_offset if claim.position is None else claim.position
         after = -1 if claim.position is None else claim.position - 1
         opening = self._kept(state.position)
-        if committed_offset > have:
+        if self._rows is None:
+            self._owed = ()
+        elif committed_offset > have:
             self._owed = widen(self._owed, (have - 1, committed_offset - 1, state.position.greatest_broker_ms))
             opening["owed"] = self._keys.owed_text(self._owed)
         for call in calls_of_whole(self._keys, self._partition, state, after):
@@ -137,6 +139,7 @@ class Follower:
         """Write some of the rows that are owed, newest first, and narrow what is owed by what was written in the same
         call.
         """
+        assert self._rows is not None, "without an activity table no rows are owed"
         payment = await self._rows.next_payment(self._owed, state, self._counts_from)
         calls = list(payment.calls(self._keys, self._partition))
         calls[-1].fields |= self._named({"owed": self._keys.owed_text(payment.left)} | payment.fields)

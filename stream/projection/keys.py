@@ -7,7 +7,7 @@ one server. Below, `p` is a source partition, `day` the number of a UTC day sinc
                                       `partitions` -> the largest number of them that anyone saw
     workspaces               zset     every workspace seen, all of score 0: a list in the order of its bytes
     days:<workspace>         hash     `all` -> change of the last call that changed anything of the workspace, names too
-                                      and where rows were dropped, behind it, the UTC day from which on they are complete
+                                      behind it, where rows were dropped, the UTC day from which they are complete
                                       `<day>` -> `<change> <p>:<bases> <p>:<bases>…`: change of the last call that
                                       changed the day, and which parts there are of it
     cells:<workspace>:<n>    hash     `<day>.<p>.<base>.h` `.c` `.s` -> head, cells and summary of each base, from 0 on

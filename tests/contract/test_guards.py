@@ -1,0 +1,276 @@
+"""The seven guards between a worker and Redis, each alone, on a real Redis. The simulation takes each away and must see
+it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+import pytest
+from redis.asyncio import Redis
+
+from stream.events import Record
+from stream.ownership import Listener, OwnedPartition, Pace, Phase, Room
+from stream.partition import Batch, Commit, CountingRules, PartitionState
+from stream.ports import Call, Fenced, WorkerMustStop
+from stream.projection.follower import Follower
+from stream.projection.keys import Keys, parse_owed
+from stream.projection.replica import RedisReplica
+from stream.projection.rows import OwedRows
+from tests.support.kafka import unique_name
+from tests.support.records import Received, milliseconds
+from tests.support.redis_server import RunningRedis
+
+NOW = milliseconds("2026-11-23T12:00:00Z")
+RULES = CountingRules()
+
+
+class FixedClock:
+    def now_ms(self) -> int:
+        return NOW
+
+
+class Topic:
+    """A source of one partition, all of it in memory."""
+
+    def __init__(self) -> None:
+        self.records: list[Received] = []
+
+    def publish(self, count: int) -> None:
+        for _ in range(count):
+            offset = len(self.records)
+            event = {
+                "id": f"e{offset}",
+                "type": "contact.added",
+                "workspace_id": "w",
+                "contact_id": "c",
+                "occurred_at": "2026-11-23T10:00:00Z",
+            }
+            self.records.append(Received(json.dumps(event).encode(), timestamp=NOW, offset=offset))
+
+    async def bounds(self) -> tuple[int, int]:
+        return 0, len(self.records)
+
+    async def partitions(self) -> int:
+        return 1
+
+    async def read(self, start: int, end: int) -> Sequence[Record]:
+        return self.records[start:end]
+
+
+class Ledgers:
+    """Committed records of one partition, and who may commit: the ledger that was fenced last."""
+
+    def __init__(self) -> None:
+        self.table: dict[bytes, bytes] = {}
+        self.owner: object = None
+
+    def new(self) -> _Ledger:
+        return _Ledger(self)
+
+
+class _Ledger:
+    def __init__(self, of: Ledgers) -> None:
+        self._of = of
+
+    async def fence(self) -> None:
+        self._of.owner = self
+
+    async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
+        return dict(self._of.table)
+
+    async def commit(self, commit: Commit, *, leave_values_out: bool = False) -> None:
+        if self._of.owner is not self:
+            raise Fenced("another producer has begun")
+        for key, value in commit.table:
+            if value is None:
+                self._of.table.pop(key, None)
+            else:
+                self._of.table[key] = value
+
+    async def close(self) -> None: ...
+
+
+class NoFlow:
+    def seek(self, partition: int, offset: int) -> None: ...
+
+    def pause(self, partition: int) -> None: ...
+
+    def resume(self, partition: int) -> None: ...
+
+
+class Site:
+    """A topic, its ledgers, a Redis; owners and followers as a test needs them."""
+
+    def __init__(self, client: Redis) -> None:
+        self.client, self.keys = client, Keys(unique_name("group"))
+        self.replica = RedisReplica(client, self.keys)
+        self.topic, self.ledgers = Topic(), Ledgers()
+        self.reasons: list[Exception] = []
+
+    def follower(self) -> Follower:
+        rows = OwedRows(self.topic, 0)
+        return Follower(0, keys=self.keys, replica=self.replica, rows=rows, clock=FixedClock(), worker="test")
+
+    def owner(self) -> OwnedPartition:
+        return OwnedPartition(
+            0,
+            rules=RULES,
+            pace=Pace(commit_interval_seconds=0.0, heartbeat_seconds=3600),
+            room=Room(1000),
+            new_ledger=self.ledgers.new,
+            source=self.topic,
+            follower=self.follower(),
+            flow=NoFlow(),
+            clock=FixedClock(),
+            listener=Listener(),
+            stop_worker=self.reasons.append,
+        )
+
+    def state(self, upto: int) -> PartitionState:
+        """What is known after the first `upto` records, clean."""
+        state = PartitionState(0, RULES)
+        state.begin(history=bytes(16), first_offset=0, partitions=1)
+        state.apply(Batch(records=self.topic.records[:upto], start=0, end=upto))
+        state.encode()
+        return state
+
+    def feed(self, owner: OwnedPartition, start: int) -> None:
+        records = self.topic.records[start:]
+        owner.accept(Batch(records=records, start=start, end=start + len(records)))
+
+    async def content(self) -> dict[str, object]:
+        """Everything in Redis, but for what changes with each call."""
+        found: dict[str, object] = {}
+        for key in sorted(await self.client.keys("*")):
+            kind = await self.client.type(key)
+            found[key.decode()] = await (
+                self.client.hgetall(key) if kind == b"hash" else self.client.zrange(key, 0, -1)
+            )
+        return found
+
+    async def field(self, name: str) -> str:
+        return (await self.client.hget(self.keys.positions, f"0.{name}") or b"").decode()
+
+    async def rows(self) -> int:
+        return int(await self.client.zcard(self.keys.rows("w", 20_780)))
+
+
+@pytest.fixture
+async def site(own_redis: RunningRedis) -> AsyncIterator[Site]:
+    client = Redis.from_url(own_redis.url)
+    yield Site(client)
+    await client.aclose()
+
+
+async def until(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not what():
+            await asyncio.sleep(0.01)
+
+
+def plain(**fields: str) -> Call:
+    return Call(keys=[], operations=[], workspaces=[], fields=fields)
+
+
+async def test_guard_1_who_is_fenced_commits_nothing_and_projects_nothing(site: Site) -> None:
+    site.topic.publish(2)
+    zombie = site.owner()
+    zombie.start()
+    await until(lambda: zombie.counting)
+    # When another begins, and the zombie goes on counting,
+    await site.ledgers.new().fence()
+    before = await site.content()
+    site.feed(zombie, 0)
+    await until(lambda: bool(site.reasons))
+    # then nothing of it is seen, and the zombie ends.
+    assert isinstance(site.reasons[0], Fenced)
+    assert await site.content() == before
+    await zombie.close()
+
+
+async def test_guard_2_what_an_older_claim_sends_is_refused(site: Site) -> None:
+    await site.replica.claim(0, bytes(16), "old")
+    await site.replica.claim(0, bytes(16), "new")
+    before = await site.content()
+    assert not await site.replica.project(0, "old", 1, plain(**{"0.position": "9"}))
+    assert await site.content() == before
+
+
+async def test_guard_3_a_call_is_taken_only_on_top_of_the_one_before_and_once(site: Site) -> None:
+    await site.replica.claim(0, bytes(16), "t")
+    assert await site.replica.project(0, "t", 1, plain(**{"0.position": "1"}))
+    before = await site.content()
+    # A call is missing,
+    assert not await site.replica.project(0, "t", 3, plain(**{"0.position": "3"}))
+    # or comes again, late: it is answered, and not done again.
+    assert await site.replica.project(0, "t", 1, plain(**{"0.position": "9"}))
+    assert await site.content() == before
+
+
+async def test_guard_4_who_cannot_commit_never_claims(site: Site) -> None:
+    site.topic.publish(1)
+    owner = site.owner()
+    owner.start()
+    await until(lambda: owner.counting)
+    token = await site.field("token")
+    # Given an owner that is fenced, and whom Redis refuses, so that it must claim again,
+    await site.ledgers.new().fence()
+    await site.client.hset(site.keys.positions, "0.number", "77")
+    site.feed(owner, 0)
+    await until(lambda: bool(site.reasons))
+    # then the claim is still the one before.
+    assert await site.field("token") == token
+    assert owner.phase is Phase.ENDED
+    await owner.close()
+
+
+async def test_guard_5_redis_ahead_of_what_is_committed_proves_that_i_was_replaced(site: Site) -> None:
+    site.topic.publish(3)
+    await site.follower().bring_up(site.state(3), 3)
+    with pytest.raises(WorkerMustStop, match="Redis is at offset 3 of partition 0, where 2 is committed"):
+        await site.follower().bring_up(site.state(2), 2)
+
+
+async def test_guard_6_after_a_claim_entries_are_sent_whole(site: Site) -> None:
+    # Given Redis at 2, whose tail is of another commit than anyone remembers,
+    site.topic.publish(5)
+    await site.follower().bring_up(site.state(2), 2)
+    cells = site.keys.cells("w", 20_780)
+    await site.client.hset(cells, "20780.0.t", b"of another commit")
+    # when it is brought up to 5,
+    assert await site.follower().bring_up(site.state(5), 5)
+    after = await site.client.hgetall(cells)
+    # then it holds what an empty one would hold.
+    await site.client.flushall()
+    await site.follower().bring_up(site.state(5), 5)
+    assert after == await site.client.hgetall(cells)
+
+
+async def test_guard_7_rows_are_owed_before_their_counts_are_shown_and_narrowed_by_what_was_written(site: Site) -> None:
+    site.topic.publish(6)
+    follower = site.follower()
+    calls: list[Call] = []
+    project = site.replica.project
+
+    async def noted(partition: int, token: str, number: int, call: Call) -> bool:
+        calls.append(call)
+        return await project(partition, token, number, call)
+
+    site.replica.project = noted  # type: ignore[method-assign]
+    # The first call names the range, and only the last the position.
+    assert await follower.bring_up(site.state(6), 6)
+    assert parse_owed(calls[0].fields["0.owed"]) == ((-1, 5, NOW),)
+    assert [("0.position" in call.fields) for call in calls] == [False] * (len(calls) - 1) + [True]
+    assert await site.rows() == 0
+    # A range that was owed before is kept beside the new one.
+    site.topic.publish(2)
+    again = site.follower()
+    assert await again.bring_up(site.state(8), 8)
+    assert parse_owed(await site.field("owed")) == ((-1, 7, NOW),)
+    # Paid, nothing is owed, and each row is there.
+    while again.owes_rows:
+        assert await again.pay_rows(site.state(8), 8)
+    assert (parse_owed(await site.field("owed")), await site.rows()) == ((), 8)
