@@ -105,7 +105,7 @@ function drawSparkline(svg, timeline, activity) {
 
 // Charts
 
-const BARS_A_TASK = 1200;
+const BARS_A_TASK = 500;
 /** From so many bars on the earlier side is one line: a second bar a bucket would be thinner than a pixel. */
 const DENSE = 400;
 
@@ -170,8 +170,9 @@ export class Chart {
     const top = Math.max(1, Math.ceil(Math.max(...sums, ...(earlier ?? []).map((one) => one?.value ?? 0)) / step)) * step;
     const signature = [model.interval, dense, ...series.map((one) => one.name), ...spans.map((span) => span.start)].join('\n');
     const fresh = signature !== this.signature;
-    const bars = fresh ? document.createElementNS(SVG, 'g') : find(svg, 'g.bars');
-    const drawn = fresh ? [] : this.bars;
+    if (fresh) this.begin(count, dense, signature);
+    const drawn = this.bars;
+    const bars = find(svg, 'g.bars');
     const width = dense ? 1 : count > 60 ? 0.84 : earlier && !model.stacked ? 0.5 : 0.66;
     for (let index = 0; index < count; index += 1) {
       let below = 0;
@@ -206,18 +207,6 @@ export class Chart {
         }
       }
     }
-    if (fresh) {
-      set(svg, 'viewBox', `0 0 ${count} 100`);
-      set(bars, 'class', 'bars');
-      const ghosts = document.createElementNS(SVG, 'g');
-      set(ghosts, 'class', 'ghosts');
-      svg.replaceChildren(ghosts, bars);
-      this.bars = drawn;
-      this.ghosts = [];
-      this.index = -1;
-      this.signature = signature;
-      plot.classList.toggle('dense', dense);
-    }
     this.model = model;
     this.drawEarlier(model, top, dense);
     this.keys(model);
@@ -226,6 +215,22 @@ export class Chart {
     this.ticks(model);
     set(plot, 'aria-valuemax', count - 1);
     this.point(this.index, true);
+  }
+
+  /** Other buckets or other series: all bars are new. They come into the page piece by piece. @param {number} count @param {boolean} dense @param {string} signature */
+  begin(count, dense, signature) {
+    const groups = ['ghosts', 'bars'].map((name) => {
+      const group = document.createElementNS(SVG, 'g');
+      set(group, 'class', name);
+      return group;
+    });
+    set(/** @type {Element} */ (this.svg), 'viewBox', `0 0 ${count} 100`);
+    this.svg?.replaceChildren(...groups);
+    this.plot?.classList.toggle('dense', dense);
+    this.bars = [];
+    this.ghosts = [];
+    this.index = -1;
+    this.signature = signature;
   }
 
   /** @param {ChartModel} model @param {number} top @param {boolean} dense */

@@ -54,8 +54,12 @@ function without(to, names) {
   if (names.includes('from') || names.includes('to')) for (const name of ['from', 'to', 'table']) to.delete(name);
 }
 
+/** A token that was not accepted is not taken a second time from the page around the frame. @type {string | null} */
+let refused = null;
+
 /** @param {string | null} trouble */
 function tokenForm(trouble) {
+  refused = token();
   keepToken(null);
   if (parent !== window) parent.postMessage({ type: 'contacts-report.token-wanted' }, '*');
   const field = /** @type {HTMLInputElement} */ (h('input', { type: 'password', id: 'token', autocomplete: 'off', required: true, spellcheck: 'false' }));
@@ -149,7 +153,7 @@ async function listed(origin) {
 export function acceptToken() {
   addEventListener('message', async (event) => {
     if (event.source !== parent || parent === window || event.data?.type !== 'contacts-report.token' || typeof event.data.token !== 'string') return;
-    if (!(await listed(event.origin))) return;
+    if (event.data.token === refused || !(await listed(event.origin))) return;
     keepToken(event.data.token);
     void visit();
   });

@@ -17,9 +17,14 @@ NOW = 1_795_417_980.0
 """2026-11-23T07:13:00Z, a Monday: 15:13 in Kuala Lumpur, where a test names no other zone."""
 
 FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 Open = Callable[..., Awaitable[Page]]
 

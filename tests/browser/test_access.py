@@ -86,7 +86,10 @@ async def test_a_report_is_filtered_read_and_opened_by_the_keyboard_alone(api: S
         await page.keyboard.press("Tab")
         stops.append(
             await page.evaluate(
-                "document.activeElement.ariaLabel || document.activeElement.labels?.[0]?.innerText || document.activeElement.innerText"
+                """(() => {
+                  const { ariaLabel, labels, innerText } = document.activeElement;
+                  return ariaLabel || labels?.[0]?.innerText || innerText;
+                })()"""
             )
         )
         if stops[-1] == "Sources":
@@ -106,9 +109,24 @@ async def test_a_report_is_filtered_read_and_opened_by_the_keyboard_alone(api: S
             await expect(page.locator('[data-event-id="b1-00000"]')).to_be_visible()
             break
 
-    for name in ("Skip to the report", "Workspace", "Period", "From", "To", "Compare", "Interval", "Sources", "Users",
-                 "Time zone", "Options for Contacts added", "Added by date", "Deleted by date", "Added by source",
-                 "Options for By user", "Activity"):  # fmt: skip
+    for name in (
+        "Skip to the report",
+        "Workspace",
+        "Period",
+        "From",
+        "To",
+        "Compare",
+        "Interval",
+        "Sources",
+        "Users",
+        "Time zone",
+        "Options for Contacts added",
+        "Added by date",
+        "Deleted by date",
+        "Added by source",
+        "Options for By user",
+        "Activity",
+    ):
         assert name in stops, (name, stops)
     assert "Import" in stops[-1]
 

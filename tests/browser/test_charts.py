@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime
-from pathlib import Path
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -26,7 +26,8 @@ async def boxes(page: Page, name: str, selector: str) -> list[dict[str, Any]]:
     return await page.evaluate(
         """([name, selector]) => [...document.querySelectorAll(`[data-component="${name}"] ${selector}`)].map((bar) => {
           const box = bar.getBoundingClientRect();
-          return { ...bar.dataset, height: box.height, top: box.top, bottom: box.bottom, left: box.left, right: box.right };
+          const { height, top, bottom, left, right } = box;
+          return { ...bar.dataset, height, top, bottom, left, right };
         })""",
         [name, selector],
     )
@@ -42,7 +43,7 @@ async def test_bars_are_as_long_as_their_numbers_and_segments_stand_on_each_othe
     segments = await boxes(page, "added-by-source", "rect[data-source]")
     first = [segment for segment in segments if segment["start"] == segments[0]["start"]]
     assert len(first) > 2
-    for below, above in zip(first, first[1:], strict=False):
+    for below, above in pairwise(first):
         assert above["bottom"] == pytest.approx(below["top"], abs=0.6)
 
 
@@ -57,15 +58,17 @@ async def test_zero_open_settling_and_future_buckets_are_told_apart(bare: StandI
     states = {bar["start"][11:13]: (bar["bucketState"], bar["value"]) for bar in bars}
     assert states == {
         **{f"{hour:02}": ("final", "0") for hour in range(5)},
-        **{"05": ("settling", "0"), "06": ("settling", "1"), "07": ("open", "0")},
+        "05": ("settling", "0"),
+        "06": ("settling", "1"),
+        "07": ("open", "0"),
         **{f"{hour:02}": ("future", "") for hour in range(8, 24)},
     }
     looks = {
-        state: await component(page, "added-by-date").locator(f'rect[data-bucket-state="{state}"]').first.evaluate(
-            "(bar) => [getComputedStyle(bar).fillOpacity, getComputedStyle(bar).strokeDasharray]"
-        )
+        state: await component(page, "added-by-date")
+        .locator(f'rect[data-bucket-state="{state}"]')
+        .first.evaluate("(bar) => [getComputedStyle(bar).fillOpacity, getComputedStyle(bar).strokeDasharray]")
         for state in ("final", "settling", "open")
-    }  # fmt: skip
+    }
     assert len({str(look) for look in looks.values()}) == 3
 
 
@@ -215,13 +218,13 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-async def test_sources_differ_in_lightness_and_stand_out_in_light_and_dark() -> None:
-    style = Path(PAGE / "style.css").read_text()
+def test_sources_differ_in_lightness_and_stand_out_in_light_and_dark() -> None:
+    style = (PAGE / "style.css").read_text()
     themes = re.findall(r":root \{(.*?)\n\s*\}", style, re.DOTALL)[:2]
     for theme in themes:
         colours = dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6})", theme))
         surface = colours.get("surface", "#ffffff")
         sources = [colours[f"s{number}"] for number in range(5)]
         ordered = sorted(lightness(colour) for colour in sources)
-        assert min(b - a for a, b in zip(ordered, ordered[1:], strict=False)) > 7, ordered
+        assert min(b - a for a, b in pairwise(ordered)) > 7, ordered
         assert min(contrast(colour, surface) for colour in (*sources, colours["added"], colours["deleted"])) >= 3

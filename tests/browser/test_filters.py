@@ -90,8 +90,11 @@ async def test_sources_are_ticked_by_their_labels_with_none_among_them(api: Stan
     await settle(page)
 
     assert parameters(page)["source"] == ["contact_import", "none"]
-    answer = api.report("w1", [("timezone", "Asia/Kuala_Lumpur"), ("source", "contact_import"), ("source", "none")],
-                        ("timezone", "source"))  # fmt: skip
+    answer = api.report(
+        "w1",
+        [("timezone", "Asia/Kuala_Lumpur"), ("source", "contact_import"), ("source", "none")],
+        ("timezone", "source"),
+    )
     await expect(page.locator('[data-component="added"] .count')).to_have_attribute(
         "data-value", str(answer["added"]["count"])
     )
@@ -122,7 +125,7 @@ async def test_an_id_with_a_comma_is_not_split(api: StandIn, window: Open) -> No
 @pytest.mark.parametrize(
     ("typed", "zone"),
     [("tokyo", "Asia/Tokyo"), ("Calcutta", "Asia/Kolkata"), ("new york", "America/New_York")],
-)  # fmt: skip
+)
 async def test_a_time_zone_is_found_by_its_name_a_part_of_it_or_an_alias(
     api: StandIn, window: Open, typed: str, zone: str
 ) -> None:
@@ -150,15 +153,26 @@ async def test_what_is_no_time_zone_goes_back_to_the_present_one(api: StandIn, w
 
 async def test_a_link_reproduces_the_whole_view(api: StandIn, window: Open) -> None:
     asked = [
-        ("from", "2026-10-01"), ("to", "2026-11-20"), ("timezone", "America/New_York"), ("interval", "week"),
-        ("week_start", "sunday"), ("source", "user,contact_import"), ("user", "u_2,u_1,none"), ("compare", "previous_year"),
-    ]  # fmt: skip
+        ("from", "2026-10-01"),
+        ("to", "2026-11-20"),
+        ("timezone", "America/New_York"),
+        ("interval", "week"),
+        ("week_start", "sunday"),
+        ("source", "user,contact_import"),
+        ("user", "u_2,u_1,none"),
+        ("compare", "previous_year"),
+    ]
     link = "&".join(f"{name}={value}" for name, value in asked)
 
     page = await window(f"{api.url}/?workspace=w1&{link}&activity=added&order=asc&table=2026-11-02..2026-11-08")
 
     answer = api.report("w1", asked, dict(asked))
-    rows = [("from", "2026-11-02"), ("to", "2026-11-08"), ("activity", "added"), *(pair for pair in asked if pair[0] in ("timezone", "source", "user"))]  # fmt: skip
+    rows = [
+        ("from", "2026-11-02"),
+        ("to", "2026-11-08"),
+        ("activity", "added"),
+        *(pair for pair in asked if pair[0] in ("timezone", "source", "user")),
+    ]
     total = api.activities("w1", rows)["total"]
     assert await shown(page) == expected(answer, total)
     assert await page.get_by_label("Interval", exact=True).input_value() == "week"
@@ -208,19 +222,27 @@ async def test_the_address_of_every_export_stands_beside_its_component(api: Stan
     page = await window(f"{api.url}/{VIEW}&source=user&table=2026-11-20")
 
     links = await page.evaluate(
-        "[...document.querySelectorAll('a[data-resource]')].map((a) => [a.closest('[data-component]').dataset.component, a.href])"
+        """[...document.querySelectorAll('a[data-resource]')]
+          .map((link) => [link.closest('[data-component]').dataset.component, link.href])"""
     )
 
     base = f"{api.url}/v1/workspaces/w1/reports/contacts"
     report = "timezone=Asia%2FKuala_Lumpur&source=user"
     rows = f"{report}&from=2026-11-20&to=2026-11-20"
     assert links == [
-        ["added", f"{base}/summary.csv?{report}"], ["added", f"{base}/summary?{report}"],
-        ["deleted", f"{base}/summary.csv?{report}"], ["deleted", f"{base}/summary?{report}"],
-        ["added-by-date", f"{base}/timeline.csv?{report}"], ["added-by-date", f"{base}/timeline?{report}"],
-        ["deleted-by-date", f"{base}/timeline.csv?{report}"], ["deleted-by-date", f"{base}/timeline?{report}"],
-        ["added-by-source", f"{base}/sources.csv?{report}"], ["added-by-source", f"{base}/sources?{report}"],
-        ["users", f"{base}/users.csv?{report}"], ["users", f"{base}/users?{report}"],
-        ["activities", f"{base}/activities.csv?{rows}"], ["activities", f"{base}/activities.ndjson?{rows}"],
+        ["added", f"{base}/summary.csv?{report}"],
+        ["added", f"{base}/summary?{report}"],
+        ["deleted", f"{base}/summary.csv?{report}"],
+        ["deleted", f"{base}/summary?{report}"],
+        ["added-by-date", f"{base}/timeline.csv?{report}"],
+        ["added-by-date", f"{base}/timeline?{report}"],
+        ["deleted-by-date", f"{base}/timeline.csv?{report}"],
+        ["deleted-by-date", f"{base}/timeline?{report}"],
+        ["added-by-source", f"{base}/sources.csv?{report}"],
+        ["added-by-source", f"{base}/sources?{report}"],
+        ["users", f"{base}/users.csv?{report}"],
+        ["users", f"{base}/users?{report}"],
+        ["activities", f"{base}/activities.csv?{rows}"],
+        ["activities", f"{base}/activities.ndjson?{rows}"],
         ["activities", f"{base}/activities?{rows}&batches=fold"],
-    ]  # fmt: skip
+    ]

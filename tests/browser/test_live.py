@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from tests.browser.conftest import NOW, Open
 from tests.browser.support.reading import rows
@@ -15,7 +15,7 @@ VIEW = "?workspace=w1&timezone=UTC"
 MINUTE = 60
 
 
-def badge(page: Page):  # noqa: ANN201
+def badge(page: Page) -> Locator:
     return page.locator('[data-component="freshness"]')
 
 
@@ -55,7 +55,9 @@ async def test_what_did_not_change_is_not_touched(api: StandIn, window: Open) ->
           new MutationObserver((changes) => window.touched.push(...changes.map((change) => {
             const element = change.target.nodeType === 1 ? change.target : change.target.parentElement;
             return element.closest('[data-component]')?.dataset.component ?? element.tagName;
-          }))).observe(document.querySelector('main'), { subtree: true, childList: true, attributes: true, characterData: true });
+          }))).observe(document.querySelector('main'), {
+            subtree: true, childList: true, attributes: true, characterData: true,
+          });
         }"""
     )
 

@@ -86,7 +86,8 @@ async def same_as_the_api(page: Page, served: Served, parameters: list[tuple[str
     assert await shown(page) == expected(report, table["total"])
     rows = await page.evaluate(
         """() => [...document.querySelectorAll('[data-component="activities"] tbody tr')].slice(0, 20).map((row) =>
-          [row.dataset.eventId ?? null, row.dataset.batchId ?? null, row.querySelector('time').getAttribute('datetime')])"""
+          [row.dataset.eventId ?? null, row.dataset.batchId ?? null,
+           row.querySelector('time').getAttribute('datetime')])"""
     )
     assert rows == [
         [row["event_id"], row["batch_id"] if "rows" in row else None, row["occurred_at"]] for row in table["activities"]
@@ -97,17 +98,29 @@ FILTERS: list[tuple[str, list[tuple[str, str]]]] = [
     ("America/New_York", []),
     ("Europe/Berlin", [("timezone", "Asia/Kuala_Lumpur"), ("period", "last_30_days")]),
     ("Asia/Tokyo", [("timezone", "Europe/Berlin"), ("from", "2026-10-24"), ("to", "2026-10-26"), ("interval", "hour")]),
-    ("Asia/Tokyo", [("timezone", "Australia/Lord_Howe"), ("from", "2026-10-03"), ("to", "2026-10-05"), ("interval", "hour")]),
+    (
+        "Asia/Tokyo",
+        [("timezone", "Australia/Lord_Howe"), ("from", "2026-10-03"), ("to", "2026-10-05"), ("interval", "hour")],
+    ),
     ("UTC", [("timezone", "Asia/Kathmandu"), ("period", "today")]),
     ("UTC", [("timezone", "Asia/Kuala_Lumpur"), ("period", "last_month"), ("compare", "previous_year")]),
-    ("UTC", [("timezone", "UTC"), ("period", "this_month"), ("compare", "none"), ("interval", "week"), ("week_start", "sunday")]),
+    (
+        "UTC",
+        [
+            ("timezone", "UTC"),
+            ("period", "this_month"),
+            ("compare", "none"),
+            ("interval", "week"),
+            ("week_start", "sunday"),
+        ],
+    ),
     ("UTC", [("timezone", "UTC"), ("period", "this_year"), ("interval", "month")]),
     ("UTC", [("timezone", "UTC"), ("period", "all")]),
     ("UTC", [("timezone", "UTC"), ("source", "contact_import"), ("source", "none")]),
     ("UTC", [("timezone", "UTC"), ("period", "last_14_days"), ("user", "u_1,u_4,none")]),
     ("UTC", [("timezone", "UTC"), ("period", "last_week"), ("user", "u_2"), ("source", "user,contact_import")]),
     ("UTC", [("timezone", "UTC"), ("source", "carrier_pigeon")]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What the page shows where there are no numbers: each case looks different and says what to do."""
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from tests.browser.conftest import NOW, Open
 from tests.browser.support.reading import settle, shown
@@ -13,13 +13,14 @@ VIEW = "?workspace=w1&timezone=UTC"
 COMPONENTS = ("added", "deleted", "added-by-date", "deleted-by-date", "added-by-source", "users", "activities")
 
 
-def component(page: Page, name: str):  # noqa: ANN201
+def component(page: Page, name: str) -> Locator:
     return page.locator(f'[data-component="{name}"]')
 
 
 async def states(page: Page) -> dict[str, str]:
     return await page.evaluate(
-        "Object.fromEntries([...document.querySelectorAll('[data-component][data-state]')].map((one) => [one.dataset.component, one.dataset.state]))"
+        """Object.fromEntries([...document.querySelectorAll('[data-component][data-state]')]
+          .map(({ dataset }) => [dataset.component, dataset.state]))"""
     )
 
 
@@ -134,7 +135,7 @@ async def test_a_wrong_link_names_every_wrong_parameter_and_offers_ways_on(api: 
     await page.get_by_role("button", name="Open with the usual settings").click()
     await settle(page)
 
-    assert page.url.endswith("?workspace=w1") is False
+    assert "intervall" not in page.url
     assert (await shown(page))["state"] == "ready"
 
 

@@ -1,7 +1,7 @@
 """The activity table: endless without slowing, folded imports that open, new rows that announce themselves."""
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from tests.browser.conftest import NOW, Open
 from tests.browser.support.reading import rows, settle
@@ -12,11 +12,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 VIEW = "?workspace=w1&timezone=Asia/Kuala_Lumpur"
 
 
-def table(page: Page):  # noqa: ANN201
+def table(page: Page) -> Locator:
     return page.locator('[data-component="activities"]')
 
 
-def scroller(page: Page):  # noqa: ANN201
+def scroller(page: Page) -> Locator:
     return table(page).locator(".rows")
 
 
@@ -43,8 +43,13 @@ async def test_a_row_has_its_six_cells_in_order(bare: StandIn, window: Open) -> 
     times = [await time.get_attribute("datetime") for time in await table(page).locator("[data-event-id] time").all()]
     assert times == ["2026-11-23T15:11:59.500+08:00", "2026-11-23T15:11:59.000+08:00"]
     assert await table(page).get_by_role("columnheader").all_inner_texts() == [
-        "Activity Time", "Contact ID", "Contact Name", "Activity", "Source", "User",
-    ]  # fmt: skip
+        "Activity Time",
+        "Contact ID",
+        "Contact Name",
+        "Activity",
+        "Source",
+        "User",
+    ]
 
 
 async def test_a_million_rows_scroll_with_few_elements(bare: StandIn, window: Open) -> None:
@@ -84,7 +89,8 @@ async def test_an_import_is_one_line_that_opens(bare: StandIn, window: Open) -> 
     line = table(page).locator("[data-batch-id]")
 
     await expect(table(page).locator(".total")).to_have_attribute("data-value", "252")
-    assert await line.evaluate("(row) => [row.dataset.value, row.getAttribute('aria-expanded'), row.dataset.eventId ?? null]") == ["250", "false", None]  # fmt: skip
+    look = "(row) => [row.dataset.value, row.getAttribute('aria-expanded'), row.dataset.eventId ?? null]"
+    assert await line.evaluate(look) == ["250", "false", None]
     await expect(line).to_contain_text("Import: 250 contacts added")
     await line.click()
 

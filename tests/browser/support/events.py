@@ -6,10 +6,18 @@ from tests.browser.support.stand_in import Event
 
 DAY = 86_400
 PEOPLE = (
-    ("u_1", "Ada Lovelace"), ("u_2", "Grace Hopper"), ("u_3", "Zoë Müller"), ("u_4", "李小龙"), ("u_5", "Nur Aisyah"),
-    ("u_6", "Олена Шевченко"), ("u_7", "Kwame Mensah"), ("u_8", "José García"), ("u_9", "Ingrid Ås"), ("u_10", None),
+    ("u_1", "Ada Lovelace"),
+    ("u_2", "Grace Hopper"),
+    ("u_3", "Zoë Müller"),
+    ("u_4", "李小龙"),
+    ("u_5", "Nur Aisyah"),
+    ("u_6", "Олена Шевченко"),
+    ("u_7", "Kwame Mensah"),
+    ("u_8", "José García"),
+    ("u_9", "Ingrid Ås"),
+    ("u_10", None),
     ("u_11", "Maximiliane von und zu Hohenstein-Wolfratshausen"),
-)  # fmt: skip
+)
 CONTACTS = ("Amelia", "Liam", "Søren", "Chloé", "Budi", "Mei Ling", "Olivia", "Noor", "Ravi", "Yuki", "Tomás", "Hanna")
 LAST = ("Tan", "Okafor", "Silva", "Kowalski", "Nakamura", "Haddad", "Berg", "Rossi", "Nguyen", "O’Neill")
 WEIGHTS = {"incoming_message": 46, "developer_api": 20, "contact_import": 6, "user": 20, "echo_message": 7, None: 1}
@@ -40,7 +48,7 @@ def believable(now: float, days: int = 60, seed: int = 7, workspace: str = "w1",
                     "u_2",
                     "Grace Hopper",
                     batch,
-                )  # fmt: skip
+                )
                 for number in range(size)
             )
     return events

@@ -20,9 +20,12 @@ READ = """() => {
   return {
     added: card('added'), deleted: card('deleted'),
     addedByDate: bars('added-by-date'), deletedByDate: bars('deleted-by-date'),
-    sources: Object.fromEntries(all('added-by-source', '[data-source]:not([data-start])').map((one) => [one.dataset.source, number(one.dataset.value)])),
-    segments: all('added-by-source', '[data-source][data-start]').map((one) => [one.dataset.start, one.dataset.bucketState, one.dataset.source, number(one.dataset.value)]),
-    users: all('users', '[data-user]').map((one) => [one.dataset.user, one.dataset.activity, number(one.dataset.value)]),
+    sources: Object.fromEntries(all('added-by-source', '[data-source]:not([data-start])')
+      .map(({ dataset }) => [dataset.source, number(dataset.value)])),
+    segments: all('added-by-source', '[data-source][data-start]')
+      .map(({ dataset }) => [dataset.start, dataset.bucketState, dataset.source, number(dataset.value)]),
+    users: all('users', '[data-user]')
+      .map(({ dataset }) => [dataset.user, dataset.activity, number(dataset.value)]),
     total: number(all('activities', '[data-value]:not([data-batch-id])')[0]?.dataset.value),
     state: document.documentElement.dataset.state,
   };

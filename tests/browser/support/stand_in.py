@@ -144,8 +144,8 @@ class StandIn:
         zone_ = zone(query.timezone)
         first = min((datetime.fromtimestamp(event.at, zone_).date() for event in mine), default=None)
         seen = view(query, now, first)
-        return {**_count(seen, [e for e in mine if _passes(e, query.sources, query.users)], self.clock(), self.lag_seconds),
-                "warnings": _warnings(seen, mine)}  # fmt: skip
+        passing = [event for event in mine if _passes(event, query.sources, query.users)]
+        return {**_count(seen, passing, self.clock(), self.lag_seconds), "warnings": _warnings(seen, mine)}
 
     def activities(self, workspace: str, pairs: list[tuple[str, str]]) -> dict[str, Any]:
         now = now_mark(self.clock())
@@ -241,7 +241,7 @@ def _count(seen: View, events: list[Event], now: float, lag: float) -> dict[str,
     for place, (start, end) in enumerate(zip(seen.marks, seen.marks[1:], strict=False)):
         opens, closes = start * QUARTER_SECONDS, end * QUARTER_SECONDS
         some = bool(added[place]) or deleted[place] > 0
-        state = ("open" if some else "future") if opens > now else "open" if now < closes else "final" if now - lag >= closes else "settling"  # fmt: skip
+        state = _state(opens, closes, now, now - lag, some)
         bucket = {"start": _text(seen, start), "end": _text(seen, end), "state": state}
         future = state == "future"
         timeline.append(
@@ -258,9 +258,21 @@ def _count(seen: View, events: list[Event], now: float, lag: float) -> dict[str,
         "timeline": timeline,
         "sources": {"names": names, "totals": {name: totals[name] for name in names}, "timeline": by_source},
         "users": people[:500],
-        "users_omitted": {"count": len(omitted), "added": sum(u["added"] for u in omitted), "deleted": sum(u["deleted"] for u in omitted)},
+        "users_omitted": {
+            "count": len(omitted),
+            "added": sum(u["added"] for u in omitted),
+            "deleted": sum(u["deleted"] for u in omitted),
+        },
         "all_users": people,
-    }  # fmt: skip
+    }
+
+
+def _state(opens: float, closes: float, now: float, as_of: float, some: bool) -> str:
+    if opens > now:
+        return "open" if some else "future"
+    if now < closes:
+        return "open"
+    return "final" if as_of >= closes else "settling"
 
 
 def _total(count: int, previous: int | None) -> dict[str, Any]:
@@ -280,13 +292,14 @@ def _query(seen: View) -> dict[str, Any]:
         "ends_at": _text(seen, seen.end),
         "sources": query.sources,
         "users": query.users,
-        "compare": earlier and {
+        "compare": earlier
+        and {
             "mode": earlier.mode,
             "starts_at": _text(seen, earlier.start),
             "ends_at": _text(seen, earlier.end),
             "to_same_time": earlier.to_same_time,
         },
-    }  # fmt: skip
+    }
 
 
 def _warnings(seen: View, events: list[Event]) -> list[dict[str, Any]]:
@@ -333,8 +346,15 @@ def _fold(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             into["first"] = min(into["first"], row["occurred_at"])
             into["last"] = max(into["last"], row["occurred_at"])
         else:
-            folded[key] = {**row, "contact_id": None, "contact_name": None, "event_id": None,
-                           "rows": 1, "first": row["occurred_at"], "last": row["occurred_at"]}  # fmt: skip
+            folded[key] = {
+                **row,
+                "contact_id": None,
+                "contact_name": None,
+                "event_id": None,
+                "rows": 1,
+                "first": row["occurred_at"],
+                "last": row["occurred_at"],
+            }
             result.append(folded[key])
     return result
 
@@ -363,8 +383,17 @@ class _Handler(BaseHTTPRequestHandler):
             return self._resource(path, pairs)
         except Faults as faults:
             errors = [{"parameter": fault.parameter, "message": fault.message} for fault in faults.faults]
-            self._json({"type": "about:blank", "title": "Bad parameters", "status": 400, "code": "bad_parameter",
-                        "detail": str(faults), "errors": errors}, 400)  # fmt: skip
+            self._json(
+                {
+                    "type": "about:blank",
+                    "title": "Bad parameters",
+                    "status": 400,
+                    "code": "bad_parameter",
+                    "detail": str(faults),
+                    "errors": errors,
+                },
+                400,
+            )
         except _Fault as fault:
             self._json(fault.body, fault.status)
         except (BrokenPipeError, ConnectionResetError):
@@ -406,6 +435,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(self.api.filters(workspace, pairs))
         if resource == "live":
             return self._live(workspace, pairs)
+        return self._report(resource, workspace, pairs)
+
+    def _report(self, resource: str, workspace: str, pairs: list[tuple[str, str]]) -> None:
         revision = f"r{self.api.revision}-{self.api.state}"
         if self.headers.get("If-None-Match") == f'W/"{revision}"':
             return self._json(None, 304, revision)
@@ -469,13 +501,21 @@ class _Handler(BaseHTTPRequestHandler):
         if not file.is_file() or file.parent != PAGE:
             return self._json({"title": "Not found", "status": 404}, 404)
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        return self._send(file.read_bytes(), 200, {"Content-Type": kind, "Content-Security-Policy": f"{POLICY}; frame-ancestors {self.api.ancestors}"})  # fmt: skip
+        return self._send(
+            file.read_bytes(),
+            200,
+            {"Content-Type": kind, "Content-Security-Policy": f"{POLICY}; frame-ancestors {self.api.ancestors}"},
+        )
 
     def _json(self, body: Any, status: int = 200, revision: str | None = None) -> None:
         headers = {"Content-Type": "application/json" if status < 400 else "application/problem+json"}
         if revision:
             fresh = self.api.freshness(revision)
-            headers |= {"ETag": f'W/"{revision}"', "Contacts-As-Of": fresh["as_of"], "Contacts-Lag-Seconds": str(fresh["lag_seconds"])}  # fmt: skip
+            headers |= {
+                "ETag": f'W/"{revision}"',
+                "Contacts-As-Of": fresh["as_of"],
+                "Contacts-Lag-Seconds": str(fresh["lag_seconds"]),
+            }
         if status == 503:
             headers["Retry-After"] = "1"
         self._send(b"" if status == 304 else json.dumps(body).encode(), status, headers)
