@@ -31,7 +31,8 @@ from api.query import (
 )
 from api.reader import Moved, Parts, RowRange, Snapshot, Unavailable
 from api.report.days import KindSums, kind_sums, kind_sums_of_users
-from api.reports import TOTALS, Chosen, Reading, Reports, Stamp, chosen, query_answer
+from api.reports import TOTALS, Reading, Reports, Stamp, chosen, query_answer
+from api.sums import Chosen
 from api.zones import zone
 from stream.events import ACTIVITIES, ADDED
 from stream.projection.keys import rows_from_of
@@ -118,11 +119,11 @@ class Filter:
             and (self.batch is None or row.batch_id == self.batch)
         )
 
-    def count(self, sums: KindSums, piece: int) -> int:
+    def count(self, sums: KindSums, piece: int, pieces: int) -> int:
         """How many of a piece's rows pass, as far as cells tell: an import they do not know."""
         return sum(
-            pieces[piece]
-            for (activity, source), pieces in sums.items()
+            count
+            for (activity, source), count in zip(sums.kinds, sums.counts[piece::pieces], strict=True)
             if (self.activity is None or activity == self.activity) and (self.sources is None or source in self.sources)
         )
 
@@ -285,11 +286,12 @@ class _Walk:
         days = []
         for of in reading.plan.days:
             sums = reading.days.get(of.day)
-            if not sums or (last is not None and (of.day > last if self._descending else of.day < last)):
+            if sums is None or (last is not None and (of.day > last if self._descending else of.day < last)):
                 continue
-            pieces = [piece for piece, bucket in enumerate(of.buckets) if bucket >= 0]
-            passing = sum(self._filter.count(sums, piece) for piece in pieces)
-            present = sum(counts[piece] for counts in sums.values() for piece in pieces)
+            # Of the range as one bucket, which is column 0.
+            pieces = [piece for piece, column in enumerate(of.columns) if column == 0]
+            passing = sum(self._filter.count(sums, piece, len(of.columns)) for piece in pieces)
+            present = sum(sum(sums.counts[piece :: len(of.columns)]) for piece in pieces)
             if passing:
                 days.append(DayRows(of.day, passing, present, of.window))
         return days[::-1] if self._descending else days
@@ -346,7 +348,7 @@ class _Walk:
     def _quarter_spans(self, of: DayRows, sums: KindSums) -> list[Span]:
         spans = []
         for quarter in range(*of.window):
-            count = self._filter.count(sums, quarter)
+            count = self._filter.count(sums, quarter, QUARTERS_A_DAY)
             if count:
                 start = of.day * QUARTERS_A_DAY + quarter
                 spans.append(Span(of.day, *quarter_bounds(start, start + 1), count, ROWS_A_READ * count))

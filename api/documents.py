@@ -107,7 +107,7 @@ def _kind(schema: dict[str, Any]) -> str:
         name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#{name}">{name}</a>'
     if "anyOf" in schema:
-        return " or ".join(map(_kind, schema["anyOf"]))
+        return " or ".join(_kind(one) for one in schema["anyOf"] if one.get("maxLength") != 0)
     if "enum" in schema:
         values = schema["enum"]
         shown = ", ".join(f"<code>{escape(str(value))}</code>" for value in values[:14])

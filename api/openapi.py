@@ -44,7 +44,8 @@ _DATE: Document = {
     "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$",
 }
 _TEXT: Document = {"type": "string"}
-_NAMES: Document = {"type": "array", "items": {"type": "string", "minLength": 1}}
+_NAMES: Document = {"anyOf": [{"type": "array", "items": _TEXT}, _TEXT]}
+_EMPTY: Document = {"type": "string", "maxLength": 0, "description": "As if absent."}
 
 
 def _choice(choices_of: type[Any], default: str | None = None) -> Document:
@@ -175,7 +176,9 @@ def _parameter(name: str, of: str) -> Document:
     schema, description = PARAMETERS[name]
     if name == "limit":
         schema = _LIMITS.get(of, schema)
-    return {"name": name, "in": "query", "description": description, "schema": schema}
+    if schema not in (_TEXT, _NAMES):
+        schema = {"anyOf": [schema, _EMPTY]}
+    return {"name": name, "in": "query", "description": description, "schema": schema, "allowEmptyValue": True}
 
 
 def _problems(*statuses: str) -> Document:
@@ -201,7 +204,7 @@ def _workspaces() -> Document:
 def _ready(name: str) -> Document:
     operation = _plain(name, Readiness, "Redis answers, and every partition's counts are there.")
     operation["parameters"] = [
-        {"name": "verbose", "in": "query", "description": "Tell what was found.", "schema": {"type": "boolean"}}
+        {"name": "verbose", "in": "query", "description": "Tell what was found.", "schema": _TEXT}
     ]
     operation["responses"] |= _problems("503")
     operation["responses"]["503"]["content"]["application/json"] = {"schema": {"$ref": REF.format(name="Readiness")}}

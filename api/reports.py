@@ -1,6 +1,5 @@
 """Reports of a workspace: what a view needs is read in one state, folded, and made into answers."""
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,34 +15,20 @@ from api.freshness import Positions, as_of_text, freshness, lag_seconds, revisio
 from api.periods import Period, TooManyBuckets, local_date, mark_text, now_mark
 from api.query import NONE, Query, View, too_many_buckets, view
 from api.reader import Parts, Reader, Snapshot, State, Unavailable
-from api.report.days import (
-    WHOLE_DAY,
-    KindSums,
-    PartitionDay,
-    UserSums,
-    first_quarter,
-    kind_sums,
-    kind_sums_of_users,
-    user_sums,
-)
-from api.report.fold import Counts, fold, fold_users
-from api.report.plan import DayPlan, Plan, plan_of, range_plan
+from api.report.days import KindSums
+from api.report.fold import Counts, Ranked
+from api.report.plan import Plan, plan_of, range_plan
 from api.report.sources import sources
 from api.report.summary import total
 from api.report.timeline import bucket_states, timeline
-from api.report.users import MAX_USERS, Ranked, omitted, ranked, user_counts
+from api.report.users import MAX_USERS, omitted, user_counts
+from api.sums import Chosen, Sums, first_mark_of
 from stream.events import KNOWN_SOURCES
 from stream.projection.keys import Keys, parse_label
 from stream.quarters import QUARTERS_A_DAY, date_of
 
-Chosen = frozenset[str | None] | None
-"""Sources or users that are asked for; None: all; None in it: without one."""
-
 REMEMBERED_USERS = 1_000
 """Whose labels a workspace's next report asks for at once."""
-
-DAYS_BETWEEN_YIELDS = 64
-"""So many days are unpacked (some 10 us each, ten times that in busy workspaces) before others may go on."""
 
 REMEMBERED_WORKSPACES = 5_000
 TRIES = 8
@@ -74,13 +59,13 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Which folds an answer is made of. `users`: how many of them are listed; None: they are not asked for.
+    """Which folds an answer is made of. `users`: how many of them are listed; 0: they are not asked for.
 
     `buckets` False: the range as one bucket, without the earlier side.
     """
 
     kinds: bool = False
-    users: int | None = None
+    users: int = 0
     buckets: bool = True
 
 
@@ -190,47 +175,58 @@ class Reports:
     ) -> Reading:
         """The counts of a query now, or of a view that is known already. `more`: as in `stamp`."""
         labelled = list(self._users.get(workspace_id, ())) if need.users else []
+        every = of is None and query.period is Period.ALL
         for _ in range(TRIES):
             first: int | None = None
-            if of is not None:
-                of_now = of
-            elif query.period is Period.ALL:
+            if every:
                 _, first = await self._first_mark(workspace_id, complete(await self.reader.state(workspace_id)))
-                of_now = self._view_of_all(query, self.clock(), first)
-            else:
-                of_now = view_at(query, now_mark(self.clock()))
-            plan = plan_of(of_now) if need.buckets else range_plan(of_now)
-            sums = _DaySums(self.cache, workspace_id, plan, need, chosen(query.sources), chosen(query.users))
-            if of is None and query.period is Period.ALL:
-                sums.expect_first(first)
-            reading = await self._read(workspace_id, of_now, sums, labelled, more)
-            if reading is not None:
+            of_now = of or self._view_now(query, first)
+            sums = Sums(
+                self.cache,
+                workspace_id,
+                plan_of(of_now) if need.buckets else range_plan(of_now.query.timezone, of_now.start, of_now.end),
+                kinds=need.kinds,
+                users=need.users > 0,
+                chosen_sources=chosen(query.sources),
+                chosen_users=chosen(query.users),
+                first=(first,) if every else None,
+            )
+            reading = await self._read(workspace_id, of_now, need, sums, labelled, more)
+            # Midnight or a quarter-hour may have passed meanwhile.
+            if reading is not None and (of is not None or self._view_now(query, first).key == of_now.key):
                 self._users[workspace_id] = tuple(labelled[:REMEMBERED_USERS])
                 _bound(self._users, workspace_id)
                 return reading
         raise Unavailable("busy", "The counts move faster than they can be read.")
 
+    def _view_now(self, query: Query, first: int | None) -> View:
+        """The view of a query; `first` is where the first event lies, for `period=all`."""
+        now = self.clock()
+        return self._view_of_all(query, now, first) if query.period is Period.ALL else view_at(query, now_mark(now))
+
     async def _read(
-        self, workspace_id: str, of: View, sums: "_DaySums", labelled: list[str], more: bytes
+        self, workspace_id: str, of: View, need: Need, sums: Sums, labelled: list[str], more: bytes
     ) -> Reading | None:
         """None where it must be done again: another first day, or more users, who are put into `labelled` then."""
-        names = [*_filter_fields(of.query), *map(Keys.user_field, labelled)]
-        snapshot = await self.reader.snapshot(workspace_id, sums.days_to_read, sums.wanted, list(dict.fromkeys(names)))
+        fields = [*_filter_fields(of.query), *map(Keys.user_field, labelled)]
+        snapshot = await self.reader.snapshot(workspace_id, sums.days, sums.wanted, list(dict.fromkeys(fields)))
         complete(snapshot.state)
         now = self.clock()
         if not await sums.take(snapshot):
             return None
-        counts = fold(sums.plan, sums.kinds, sums.sources)
-        users = ranked(_of_users(fold_users(sums.users), sums.chosen_users))
-        listed = [user for user, _, _ in users[: sums.need.users or 0] if user is not None]
+        users = sums.users.ranked(sums.chosen_users) if need.users else []
+        listed = [user for user, _, _ in users[: need.users] if user is not None]
         if any(Keys.user_field(user) not in snapshot.names for user in listed):
             labelled[:] = listed
             return None
         stamp = self.stamped(of, snapshot.state, now, more)
-        marks = of.marks if sums.need.buckets else (of.start, of.end)
+        counts = sums.kinds.counts
+        marks = of.marks if need.buckets else (of.start, of.end)
         states = bucket_states(marks, counts, now, min(snapshot.state.positions.as_of, now))
         labels = {user: _label(snapshot.names[Keys.user_field(user)]) for user in listed}
-        return Reading(stamp, sums.plan, sums.kinds, counts, states, users, labels, _warnings(of, snapshot), snapshot)
+        return Reading(
+            stamp, sums.plan, sums.kinds.sums, counts, states, users, labels, _warnings(of, snapshot), snapshot
+        )
 
     async def _first_mark(self, workspace_id: str, known: State) -> tuple[bytes, int | None]:
         """The first quarter that holds an event, with the workspace's change that it is true of."""
@@ -246,7 +242,7 @@ class Reports:
             snapshot = await self.reader.snapshot(workspace_id, None, first_day, ())
             earliest = min(snapshot.layouts, default=None)
             if earliest is None or earliest == first:
-                mark = None if earliest is None else _first_mark_of(earliest, snapshot.parts[earliest])
+                mark = None if earliest is None else first_mark_of(earliest, snapshot.parts[earliest])
                 self._first_marks[workspace_id] = found = (snapshot.state.change, mark)
                 _bound(self._first_marks, workspace_id)
                 return found
@@ -258,129 +254,6 @@ class Reports:
             return view(query, now_mark(now), None if first is None else local_date(query.timezone, first))
         except TooManyBuckets as problem:
             raise too_many_buckets(problem) from None
-
-
-class _DaySums:
-    """The sums of a plan's days: remembered ones, and what is unpacked where those are out of date."""
-
-    def __init__(
-        self, cache: DayCache[Any], workspace_id: str, plan: Plan, need: Need, sources: Chosen, users: Chosen
-    ) -> None:
-        self.plan = plan
-        self.need = need
-        self.sources = sources
-        self.chosen_users = users
-        self.kinds: dict[int, KindSums] = {}
-        self.users: list[UserSums] = []
-        self._cache = cache
-        self._workspace_id = workspace_id
-        self._days = {day.day: day for day in plan.days}
-        self._held: dict[tuple[int, bytes, bool], Any] = {}
-        self._first: tuple[int | None] | None = None
-        self._held_first: tuple[bytes, int] | None = None
-
-    @property
-    def days_to_read(self) -> Sequence[int] | None:
-        return list(self._days) if self._first is None else None
-
-    def expect_first(self, mark: int | None) -> None:
-        """The plan is right only as long as the workspace's first event lies in this quarter (None: there is none)."""
-        self._first = (mark,)
-
-    def wanted(self, day: int, layout: bytes | None) -> Parts:
-        """What must be read of a day whose layout is this one."""
-        of = self._days.get(day)
-        if of is None:
-            return Parts.NOTHING
-        parts = Parts.NOTHING
-        if self.need.kinds and not self._remembered(of, layout, False):
-            if self.chosen_users is None:
-                parts |= Parts.SUMMARIES
-            else:
-                parts |= Parts.HEADS if of.cuts == WHOLE_DAY else Parts.HEADS | Parts.CELLS
-        if self.need.users and of.window[1] and not self._remembered(of, layout, True):
-            parts |= Parts.HEADS if of.window == (0, QUARTERS_A_DAY) else Parts.HEADS | Parts.CELLS
-        if self._is_first(day) and not self._first_remembered(day, layout):
-            parts |= Parts.SUMMARIES
-        return parts
-
-    async def take(self, snapshot: Snapshot) -> bool:
-        """Fill `kinds` and `users` from a snapshot that was read with `wanted`; False where the first event is
-        another one than was expected."""
-        if self._first is not None and self._first_mark(snapshot) != self._first[0]:
-            return False
-        unpacked = 0
-        for day, layout in snapshot.layouts.items():
-            of = self._days.get(day)
-            if of is None:
-                continue
-            if day in snapshot.parts:
-                unpacked += 1
-                if unpacked % DAYS_BETWEEN_YIELDS == 0:
-                    await asyncio.sleep(0)
-            if self.need.kinds:
-                self.kinds[day] = self._sums(of, layout, snapshot.parts.get(day), False)
-            if self.need.users and of.window[1]:
-                self.users.append(self._sums(of, layout, snapshot.parts.get(day), True))
-        return True
-
-    def _is_first(self, day: int) -> bool:
-        return self._first is not None and self._first[0] is not None and self._first[0] // QUARTERS_A_DAY == day
-
-    def _first_remembered(self, day: int, layout: bytes | None) -> bool:
-        mark = self._cache.get(self._first_key(day), layout)
-        if mark is None or layout is None:
-            return False
-        self._held_first = (layout, mark)
-        return True
-
-    def _first_key(self, day: int) -> tuple[Any, ...]:
-        return (self._workspace_id, day, "first")
-
-    def _first_mark(self, snapshot: Snapshot) -> int | None:
-        """Where the snapshot's first event lies; -1 where that is another day than expected."""
-        day = min(snapshot.layouts, default=None)
-        if day is None:
-            return None
-        if not self._is_first(day):
-            return -1
-        layout = snapshot.layouts[day]
-        if self._held_first is not None and self._held_first[0] == layout:
-            return self._held_first[1]
-        mark = _first_mark_of(day, snapshot.parts[day])
-        self._cache.put(self._first_key(day), layout, mark, 0)
-        return mark
-
-    def _remembered(self, of: DayPlan, layout: bytes | None, by_user: bool) -> bool:
-        if layout is None:
-            return False
-        sums = self._cache.get(self._key(of, by_user), layout)
-        if sums is None:
-            return False
-        self._held[of.day, layout, by_user] = sums
-        return True
-
-    def _sums(self, of: DayPlan, layout: bytes, parts: Sequence[PartitionDay] | None, by_user: bool) -> Any:
-        held = self._held.get((of.day, layout, by_user))
-        if held is not None:
-            return held
-        assert parts is not None, "the reader asks for what is wanted"
-        if by_user:
-            sums: Any = user_sums(parts, of.window, self.sources)
-            size = 200 * len(sums)
-        elif self.chosen_users is None:
-            sums = kind_sums(parts, of.cuts)
-            size = (150 + 8 * len(of.cuts)) * len(sums)
-        else:
-            sums = kind_sums_of_users(parts, of.cuts, self.chosen_users)
-            size = (150 + 8 * len(of.cuts)) * len(sums)
-        self._cache.put(self._key(of, by_user), layout, sums, size)
-        return sums
-
-    def _key(self, of: DayPlan, by_user: bool) -> tuple[Any, ...]:
-        if by_user:
-            return (self._workspace_id, of.day, "users", of.window, self.sources)
-        return (self._workspace_id, of.day, "kinds", of.cuts, self.chosen_users)
 
 
 @lru_cache(maxsize=4_096)
@@ -431,10 +304,6 @@ def _totals(reading: Reading) -> tuple[answers.Total, answers.Total]:
     )
 
 
-def _of_users(sums: UserSums, users: Chosen) -> UserSums:
-    return sums if users is None else {user: both for user, both in sums.items() if user in users}
-
-
 def _unknowable(query: Query) -> tuple[list[str], list[str]]:
     """Sources and users of the query that may be unknown in the workspace."""
     known = {NONE, *KNOWN_SOURCES}
@@ -481,10 +350,6 @@ def _label(value: bytes | None) -> str | None:
         return None
     label = parse_label(value)
     return label.label if label.has_label else None
-
-
-def _first_mark_of(day: int, parts: Sequence[PartitionDay]) -> int:
-    return day * QUARTERS_A_DAY + (first_quarter(parts) or 0)
 
 
 def _bound(remembered: OrderedDict[str, Any], newest: str) -> None:

@@ -1,14 +1,19 @@
 """What one UTC day of a workspace sums to: packed parts -> counts by kind and piece, or by user.
 
 A day is the sum of its source partitions; each of them is bases and a tail (stream/tables/packed.py). What needs no
-user is read from summaries, what needs whole days of users from heads alone.
+user is read from summaries, what needs whole days of users from heads alone. All loops here run once a series, a kind
+or a tail's cell: in a report of sixty busy days that is tens of thousands of times, so they are kept bare.
 """
 
+from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
+from operator import add
+from typing import NamedTuple
 
 from stream.quarters import QUARTERS_A_DAY
 from stream.tables.formats import FormatError
@@ -17,14 +22,26 @@ from stream.tables.packed import Head, Tail, decode_cells, decode_head, decode_s
 Kind = tuple[int, str | None]
 """(activity, source); None: without a source."""
 
-KindSums = dict[Kind, list[int]]
-"""Counts by kind, one item a piece of the day."""
-
-UserSums = dict[str | None, list[int]]
-"""[added, deleted] by user."""
-
+ADDED, DELETED = 0, 1
 WHOLE_DAY = (QUARTERS_A_DAY,)
 """The cuts of a day in one piece."""
+
+
+class KindSums(NamedTuple):
+    """Counts of some kinds: of each kind as many, one after the other, as the day has pieces.
+
+    Equal `kinds` are one object, so whoever adds up many days looks them up once.
+    """
+
+    kinds: tuple[Kind, ...]
+    counts: tuple[int, ...]
+
+
+class UserSums(NamedTuple):
+    """Counts by user, without those that are 0."""
+
+    added: dict[str | None, int]
+    deleted: dict[str | None, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,43 +59,56 @@ class PartitionDay:
 
 def kind_sums(parts: Iterable[PartitionDay], cuts: tuple[int, ...]) -> KindSums:
     """Sums without regard to users. Needs summaries and tails."""
-    sums: KindSums = {}
+    found: list[KindSums] = []
     for part in parts:
         sources: list[str] = []
-        for packed in part.summaries:
+        counts: list[int] = []
+        for number, packed in enumerate(part.summaries):
+            if number:
+                found.append(_kind_sums(sources, counts))
             summary = decode_summary(packed)
             sources = summary.sources
-            names = [(kind & 1, _source(sources, kind >> 1)) for kind in summary.kinds]
-            series = _piece_counts(summary.cell_counts, summary.totals, summary.keys, summary.counts, cuts)
-            _add(sums, zip(names, series, strict=True))
+            counts = [0] * (2 * (len(sources) + 1) * len(cuts))
+            _add_series(counts, summary.kinds, summary.cell_counts, summary.totals, summary.keys, summary.counts, cuts)
         if part.tail is not None:
             tail = decode_tail(part.tail)
+            if not tail.first_source and sources:
+                found.append(_kind_sums(sources, counts))
+                sources, counts = [], []
             sources = _sources_with(sources, tail)
-            _add_tail(sums, tail, sources, cuts, None)
-    return sums
+            counts.extend([0] * (2 * (len(sources) + 1) * len(cuts) - len(counts)))
+            _add_tail(counts, tail, cuts)
+        if counts:
+            found.append(_kind_sums(sources, counts))
+    return _merged(found, len(cuts))
 
 
 def kind_sums_of_users(parts: Iterable[PartitionDay], cuts: tuple[int, ...], users: frozenset[str | None]) -> KindSums:
     """Sums of some users. Needs heads and tails, and cells where the day is cut."""
-    sums: KindSums = {}
+    found: list[KindSums] = []
+    width = len(cuts)
     for part in parts:
         head: Head | None = None
         for number, packed in enumerate(part.heads):
             head = decode_head(packed)
             chosen = [i for i, user in enumerate(head.users) if user in users]
-            if not chosen:
-                continue
-            names = [(head.kinds[i] & 1, _source(head.sources, head.kinds[i] >> 1)) for i in chosen]
-            if len(cuts) == 1:
-                _add(sums, zip(names, ([head.totals[i]] for i in chosen), strict=True))
-            else:
-                _add(sums, zip(names, _chosen_piece_counts(head, part.cells[number], chosen, cuts), strict=True))
+            if chosen:
+                counts = [0] * (2 * (len(head.sources) + 1) * width)
+                cells = part.cells[number] if width > 1 else b""
+                for i, pieces in zip(chosen, _chosen_pieces(head, cells, chosen, cuts), strict=True):
+                    at = head.kinds[i] * width
+                    counts[at : at + width] = map(add, counts[at : at + width], pieces)
+                found.append(_kind_sums(head.sources, counts))
         if part.tail is not None:
             tail = decode_tail(part.tail)
-            _add_tail(
-                sums, tail, _sources_with(head.sources if head else [], tail), cuts, _tail_users(head, tail, users)
-            )
-    return sums
+            user_of = _users_with(head, tail)
+            series_on = [user in users for user in user_of]
+            if any(series_on):
+                sources = _sources_with(head.sources if head else [], tail)
+                counts = [0] * (2 * (len(sources) + 1) * width)
+                _add_tail(counts, tail, cuts, series_on)
+                found.append(_kind_sums(sources, counts))
+    return _merged(found, width)
 
 
 def user_sums(
@@ -88,23 +118,25 @@ def user_sums(
 
     Needs heads and tails, and cells where the window is not the whole day.
     """
-    sums: UserSums = {}
+    sums: tuple[defaultdict[str | None, int], ...] = (defaultdict(int), defaultdict(int))
     whole = window == (0, QUARTERS_A_DAY)
     for part in parts:
         head: Head | None = None
         for number, packed in enumerate(part.heads):
             head = decode_head(packed)
             counts = head.totals if whole else _window_counts(head, part.cells[number], window)
-            kinds_on = _kinds_on(head.sources, sources)
-            for user, kind, count in zip(head.users, head.kinds, counts, strict=True):
-                if count and kinds_on[kind]:
-                    both = sums.get(user)
-                    if both is None:
-                        both = sums[user] = [0, 0]
-                    both[kind & 1] += count
+            if sources is None:
+                for user, kind, count in zip(head.users, head.kinds, counts, strict=True):
+                    sums[kind & 1][user] += count
+            else:
+                kinds_on = _kinds_on(head.sources, sources)
+                for user, kind, count in zip(head.users, head.kinds, counts, strict=True):
+                    if kinds_on[kind]:
+                        sums[kind & 1][user] += count
         if part.tail is not None:
             _add_tail_users(sums, decode_tail(part.tail), head, window, sources)
-    return sums
+    added, deleted = ({user: count for user, count in of.items() if count} for of in sums)
+    return UserSums(added, deleted)
 
 
 def first_quarter(parts: Iterable[PartitionDay]) -> int | None:
@@ -127,38 +159,89 @@ def pieces_of(cuts: tuple[int, ...]) -> bytes:
     return bytes(pieces)
 
 
-def _piece_counts(
+@lru_cache(maxsize=4_096)
+def _kinds(sources: tuple[str, ...]) -> tuple[Kind, ...]:
+    """The kinds that a table of sources numbers, by their number."""
+    return tuple((activity, source) for source in (None, *sources) for activity in (ADDED, DELETED))
+
+
+def _kind_sums(sources: Sequence[str], counts: Sequence[int]) -> KindSums:
+    return KindSums(_kinds(tuple(sources)), tuple(counts))
+
+
+def _merged(found: Sequence[KindSums], width: int) -> KindSums:
+    """The sum of several, whose tables of sources may differ."""
+    if len(found) == 1:
+        return found[0]
+    if found and all(sums.kinds is found[0].kinds for sums in found):
+        return KindSums(found[0].kinds, tuple(map(sum, zip(*(sums.counts for sums in found), strict=True))))
+    merged: dict[Kind, list[int]] = {}
+    for kinds, counts in found:
+        for i, kind in enumerate(kinds):
+            pieces = counts[i * width : (i + 1) * width]
+            known = merged.get(kind)
+            merged[kind] = list(pieces) if known is None else list(map(add, known, pieces))
+    # Sources in the order of their names, so that days of many orders share a table.
+    names = _kinds(tuple(sorted({source for _, source in merged if source is not None})))
+    nothing = [0] * width
+    return KindSums(names, tuple(count for kind in names for count in merged.get(kind, nothing)))
+
+
+def _add_series(
+    sums: list[int],
+    kinds: Sequence[int],
     cell_counts: Sequence[int],
     totals: Sequence[int],
     keys: Sequence[int],
     counts: Sequence[int],
     cuts: tuple[int, ...],
-) -> Iterator[list[int]]:
-    """Of each series its count in each piece; a whole day takes no look at a cell."""
-    if len(cuts) == 1:
-        yield from ([total] for total in totals)
+) -> None:
+    """Add a summary's series, each of another kind; a whole day takes no look at a cell."""
+    width = len(cuts)
+    if width == 1:
+        for kind, total in zip(kinds, totals, strict=True):
+            sums[kind] += total
         return
-    running = [0, *accumulate(counts)]
-    low = base = 0
+    running = list(accumulate(counts))
+    running.append(0)  # what lies before the first cell, at index -1
+    low = base = done = 0
     inner = cuts[:-1]
-    for cells, total in zip(cell_counts, totals, strict=True):
+    for kind, cells, total in zip(kinds, cell_counts, totals, strict=True):
         high = low + cells
-        done = start = running[low]
-        pieces = []
+        at = kind * width
+        end = done + total
         for cut in inner:
-            here = running[bisect_left(keys, base + cut, low, high)]
-            pieces.append(here - done)
+            here = running[bisect_left(keys, base + cut, low, high) - 1]
+            sums[at] += here - done
             done = here
-        pieces.append(start + total - done)
-        yield pieces
+            at += 1
+        sums[at] += end - done
+        done = end
         low = high
         base += QUARTERS_A_DAY
 
 
-def _chosen_piece_counts(
-    head: Head, packed: bytes, chosen: Sequence[int], cuts: tuple[int, ...]
-) -> Iterator[list[int]]:
-    """The same for a few series: only their own cells are summed."""
+def _add_tail(sums: list[int], tail: Tail, cuts: tuple[int, ...], series_on: Sequence[bool] | None = None) -> None:
+    width = len(cuts)
+    if series_on is not None:
+        pieces = pieces_of(cuts)
+        for key, count, kind in zip(tail.keys, tail.counts, tail.kinds, strict=True):
+            if series_on[key // QUARTERS_A_DAY]:
+                sums[kind * width + pieces[key % QUARTERS_A_DAY]] += count
+    elif width == 1:
+        for count, kind in zip(tail.counts, tail.kinds, strict=True):
+            sums[kind] += count
+    else:
+        pieces = pieces_of(cuts)
+        for key, count, kind in zip(tail.keys, tail.counts, tail.kinds, strict=True):
+            sums[kind * width + pieces[key % QUARTERS_A_DAY]] += count
+
+
+def _chosen_pieces(head: Head, packed: bytes, chosen: Sequence[int], cuts: tuple[int, ...]) -> Iterator[list[int]]:
+    """Of a few series the counts of each piece: only their own cells are summed."""
+    if len(cuts) == 1:
+        yield from ([head.totals[i]] for i in chosen)
+        return
     cells = decode_cells(packed)
     ends = [0, *accumulate(head.cell_counts)]
     for i in chosen:
@@ -171,67 +254,45 @@ def _chosen_piece_counts(
         yield pieces
 
 
-def _window_counts(head: Head, packed: bytes, window: tuple[int, int]) -> list[int]:
+def _window_counts(head: Head, packed: bytes, window: tuple[int, int]) -> Sequence[int]:
+    """Of each series what lies in [first, end)."""
     cells = decode_cells(packed)
-    running = [0, *accumulate(cells.counts)]
-    counts = []
+    running = list(accumulate(cells.counts))
+    running.append(0)
+    counts = array("Q")
     low = base = 0
     first, end = window
     for number in head.cell_counts:
         high = low + number
         start = bisect_left(cells.keys, base + first, low, high)
-        counts.append(running[bisect_left(cells.keys, base + end, start, high)] - running[start])
+        counts.append(running[bisect_left(cells.keys, base + end, start, high) - 1] - running[start - 1])
         low = high
         base += QUARTERS_A_DAY
     return counts
 
 
-def _add(sums: KindSums, series: Iterable[tuple[Kind, list[int]]]) -> None:
-    for kind, pieces in series:
-        known = sums.get(kind)
-        sums[kind] = pieces if known is None else [a + b for a, b in zip(known, pieces, strict=True)]
-
-
-def _add_tail(
-    sums: KindSums, tail: Tail, sources: list[str], cuts: tuple[int, ...], series_on: Callable[[int], bool] | None
-) -> None:
-    pieces = pieces_of(cuts)
-    for key, count, kind in zip(tail.keys, tail.counts, tail.kinds, strict=True):
-        series, quarter = divmod(key, QUARTERS_A_DAY)
-        if series_on is not None and not series_on(series):
-            continue
-        name = (kind & 1, _source(sources, kind >> 1))
-        known = sums.get(name)
-        if known is None:
-            known = sums[name] = [0] * len(cuts)
-        known[pieces[quarter]] += count
-
-
 def _add_tail_users(
-    sums: UserSums, tail: Tail, head: Head | None, window: tuple[int, int], sources: frozenset[str | None] | None
+    sums: tuple[defaultdict[str | None, int], ...],
+    tail: Tail,
+    head: Head | None,
+    window: tuple[int, int],
+    sources: frozenset[str | None] | None,
 ) -> None:
-    user_of = _user_of(head, tail)
+    users = _users_with(head, tail)
     kinds_on = _kinds_on(_sources_with(head.sources if head else [], tail), sources)
     first, end = window
     for key, count, kind in zip(tail.keys, tail.counts, tail.kinds, strict=True):
-        series, quarter = divmod(key, QUARTERS_A_DAY)
-        if first <= quarter < end and kinds_on[kind]:
-            sums.setdefault(user_of(series), [0, 0])[kind & 1] += count
+        if first <= key % QUARTERS_A_DAY < end and kinds_on[kind]:
+            sums[kind & 1][users[key // QUARTERS_A_DAY]] += count
 
 
-def _tail_users(head: Head | None, tail: Tail, users: frozenset[str | None]) -> Callable[[int], bool]:
-    user_of = _user_of(head, tail)
-    return lambda series: user_of(series) in users
-
-
-def _user_of(head: Head | None, tail: Tail) -> Callable[[int], str | None]:
-    """Series number of a tail -> its user: the last base's as far as it goes, then the tail's own."""
-    users = tail.new_users
-    if tail.first_series:
-        if head is None or len(head.users) != tail.first_series:
-            raise FormatError(f"a tail continues {tail.first_series} series of a base that is not there")
-        users = head.users + users
-    return users.__getitem__
+def _users_with(head: Head | None, tail: Tail) -> Sequence[str | None]:
+    """The users of a tail's series, by number: the last base's, which it continues, then its own."""
+    if not tail.first_series:
+        return tail.new_users
+    if head is None or len(head.users) != tail.first_series:
+        raise FormatError(f"a tail continues {tail.first_series} series of a base that is not there")
+    return head.users + tail.new_users
 
 
 def _sources_with(sources: list[str], tail: Tail) -> list[str]:
@@ -243,10 +304,6 @@ def _sources_with(sources: list[str], tail: Tail) -> list[str]:
     return sources + tail.new_sources
 
 
-def _kinds_on(table: list[str], sources: frozenset[str | None] | None) -> list[bool]:
+def _kinds_on(table: Sequence[str], sources: frozenset[str | None] | None) -> list[bool]:
     """Of each kind number whether its source is asked for."""
-    return [sources is None or name in sources for name in (None, *table) for _ in range(2)]
-
-
-def _source(sources: list[str], number: int) -> str | None:
-    return sources[number - 1] if number else None
+    return [sources is None or name in sources for name in (None, *table) for _ in (ADDED, DELETED)]

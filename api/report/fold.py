@@ -1,12 +1,14 @@
-"""Sums of days -> counts of buckets."""
+"""Sums of days -> counts of a view. A fold is kept, and what changed in it since is exchanged day by day."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 
-from api.report.days import KindSums, UserSums
-from api.report.plan import OUTSIDE, DayPlan, Plan
+from api.report.days import ADDED, DELETED, Kind, KindSums, UserSums
+from api.report.plan import DayPlan, Plan
 
-ADDED, DELETED = 0, 1
+Ranked = list[tuple[str | None, int, int]]
+"""(user, added, deleted) in the report's order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,57 +22,124 @@ class Counts:
     deleted_before: int
 
 
-def fold(plan: Plan, days: Mapping[int, KindSums], sources: frozenset[str | None] | None) -> Counts:
-    """Add up the days of a plan; a day that is not there has no events. Only the given sources, or all."""
-    # The earlier side and what is outside are two more columns, so the inner loop asks nothing.
-    earlier, width = plan.buckets, plan.buckets + 2
-    rows: dict[tuple[int, str | None], list[int]] = {}
-    for day in plan.days:
-        sums = days.get(day.day)
-        if not sums:
-            continue
-        columns = _columns(day, earlier)
-        for kind, pieces in sums.items():
-            if sources is not None and kind[1] not in sources:
-                continue
-            row = rows.get(kind)
-            if row is None:
-                row = rows[kind] = [0] * width
-            for piece, column in columns:
-                row[column] += pieces[piece]
-    return _counts(rows, earlier)
+@dataclass(frozen=True)
+class KindFold:
+    """The days of a plan, added up by kind; only the given sources, or all. Never changed: `updated` makes another."""
+
+    plan: Plan
+    sources: frozenset[str | None] | None
+    layouts: Mapping[int, bytes] = field(default_factory=dict)
+    """Of each day that is in it: the value in `days` that it is true of."""
+    sums: Mapping[int, KindSums] = field(default_factory=dict)
+    rows: Mapping[Kind, list[int]] = field(default_factory=dict)
+    """By kind, one item a column of the plan."""
+
+    def updated(self, layouts: Mapping[int, bytes], changed: Mapping[int, KindSums]) -> "KindFold":
+        """The fold of other layouts; `changed` has the sums of each day whose layout is another one."""
+        rows = {kind: list(row) for kind, row in self.rows.items()}
+        sums = {day: of for day, of in self.sums.items() if day in layouts}
+        adder = _Adder(rows, self.plan, self.sources)
+        for day in self.plan.days:
+            before, after = self.sums.get(day.day), changed.get(day.day)
+            if before is not None and (after is not None or day.day not in layouts):
+                adder.add(day, KindSums(before.kinds, tuple([-count for count in before.counts])))
+            if after is not None:
+                adder.add(day, after)
+                sums[day.day] = after
+        return KindFold(self.plan, self.sources, layouts, sums, rows)
+
+    @cached_property
+    def counts(self) -> Counts:
+        earlier = self.plan.earlier
+        totals = [[0] * self.plan.columns, [0] * self.plan.columns]
+        for activity in (ADDED, DELETED):
+            mine = [row for (of, _), row in self.rows.items() if of == activity]
+            if mine:
+                totals[activity] = list(map(sum, zip(*mine, strict=True)))
+        by_source = {
+            source: row[:earlier]
+            for (activity, source), row in self.rows.items()
+            if activity == ADDED and any(row[:earlier])
+        }
+        added, deleted = totals
+        return Counts(added[:earlier], deleted[:earlier], by_source, added[earlier], deleted[earlier])
 
 
-def fold_users(days: Iterable[UserSums]) -> UserSums:
-    """Add up users' sums."""
-    users: UserSums = {}
-    for sums in days:
-        for user, (added, deleted) in sums.items():
-            known = users.get(user)
-            if known is None:
-                users[user] = [added, deleted]
-            else:
-                known[ADDED] += added
-                known[DELETED] += deleted
-    return users
+class _Adder:
+    """Adds days to rows; the rows of a table of kinds are looked up once."""
+
+    def __init__(self, rows: dict[Kind, list[int]], plan: Plan, sources: frozenset[str | None] | None) -> None:
+        self._rows = rows
+        self._columns = plan.columns
+        self._sources = sources
+        self._known: dict[int, list[list[int]]] = {}
+        self._unwanted = [0] * plan.columns
+
+    def add(self, day: DayPlan, sums: KindSums) -> None:
+        kinds, counts = sums
+        rows = self._known.get(id(kinds))
+        if rows is None:
+            rows = self._known[id(kinds)] = [self._row(kind) for kind in kinds]
+        columns = day.columns
+        width = len(columns)
+        if width == 1:
+            [only] = columns
+            for row, count in zip(rows, counts, strict=True):
+                row[only] += count
+        elif width == 2:
+            first, second = columns
+            for row, one, two in zip(rows, counts[::2], counts[1::2], strict=True):
+                row[first] += one
+                row[second] += two
+        else:
+            for i, row in enumerate(rows):
+                for column, count in zip(columns, counts[i * width : (i + 1) * width], strict=True):
+                    row[column] += count
+        for piece, column in day.also:
+            for row, count in zip(rows, counts[piece::width], strict=True):
+                row[column] += count
+
+    def _row(self, kind: Kind) -> list[int]:
+        if self._sources is not None and kind[1] not in self._sources:
+            return self._unwanted
+        row = self._rows.get(kind)
+        if row is None:
+            row = self._rows[kind] = [0] * self._columns
+        return row
 
 
-def _columns(day: DayPlan, earlier: int) -> list[tuple[int, int]]:
-    """(piece, column) for each place that a piece counts in."""
-    columns = [(piece, bucket) for piece, bucket in enumerate(day.buckets) if bucket != OUTSIDE]
-    columns.extend((piece, earlier) for piece, before in enumerate(day.earlier) if before)
-    return columns
+@dataclass(frozen=True)
+class UserFold:
+    """The days of a range, added up by user. Never changed: `updated` makes another."""
 
+    layouts: Mapping[int, bytes] = field(default_factory=dict)
+    sums: Mapping[int, UserSums] = field(default_factory=dict)
+    added: Mapping[str | None, int] = field(default_factory=dict)
+    deleted: Mapping[str | None, int] = field(default_factory=dict)
 
-def _counts(rows: Mapping[tuple[int, str | None], list[int]], earlier: int) -> Counts:
-    totals = ([0] * (earlier + 1), [0] * (earlier + 1))
-    by_source: dict[str | None, list[int]] = {}
-    for activity in (ADDED, DELETED):
-        mine = [row for (of, _), row in rows.items() if of == activity]
-        if mine:
-            totals[activity][:] = map(sum, zip(*mine, strict=True))
-    for (activity, source), row in rows.items():
-        if activity == ADDED and any(row[:earlier]):
-            by_source[source] = row[:earlier]
-    added, deleted = totals
-    return Counts(added[:earlier], deleted[:earlier], by_source, added[earlier], deleted[earlier])
+    def updated(self, layouts: Mapping[int, bytes], changed: Mapping[int, UserSums]) -> "UserFold":
+        """As in KindFold."""
+        totals: tuple[dict[str | None, int], ...] = (dict(self.added), dict(self.deleted))
+        sums = {day: of for day, of in self.sums.items() if day in layouts}
+        for day, before in self.sums.items():
+            if day in changed or day not in layouts:
+                for total, of in zip(totals, before, strict=True):
+                    for user, count in of.items():
+                        total[user] -= count
+        for day, after in changed.items():
+            sums[day] = after
+            for total, of in zip(totals, after, strict=True):
+                for user, count in of.items():
+                    total[user] = total.get(user, 0) + count
+        return UserFold(layouts, sums, *totals)
+
+    def ranked(self, users: frozenset[str | None] | None) -> Ranked:
+        """Users with activity, of all or some: by added, then deleted, descending, then id; the null user last."""
+        return self._ranked if users is None else [row for row in self._ranked if row[0] in users]
+
+    @cached_property
+    def _ranked(self) -> Ranked:
+        added, deleted = self.added, self.deleted
+        rows = [(user, added.get(user, 0), deleted.get(user, 0)) for user in added.keys() | deleted.keys()]
+        rows = [row for row in rows if row[1] or row[2]]
+        return sorted(rows, key=lambda row: (row[0] is None, -row[1], -row[2], row[0] or ""))

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -11,10 +10,9 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-import uvicorn
 
 from api import live
-from tests.support.api import BASE, Api, api_over, own_redis, shared_redis
+from tests.support.api import BASE, api_over, own_redis, serving, shared_redis
 from tests.support.redis_data import Event, Positions
 from tests.support.redis_server import RunningRedis
 
@@ -26,25 +24,6 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 def events(number: int) -> list[Event]:
     return [Event(int(NOW - 3_600 * i) * 10**9, f"e{i}", offset=i) for i in range(number)]
-
-
-@asynccontextmanager
-async def serving(server: RunningRedis, **settings: Any) -> AsyncIterator[tuple[Api, httpx.AsyncClient]]:
-    """An application behind a real server, which streams."""
-    async with api_over(server, NOW, **settings) as api:
-        listener = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(api.app, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
-        http_server = uvicorn.Server(config)
-        http_server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-        task = asyncio.create_task(http_server.serve(sockets=[listener]))
-        try:
-            address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            async with httpx.AsyncClient(base_url=address, timeout=30) as client:
-                yield api, client
-        finally:
-            api.app.state.hub.close()
-            http_server.should_exit = True
-            await task
 
 
 class Stream:
@@ -91,7 +70,7 @@ async def eventually(check: Any) -> None:
 
 
 async def test_a_report_at_once_and_again_when_it_changed(shared_redis: RunningRedis) -> None:
-    async with serving(shared_redis) as (api, client):
+    async with serving(shared_redis, NOW) as (api, client):
         api.write(events(1))
         async with listening(client, period="today") as stream:
             first = await stream.next()
@@ -104,7 +83,7 @@ async def test_a_report_at_once_and_again_when_it_changed(shared_redis: RunningR
 
 
 async def test_many_listeners_share_one_computation(shared_redis: RunningRedis) -> None:
-    async with serving(shared_redis) as (api, client):
+    async with serving(shared_redis, NOW) as (api, client):
         api.write(events(1))
         async with (
             listening(client, period="today") as one,
@@ -133,7 +112,7 @@ async def test_who_has_the_present_report_is_sent_none(
     shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "FRESHNESS_SECONDS", 0.3)
-    async with serving(shared_redis) as (api, client):
+    async with serving(shared_redis, NOW) as (api, client):
         api.write(events(1))
         revision = (await api.json())["freshness"]["revision"]
         for in_header in (True, False):
@@ -154,7 +133,7 @@ async def test_who_has_the_present_report_is_sent_none(
 
 async def test_freshness_is_told_again_and_again(shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "FRESHNESS_SECONDS", 0.2)
-    async with serving(shared_redis) as (api, client):
+    async with serving(shared_redis, NOW) as (api, client):
         api.write(events(1))
         async with listening(client) as stream:
             report = await stream.next("report")
@@ -176,7 +155,7 @@ async def test_freshness_is_told_again_and_again(shared_redis: RunningRedis, mon
     ],
 )
 async def test_time_alone_changes_a_report(shared_redis: RunningRedis, asked: dict[str, str], later: str) -> None:
-    async with serving(shared_redis) as (api, client):
+    async with serving(shared_redis, NOW) as (api, client):
         api.write(events(1))
         async with listening(client, **asked) as stream:
             first = await stream.next("report")
@@ -188,7 +167,7 @@ async def test_time_alone_changes_a_report(shared_redis: RunningRedis, asked: di
 
 
 async def test_a_stream_ends_with_its_token(shared_redis: RunningRedis) -> None:
-    async with serving(shared_redis, jwt_secret=SECRET) as (api, client):
+    async with serving(shared_redis, NOW, jwt_secret=SECRET) as (api, client):
         api.write(events(1))
         claims = {"exp": NOW + 1, "workspaces": "*", "scope": "reports:read"}
         headers = {"Authorization": f"Bearer {jwt.encode(claims, SECRET)}"}
@@ -201,7 +180,7 @@ async def test_a_stream_ends_with_its_token(shared_redis: RunningRedis) -> None:
 
 async def test_a_stream_outlives_redis(own_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "FRESHNESS_SECONDS", 0.5)
-    async with serving(own_redis) as (api, client):
+    async with serving(own_redis, NOW) as (api, client):
         api.write(events(1))
         async with listening(client) as stream:
             await stream.next("report")
@@ -216,7 +195,7 @@ async def test_a_stream_outlives_redis(own_redis: RunningRedis, monkeypatch: pyt
 
 
 async def test_closing_ends_every_stream(shared_redis: RunningRedis) -> None:
-    async with serving(shared_redis) as (api, client):
+    async with serving(shared_redis, NOW) as (api, client):
         api.write(events(1))
         async with listening(client) as stream:
             await stream.next("report")

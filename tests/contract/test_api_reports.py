@@ -217,6 +217,17 @@ async def test_many_users_are_omitted_with_their_sum_but_for_their_own_resource(
         assert sum(user["added"] for user in (await api.json("/users"))["users"]) == 1_000
 
 
+async def test_everything_where_the_only_event_is_ahead_of_midnight(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, ns("2026-11-23T23:58:00+00:00") / 1e9) as api:
+        api.write([added("2026-11-24T00:01:00+00:00")])
+        answer = await api.json(period="all")
+        assert (answer["query"]["from"], answer["query"]["to"]) == ("2026-11-23", "2026-11-23")
+        assert answer["added"]["count"] == 0
+        api.clock.now += 120
+        answer = await api.json(period="all")
+        assert (answer["query"]["from"], answer["added"]["count"]) == ("2026-11-24", 1)
+
+
 async def test_everything_in_days_may_be_too_many_buckets(shared_redis: RunningRedis) -> None:
     async with api_over(shared_redis, NOW) as api:
         api.write([added("2020-01-01T00:00:00+00:00")])

@@ -1,19 +1,22 @@
 """The API's application under a clock that a test sets, over a real Redis."""
 
+import asyncio
 import itertools
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import redis
+import uvicorn
 
 from api.app import create_app
 from api.config import ApiConfig
 from tests.support.redis_data import Event, Positions, RedisData
 from tests.support.redis_server import RunningRedis, own_redis, running_redis, shared_redis
 
-__all__ = ["Api", "api_over", "own_redis", "running_redis", "shared_redis"]
+__all__ = ["Api", "api_over", "own_redis", "running_redis", "serving", "shared_redis"]
 
 _numbers = itertools.count()
 
@@ -74,3 +77,22 @@ async def api_over(server: RunningRedis, now: float, **settings: Any) -> AsyncIt
             transport = httpx.ASGITransport(app, raise_app_exceptions=True)
             async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
                 yield Api(client, RedisData(redis_client, group), clock, app)
+
+
+@asynccontextmanager
+async def serving(server: RunningRedis, now: float, **settings: Any) -> AsyncIterator[tuple[Api, httpx.AsyncClient]]:
+    """An application behind a real server, which streams."""
+    async with api_over(server, now, **settings) as api:
+        listener = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(api.app, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
+        http_server = uvicorn.Server(config)
+        http_server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        task = asyncio.create_task(http_server.serve(sockets=[listener]))
+        try:
+            address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            async with httpx.AsyncClient(base_url=address, timeout=30) as client:
+                yield api, client
+        finally:
+            api.app.state.hub.close()
+            http_server.should_exit = True
+            await task

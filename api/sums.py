@@ -1,0 +1,195 @@
+"""The sums that an answer is folded from: remembered ones, and what must be read because its day changed since.
+
+Two things are remembered under one limit in bytes: sums of days, good for every range that cuts them alike, and whole
+folds, in which changed days alone are exchanged. Each knows the layouts (with the changes in them) that it is true of.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from api.cache import DayCache
+from api.reader import Parts, Snapshot
+from api.report.days import (
+    WHOLE_DAY,
+    KindSums,
+    PartitionDay,
+    UserSums,
+    first_quarter,
+    kind_sums,
+    kind_sums_of_users,
+    user_sums,
+)
+from api.report.fold import KindFold, UserFold
+from api.report.plan import DayPlan, Plan
+from stream.quarters import QUARTERS_A_DAY
+
+Chosen = frozenset[str | None] | None
+"""Sources or users that are asked for; None: all; None in it: without one."""
+
+S = TypeVar("S", KindSums, UserSums)
+
+DAYS_BETWEEN_YIELDS = 64
+"""So many days are unpacked (some 10 us each, ten times that in busy workspaces) before others may go on."""
+
+ALWAYS = b""
+"""In place of a layout, of what knows itself which layouts it is true of."""
+
+OTHER_DAY = -1
+
+
+class Sums:
+    """What one answer needs of the days of a plan.
+
+    Without `kinds` or `users` those are left empty. `first`: the quarter of the workspace's first event, as a tuple,
+    where the plan is right only as long as that stands; its item is None where there is no event.
+    """
+
+    def __init__(
+        self,
+        cache: DayCache[Any],
+        workspace_id: str,
+        plan: Plan,
+        *,
+        kinds: bool,
+        users: bool,
+        chosen_sources: Chosen,
+        chosen_users: Chosen,
+        first: tuple[int | None] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.chosen_users = chosen_users
+        self._cache = cache
+        self._workspace_id = workspace_id
+        self._chosen_sources = chosen_sources
+        self._days = {day.day: day for day in plan.days}
+        self._first = first
+        self._kinds, self._users = kinds, users
+        self._kind_key = (workspace_id, plan, chosen_sources, chosen_users)
+        self._user_key = (workspace_id, plan, chosen_sources, "users")
+        self.kinds: KindFold = cache.get(self._kind_key, ALWAYS) or KindFold(plan, chosen_sources)
+        self.users: UserFold = cache.get(self._user_key, ALWAYS) or UserFold()
+        # What is remembered now may be forgotten before it is needed, so it is held.
+        self._held: dict[tuple[int, bytes, str], Any] = {}
+
+    @property
+    def days(self) -> Sequence[int] | None:
+        """The days to be read; None: all that there are."""
+        return list(self._days) if self._first is None else None
+
+    def wanted(self, day: int, layout: bytes | None) -> Parts:
+        """What must be read of a day whose layout is this one; None: of a day that is taken to have changed."""
+        parts = Parts.NOTHING
+        if self._is_first(day) and not self._has({}, day, layout, "first"):
+            parts |= Parts.SUMMARIES
+        of = self._days.get(day)
+        if of is None:
+            return parts
+        if self._kinds and not self._has(self.kinds.layouts, day, layout, "kinds"):
+            if self.chosen_users is None:
+                parts |= Parts.SUMMARIES
+            else:
+                parts |= Parts.HEADS if of.cuts == WHOLE_DAY else Parts.HEADS | Parts.CELLS
+        if self._users and of.window[1] and not self._has(self.users.layouts, day, layout, "users"):
+            parts |= Parts.HEADS if of.window == (0, QUARTERS_A_DAY) else Parts.HEADS | Parts.CELLS
+        return parts
+
+    async def take(self, snapshot: Snapshot) -> bool:
+        """Bring the folds to a snapshot that was read with `wanted`; False where the first event is another one."""
+        if self._first is not None and self._first_mark(snapshot) != self._first[0]:
+            return False
+        if self._kinds:
+            layouts = {day: layout for day, layout in snapshot.layouts.items() if day in self._days}
+            if layouts != self.kinds.layouts:
+                changed = await self._changed("kinds", snapshot, layouts, self.kinds.layouts, self._kind_sums)
+                self.kinds = self.kinds.updated(layouts, changed)
+                size = 100 * len(layouts) + 16 * self.plan.columns * len(self.kinds.rows)
+                self._cache.put(self._kind_key, ALWAYS, self.kinds, size)
+        if self._users:
+            layouts = {day: layout for day, layout in snapshot.layouts.items() if self._is_in_range(day)}
+            if layouts != self.users.layouts:
+                changed_users = await self._changed("users", snapshot, layouts, self.users.layouts, self._user_sums)
+                self.users = self.users.updated(layouts, changed_users)
+                size = 100 * len(layouts) + 200 * len(self.users.added)
+                self._cache.put(self._user_key, ALWAYS, self.users, size)
+        return True
+
+    async def _changed(
+        self,
+        what: str,
+        snapshot: Snapshot,
+        layouts: Mapping[int, bytes],
+        before: Mapping[int, bytes],
+        unpack: Callable[[DayPlan, Sequence[PartitionDay]], tuple[S, int]],
+    ) -> dict[int, S]:
+        """The sums of the days whose layouts are not those of before."""
+        changed: dict[int, S] = {}
+        unpacked = 0
+        for day, layout in layouts.items():
+            if before.get(day) == layout:
+                continue
+            held: S | None = self._held.get((day, layout, what))
+            if held is None:
+                held, size = unpack(self._days[day], snapshot.parts[day])
+                self._cache.put(self._key(day, what), layout, held, size)
+                unpacked += 1
+                if unpacked % DAYS_BETWEEN_YIELDS == 0:
+                    await asyncio.sleep(0)
+            changed[day] = held
+        return changed
+
+    def _kind_sums(self, of: DayPlan, parts: Sequence[PartitionDay]) -> tuple[KindSums, int]:
+        if self.chosen_users is None:
+            sums = kind_sums(parts, of.cuts)
+        else:
+            sums = kind_sums_of_users(parts, of.cuts, self.chosen_users)
+        return sums, 60 + 8 * len(sums.counts)
+
+    def _user_sums(self, of: DayPlan, parts: Sequence[PartitionDay]) -> tuple[UserSums, int]:
+        sums = user_sums(parts, of.window, self._chosen_sources)
+        return sums, 200 + 100 * (len(sums.added) + len(sums.deleted))
+
+    def _has(self, layouts: Mapping[int, bytes], day: int, layout: bytes | None, what: str) -> bool:
+        """Whether the sums of a day with this layout are at hand."""
+        if layout is None:
+            return False
+        if layouts.get(day) == layout:
+            return True
+        sums = self._cache.get(self._key(day, what), layout)
+        if sums is None:
+            return False
+        self._held[day, layout, what] = sums
+        return True
+
+    def _key(self, day: int, what: str) -> tuple[Any, ...]:
+        match what:
+            case "kinds":
+                return (self._workspace_id, day, what, self._days[day].cuts, self.chosen_users)
+            case "users":
+                return (self._workspace_id, day, what, self._days[day].window, self._chosen_sources)
+            case _:
+                return (self._workspace_id, day, what)
+
+    def _is_in_range(self, day: int) -> bool:
+        of = self._days.get(day)
+        return of is not None and of.window[1] > 0
+
+    def _is_first(self, day: int) -> bool:
+        return self._first is not None and self._first[0] is not None and self._first[0] // QUARTERS_A_DAY == day
+
+    def _first_mark(self, snapshot: Snapshot) -> int | None:
+        """Where the snapshot's first event lies; OTHER_DAY where that is another day than expected."""
+        day = min(snapshot.layouts, default=None)
+        if day is None or not self._is_first(day):
+            return None if day is None else OTHER_DAY
+        layout = snapshot.layouts[day]
+        mark: int | None = self._held.get((day, layout, "first"))
+        if mark is None:
+            mark = first_mark_of(day, snapshot.parts[day])
+            self._cache.put(self._key(day, "first"), layout, mark, 0)
+        return mark
+
+
+def first_mark_of(day: int, parts: Sequence[PartitionDay]) -> int:
+    """The first quarter since 1970 of a day that holds an event. Needs summaries and tails."""
+    return day * QUARTERS_A_DAY + (first_quarter(parts) or 0)
