@@ -499,7 +499,6 @@ export class ActivityTable {
     this.next = null;
     /** @type {string | null} */
     this.etag = null;
-    this.total = 0;
     this.shownTotal = 0;
     this.asking = false;
     this.turn = 0;
@@ -593,7 +592,7 @@ export class ActivityTable {
     const lines = answer.activities.map((row) => known.get(JSON.stringify(row)) ?? line(row));
     this.pages = [{ cursor: null, count: lines.length, lines, pinned: false, asking: false }];
     this.next = answer.next_cursor;
-    this.shownTotal = this.total = answer.total ?? 0;
+    this.shownTotal = answer.total ?? 0;
     this.announce(answer.total);
     if (this.kept) {
       this.kept.hidden = !answer.truncated_before;
@@ -609,13 +608,12 @@ export class ActivityTable {
     if (!this.next) this.fill(answer);
   }
 
-  /** @param {number | null} total */
+  /** @param {number | null} total null where one import alone is listed */
   announce(total) {
-    this.total = total ?? this.total;
-    const count = Math.max(0, this.total - this.shownTotal);
+    const count = Math.max(0, (total ?? 0) - this.shownTotal);
     const shown = find(this.section, '.total');
-    set(shown, 'data-value', this.total);
-    say(shown, text.total_activities(this.total));
+    set(shown, 'data-value', total ?? '');
+    say(shown, total == null ? '' : text.activities(total));
     if (!this.news || !this.newsBar || !this.newsButton) return;
     this.newsBar.classList.toggle('some', count > 0);
     this.newsButton.hidden = count === 0;

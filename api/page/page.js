@@ -723,7 +723,7 @@ function drawControls() {
   control('compare').value = here.get('compare') || 'previous_period';
   if (document.activeElement !== control('timezone')) control('timezone').value = here.get('timezone') ?? '';
   control('kind').value = here.get('activity') ?? '';
-  control('fold').checked = here.get('imports') !== 'open';
+  control('fold').checked = here.get('imports') !== 'open' && !here.has('batch');
   say(find(document, '#workspace .value'), here.get('workspace') ?? '');
   const someSources = chosen('source');
   say(find(document, '#sources .value'), someSources.length ? text.chosen(someSources.map(sourceLabel)) : text.allSources);
@@ -792,7 +792,10 @@ function listen() {
   changed('interval', (value) => go((to) => assign(to, 'interval', value, 'auto')));
   changed('compare', (value) => go((to) => assign(to, 'compare', value, 'previous_period')));
   changed('kind', (value) => go((to) => assign(to, 'activity', value, '')));
-  changed('fold', () => go((to) => assign(to, 'imports', control('fold').checked ? '' : 'open', '')));
+  changed('fold', () => go((to) => {
+    for (const name of ['batches', 'batch']) to.delete(name);
+    assign(to, 'imports', control('fold').checked ? '' : 'open', '');
+  }));
   changed('timezone', (value) => void chooser().then((choosers) => choosers.commitZone(value)));
   control('timezone').addEventListener('focus', () => void chooser().then((choosers) => choosers.offerZones()), { once: true });
   find(document, '#reset').addEventListener('click', () => go((to) => {
