@@ -57,7 +57,7 @@ def plain_faust(bootstrap: str, topic_name: str, events: int) -> None:
     @app.agent(topic)
     async def count(stream: faust.StreamT[bytes]) -> None:
         nonlocal seen, started, cpu
-        async for value in stream.values():
+        async for value in stream:
             if not seen:
                 started, cpu = time.monotonic(), time.process_time()
             event = json.loads(value)
