@@ -65,6 +65,8 @@ def operations(rng: random.Random) -> tuple[list[bytes], list[bytes]]:
             argv += [b"d", place[b"days"], b"%d" % rng.randrange(3), rng.choice((b"", p + b":0", p + b":3"))]
         elif kind == "a":
             argv += [b"a", place[b"days"]]
+            if rng.random() < 0.2:
+                argv += [b"h", place[b"days"], b"1", b"all", b"word 20000"]
         elif kind == "z":
             argv += [b"z", place[b"rows"], b"%d" % len(few), *few]
         elif kind == "l":

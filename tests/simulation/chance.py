@@ -76,6 +76,9 @@ class Profile:
     stop: float = 0.03
     """A worker is told to stop, and another takes its place."""
     raise_partitions: float = 0.0
+    # at the end: what the worker must refuse
+    changelog_lost: float = 0.03
+    topic_anew: float = 0.03
 
 
 def draw(seed: int) -> Profile:

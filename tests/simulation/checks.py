@@ -123,7 +123,7 @@ class Checks:
             if not fresh:
                 raise Broken(f"the change {word!r} was used before, and {key} is another now")
             layouts = after.get(f"{reader.PREFIX}days:{workspace}".encode(), {})
-            if layouts.get(b"all") != word:
+            if layouts.get(b"all", b"").split(b" ")[0] != word:
                 raise Broken(f"{key} changed, and not the workspace's change")
             if kind == "names":
                 names.add(workspace)

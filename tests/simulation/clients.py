@@ -122,7 +122,7 @@ class SimProducer:
             await world.loop.create_future()
         self._epoch = await self._link.ask(lambda: broker.begin(self._id))
         coordinator = broker.coordinator(self._id)
-        while coordinator.txn is not None and not coordinator.txn.complete:  # noqa: ASYNC110 - as the client does
+        while coordinator.txn is not None and not coordinator.txn.complete:
             await asyncio.sleep(0.01)
         await self._link.ready()
         world.note(self._link.name, f"begins as {self._id} epoch {self._epoch}")

@@ -24,6 +24,7 @@ class Cluster:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._names = 0
         self._due: float | None = None
+        self._known: list[Worker] = []
         self.started = 0
 
     @property
@@ -53,6 +54,7 @@ class Cluster:
         members = self.members
         if not members:
             return
+        self._known = members
         count = len(world.broker.source)
         same = all(self.assigned.get(p) in members for p in range(count))
         if not (same and world.chance(0.3)):
@@ -85,7 +87,7 @@ class Cluster:
                 worker.zombie = False
                 world.note(worker.name, "comes back to the group")
                 gone = True
-        new = any(w not in self.assigned.values() and not w.told for w in self.members)
+        new = any(w not in self._known for w in self.members)
         while len(self.members) < world.profile.workers:
             self.add()
             new = True

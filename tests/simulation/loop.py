@@ -3,6 +3,7 @@
 import asyncio
 import asyncio.base_events
 import asyncio.events
+from heapq import heappop, heappush
 from typing import Any
 
 
@@ -10,31 +11,45 @@ class DeadlockError(Exception):
     """Everything waits, and nothing is due."""
 
 
-class _Jump:
-    """Stands where a selector would: waiting for so long is to move the clock."""
-
-    def __init__(self, loop: "VirtualLoop") -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[Any]:
-        if timeout is None:
-            raise DeadlockError
-        if timeout > 0:
-            self._loop.now += timeout
-        return []
-
-
 class VirtualLoop(asyncio.base_events.BaseEventLoop):
-    """asyncio's own loop (its order of callbacks, its tasks) over virtual time, in seconds from 0."""
+    """asyncio's own loop (its tasks, its order of callbacks) over virtual time, in seconds from 0."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self._selector = _Jump(self)
-        self._clock_resolution = 1e-9
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timer_number = 0
 
     def time(self) -> float:
         return self.now
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+        # What is due at one time comes in the order in which it was asked for.
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._timer_number += 1
+        heappush(self._timers, (when, self._timer_number, timer))
+        return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        pass
+
+    def _run_once(self) -> None:
+        """One turn: all that is ready now, and before it, where nothing is, a jump to what is due next."""
+        ready, timers = self._ready, self._timers  # type: ignore[attr-defined]
+        if not ready:
+            while timers and timers[0][2].cancelled():
+                heappop(timers)
+            if not timers:
+                raise DeadlockError
+            self.now = max(self.now, timers[0][0])
+        while timers and timers[0][0] <= self.now:
+            timer = heappop(timers)[2]
+            if not timer.cancelled():
+                ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
 
     def _process_events(self, event_list: list[Any]) -> None:
         pass

@@ -14,6 +14,8 @@ State = Mapping[bytes, Mapping[bytes, bytes]]
 """Hashes as field -> value; sorted sets (here all of score 0) as member -> b"0"."""
 
 LABEL = re.compile(rb"(\d+) (\d+) (\d+) (\d+) ([01])")
+KEPT_FROM = re.compile(rb" \d+$")
+"""What stream/projection/row_limits.py puts behind a workspace's change."""
 PART = re.compile(rb"(\d+):")
 
 
@@ -102,7 +104,8 @@ def _operations(  # noqa: C901 - one branch an operation
             _layout(writing, key, argv[at + 2], argv[at + 3], partition, change)
             at += 4
         elif op == b"a":
-            writing.of(key)[b"all"] = change
+            kept = KEPT_FROM.search(writing.get(key, b"all") or b"")
+            writing.of(key)[b"all"] = change + (kept[0] if kept else b"")
             at += 2
         elif op == b"z":
             n = int(argv[at + 2])

@@ -24,7 +24,7 @@ from tests.simulation.checks import Broken, Checks
 from tests.simulation.clients import SimConsumer, SimProducer
 from tests.simulation.loop import DeadlockError, VirtualLoop
 from tests.simulation.loop import run as run_loop
-from tests.simulation.reader import Place, answers
+from tests.simulation.reader import POSITIONS, Place, answers
 from tests.simulation.worker import World
 from tests.simulation.workload import START_MS, Publishers
 
@@ -114,6 +114,10 @@ class Run:
         await self._drain()
         self.checks.check_end()
         await self._new_life()
+        if world.rng.random() < world.profile.changelog_lost:
+            await self._refuses(self._lose_changelog, "AnotherHistory")
+        elif world.rng.random() < world.profile.topic_anew:
+            await self._refuses(self._make_topic_anew, "made anew")
 
     def _calm(self) -> None:
         world, cluster = self.world, self.cluster
@@ -144,6 +148,44 @@ class Run:
             world.redis.restore(rng.choice(world.redis.states) if rng.random() < 0.5 else {})
         await self._drain()
         self.checks.check_end()
+
+    async def _refuses(self, act: Callable[[], None], why: str) -> None:
+        """Kafka is not the one that was counted: the workers stop, say why, and Redis keeps what it has."""
+        world, cluster = self.world, self.cluster
+        for worker in cluster.workers:
+            if not worker.stopped:
+                worker.crash()
+        await asyncio.sleep(1)
+        world.redis.on_write = world.broker.on_commit = None
+        before = {key: value for key, value in world.redis.state.items() if key != POSITIONS}
+        world.stops.clear()
+        act()
+        world.note("run", f"must be refused: {why}")
+        until = world.loop.now + 10
+        while world.loop.now < until:
+            await asyncio.sleep(0.2)
+            cluster.look_after()
+        after = {key: value for key, value in world.redis.state.items() if key != POSITIONS}
+        if after != before:
+            raise Broken(f"Redis was changed, and the worker should have stopped: {why}")
+        if not world.stops or not all(why in stop for stop in world.stops):
+            raise Broken(f"the workers should have stopped: {why}; {world.stops}")
+
+    def _lose_changelog(self) -> None:
+        broker = self.world.broker
+        number = len(broker.source)
+        broker.changelog, broker.coordinators = [], {}
+        broker.raise_to(number)
+
+    def _make_topic_anew(self) -> None:
+        """Other records where the old ones were, in every partition that has any."""
+        broker, rng = self.world.broker, self.world.rng
+        old, broker.source = broker.source, []
+        broker.raise_to(len(old))
+        for partition, log in enumerate(old):
+            fewer = rng.randrange(2) if rng.random() < 0.3 else 0
+            for _ in range(max(log.end - fewer, 0)):
+                self.publishers.publish(broker.source[partition], partition, None)
 
     async def _watched(self, work: Any) -> None:
         """Do something, but no further than the first failure."""

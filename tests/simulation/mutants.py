@@ -1,0 +1,662 @@
+"""The guards of the product, and how each is taken away: a text of a module is replaced before the module is loaded.
+
+Each mutant has a fault list of its own: what must go wrong so that the guard is missed. Where a mutant stays green, no
+check can see its guard: then it is none, or a check is missing.
+"""
+
+import importlib.abc
+import importlib.machinery
+import logging
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+from tests.simulation.chance import Profile, changed, draw
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "guarantees.md"
+BEGIN = "<!-- guards: written by `python -m tests.simulation --page`, held by tests/unit/test_guards.py -->"
+END = "<!-- end of guards -->"
+OWNERSHIP, FOLLOWER, ROWS = "stream/ownership.py", "stream/projection/follower.py", "stream/projection/rows.py"
+CALLS, COMMIT, OWNERS = "stream/projection/calls.py", "stream/commit.py", "stream/owners.py"
+PARTITION, COUNTS, IDS = "stream/partition.py", "stream/tables/counts.py", "stream/tables/recent_ids.py"
+NAMES, SCRIPT, READER = "stream/tables/names.py", "tests/simulation/redis.py", "tests/simulation/reader.py"
+KEYS = "stream/projection/keys.py"
+
+FIGHT = {"workers": 3, "rebalance": 0.4, "zombie": 1.0, "pause": 0.3, "zombie_returns": 0.1}
+KAFKA = {"kafka_fails": 0.15, "answer_lost": 0.15, "batch_fails": 0.1}
+LOSSES = {"redis_restore": 0.3, "redis_empty": 0.1, "redis_lose_tail": 0.5}
+CALLS_LOST = {"call_lost": 0.1, "call_late": 0.1, "call_answer_lost": 0.1}
+STREAM = {"duplicates": 0.4, "hour_jumps": 0.3, "backwards": 0.3, "backwards_hours": 0.9, "max_ids": 1000}
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    name: str
+    guard: str
+    """What the product does, as a sentence for the list in the documentation."""
+    replace: tuple[tuple[str, str, str], ...]
+    """Module, text, text in its place."""
+    faults: dict[str, Any] = field(default_factory=dict)
+    seeds: int = 300
+
+
+MUTANTS = (
+    Mutant(
+        "fence-before-read",
+        "The last owner is fenced before the changelog is read.",
+        (
+            (
+                OWNERSHIP,
+                "        await ledger.fence()\n        records = await ledger.read(lambda done, total: "
+                "self._listener.reading(self.partition, done, total))\n",
+                "        records = await ledger.read(lambda done, total: "
+                "self._listener.reading(self.partition, done, total))\n        await ledger.fence()\n",
+            ),
+        ),
+        FIGHT | {"slow": 0.2},
+    ),
+    Mutant(
+        "answers-before-commit",
+        "Every batch of a transaction is acknowledged before the transaction is committed.",
+        ((COMMIT, "                        raise answer\n", "                        pass\n"),),
+        {"batch_fails": 0.2, "batch_bytes": 300},
+    ),
+    Mutant(
+        "position-in-the-transaction",
+        "The position is committed in the same transaction as the counts.",
+        (
+            (
+                COMMIT,
+                "                await self._producer.commit_transaction()\n",
+                "                await self._producer.commit_transaction()\n"
+                "                if len(commit.table) > 1 and commit.table[-1][0] == b'p':\n"
+                "                    await self._producer.begin_transaction()\n"
+                "                    late = Batches(self._producer)\n"
+                "                    late.put(*commit.table[-1], [])\n"
+                "                    await (await self._producer.send_batch(\n"
+                "                        late.built[0], self._changelog, partition=self._partition))\n"
+                "                    await self._producer.commit_transaction()\n",
+            ),
+            (
+                COMMIT,
+                "        for key, value in commit.table:\n",
+                "        for key, value in commit.table[: -1 if len(commit.table) > 1 else None]:\n",
+            ),
+        ),
+        {"crash": 0.5},
+    ),
+    Mutant(
+        "ids-in-the-transaction",
+        "Recent ids are committed in the same transaction as what they counted.",
+        (
+            (
+                COMMIT,
+                "        for key, value in commit.table:\n",
+                "        late, self._late = getattr(self, '_late', []), [i for i in commit.table if i[0][:1] == b'i']\n"
+                "        for key, value in [*late, *(i for i in commit.table if i[0][:1] != b'i')]:\n",
+            ),
+        ),
+        STREAM | {"crash": 0.4, "stop": 0.3, "window_hours": 3},
+    ),
+    Mutant(
+        "letters-in-the-transaction",
+        "Dead letters are committed in the same transaction as the position that passes them.",
+        (
+            (
+                COMMIT,
+                "                futures = [await",
+                "                if any(t == self._dead_letters for t, _ in batches):\n"
+                "                    for b in [b for t, b in batches if t == self._dead_letters]:\n"
+                "                        await (await self._producer.send_batch(\n"
+                "                            b, self._dead_letters, partition=self._partition))\n"
+                "                    await self._producer.commit_transaction()\n"
+                "                    await self._producer.begin_transaction()\n"
+                "                    batches = [(t, b) for t, b in batches if t != self._dead_letters]\n"
+                "                futures = [await",
+            ),
+        ),
+        KAFKA | {"poison": 0.5, "crash": 0.3},
+    ),
+    Mutant(
+        "read-committed",
+        "Only what is committed is read of the changelog.",
+        ((COMMIT, 'isolation_level="read_committed"', 'isolation_level="read_uncommitted"'),),
+        FIGHT | KAFKA,
+    ),
+    Mutant(
+        "drop-after-a-doubt",
+        "After a commit whose outcome is not known, the state is dropped and recovered.",
+        (
+            (OWNERSHIP, "        self._state, self._doubt = None, None\n", "        self._doubt = None\n"),
+            (
+                OWNERSHIP,
+                "        state = PartitionState.recovered(self.partition, self._rules, records)\n",
+                "        state = self._state or PartitionState.recovered(self.partition, self._rules, records)\n",
+            ),
+        ),
+        KAFKA,
+    ),
+    Mutant(
+        "seek-to-the-position",
+        "After a recovery the stream is sought to the position.",
+        ((OWNERSHIP, "        self._flow.seek(self.partition, state.position.next_offset)\n", ""),),
+        {},
+        40,
+    ),
+    Mutant(
+        "a-gap-is-sought-again",
+        "A batch that begins above the next offset is dropped, and the stream is sought to what is missing.",
+        (
+            (OWNERSHIP, "        if batch.start > needed:\n", "        if False:\n"),
+            (
+                PARTITION,
+                '        assert batch.start <= next_offset, f"a batch from',
+                '        assert True, f"a batch from',
+            ),
+        ),
+        {},
+    ),
+    Mutant(
+        "skipped-not-judged",
+        "A record below the position that comes again is passed over, never judged.",
+        (
+            (
+                PARTITION,
+                "        if records and records[0].offset < next_offset:\n",
+                "        if False:\n",
+            ),
+        ),
+        {"window_hours": 0, "hour_jumps": 0.5},
+    ),
+    Mutant(
+        "one-moment",
+        "A commit is encoded at one moment: nothing that is applied meanwhile gets into it.",
+        (
+            (
+                OWNERSHIP,
+                "        commit = self._counted().encode()\n",
+                "        early = self._counted().position\n        await asyncio.sleep(0.05)\n"
+                "        commit = self._counted().encode()\n"
+                "        from stream.tables.position import KEY, encode_position\n"
+                "        from msgspec.structs import replace\n"
+                "        commit = replace(commit, position=early, "
+                "table=[*commit.table[:-1], (KEY, encode_position(early))])\n",
+            ),
+        ),
+        {"events": 110, "crash": 0.3},
+    ),
+    Mutant(
+        "project-what-is-committed",
+        "Redis gets a commit after Kafka has it, never before.",
+        (
+            (
+                OWNERSHIP,
+                "        self._committing = asyncio.ensure_future(",
+                "        if self._follower.in_step:\n            await self._follower.project(commit)\n"
+                "        self._committing = asyncio.ensure_future(",
+            ),
+        ),
+        {},
+        40,
+    ),
+    Mutant(
+        "token",
+        "A call that an older claim sent is refused.",
+        ((SCRIPT, 'if writing.get(positions, partition + b".token") != token:', "if False:"),),
+        FIGHT | CALLS_LOST,
+        1500,
+    ),
+    Mutant(
+        "number",
+        "A call is taken only after the one before it.",
+        ((SCRIPT, '    if int(held or b"0") != int(number) - 1:\n', "    if False:\n"),),
+        CALLS_LOST | {"redis_lose_tail": 0.6, "wire_survives": 1.0},
+    ),
+    Mutant(
+        "commit-before-claim-and-whole",
+        "A claim follows a commit of one's own, and a repair sends entries whole.",
+        (
+            (
+                OWNERSHIP,
+                "            await self._commit(ledger)  # who was replaced learns it here, and disturbs nobody\n",
+                "            await asyncio.sleep(0.001)\n            if self._state.pending_events or "
+                "not self._committing:\n                await self._commit(ledger)\n",
+            ),
+            (
+                COUNTS,
+                "        for number, value in enumerate(values):\n",
+                "        for number, value in list(enumerate(values))[-1:]:\n",
+            ),
+        ),
+        FIGHT | CALLS_LOST | LOSSES,
+        1500,
+    ),
+    Mutant(
+        "commit-before-claim",
+        "A claim follows a commit of one's own: who was replaced learns it there, and the quarrel ends.",
+        (
+            (
+                OWNERSHIP,
+                "            await self._commit(ledger)  # who was replaced learns it here, and disturbs nobody\n",
+                "            await asyncio.sleep(0.001)\n            if self._state.pending_events or "
+                "not self._committing:\n                await self._commit(ledger)\n",
+            ),
+        ),
+        FIGHT | {"zombies_stay": True},
+    ),
+    Mutant(
+        "whole-entries",
+        "A repair sends each entry whole, whatever Redis has of it.",
+        (
+            (
+                COUNTS,
+                "        for number, value in enumerate(values):\n",
+                "        for number, value in list(enumerate(values))[-1:]:\n",
+            ),
+        ),
+        LOSSES | {"tail_floor": 0, "base_bytes_limit": 120},
+    ),
+    Mutant(
+        "stop-when-redis-is-ahead",
+        "A worker that finds Redis above its own committed position stops: it was replaced.",
+        (
+            (
+                FOLLOWER,
+                "        if claim.position is not None and claim.position > committed_offset:\n",
+                "        if False:\n",
+            ),
+        ),
+        FIGHT | CALLS_LOST | {"redis_away": 0.2},
+        3000,
+    ),
+    Mutant(
+        "another-history",
+        "Counts of another history are refused.",
+        ((SCRIPT, "    if stored is not None and stored != history:\n", "    if False:\n"),),
+        {"changelog_lost": 0.3},
+        60,
+    ),
+    Mutant(
+        "names-again",
+        "A repair sends names too.",
+        ((CALLS, "    yield from names(calls, state.names_after(after))\n", ""),),
+        LOSSES,
+    ),
+    Mutant(
+        "position-last",
+        "The position moves with the last call of a commit.",
+        (
+            (
+                FOLLOWER,
+                "        self._seal(calls[-1], position.next_offset, position.next_offset)\n",
+                "        self._seal(calls[0], position.next_offset, position.next_offset)\n",
+            ),
+        ),
+        {"call_bytes": 200, "events": 110},
+    ),
+    Mutant(
+        "owed-first",
+        "What is owed is told with the first call of a repair, before anything counts without its row.",
+        (
+            (
+                FOLLOWER,
+                '            call.fields |= self._named(opening | {"moved": str(self._clock.now_ms())})\n'
+                "            opening = {}\n",
+                '            call.fields |= self._named({"moved": str(self._clock.now_ms())})\n',
+            ),
+        ),
+        LOSSES,
+    ),
+    Mutant(
+        "owed-added",
+        "A range that is owed is added to those that were, never put in their place.",
+        ((FOLLOWER, "self._owed = widen(self._owed, (", "self._owed = widen((), ("),),
+        LOSSES | {"payment_offsets": 1},
+    ),
+    Mutant(
+        "owed-narrowed-by-what-was-written",
+        "What is owed is narrowed by the call that writes the rows, and no further.",
+        ((ROWS, "(*owed[:-1], (after, low, greatest_ms))", "owed[:-1]"),),
+        LOSSES | {"payment_offsets": 2},
+    ),
+    Mutant(
+        "rows-of-what-counted",
+        "Only rows of offsets that counted are paid.",
+        ((ROWS, "            if not state.was_counted(record.offset):\n", "            if state.was_counted(-1):\n"),),
+        LOSSES | STREAM | {"poison": 0.0},
+    ),
+    Mutant(
+        "rows-of-a-lost-head",
+        "What the topic has lost moves the day from which rows are complete.",
+        ((ROWS, "            fields = await self._gone(first, end, greatest_ms)\n", ""),),
+        LOSSES | {"head_retention": 0.5},
+    ),
+    Mutant(
+        "clocks-differ",
+        "What a lost head may have held is as late as another broker's clock allows.",
+        ((ROWS, "CLOCKS_DIFFER_MS = 3_600_000\n", "CLOCKS_DIFFER_MS = 0\n"),),
+        LOSSES
+        | {
+            "head_retention": 0.5,
+            "backwards": 0.5,
+            "backwards_hours": 0.9,
+            "hour_jumps": 0.4,
+            "lateness": 0.0,
+            "payment_offsets": 1,
+        },
+        3000,
+    ),
+    Mutant(
+        "rest-while-sending",
+        "Counting rests while counts are sent whole.",
+        (
+            (
+                OWNERSHIP,
+                "        if self._phase is not Phase.COUNTING or state is None:\n",
+                "        if self._phase not in (Phase.COUNTING, Phase.REPAIRING) or state is None:\n",
+            ),
+            (
+                OWNERSHIP,
+                "        if phase in (Phase.RECOVERING, Phase.REPAIRING):\n",
+                "        if phase is Phase.RECOVERING:\n",
+            ),
+            (COUNTS, "        assert not self.changed,", "        assert True,"),
+        ),
+        LOSSES | {"events": 110},
+    ),
+    Mutant(
+        "no-answer-without-a-position",
+        "Readers answer nothing (503) as long as a partition has no position.",
+        ((READER, 'all(b"%d.position" % p in held for p in range(known))', "True"),),
+        {"redis_empty": 0.3, "partitions": 2},
+    ),
+    Mutant(
+        "asked-before",
+        "`as_of` is the time before the question for the end, not after its answer.",
+        (
+            (
+                OWNERS,
+                "            for one in partitions:\n                note(",
+                "            asked_ms = clock.now_ms()\n            for one in partitions:\n                note(",
+            ),
+        ),
+        {"slow": 0.3, "events": 110},
+    ),
+    Mutant(
+        "as-of-with-its-position",
+        "`as_of` travels with the position that it is true of.",
+        ((FOLLOWER, "        while self._ends and self._ends[0][0] <= covered:\n", "        while self._ends:\n"),),
+        {"events": 110},
+    ),
+    Mutant(
+        "as-of-of-what-is-committed",
+        "`as_of` speaks of what is committed and published, not of what is applied.",
+        (
+            (
+                OWNERSHIP,
+                "        return self._committed_offset if self._applied else self._counted().position.next_offset\n",
+                "        return self._counted().position.next_offset\n",
+            ),
+        ),
+        LOSSES | {"events": 110, "commit_interval": 0.4, "payment_offsets": 1, "commit_max_events": 50},
+    ),
+    Mutant(
+        "later-label",
+        "Of two labels of a user the one of the later event stands, whichever partition sent it.",
+        (
+            (
+                SCRIPT,
+                '        return a[5] == b"1"\n    return tuple(',
+                '        return a[5] == b"1"\n    return True or tuple(',
+            ),
+        ),
+        {"partitions": 2, "events": 110, "poison": 0.0},
+    ),
+    Mutant(
+        "label-tie",
+        "Equal times of labels are decided by partition and offset.",
+        (
+            (
+                SCRIPT,
+                "return tuple(map(int, a.groups()[:4])) >= tuple(map(int, b.groups()[:4]))",
+                "return tuple(map(int, a.groups()[:2])) >= tuple(map(int, b.groups()[:2]))",
+            ),
+        ),
+        {"partitions": 2, "events": 110, "poison": 0.0},
+    ),
+    Mutant(
+        "label-beats-none",
+        "Any label beats none, whatever its time.",
+        ((SCRIPT, '    if a[5] != b[5]:\n        return a[5] == b"1"\n', ""),),
+        {"partitions": 2, "events": 110, "poison": 0.0},
+    ),
+    Mutant(
+        "label-by-its-time",
+        "A partition keeps the label of the latest `occurred_at`, not the one that came last.",
+        ((NAMES, "(event.occurred_at >= known.occurred_at or known.label is None)", "True"),),
+        {"lateness": 0.8},
+    ),
+    Mutant(
+        "window-of-the-two-records",
+        "A copy is judged by the hours of the two records.",
+        ((IDS, "self._table.find(some, hour - self._window)", "self._table.find(some, -(1 << 40))"),),
+        STREAM,
+    ),
+    Mutant(
+        "extra-hour",
+        "Ids are kept an hour longer than the window, for brokers whose clocks differ.",
+        (
+            (IDS, "if latest - hour > self._window + 1]:", "if latest - hour > self._window]:"),
+            (IDS, "self.latest_hour - hour > self._window + 1", "self.latest_hour - hour > self._window"),
+        ),
+        STREAM,
+    ),
+    Mutant(
+        "expiry-whatever-the-batch",
+        "A record too far behind the latest hour is judged alike in whatever batch it comes.",
+        ((IDS, "        if self._is_too_far_behind(hour):\n", "        if False:\n"),),
+        STREAM | {"backwards_hours": 3.5, "window_hours": 0, "backwards": 0.4},
+        1500,
+    ),
+    Mutant(
+        "a-copy-does-not-move-the-hour",
+        "Only records that count move the latest hour.",
+        (
+            (
+                IDS,
+                "        known = set(self._table.find(some, hour - self._window))\n",
+                "        known = set(self._table.find(some, hour - self._window))\n        self._turn_to(hour)\n",
+            ),
+        ),
+        STREAM | {"window_hours": 1},
+        3000,
+    ),
+    Mutant(
+        "retention-before-entries-go",
+        "The day from which counts are kept is told before entries of earlier days go.",
+        (
+            (
+                FOLLOWER,
+                "        calls[0].fields |= self._named(self._kept(position))\n",
+                "        calls[-1].fields |= self._named(self._kept(position))\n",
+            ),
+        ),
+        {"retention_days": 1, "day_jumps": 0.2, "call_bytes": 200},
+    ),
+    Mutant(
+        "retention-of-rows-as-committed",
+        "Rows are paid by the retention that is committed, not by the one that is applied.",
+        (
+            (
+                FOLLOWER,
+                "self._rows.next_payment(self._owed, state, self._counts_from)",
+                "self._rows.next_payment(self._owed, state, state.position.counts_from)",
+            ),
+        ),
+        LOSSES | {"retention_days": 1, "day_jumps": 0.15, "payment_offsets": 1},
+    ),
+    Mutant(
+        "retention-never-goes-back",
+        "The day from which counts are kept never goes back, when broker time does.",
+        (
+            (COUNTS, "        if self.counts_from is not None and day <= self.counts_from:\n            return\n", ""),
+            (
+                PARTITION,
+                "self._counts.drop_before(day_of_hour(latest_hour) - days)",
+                "self._counts.drop_before(day_of_hour(records_hour) - days)",
+            ),
+            (
+                PARTITION,
+                "        self._keep_retention()\n",
+                "        global records_hour\n        records_hour = self._ids.latest_hour\n"
+                "        if timestamps:\n            records_hour = timestamps[-1] // 3_600_000\n"
+                "        self._keep_retention()\n",
+            ),
+        ),
+        {"retention_days": 1, "day_jumps": 0.1, "hour_jumps": 0.4, "backwards": 0.5},
+        1500,
+    ),
+    Mutant(
+        "retention-when-read",
+        "An event of a day that retention has dropped is not counted into a new entry.",
+        (
+            (
+                COUNTS,
+                "        if self.counts_from is not None and day < self.counts_from:\n            return None\n",
+                "",
+            ),
+        ),
+        {"retention_days": 1, "day_jumps": 0.1, "hour_jumps": 0.4, "backwards": 0.5, "lateness": 0.8},
+    ),
+    Mutant(
+        "values-left-out",
+        "After a dead letter that was too large, the values are left out of the commit that brings it again.",
+        ((OWNERSHIP, "        if commit.dead_letters:", "        if True:"),),
+        {"too_large_letter": 1.0, "poison": 0.5},
+        60,
+    ),
+    Mutant(
+        "sent-once",
+        "A call to Redis is sent once: a client that repeats it leaves copies on the way.",
+        (("tests/simulation/clients.py", "if profile.copies and world.chance(0.3):", "if world.chance(0.3):"),),
+        CALLS_LOST | FIGHT,
+        3000,
+    ),
+    Mutant(
+        "witness",
+        "The record of the witness is read again: another one there is another topic.",
+        ((OWNERSHIP, "            if found and Witness.of(found[0]) != witness:\n", "            if False:\n"),),
+        {"topic_anew": 0.3},
+        60,
+    ),
+)
+
+
+def take_away(name: str, seed: int) -> Profile:
+    """Load the product from now on without a guard. Returns the profile of a seed with the mutant's faults."""
+    mutant = next(m for m in MUTANTS if m.name == name)
+    texts: dict[str, list[tuple[str, str]]] = {}
+    for path, old, new in mutant.replace:
+        module = path.removesuffix(".py").replace("/", ".")
+        assert module not in sys.modules, f"{module} is loaded already"
+        texts.setdefault(module, []).append((old, new))
+    sys.meta_path.insert(0, _Finder(texts))
+    return profile_of(mutant, seed)
+
+
+def profile_of(mutant: Mutant, seed: int) -> Profile:
+    return changed(draw(seed), **mutant.faults)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def __init__(self, texts: dict[str, list[tuple[str, str]]]) -> None:
+        self._texts = texts
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        if name not in self._texts:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        assert spec is not None
+        assert spec.origin is not None
+        spec.loader = _Loader(name, spec.origin, self._texts[name])
+        return spec
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    def __init__(self, name: str, origin: str, texts: list[tuple[str, str]]) -> None:
+        super().__init__(name, origin)
+        self._texts = texts
+
+    def get_code(self, fullname: str) -> CodeType:
+        source = Path(self.path).read_text()
+        for old, new in self._texts:
+            assert source.count(old) >= 1, f"{self.path} has no {old!r}"
+            source = source.replace(old, new)
+        return compile(source, self.path, "exec", dont_inherit=True)
+
+
+def search(name: str) -> int:
+    """In a process of its own: run a mutant until it is red."""
+    mutant = next(m for m in MUTANTS if m.name == name)
+    logging.disable(logging.CRITICAL)
+    take_away(name, 0)
+    from tests.simulation.run import run_seed
+
+    for seed in range(mutant.seeds):
+        result = run_seed(seed, profile=profile_of(mutant, seed))
+        if result.failure is not None:
+            print(f"{seed}\t{result.calls + result.commits}\t{' '.join(result.failure.split())[:200]}")
+            return 0
+    return 1
+
+
+def main(only: str | None) -> int:
+    """Every mutant must turn red. Prints each with the seed that does."""
+    chosen = [m for m in MUTANTS if only is None or only in m.name]
+    green = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for mutant, answer in zip(chosen, pool.map(_search_apart, chosen), strict=True):
+            if answer is None:
+                green.append(mutant.name)
+                print(f"NOT RED  {mutant.name}: {mutant.seeds} seeds, and nobody missed it", flush=True)
+            else:
+                print(f"red      {mutant.name}: {answer}", flush=True)
+    print(f"{len(chosen) - len(green)} of {len(chosen)} guards are missed when they are taken away")
+    return 1 if green else 0
+
+
+def _search_apart(mutant: Mutant) -> str | None:
+    code = f"from tests.simulation.mutants import search; raise SystemExit(search({mutant.name!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONHASHSEED": "0"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        seed, steps, why = done.stdout.strip().splitlines()[-1].split("\t")
+        return f"seed {seed}, {steps} steps: {why}"
+    if done.returncode == 1 and not done.stderr:
+        return None
+    raise RuntimeError(f"{mutant.name}: {done.stderr[-2000:]}")
+
+
+def in_page(page: str) -> str:
+    """The documentation's page with the list of guards as it is now."""
+    before, rest = page.split(BEGIN, 1)
+    _, after = rest.split(END, 1)
+    rows = [f"| `{m.name}` | {m.guard} |" for m in MUTANTS]
+    return "\n".join([f"{before}{BEGIN}", "", "| name | guard |", "| --- | --- |", *rows, "", f"{END}{after}"])
+
+
+def write_page() -> int:
+    PAGE.write_text(in_page(PAGE.read_text()))
+    return 0
