@@ -1,7 +1,7 @@
 """Which ids lie in memory, and under which tag?
 
 An open-addressing table in numpy arrays: 8 bytes of the id and 4 that hold two more of it and the tag, 12 bytes a slot;
-from 18 to 27 bytes an id, and up to 45 while it grows. Batches are looked up and added in a few passes of numpy, a few
+from 17 to 25 bytes an id, and up to 42 while it grows. Batches are looked up and added in a few passes of numpy, a few
 ids one by one, at the same places. What is dead (its tag was withdrawn) goes when the table is built anew, which
 happens a part at a time: no call takes longer because the table is large.
 """
@@ -24,8 +24,8 @@ FEW: Final = 48
 """Up to so many ids are handled one by one: numpy takes some 100 us for any number, one by one takes 1 to 2 us each."""
 
 _LEAST_SLOTS: Final = 1_024
-_FULL: Final = (3, 5)
-_SLOTS_AN_ID: Final = 2.5
+_FULL: Final = (7, 10)
+_SLOTS_AN_ID: Final = 2.1
 _MOVED_A_CALL: Final = 2_048
 _MOVED_AN_ID: Final = 8
 """Slots that move to the new table at each call: enough to have moved all of them before that is full."""

@@ -11,7 +11,7 @@ of counted records only, so a verdict depends on the log alone, however it was c
 `max_ids` the oldest hour goes at once, whole, and with it the id that was just counted where that is of this hour.
 
 In memory the ids lie in one table with a tag for their hour (id_table.py): an hour goes by withdrawing its tag. What
-was measured is in decision 0011.
+was measured is in decision 0013.
 """
 
 from __future__ import annotations
