@@ -14,6 +14,7 @@ BENCHMARKS: Mapping[str, str] = {
     "worker": "benchmarks.worker",
     "latency": "benchmarks.latency",
     "takeover": "benchmarks.takeover",
+    "page": "benchmarks.page",
 }
 """Name -> module with `run() -> Iterable[dict]`."""
 

@@ -10,11 +10,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.browser.support.events import believable
-from tests.browser.support.stand_in import StandIn
+from tests.browser.support.stand_in import NOW, StandIn
 from tests.support.require import require
-
-NOW = 1_795_417_980.0
-"""2026-11-23T07:13:00Z, a Monday: 15:13 in Kuala Lumpur, where a test names no other zone."""
 
 FLAGS = (
     "--no-sandbox",
@@ -25,6 +22,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+__all__ = ["NOW"]
 
 Open = Callable[..., Awaitable[Page]]
 

@@ -38,6 +38,9 @@ from api.query import (
 from api.zones import aliases, zone, zone_names
 
 PAGE = Path(__file__).parents[3] / "api" / "page"
+NOW = 1_795_417_980.0
+"""2026-11-23T07:13:00Z, a Monday: 15:13 in Kuala Lumpur, where a test names no other zone."""
+
 QUARTER_SECONDS = 900
 SOURCES = ("incoming_message", "developer_api", "contact_import", "user", "echo_message")
 LABELS = {
