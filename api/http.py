@@ -1,8 +1,8 @@
 """Requests and answers of HTTP as the endpoints see them, and how an answer is sent: compressed, in pieces, or not at
 all where the reader has gone.
 
-Endpoints are plain ASGI under Litestar's router: its typed handlers cost a fifth more of a cached answer, and take
-parameters one fault at a time (docs/decisions/0011-endpoints-are-plain-asgi.md).
+All endpoints share this path from the request to the answer, below Litestar's router
+(docs/decisions/0051-one-path-from-request-to-answer.md).
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Every metric of the API, declared once (docs/metrics.md has the same list)."""
+"""Every metric of the API, declared once (docs/reading.md tells what each is for)."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 

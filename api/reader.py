@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Container, Itera
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import IntFlag
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -20,7 +21,7 @@ from redis.exceptions import RedisError
 
 from api.freshness import READ_FIELDS, Positions, read_positions
 from api.report.days import PartitionDay
-from stream.projection.keys import ALL, DAYS_A_HASH, PARTITIONS, Keys, parse_layout
+from stream.projection.keys import ALL, DAYS_A_HASH, PARTITIONS, Keys, parse_layout, rows_from_of
 from stream.redis_client import redis_client
 from stream.tables.formats import FormatError
 
@@ -74,6 +75,12 @@ class State(NamedTuple):
     positions: Positions
     change: bytes
 
+    @property
+    def rows_from(self) -> int | None:
+        """First UTC day from which on the workspace's rows are complete; None: all are."""
+        days = (self.positions.rows_from, rows_from_of(self.change))
+        return max((day for day in days if day is not None), default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -93,7 +100,7 @@ class _Asked(NamedTuple):
 
     layout: bytes
     parts: Parts
-    bases: dict[int, int]
+    bases: Mapping[int, int]
 
 
 class RowRange(NamedTuple):
@@ -199,7 +206,7 @@ class Reader:
         replies = await self._transaction(commands)
         if expected is not None:
             positions = self._take_positions(replies[0])
-            if positions is None or not _same_kept(positions, expected.state.positions):
+            if positions is None or not _same_kept(State(positions, replies[1][0] or b""), expected.state):
                 raise Moved
             moved = [day for day, value in zip(days, replies[1][1:], strict=True) if value != expected.layouts.get(day)]
             if moved:
@@ -313,7 +320,7 @@ class Reader:
         for day in guess:
             layout = known.layouts[day]
             parts = wanted(day, None if day in known.restless else layout)
-            asked[day] = _Asked(layout, parts, parse_layout(layout).bases if parts else {})
+            asked[day] = _Asked(layout, parts, _bases(_segments(layout)) if parts else {})
         return asked
 
     def _ask_cells(self, workspace_id: str, asked: Mapping[int, _Asked]) -> list[tuple[Any, ...]]:
@@ -428,6 +435,12 @@ def _layouts(reply: Any, days: Sequence[int] | None, whole: bool) -> tuple[bytes
     return change, layouts
 
 
+@lru_cache(maxsize=4_096)
+def _bases(segments: bytes) -> Mapping[int, int]:
+    """Number of bases by partition; most days of most workspaces look alike."""
+    return parse_layout(b"- " + segments).bases if segments else {}
+
+
 def _segments(layout: bytes) -> bytes:
     """Which parts there are, without the change."""
     return layout.partition(b" ")[2]
@@ -437,9 +450,11 @@ def _pairs(reply: Any) -> dict[bytes, bytes]:
     return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
 
 
-def _same_kept(one: Positions, other: Positions) -> bool:
+def _same_kept(one: State, other: State) -> bool:
     """Whether the same days and rows are kept; that `as_of` advances takes nothing away."""
-    return (one.complete, one.counts_from, one.rows_from) == (other.complete, other.counts_from, other.rows_from)
+    before, after = one.positions, other.positions
+    kept = (before.complete, before.counts_from, one.rows_from)
+    return kept == (after.complete, after.counts_from, other.rows_from)
 
 
 def _nothing(_day: int, _layout: bytes | None) -> Parts:

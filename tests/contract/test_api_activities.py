@@ -88,8 +88,8 @@ async def test_pages_neither_skip_nor_repeat_while_rows_arrive(shared_redis: Run
             cursor: dict[str, str] = {}
             while True:
                 # Given more events at any time between two pages
-                for number in range(len(events), len(events) + 5):
-                    events.append(Event(at(rng.uniform(0, 100)), f"late{number}", offset=number))
+                numbers = range(len(events), len(events) + 5)
+                events += [Event(at(rng.uniform(0, 100)), f"late{number}", offset=number) for number in numbers]
                 api.write(events)
                 page = await api.json("/activities", limit=7, order=order, **cursor)
                 assert page["total"] == len(events)
@@ -322,6 +322,11 @@ async def test_from_when_on_rows_are_complete(
         page = await api.json("/activities")
         assert page["truncated_before"] == truncated_before
         assert page["total"] == 20
+        # a limit of rows is kept for each workspace; the later of the two decides
+        change = api.data.client.hget(api.data.prefix + "days:w", "all").decode()
+        api.data.client.hset(api.data.prefix + "days:w", "all", f"{change} {DAY}")
+        dropped = (await api.json("/activities"))["truncated_before"]
+        assert dropped == max(truncated_before or "", "2026-11-23T00:00:00Z")
         assert ids(page) == [f"e{i}" for i in range(8)]
 
 

@@ -65,7 +65,7 @@ async def listening(
 
 async def eventually(check: Any) -> None:
     async with asyncio.timeout(20):
-        while not check():  # noqa: ASYNC110 - what is waited for is another process's or library's state
+        while not check():
             await asyncio.sleep(0.01)
 
 

@@ -1,0 +1,62 @@
+"""Small rules of HTTP and CSV."""
+
+import pytest
+
+from api.cache import ENTRY_BYTES, DayCache
+from api.formats import Format, csv_lines, guarded, negotiate
+from api.http import accepts_gzip, etag_matches
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "  =x", "＝x", "＠x"])
+def test_what_a_spreadsheet_would_run_is_guarded(text: str) -> None:
+    assert guarded(text) == "'" + text
+
+
+@pytest.mark.parametrize("text", ["", " ", "Ada", "1-1", "a=b", "'=x", "2026-11-23T00:00:00+08:00"])
+def test_what_it_would_not_is_left_alone(text: str) -> None:
+    assert guarded(text) == text
+
+
+def test_lines_end_as_rfc_4180_has_it_and_numbers_stay() -> None:
+    rows = [("a", None, -1.5, 7), ('x"y', "p,q", "l\nm", "")]
+    assert csv_lines(rows) == 'a,,-1.5,7\r\n"x""y","p,q","l\nm",\r\n'
+
+
+@pytest.mark.parametrize(
+    ("header", "accepted"),
+    [("", False), ("gzip", True), ("GZIP", True), ("gzip;q=0", False), ("*", True), ("*;q=0", False), ("br", False),
+     ("gzip;q=0, *", False), ("identity, gzip;q=0.1", True), ("gzip;q=x", False), (";,", False)],
+)  # fmt: skip
+def test_who_accepts_gzip(header: str, accepted: bool) -> None:
+    assert accepts_gzip(header) is accepted
+
+
+@pytest.mark.parametrize(
+    ("header", "matches"),
+    [('W/"a"', True), ('"a"', True), ('"b", W/"a"', True), ("*", True), ("", False), ("a", False), ('W/"ab"', False)],
+)
+def test_which_conditions_name_a_revision(header: str, matches: bool) -> None:
+    assert etag_matches(header, "a") is matches
+
+
+def test_of_equal_formats_the_first_offered_is_given() -> None:
+    assert negotiate("*/*", (Format.JSON, Format.CSV)) is Format.JSON
+    assert negotiate("text/csv, application/json", (Format.JSON, Format.CSV)) is Format.JSON
+    assert negotiate("text/csv", (Format.JSON, Format.CSV)) is Format.CSV
+    assert negotiate("image/png", (Format.JSON, Format.CSV)) is None
+
+
+def test_a_cache_keeps_its_limit_and_forgets_the_longest_unused() -> None:
+    cache: DayCache[str] = DayCache(3 * (ENTRY_BYTES + 100))
+    for name in "abc":
+        cache.put(name, b"1", name, 100)
+    assert cache.get("a", b"1") == "a"
+    cache.put("d", b"1", "d", 100)
+    assert [cache.get(name, b"1") for name in "abcd"] == ["a", None, "c", "d"]
+    assert cache.get("a", b"2") is None
+    cache.put("a", b"2", "A", 150)
+    assert cache.bytes <= cache.limit_bytes
+    assert cache.get("a", b"2") == "A"
+    cache.put("huge", b"1", "x", 10_000)
+    assert cache.get("huge", b"1") is None
+    assert cache.bytes <= cache.limit_bytes
