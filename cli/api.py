@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 from collections.abc import Mapping
+from types import FrameType
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
 
@@ -13,6 +15,9 @@ from api.config import ApiConfig, is_loopback
 from cli.command import DONE, NOT_DONE, CommandError
 from cli.options import add_settings, configuration
 from stream.logs import configure
+
+if TYPE_CHECKING:
+    from litestar import Litestar
 
 STOP_SECONDS = 5
 """How long a stop waits for answers under way; live streams end at once."""
@@ -33,7 +38,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from api.app import create_app
 
     with listening_socket(config.api_host, config.api_port) as listener:
-        server = uvicorn.Server(
+        server = ReportServer(
             uvicorn.Config(
                 create_app(config),
                 loop="uvloop",
@@ -53,6 +58,14 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         log.info("the report is at %s", address(listener))
         server.run(sockets=[listener])
     return DONE if server.started else NOT_DONE
+
+
+class ReportServer(uvicorn.Server):
+    """A server that ends its live streams before it waits for answers under way: they would never end by themselves."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        cast("Litestar", self.config.app).state.hub.close()
+        super().handle_exit(sig, frame)
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

@@ -2,6 +2,10 @@
 
 import asyncio
 import json
+import os
+import signal
+import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -10,10 +14,12 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+import redis
 
 from api import live
+from cli.local.ports import free_port, listens
 from tests.support.api import BASE, api_over, own_redis, serving, shared_redis
-from tests.support.redis_data import Event, Positions
+from tests.support.redis_data import Event, Positions, RedisData
 from tests.support.redis_server import RunningRedis
 
 __all__ = ["own_redis", "shared_redis"]
@@ -237,3 +243,29 @@ def _query() -> Any:
     from api.query import LIVE_PARAMETERS, Parameters, read_query
 
     return read_query(Parameters([], LIVE_PARAMETERS), int(NOW) // 900)
+
+
+async def test_a_process_that_is_told_to_stop_ends_its_streams(shared_redis: RunningRedis) -> None:
+    data = RedisData(redis.Redis.from_url(shared_redis.url), "stopping")
+    data.positions(Positions(time.time()))
+    data.write(events(1))
+    port = free_port()
+    environ = os.environ | {
+        "CONTACTS_REDIS": shared_redis.url,
+        "CONTACTS_GROUP": "stopping",
+        "CONTACTS_API_PORT": str(port),
+    }
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "cli.main", "api", env=environ)
+    try:
+        await eventually(lambda: listens(port))
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            async with listening(client) as stream:
+                await stream.next("report")
+                process.send_signal(signal.SIGTERM)
+                assert await stream.ended()
+        async with asyncio.timeout(30):
+            assert await process.wait() in (0, -signal.SIGTERM)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
