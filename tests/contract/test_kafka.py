@@ -51,7 +51,7 @@ async def end_offset(bootstrap: str, topic: str, isolation_level: str) -> int:
 
 async def until(ask: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(30):
-        while not await ask():  # noqa: ASYNC110
+        while not await ask():
             await asyncio.sleep(0.02)
 
 

@@ -146,7 +146,7 @@ async def test_a_pipe_that_pauses_has_its_lines_sent_meanwhile(broker: RunningKa
     assert process.stdin is not None
     process.stdin.write(event(1) + b"\n" + event(2) + b"\n" + event(3)[:20])
     async with asyncio.timeout(60):
-        while sum(map(len, (await content(broker, topic)).values())) < 2:  # noqa: ASYNC110
+        while sum(map(len, (await content(broker, topic)).values())) < 2:
             await asyncio.sleep(0.05)
     out, err = await process.communicate(event(3)[20:])
     assert (process.returncode, err) == (0, b"")

@@ -26,7 +26,7 @@ async def fed(broker: RunningKafka, topic: str, at_least: int) -> list[str]:
     feeding = asyncio.create_task(feed(broker.bootstrap, topic, days=2, say=said.append))
     try:
         async with asyncio.timeout(60):
-            while await records(broker, topic) < at_least:  # noqa: ASYNC110
+            while await records(broker, topic) < at_least:
                 await asyncio.sleep(0.1)
     finally:
         feeding.cancel()
@@ -54,11 +54,11 @@ async def test_it_waits_for_a_topic_that_is_not_there_yet(broker: RunningKafka) 
     feeding = asyncio.create_task(feed(broker.bootstrap, topic, days=1, say=said.append))
     try:
         async with asyncio.timeout(60):
-            while not said:  # noqa: ASYNC110
+            while not said:
                 await asyncio.sleep(0.05)
             assert said == [f"there is no topic {topic}; `contacts-report topics` creates it; trying again"]
             await create_topic(broker.bootstrap, topic, 4)
-            while len(said) < 2 or "published" not in said[-1]:  # noqa: ASYNC110
+            while len(said) < 2 or "published" not in said[-1]:
                 await asyncio.sleep(0.05)
     finally:
         feeding.cancel()
