@@ -550,6 +550,8 @@ const live = {
   etag: null,
   tries: 0,
   timer: 0,
+  /** Whether a stream ever brought an event here. */
+  proven: false,
 
   stop() {
     this.line?.abort();
@@ -578,46 +580,53 @@ const live = {
   },
 
   /**
-   * Opens the stream: true as soon as it brought its first report (or, resumed, was accepted), false where it cannot.
-   * What only a person can mend (401, 403, 404, 400) is thrown at the start of a view.
+   * Opens the stream: true as soon as it brought its first report (or, proven and resumed, was accepted), false where it
+   * did not in time; a late one is taken all the same. What only a person can mend (401, 403, 404, 400) is thrown at the
+   * start of a view.
    * @param {boolean} first
    */
   async stream(first) {
-    const { mine } = this;
     this.stop();
     const line = (this.line = new AbortController());
+    // A proxy may accept a stream and never pass it on: only one that spoke before is believed without a word.
+    const trusted = this.proven && !first;
+    return Promise.race([this.read(line, first, trusted), new Promise((resolve) => { setTimeout(resolve, FIRST_EVENT_MS, false); })]);
+  },
+
+  /** @param {AbortController} line @param {boolean} first @param {boolean} trusted @returns {Promise<boolean>} */
+  async read(line, first, trusted) {
+    const { mine } = this;
     /** @type {number} */
     let silence = 0;
     const alive = () => {
       clearTimeout(silence);
       silence = setTimeout(() => line.abort(), SILENCE_MS);
     };
+    alive();
     let response;
-    const late = setTimeout(() => line.abort(), FIRST_EVENT_MS);
     try {
-      response = await request(resourceAddress('live'), { Accept: 'text/event-stream', ...(this.revision ? { 'Last-Event-ID': this.revision } : {}) }, line.signal);
+      response = await request(resourceAddress('live'), { Accept: 'text/event-stream', ...(trusted && this.revision ? { 'Last-Event-ID': this.revision } : {}) }, line.signal);
       if (!response.body || !response.headers.get('Content-Type')?.startsWith('text/event-stream')) throw new Problem(0, {});
     } catch (problem) {
-      if (mine === turn && unshowable(problem)) {
-        if (first && problem instanceof Problem && problem.status !== 404) throw problem;
-        if (!first && problem instanceof Problem && problem.status !== 404) await showProblem(problem);
-      }
+      clearTimeout(silence);
+      if (mine !== turn || !(problem instanceof Problem) || !unshowable(problem) || problem.status === 404) return false;
+      if (first) throw problem;
+      await showProblem(problem);
       return false;
-    } finally {
-      if (!first) clearTimeout(late);
     }
     const { body } = response;
     return new Promise((resolve) => {
-      alive();
-      if (!first) {
+      let spoke = trusted;
+      if (trusted) {
         connected('stream');
         resolve(true);
       }
       /** @param {string} event @param {string} data @param {string} id */
       const take = (event, data, id) => {
         if (mine !== turn) return line.abort();
-        clearTimeout(late);
+        spoke = this.proven = true;
         this.tries = 0;
+        clearTimeout(this.timer); // of asking, where the stream came late
         if (connection !== 'stream') connected('stream');
         if (event === 'freshness') return hear(JSON.parse(data));
         if (event !== 'report') return undefined;
@@ -628,9 +637,8 @@ const live = {
       };
       readEvents(body, take, alive).catch(() => {}).finally(() => {
         clearTimeout(silence);
-        clearTimeout(late);
         resolve(false);
-        if (mine === turn && this.line === line && this.revision && !document.hidden) this.again();
+        if (mine === turn && this.line === line && spoke && !document.hidden) this.again();
       });
     });
   },
@@ -651,7 +659,7 @@ const live = {
     try {
       const answer = await ask('', undefined, { etag: this.etag });
       if (mine !== turn) return false;
-      connected('polling');
+      if (connection !== 'stream') connected('polling');
       if (answer) {
         this.etag = answer.etag;
         this.revision = answer.body.freshness.revision;
@@ -661,9 +669,10 @@ const live = {
       if (mine !== turn) return false;
       if (!(problem instanceof Problem) || unshowable(problem)) throw problem;
       if (first || !report) await failed(problem, mine);
-      connected(problem.status === 503 ? 'unavailable' : 'lost');
+      if (connection !== 'stream') connected(problem.status === 503 ? 'unavailable' : 'lost');
       wait = Math.min(wait, Math.max(1, problem.retrySeconds) * 1000);
     }
+    if (connection === 'stream') return true;
     this.tries += 1;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {

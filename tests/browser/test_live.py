@@ -155,3 +155,18 @@ async def test_a_hidden_tab_lets_go_of_the_stream_and_comes_back_with_what_it_mi
     await hide(page, False)
     await expect(page.locator('[data-component="added"] .count')).to_have_attribute("data-value", str(before + 1))
     await expect(page.locator('[data-component="activities"] [data-event-id="new"]')).to_have_count(1)
+
+
+async def test_a_stream_that_is_accepted_and_never_speaks_does_not_keep_the_page_waiting(
+    api: StandIn, window: Open
+) -> None:
+    """As behind a proxy that keeps a stream to itself."""
+    api.mute = True
+    page = await window(f"{api.url}/{VIEW}")
+
+    await expect(badge(page)).to_have_attribute("data-connection", "polling")
+    await expect(page.locator('[data-component="added"] .count')).to_be_visible()
+    api.mute = False
+    api.touch()
+
+    await expect(badge(page)).to_have_attribute("data-connection", "stream")
