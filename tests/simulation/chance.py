@@ -30,6 +30,8 @@ class Profile:
     block_ids: int = 4
     uncounted_block_bytes: int = 6
     # the log
+    first_hour: float = 20.0
+    """The broker's hour of the day when all begins: how soon midnight comes."""
     transactions: float = 0.2
     aborted: float = 0.3
     duplicates: float = 0.2
@@ -111,6 +113,7 @@ def draw(seed: int) -> Profile:
         batch_bytes=some([300, 2_000, 1 << 20]),
         block_ids=some([1, 3, 128]),
         uncounted_block_bytes=some([2, 6, 512]),
+        first_hour=some([20.0, 23.6]),
         transactions=rate(0.6),
         aborted=0.3,
         duplicates=rate(0.5),

@@ -47,7 +47,8 @@ class Checks:
         for partition in range(len(self.recounts), len(logs)):
             self.recounts.append(Recount(partition, logs[partition], self._world.profile))
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
+        """Recount as far as the logs are stable."""
         self.grow()
         for recount in self.recounts:
             recount.advance()
@@ -89,7 +90,7 @@ class Checks:
             self._world.fail(Broken(f"{type(error).__name__}: {error}"))
 
     def _on_call(self, before: State, after: State, argv: Sequence[bytes]) -> None:
-        self._advance()
+        self.advance()
         changed = [key for key in before.keys() | after.keys() if before.get(key) is not after.get(key)]
         partition, word = int(argv[1]), argv[4]
         days, names = self._check_words(before, after, changed, word)
@@ -102,8 +103,19 @@ class Checks:
         for workspace in names:
             self._check_names(after, workspace)
         self._check_place(after, self.recounts[partition], old, places[partition], gone)
+        if reader.answers(after):
+            self._check_answer(places[: reader.partitions(after)])
 
-    def _check_words(  # noqa: C901 - one thing, for each kind of key
+    def _check_answer(self, places: Sequence[reader.Place]) -> None:
+        """Where a report would be given, no partition is left out of what it says to be complete."""
+        told = [place.as_of for place in places if place.as_of is not None]
+        for partition, place in enumerate(places):
+            if place.position is None and told:
+                log = self._world.broker.source[partition]
+                if any(True for _ in log.visible(0, log.stable_at((min(told) - START_MS) / 1000))):
+                    raise Broken(f"an answer is given as of {min(told) - START_MS}, without anything of p{partition}")
+
+    def _check_words(
         self, before: State, after: State, changed: Iterable[bytes], word: bytes
     ) -> tuple[set[tuple[str, int]], set[str]]:
         """Every change of a workspace has the word of its call, and a word is used once. Returns the days and names
@@ -269,9 +281,7 @@ class Checks:
                     number = shown.total() if not isinstance(shown, str) else 0
                     self._check_rows(state, workspace, day, recount, new, entry.offsets[:number])
 
-    def _check_covered(  # noqa: C901 - one thing, for each kind of content
-        self, state: State, recount: Recount, start: int, position: int, gone: int
-    ) -> None:
+    def _check_covered(self, state: State, recount: Recount, start: int, position: int, gone: int) -> None:
         """All that counted below the position is shown: cells, workspace, labels, sources."""
         p = recount.partition
         for (workspace, day), entry in recount.entries.items():
@@ -319,14 +329,14 @@ class Checks:
 
     def check_end(self) -> None:
         """Everything is counted: tables, Redis and dead letters equal the recount."""
-        self._advance()
+        self.advance()
         state = self._world.redis.state
         places = [reader.Place(state, r.partition) for r in self.recounts]
         gone = max((p.counts_from or 0 for p in places), default=0)
         for recount in self.recounts:
             self._check_letters(recount)
             self._check_tables(recount)
-        if not reader.answers(state, len(self.recounts)):
+        if not reader.answers(state) or reader.partitions(state) < len(self.recounts):
             raise Broken("a partition has no position")
         self._check_whole_redis(state, places, gone)
 

@@ -144,10 +144,19 @@ MUTANTS = (
     ),
     Mutant(
         "seek-to-the-position",
-        "After a recovery the stream is sought to the position.",
-        ((OWNERSHIP, "        self._flow.seek(self.partition, state.position.next_offset)\n", ""),),
+        "After a recovery the stream is sought to the position, and again where it stands still.",
+        (
+            (OWNERSHIP, "        self._flow.seek(self.partition, state.position.next_offset)\n", ""),
+            (OWNERSHIP, "                self._flow.seek(self.partition, self._missed)\n", ""),
+        ),
         {},
         40,
+    ),
+    Mutant(
+        "asked-again",
+        "Where a fetched batch was dropped on its way and nothing follows it, the stream is asked again.",
+        ((OWNERSHIP, "                self._flow.seek(self.partition, self._missed)\n", ""),),
+        {"pause": 0.4, "rebalance": 0.4},
     ),
     Mutant(
         "a-gap-is-sought-again",
@@ -343,14 +352,15 @@ MUTANTS = (
         ((ROWS, "CLOCKS_DIFFER_MS = 3_600_000\n", "CLOCKS_DIFFER_MS = 0\n"),),
         LOSSES
         | {
-            "head_retention": 0.5,
+            "head_retention": 1.0,
+            "first_hour": 23.6,
+            "hour_jumps": 0.0,
+            "day_jumps": 0.0,
             "backwards": 0.5,
             "backwards_hours": 0.9,
-            "hour_jumps": 0.4,
             "lateness": 0.0,
             "payment_offsets": 1,
         },
-        3000,
     ),
     Mutant(
         "rest-while-sending",

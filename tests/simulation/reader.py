@@ -31,7 +31,7 @@ def cells_of(bases: Bases, tail: bytes | None) -> Counter[Cell] | str:
     return known
 
 
-def _sum(bases: Bases, tail: bytes | None) -> Counter[Cell] | str:  # noqa: C901 - the format, part by part
+def _sum(bases: Bases, tail: bytes | None) -> Counter[Cell] | str:
     cells: Counter[Cell] = Counter()
     kinds: list[tuple[int, str | None]] = []
     users: list[str | None] = []
@@ -172,8 +172,12 @@ class Place:
         return any(after < offset <= upto for after, upto, _ in self.owed)
 
 
-def answers(state: State, partitions: int) -> bool:
+def partitions(state: State) -> int:
+    """How many partitions readers know of."""
+    return int(state.get(POSITIONS, {}).get(b"partitions", b"0"))
+
+
+def answers(state: State) -> bool:
     """Whether a report would be given at all, and no 503."""
-    held = state.get(POSITIONS, {})
-    known = int(held.get(b"partitions", b"0"))
+    held, known = state.get(POSITIONS, {}), partitions(state)
     return known > 0 and all(b"%d.position" % p in held for p in range(known))

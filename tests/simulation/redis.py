@@ -91,7 +91,7 @@ def _project(writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes]) -> 
     return 1
 
 
-def _operations(  # noqa: C901 - one branch an operation
+def _operations(
     writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes], at: int, partition: bytes, change: bytes
 ) -> None:
     while at < len(argv):

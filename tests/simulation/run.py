@@ -24,7 +24,7 @@ from tests.simulation.checks import Broken, Checks
 from tests.simulation.clients import SimConsumer, SimProducer
 from tests.simulation.loop import DeadlockError, VirtualLoop
 from tests.simulation.loop import run as run_loop
-from tests.simulation.reader import POSITIONS, Place, answers
+from tests.simulation.reader import POSITIONS, Place, answers, partitions
 from tests.simulation.worker import World
 from tests.simulation.workload import START_MS, Publishers
 
@@ -222,7 +222,7 @@ class Run:
 
     def _drained(self, since: float) -> bool:
         world, state = self.world, self.world.redis.state
-        if not answers(state, len(world.broker.source)):
+        if not answers(state) or partitions(state) < len(world.broker.source):
             return False
         for partition, log in enumerate(world.broker.source):
             last = max((record.offset for record in log.visible(log.end - 20, log.end)), default=-1)

@@ -290,7 +290,9 @@ class Worker:
             return
         batch = Batch(records=list(log.visible(start, end)), start=start, end=end)
         self.flow.at[partition] = end
-        if world.chance(0.2):
+        if world.chance(0.02):
+            world.note(self.name, lambda: f"p{partition} [{start}, {end}) is dropped on its way")
+        elif world.chance(0.2):
             world.loop.call_later(world.delay() * 3, self._deliver, partition, batch)
         else:
             self._deliver(partition, batch)

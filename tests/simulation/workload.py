@@ -54,7 +54,7 @@ class Publishers:
 
     def __init__(self, rng: Random, profile: Profile) -> None:
         self._rng, self._profile = rng, profile
-        self.broker_ms = START_MS
+        self.broker_ms = START_MS + int((profile.first_hour - 20) * HOUR_MS)
         self._made: list[list[Activity]] = []
         self._numbers = 0
 
