@@ -78,7 +78,8 @@ class Worker:
         self._metrics = Metrics()
         self._reporter = Reporter(self._metrics, self._clock)
         self._health = Health(self._metrics.registry, self._facts)
-        self._redis: Redis = redis_client(config.redis, timeout_seconds=REDIS_SECONDS, retries=1)
+        # No call is sent again by the client: of two copies the later might undo what came between. A repair does it.
+        self._redis: Redis = redis_client(config.redis, timeout_seconds=REDIS_SECONDS, retries=0)
         self._replica = RedisReplica(self._redis, self._keys)
         self._source = SourceTopic(config.kafka, config.topic)
         self._pace = Pace(
