@@ -127,7 +127,6 @@ class PartitionState:
         self._names = Names()
         self._counts = Counts(CountRules(rules.tail_floor, rules.base_bytes_limit))
         self._workspaces: dict[str, _Workspace] = {}
-        self._encoded_upto = 0
         self._encoded_outcomes = Outcomes()
         self._dead_letters: list[DeadLetter] = []
 
@@ -156,7 +155,6 @@ class PartitionState:
             state._names.adopt(key, value)
         state._counts.adopt(kinds[counts.KIND], known.counts_from)
         state._position = known
-        state._encoded_upto = known.next_offset
         return state
 
     def begin(self, *, history: bytes, first_offset: int, partitions: int) -> None:
@@ -164,7 +162,6 @@ class PartitionState:
         assert self._position is None, "a partition begins once"
         assert len(history) == HISTORY_BYTES, "a history is 16 random bytes"
         self._position = Position(first_offset, first_offset, history, None, None, None, 0, partitions)
-        self._encoded_upto = first_offset
 
     @property
     def position(self) -> Position:
@@ -225,7 +222,6 @@ class PartitionState:
         outcomes = self.outcomes - self._encoded_outcomes
         self._encoded_outcomes = self.outcomes.copy()
         dead_letters, self._dead_letters = self._dead_letters, []
-        self._encoded_upto = self.position.next_offset
         self.pending_events = 0
         return Commit(self.position, list(table.items()), dead_letters, entries, moved, outcomes)
 
@@ -306,7 +302,7 @@ class PartitionState:
 
     def _count(self, records: Sequence[Record], events: Sequence[ContactActivity]) -> None:
         """Adds one to the cell of each event. The hot loop: about 1 us an event with rows, 0.6 us without."""
-        workspaces, changed, upto = self._workspaces, self._counts.changed, self._encoded_upto
+        workspaces, changed = self._workspaces, self._counts.changed
         partition, keep_rows = self.partition, self._rules.keep_rows
         for record, event in zip(records, events, strict=True):
             offset = record.offset
@@ -321,10 +317,12 @@ class PartitionState:
             day, quarter = divmod(event.occurred_at // QUARTER_NANOSECONDS, QUARTERS_A_DAY)
             entry = workspace.days.get(day)
             if entry is None:
-                entry = self._counts.begin(event.workspace_id, day)
+                entry = self._counts.begin(workspace.names.workspace_id, day)
                 if entry is None:
                     continue
-            if entry.changed_at < upto:
+            rows = entry.rows
+            if rows is None:
+                rows = entry.rows = []
                 changed.append(entry)
             entry.changed_at = offset
             counting = entry.counting or entry.open()
@@ -336,7 +334,7 @@ class PartitionState:
             tail = counting.tail
             tail[cell] = tail.get(cell, 0) + 1
             if keep_rows:
-                entry.rows.append(encode_row(event, partition, offset))
+                rows.append(encode_row(event, partition, offset))
 
     def _meet(self, workspace_id: str) -> _Workspace:
         known = self._workspaces[workspace_id] = _Workspace(

@@ -80,8 +80,8 @@ class Entry:
         self.tail: bytes | None = None
         """Changelog value of the tail as committed; None where it is empty."""
         self.counting: Counting | None = None
-        self.rows: list[bytes] = []
-        """Rows that no commit has yet."""
+        self.rows: list[bytes] | None = None
+        """Rows that no commit has yet; a list from the first event after a commit to the next."""
 
     @property
     def base_count(self) -> int:
@@ -97,7 +97,7 @@ class Entry:
         """Adds the changelog records of what was counted since the last commit."""
         counting = self.counting
         assert counting is not None, "an entry changes while it is open"
-        rows, self.rows = self.rows, []
+        rows, self.rows = self.rows, None
         bases: list[tuple[int, bytes, bytes, bytes]] = []
         if len(counting.tail) > counting.tail_limit(rules.tail_floor):
             bases = self._merge(counting, rules.base_bytes_limit, changes)
@@ -107,7 +107,7 @@ class Entry:
         else:
             self.tail = counting.packed_tail(self.changed_at)
             changes[key_of(self.workspace_id, self.day, TAIL_SLOT)] = self.tail
-        return EntryChange(self.workspace_id, self.day, bases, self.tail, self.base_count, rows)
+        return EntryChange(self.workspace_id, self.day, bases, self.tail, self.base_count, rows or [])
 
     def _merge(self, counting: Counting, limit_bytes: int, changes: Changes) -> list[tuple[int, bytes, bytes, bytes]]:
         head, cells = packed.decode_base(self.last) if self.last is not None else (None, None)

@@ -150,6 +150,16 @@ def test_a_limit_of_series_closes_those_untouched_for_longest() -> None:
     }
 
 
+def test_what_is_dropped_takes_no_room_among_the_open() -> None:
+    counted = Counted(RULES)
+    counted.commit("a", "b")
+
+    counted.state._counts.drop_before(DAY + 1)
+    counted.state.encode()
+
+    assert (counted.state._counts._open, counted.state._counts._open_series) == ({}, 0)
+
+
 def test_bases_that_do_not_follow_are_refused() -> None:
     counted = Counted(replace(RULES, base_bytes_limit=150))
     for n in range(40):

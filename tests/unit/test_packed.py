@@ -1,5 +1,8 @@
 """Packed counts: what is packed is unpacked, and nothing else is taken for it."""
 
+import sys
+import tracemalloc
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -134,3 +137,14 @@ def test_a_damaged_column_is_refused(column: bytes) -> None:
 def test_columns_of_different_lengths_are_refused() -> None:
     with pytest.raises(FormatError, match="1 and 2 items"):
         packed.decode_cells(packed.encode_cells(packed.encode_column([1]), packed.encode_column([1, 2])))
+
+
+def test_what_stays_in_memory_takes_no_more_than_its_bytes() -> None:
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    kept = [packed.encode_tail(n, 0, 0, [], [], EMPTY, EMPTY, EMPTY) for n in range(200)]
+    kept += [packed.encode_base(b"head", bytes(600)) for _ in range(200)]
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+
+    assert taken < sum(map(sys.getsizeof, kept)) + sys.getsizeof(kept) + 10_000

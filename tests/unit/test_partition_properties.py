@@ -65,7 +65,7 @@ RULES = st.builds(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(STEP, min_size=25, max_size=60), CUTS, RULES, st.sampled_from([0, 48]), st.sampled_from([0, 3, 10**6]))
 def test_any_cutting_of_a_log_counts_the_same(
     steps: list[tuple[dict | bytes | None, int, int]],
