@@ -376,8 +376,9 @@ class Checks:
             cells = reader.cells_of(bases, tail)  # type: ignore[arg-type]
             if isinstance(cells, str):
                 raise Broken(f"{what}{workspace} day {day}: {cells}")
-            if day >= gone:
-                shown[workspace, day] = cells
+            if day < gone:
+                raise Broken(f"{what}{workspace} day {day} is still there, and counts are kept from {gone}")
+            shown[workspace, day] = cells
         expected = {key: Counter(entry.cells) for key, entry in recount.entries.items() if key[1] >= gone}
         if shown != expected:
             missing = {k: v - shown.get(k, Counter()) for k, v in expected.items() if v - shown.get(k, Counter())}

@@ -219,7 +219,7 @@ MUTANTS = (
         "A call that an older claim sent is refused.",
         ((SCRIPT, 'if writing.get(positions, partition + b".token") != token:', "if False:"),),
         FIGHT | CALLS_LOST,
-        1500,
+        600,
     ),
     Mutant(
         "number",
@@ -244,7 +244,7 @@ MUTANTS = (
             ),
         ),
         FIGHT | CALLS_LOST | LOSSES,
-        1500,
+        600,
     ),
     Mutant(
         "commit-before-claim",
@@ -282,7 +282,7 @@ MUTANTS = (
             ),
         ),
         FIGHT | CALLS_LOST | {"redis_away": 0.2},
-        3000,
+        600,
     ),
     Mutant(
         "another-history",
@@ -472,7 +472,7 @@ MUTANTS = (
         "A record too far behind the latest hour is judged alike in whatever batch it comes.",
         ((IDS, "        if self._is_too_far_behind(hour):\n", "        if False:\n"),),
         STREAM | {"backwards_hours": 3.5, "window_hours": 0, "backwards": 0.4},
-        1500,
+        600,
     ),
     Mutant(
         "a-copy-does-not-move-the-hour",
@@ -484,8 +484,8 @@ MUTANTS = (
                 "        known = set(self._table.find(some, hour - self._window))\n        self._turn_to(hour)\n",
             ),
         ),
-        STREAM | {"window_hours": 1},
-        3000,
+        STREAM | {"window_hours": 1, "backwards_hours": 3.5, "backwards": 0.5},
+        600,
     ),
     Mutant(
         "retention-before-entries-go",
@@ -509,7 +509,14 @@ MUTANTS = (
                 "self._rows.next_payment(self._owed, state, state.position.counts_from)",
             ),
         ),
-        LOSSES | {"retention_days": 1, "day_jumps": 0.15, "payment_offsets": 1},
+        LOSSES
+        | {
+            "retention_days": 1,
+            "day_jumps": 0.15,
+            "payment_offsets": 1,
+            "commit_interval": 0.4,
+            "commit_max_events": 50,
+        },
     ),
     Mutant(
         "retention-never-goes-back",
@@ -530,7 +537,7 @@ MUTANTS = (
             ),
         ),
         {"retention_days": 1, "day_jumps": 0.1, "hour_jumps": 0.4, "backwards": 0.5},
-        1500,
+        600,
     ),
     Mutant(
         "retention-when-read",
@@ -542,7 +549,14 @@ MUTANTS = (
                 "",
             ),
         ),
-        {"retention_days": 1, "day_jumps": 0.1, "hour_jumps": 0.4, "backwards": 0.5, "lateness": 0.8},
+        {
+            "retention_days": 1,
+            "first_hour": 23.6,
+            "hour_jumps": 0.0,
+            "day_jumps": 0.02,
+            "backwards": 0.5,
+            "lateness": 0.8,
+        },
     ),
     Mutant(
         "values-left-out",
@@ -556,7 +570,7 @@ MUTANTS = (
         "A call to Redis is sent once: a client that repeats it leaves copies on the way.",
         (("tests/simulation/clients.py", "if profile.copies and world.chance(0.3):", "if world.chance(0.3):"),),
         CALLS_LOST | FIGHT,
-        3000,
+        600,
     ),
     Mutant(
         "witness",
