@@ -8,7 +8,7 @@ tail, what came since that one was written. To count is `tail[cell] += 1`: the b
 more than max(tail_floor, sqrt(cells of the last base)) cells is merged into the base (merge.py), and its slot deleted.
 
 An entry lies in memory as the bytes that were committed. While it is counted in, it also has the numbers of its series
-and its tail as dicts (Counting): some 110 bytes a series. Where that was not touched for IDLE_OFFSETS, or there are too
+and its tail as dicts (Counting): 110 to 160 bytes a series. Where that was not touched for IDLE_OFFSETS, or there are too
 many of them, it goes, and is made again from the bytes when the next event comes (0.2 us a series).
 """
 
@@ -34,9 +34,9 @@ IDLE_OFFSETS: Final = 20_000
 """An entry keeps its dicts for so many offsets of the partition after its last event, for making them again costs as
 much as keeping them does memory, whatever its size."""
 FREE_SERIES: Final = 50_000
-"""So many series of idle entries are kept nonetheless: 5 MB."""
+"""So many series of idle entries are kept nonetheless: 8 MB."""
 SERIES_LIMIT: Final = 600_000
-"""More are not kept even if they are not idle: 66 MB a partition."""
+"""More are not kept even if they are not idle: some 80 MB a partition."""
 DROPS_A_COMMIT: Final = 1_000
 """Entries that one commit deletes at most, when retention has moved on: 60 KB of keys."""
 
