@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from stream.partition import Batch, Commit, CountingRules, PartitionState
-from stream.ports import Clock, Flow, KafkaAway, Ledger, ReplicaAway, Source, TooLarge, WorkerMustStop
+from stream.ports import Flow, KafkaAway, Ledger, ReplicaAway, Source, TooLarge, WorkerMustStop
 from stream.projection.follower import Follower
 from stream.tables.position import Witness
 
@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 
 # After so many answers about the partition's end, a quarter of a second apart, without the batch that must be there.
 MISSED_ENDS = 4
+
+
+# A shorter rest may end where it began, by the rounding of the loop's clock.
+LEAST_REST_SECONDS = 0.001
 
 
 class Phase(StrEnum):
@@ -113,19 +117,12 @@ class OwnedPartition:
         source: Source,
         follower: Follower,
         flow: Flow,
-        clock: Clock,
         listener: Listener,
         stop_worker: Callable[[Exception], None],
     ) -> None:
         self.partition = partition
         self._rules, self._pace, self._room = rules, pace, room
-        self._new_ledger, self._source, self._follower, self._flow, self._clock = (
-            new_ledger,
-            source,
-            follower,
-            flow,
-            clock,
-        )
+        self._new_ledger, self._source, self._follower, self._flow = new_ledger, source, follower, flow
         self._listener, self._stop_worker = listener, stop_worker
         self._phase = Phase.RECOVERING
         self._state: PartitionState | None = None
@@ -405,12 +402,12 @@ class OwnedPartition:
 
     def _silent_seconds(self) -> float:
         """Since the last call to Redis."""
-        return (self._clock.now_ms() - self._follower.last_call_ms) / 1000
+        return asyncio.get_running_loop().time() - self._follower.last_call
 
     async def _rest(self, seconds: float) -> None:
         self._wake.clear()
         try:
-            async with asyncio.timeout(max(seconds, 0)):
+            async with asyncio.timeout(max(seconds, LEAST_REST_SECONDS)):
                 await self._wake.wait()
         except TimeoutError:
             pass

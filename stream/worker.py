@@ -230,7 +230,6 @@ class Worker:
             source=source,
             follower=follower,
             flow=self._flow,
-            clock=self._clock,
             listener=self._reporter,
             stop_worker=self._end_with,
         )

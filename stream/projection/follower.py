@@ -7,6 +7,7 @@ commits, with counting at rest.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections import deque
 from collections.abc import Iterable
@@ -43,7 +44,7 @@ class Follower:
         self._ends: deque[tuple[int, int]] = deque()
         self.offset: int | None = None  # the next offset that readers do not see counted
         self.partitions = 0  # of the topic, as far as this worker knows
-        self.last_call_ms = 0
+        self.last_call = 0.0  # seconds of the loop's clock, which nobody sets back
 
     @property
     def in_step(self) -> bool:
@@ -184,5 +185,5 @@ class Follower:
         except ReplicaAway:
             self._token = ""
             raise
-        self.last_call_ms = self._clock.now_ms()
+        self.last_call = asyncio.get_running_loop().time()
         return taken

@@ -8,8 +8,8 @@ tail, what came since that one was written. To count is `tail[cell] += 1`: the b
 more than max(tail_floor, sqrt(cells of the last base)) cells is merged into the base (merge.py), and its slot deleted.
 
 An entry lies in memory as the bytes that were committed. While it is counted in, it also has the numbers of its series
-and its tail as dicts (Counting): 110 to 160 bytes a series. Where that was not touched for IDLE_OFFSETS, or there are too
-many of them, it goes, and is made again from the bytes when the next event comes (0.2 us a series).
+and its tail as dicts (Counting): 110 to 160 bytes a series. Where that was not touched for IDLE_OFFSETS, or there are
+too many of them, it goes, and is made again from the bytes when the next event comes (0.2 us a series).
 """
 
 from __future__ import annotations

@@ -124,7 +124,6 @@ class Site:
             source=self.topic,
             follower=self.follower(),
             flow=NoFlow(),
-            clock=FixedClock(),
             listener=Listener(),
             stop_worker=self.reasons.append,
         )

@@ -214,7 +214,6 @@ class Worker:
             source=source,
             follower=follower,
             flow=self.flow,
-            clock=self._clock,
             listener=Ear(world, self.name),
             stop_worker=self._must_stop,
         )
