@@ -216,9 +216,11 @@ class OwnedPartition:
             await asyncio.wait([self._committing], timeout=seconds)
 
     def keep(self) -> bool:
-        """The partition stays here after all. False where its task has ended meanwhile."""
+        """The partition stays here after all. False where it has ended meanwhile, even if its task still lets go of
+        its ledger: then it must be begun anew.
+        """
         self._being_revoked = False
-        return self._task is not None and not self._task.done()
+        return self._phase is not Phase.ENDED and self._task is not None and not self._task.done()
 
     async def close(self) -> None:
         if self._task is not None:

@@ -27,7 +27,7 @@ from stream.health import Health
 from stream.logs import configure
 from stream.metrics import Metrics
 from stream.owners import ask_for_ends
-from stream.ownership import OwnedPartition, Pace, Room
+from stream.ownership import OwnedPartition, Pace, Phase, Room
 from stream.partition import CountingRules
 from stream.ports import Ledger, WorkerMustStop
 from stream.projection.follower import Follower
@@ -47,6 +47,8 @@ STOPPED_BY_ITSELF = 1
 WATCH_SECONDS = 1.0
 MONITOR_SECONDS = 3.0
 ROW_LIMITS_SECONDS = 5.0
+# In these phases a partition waits for Kafka or Redis, and says so.
+WAITING = (Phase.RECOVERING, Phase.REPAIRING)
 MILLISECONDS_A_DAY = 86_400_000
 REDIS_SECONDS = 5.0
 
@@ -260,7 +262,7 @@ class Worker:
             watchdog.keep({owned.partition for owned in app.partitions})
             for owned in app.partitions:
                 lag = self._reporter.lag(owned.partition)
-                watchdog.note(owned.partition, owned.committed_offset, lag, now, excused=not owned.counting)
+                watchdog.note(owned.partition, owned.committed_offset, lag, now, excused=owned.phase in WAITING)
             stalled = watchdog.stalled(now)
             if stalled is not None:
                 return self._end_with(WorkerMustStop(stalled))

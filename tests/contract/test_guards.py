@@ -273,3 +273,31 @@ async def test_guard_7_rows_are_owed_before_their_counts_are_shown_and_narrowed_
     while again.owes_rows:
         assert await again.pay_rows(site.state(8), 8)
     assert (parse_owed(await site.field("owed")), await site.rows()) == ((), 8)
+
+
+async def test_a_partition_that_ended_while_it_was_being_revoked_is_not_kept(site: Site) -> None:
+    # Given an owner that is fenced while its partition is being revoked, and whose ledger takes long to close,
+    let_go = asyncio.Event()
+    close = _Ledger.close
+
+    async def slow(self: _Ledger) -> None:
+        await let_go.wait()
+        await close(self)
+
+    site.topic.publish(1)
+    owner = site.owner()
+    _Ledger.close = slow  # type: ignore[method-assign]
+    try:
+        owner.start()
+        await until(lambda: owner.counting)
+        await site.ledgers.new().fence()
+        await owner.revoke(0)
+        site.feed(owner, 0)
+        await until(lambda: owner.phase is Phase.ENDED)
+        # then nobody waits for it to count again, and the worker goes on.
+        assert not owner.keep()
+        assert site.reasons == []
+    finally:
+        _Ledger.close = close  # type: ignore[method-assign]
+        let_go.set()
+        await owner.close()
