@@ -60,4 +60,4 @@ def catch_up(bench: Bench, topic: str, rows: bool) -> Run:
 def reference(kind: str, bench: Bench, topic: str, events: int) -> Run:
     command = [sys.executable, "-m", "benchmarks.loops", kind, bench.kafka.bootstrap, topic, str(events)]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
-    return Run(*json.loads(said.strip().splitlines()[-1]))
+    return Run(*json.loads(said[said.rindex("[") :]))  # Faust may have written before it
