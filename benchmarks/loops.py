@@ -25,8 +25,8 @@ async def getmany(bootstrap: str, topic: str, events: int) -> None:
         max_partition_fetch_bytes=2 << 20,
     )
     await consumer.start()
-    await consumer._client.fetch_all_metadata()
-    partitions = [TopicPartition(topic, p) for p in consumer._client.cluster.partitions_for_topic(topic)]
+    cluster = await consumer._client.fetch_all_metadata()
+    partitions = [TopicPartition(topic, p) for p in cluster.partitions_for_topic(topic)]
     consumer.assign(partitions)
     for partition in partitions:
         consumer.seek(partition, 0)
