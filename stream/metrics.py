@@ -67,7 +67,6 @@ class Metrics:
             ["partition"],
             registry=registry,
         )
-        self.ids = Gauge("contacts_recent_ids", "Ids that a copy is recognised by.", ["partition"], registry=registry)
         self.ids_early = Counter(
             "contacts_recent_ids_dropped_early",
             "Ids dropped before the window ended, for the limit's sake.",

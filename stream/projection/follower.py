@@ -42,7 +42,6 @@ class Follower:
         self._owed: Owed = ()
         self._counts_from: int | None = None
         self._ends: deque[tuple[int, int]] = deque()
-        self.offset: int | None = None  # the next offset that readers do not see counted
         self.partitions = 0  # of the topic, as far as this worker knows
         self.last_call = 0.0  # seconds of the loop's clock, which nobody sets back
 
@@ -61,9 +60,6 @@ class Follower:
 
     def fall_out(self) -> None:
         self._token = ""
-
-    def forget_ends(self) -> None:
-        self._ends.clear()
 
     def note_end(self, end: int, asked_ms: int) -> None:
         """The broker said that the partition ends at `end` (read committed) to a question sent at `asked_ms`: evidence
@@ -113,7 +109,7 @@ class Follower:
         self._seal(last, committed_offset, committed_offset)
         if not await self._send(token, last):
             return False
-        self._token, self.offset = token, committed_offset
+        self._token = token
         return True
 
     async def project(self, commit: Commit) -> bool:
@@ -123,10 +119,7 @@ class Follower:
         # Before any entry of those days goes, readers know that they are gone.
         calls[0].fields |= self._named(self._kept(position))
         self._seal(calls[-1], position.next_offset, position.next_offset)
-        if not await self._send_all(calls):
-            return False
-        self.offset = position.next_offset
-        return True
+        return await self._send_all(calls)
 
     async def heartbeat(self, covered: int) -> bool:
         """Tell readers how fresh the numbers are: all before `covered` is applied and published. A loss in Redis is
