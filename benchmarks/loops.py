@@ -1,5 +1,8 @@
-"""References, each in a process of its own: `python -m benchmarks.loops getmany|faust BOOTSTRAP TOPIC EVENTS` prints
-events, seconds and CPU seconds.
+"""References and load, each in a process of its own: `python -m benchmarks.loops KIND BOOTSTRAP TOPIC NUMBER`.
+
+getmany, faust   take NUMBER events; print events, seconds and CPU seconds
+publish          NUMBER events a second, until killed
+gulps            fetch as the worker does, look at nothing, until killed
 """
 
 from __future__ import annotations
@@ -11,9 +14,13 @@ import os
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 
 import faust
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from benchmarks.datasets import Dataset
+from benchmarks.datasets import records as events_of
 
 
 async def getmany(bootstrap: str, topic: str, events: int) -> None:
@@ -35,6 +42,32 @@ async def getmany(bootstrap: str, topic: str, events: int) -> None:
         for records in (await consumer.getmany(timeout_ms=1000, max_records=5000)).values():
             seen += len(records)
     told(seen, started, cpu)
+
+
+async def gulps(bootstrap: str, topic: str) -> None:
+    """aiokafka alone at the worker's settings, for what comes from now on."""
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, fetch_min_bytes=16_384, fetch_max_wait_ms=20)
+    await consumer.start()
+    while True:
+        await consumer.getmany(timeout_ms=1000)
+
+
+async def publish(bootstrap: str, topic: str, rate: int) -> None:
+    """In slices of 10 ms."""
+    stock = list(events_of(Dataset.REAL, rate * 60, end=datetime.now(UTC)))
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=0)
+    await producer.start()
+    begun, sent = time.monotonic(), 0
+    while True:
+        due = int((time.monotonic() - begun) * rate)
+        for number in range(sent, due):
+            key, value = stock[number % len(stock)]
+            # The stock comes again and again: under other ids.
+            await producer.send(
+                topic, key=key, value=value.replace(b'"id":"', b'"id":"%d-' % (number // len(stock)), 1)
+            )
+        sent = due
+        await asyncio.sleep(0.01)
 
 
 def plain_faust(bootstrap: str, topic_name: str, events: int) -> None:
@@ -79,5 +112,9 @@ if __name__ == "__main__":
     kind, bootstrap, topic, events = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
     if kind == "getmany":
         asyncio.run(getmany(bootstrap, topic, events))
+    elif kind == "publish":
+        asyncio.run(publish(bootstrap, topic, events))
+    elif kind == "gulps":
+        asyncio.run(gulps(bootstrap, topic))
     else:
         plain_faust(bootstrap, topic, events)

@@ -2,8 +2,9 @@
 
 from typing import Any, cast
 
+import hiredis
 from redis.asyncio import Redis
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialBackoff
@@ -29,7 +30,7 @@ def redis_client(url: str, *, timeout_seconds: float | None, retries: int = 1, c
     if connections is not None:
         options["max_connections"] = connections
     if address.service is None:
-        return Redis.from_url(url, **options)
+        return packed_in_c(Redis.from_url(url, **options))
     host, port = address.servers[0]
     shape = f"redis://{host}:{port}/{address.database}" + (f"?{address.options}" if address.options else "")
     options = dict(parse_url(shape)) | options | {"username": address.username, "password": address.password}
@@ -37,4 +38,22 @@ def redis_client(url: str, *, timeout_seconds: float | None, retries: int = 1, c
     asking = {name.removeprefix("sentinel_"): options.pop(name) for name in SENTINEL_OPTIONS if name in options}
     asking |= {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
     sentinel = Sentinel(list(address.servers), sentinel_kwargs=asking, **options)  # type: ignore[no-untyped-call]
-    return cast("Redis", sentinel.master_for(address.service))
+    return packed_in_c(cast("Redis", sentinel.master_for(address.service)))
+
+
+class PackedInC(AbstractConnection):
+    """Commands are written by hiredis, as answers are read by it, in a quarter of the time for the hundreds of
+    arguments of a projected commit. The client's own asyncio connections pack each argument in Python.
+    """
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        name, *rest = args
+        words = name.split() if isinstance(name, (str, bytes)) else [name]  # `CONFIG GET` is two
+        return [hiredis.pack_command((*words, *rest))]
+
+
+def packed_in_c(client: Redis) -> Redis:
+    """The same client, whose connections (none is open yet) pack their commands in C."""
+    pool = client.connection_pool
+    pool.connection_class = type("Packed" + pool.connection_class.__name__, (PackedInC, pool.connection_class), {})
+    return client

@@ -15,6 +15,7 @@ import sys
 import time
 from typing import Any, NoReturn
 
+import uvloop
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -61,6 +62,7 @@ class SystemClock:
 def run(config: WorkerConfig) -> NoReturn:
     """Run a worker until it is told to stop (SIGINT, SIGTERM) or must; ends the process, with 0 if it was told."""
     configure(config.log_format, config.log_level)
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # for the thread of Faust's consumer too
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     code = loop.run_until_complete(Worker(config).run())
