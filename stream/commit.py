@@ -72,15 +72,19 @@ class TransactionalLedger:
         except (KafkaError, OSError, TimeoutError) as error:
             raise KafkaAway(f"the changelog could not be read: {describe(error)}") from error
 
-    async def commit(self, commit: Commit, *, leave_values_out: bool = False) -> None:
-        batches = [(self._dead_letters, b) for b in self._letters(commit, leave_values_out)]
-        batches += [(self._changelog, b) for b in self._state(commit)]
+    async def commit(self, commit: Commit, *, valueless: frozenset[int] = frozenset()) -> None:
+        letters, state = self._letters(commit, valueless), self._state(commit)
+        batches = [(self._dead_letters, b) for b, _ in letters] + [(self._changelog, b) for b in state]
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await self._producer.begin_transaction()
                 futures = [await self._producer.send_batch(b, topic, partition=self._partition) for topic, b in batches]
                 # aiokafka commits a transaction although a batch in it failed: each answer is awaited first.
-                for answer in await asyncio.gather(*futures, return_exceptions=True):
+                answers = await asyncio.gather(*futures, return_exceptions=True)
+                refused = refused_for_size(letters, answers)
+                if refused:
+                    raise TooLarge("dead letters are too large for their topic", refused)
+                for answer in answers:
                     if isinstance(answer, BaseException):
                         raise answer
                 await self._producer.commit_transaction()
@@ -88,8 +92,6 @@ class TransactionalLedger:
             raise Fenced(
                 f"partition {self._partition} belongs to another worker, or this one slept too long"
             ) from error
-        except MessageSizeTooLargeError as error:
-            raise TooLarge(str(error)) from error
         except (KafkaError, OSError, TimeoutError) as error:
             raise CommitFailed(f"the commit failed or was not answered: {describe(error)}") from error
 
@@ -102,12 +104,27 @@ class TransactionalLedger:
             batches.put(key, value, [])
         return batches.built
 
-    def _letters(self, commit: Commit, leave_values_out: bool) -> list[BatchBuilder]:
-        batches = Batches(self._producer)
+    def _letters(self, commit: Commit, valueless: frozenset[int]) -> list[tuple[BatchBuilder, list[int]]]:
+        """Batches, each with the offsets of the records that are in it. What is too large has a batch of its own where
+        the topic takes as much as our batches hold.
+        """
+        batches, offsets = Batches(self._producer), list[list[int]]()
         for letter in commit.dead_letters:
-            value, headers = posted(letter, self._source, self._partition, leave_values_out)
+            offset = letter.record.offset
+            value, headers = posted(letter, self._source, self._partition, offset in valueless)
             batches.put(letter.record.key, value, headers)
-        return batches.built
+            if len(offsets) < len(batches.built):
+                offsets.append([])
+            offsets[-1].append(offset)
+        return list(zip(batches.built, offsets, strict=True))
+
+
+def refused_for_size(letters: Sequence[tuple[BatchBuilder, list[int]]], answers: Sequence[object]) -> frozenset[int]:
+    """The offsets of the dead letters whose batches, the first of those that were answered, are too large."""
+    pairs = zip(letters, answers, strict=False)
+    return frozenset(
+        offset for (_, of), answer in pairs if isinstance(answer, MessageSizeTooLargeError) for offset in of
+    )
 
 
 class Batches:
@@ -136,7 +153,8 @@ async def read_changelog(
     """The latest committed value of each key of one changelog partition.
 
     The end is asked first; the consumer's own position passes it even where the last thing in the log is a
-    transaction's marker.
+    transaction's marker. It is asked again afterwards: who has fenced the last owner is the only one to write. Where it
+    moved, another owner writes, and compaction may have taken what that one replaced. Raises Fenced then.
     """
     tp = TopicPartition(topic, partition)
     latest: dict[bytes, bytes] = {}
@@ -165,6 +183,8 @@ async def read_changelog(
                         latest[record.key] = record.value
             position = await consumer.position(tp)
             progress(position - first, end - first)
+        if (await consumer.end_offsets([tp]))[tp] != end:
+            raise Fenced(f"partition {partition} was counted on by another worker while its state was read")
     finally:
         await close_in_bounded_time(consumer)
     return latest

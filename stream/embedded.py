@@ -43,9 +43,9 @@ class EmbeddedLedger:
     async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
         return {}
 
-    async def commit(self, commit: Commit, *, leave_values_out: bool = False) -> None:
+    async def commit(self, commit: Commit, *, valueless: frozenset[int] = frozenset()) -> None:
         letters = [
-            (letter.record.key, *posted(letter, self._source, self._partition, leave_values_out))
+            (letter.record.key, *posted(letter, self._source, self._partition, letter.record.offset in valueless))
             for letter in commit.dead_letters
         ]
         try:

@@ -46,9 +46,8 @@ class Phase(StrEnum):
 class Pace:
     """How often things happen.
 
-    A commit follows the one before by the interval, or by three times what that one took, whichever is longer: so a
-    worker with many partitions, or a slow
-    broker, never spends more than a third of its time in commits.
+    A commit follows the one before by the interval, or by three times what that one took, whichever is longer: with
+    many partitions, or a slow broker, a partition spends no more than a third of its time in commits.
     """
 
     commit_interval_seconds: float = 0.05
@@ -57,6 +56,10 @@ class Pace:
     back_off_seconds: float = 0.2
     back_off_limit_seconds: float = 10.0
     replica_back_off_limit_seconds: float = 1.0
+
+    def next_commit(self, started: float, ended: float) -> float:
+        """When the commit is due that follows one of this time."""
+        return started + max(self.commit_interval_seconds, 3 * (ended - started))
 
 
 class Room:
@@ -134,7 +137,7 @@ class OwnedPartition:
         self._doubt: KafkaAway | None = None
         self._missed: int | None = None  # the next offset, while it is in the topic and does not come
         self._missed_for = 0  # in how many answers about the end
-        self._leave_values_out = False
+        self._valueless: frozenset[int] = frozenset()  # dead letters, by offset, that were too large
         self._committing: asyncio.Task[None] | None = None
         self._being_revoked = False
         self._task: asyncio.Task[None] | None = None
@@ -242,7 +245,8 @@ class OwnedPartition:
                     await self._count(ledger)
             except KafkaAway as error:
                 going_on = True
-                self._leave_values_out = isinstance(error, TooLarge)
+                if isinstance(error, TooLarge):
+                    self._valueless |= error.letters
                 self._listener.failed(self.partition, str(error))
                 log.warning("partition %d: %s; dropped, and recovered in %.1f s", self.partition, error, delay)
             except WorkerMustStop as error:
@@ -292,6 +296,7 @@ class OwnedPartition:
         if records:
             await self._check_topic(state, first, end, partitions)
             state.note_partitions(partitions)
+            state.forget_uncounted_before(first)
         else:
             state.begin(history=secrets.token_bytes(16), first_offset=first, partitions=partitions)
         self._state = state
@@ -316,9 +321,12 @@ class OwnedPartition:
         witness = position.witness
         if witness is not None and witness.offset >= first:
             found = await self._source.read(witness.offset, witness.offset + 1)
-            if found and Witness.of(found[0]) != witness:
+            if not found:  # retention may just have taken it; else a record that was counted does not vanish
+                first, _ = await self._source.bounds()
+            if witness.offset >= first and [Witness.of(record) for record in found] != [witness]:
                 raise WorkerMustStop(
-                    f"partition {self.partition} has another record at offset {witness.offset} than was counted: {anew}"
+                    f"partition {self.partition} has {'another record' if found else 'no record'} at offset "
+                    f"{witness.offset}, where one was counted: {anew}"
                 )
         if first > position.next_offset:
             self._listener.lost(self.partition, first - position.next_offset)
@@ -390,7 +398,7 @@ class OwnedPartition:
                     commit = await self._commit(ledger)
                     await self._follower.project(commit)
                     self._listener.projected(self.partition, self._follower.owed_offsets)
-                    next_commit = now + max(self._pace.commit_interval_seconds, 3 * (time() - now))
+                    next_commit = self._pace.next_commit(now, time())
                 elif self._follower.owes_rows:
                     await self._follower.pay_rows(self._counted(), self._covered())
                 elif (silent := self._silent_seconds()) >= self._pace.heartbeat_seconds:
@@ -423,11 +431,10 @@ class OwnedPartition:
         commit = self._counted().encode()
         events, self._applied = self._applied, 0
         started = asyncio.get_running_loop().time()
-        self._committing = asyncio.ensure_future(ledger.commit(commit, leave_values_out=self._leave_values_out))
+        self._committing = asyncio.ensure_future(ledger.commit(commit, valueless=self._valueless))
         await self._committing
-        if commit.dead_letters:  # the commit of a repair has none, and says nothing of what was too large
-            self._leave_values_out = False
         self._committed_offset = commit.position.next_offset
+        self._valueless = frozenset(offset for offset in self._valueless if offset >= self._committed_offset)
         self._held -= events
         self._room.give_back(events)
         self._listener.committed(self.partition, commit, asyncio.get_running_loop().time() - started)

@@ -37,7 +37,12 @@ class CommitFailed(KafkaAway):
 
 
 class TooLarge(CommitFailed):
-    """The broker refused a record for its size: the dead letters' values are left out the next time."""
+    """The broker refused dead letters for their size: the next time these go without their values."""
+
+    def __init__(self, message: str, letters: frozenset[int]) -> None:
+        super().__init__(message)
+        self.letters = letters
+        """The offsets of their records."""
 
 
 class ReplicaAway(Exception):
@@ -52,13 +57,13 @@ class Ledger(Protocol):
 
     async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
         """The latest committed value of each key; `progress(records so far, records in all)` is called now and then.
-        Raises KafkaAway.
+        Raises KafkaAway, and Fenced where another worker was seen to go on.
         """
 
-    async def commit(self, commit: Commit, *, leave_values_out: bool = False) -> None:
+    async def commit(self, commit: Commit, *, valueless: frozenset[int] = frozenset()) -> None:
         """All of the commit, or nothing. Encodes before its first await. Raises Fenced, TooLarge, CommitFailed.
 
-        `leave_values_out`: dead letters go without their values, since one of them was too large for the topic.
+        `valueless`: the dead letters of these offsets go without their values, which were too large for the topic.
         """
 
     async def close(self) -> None:

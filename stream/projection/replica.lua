@@ -6,7 +6,6 @@
 -- project:  KEYS positions, then whatever the operations name by number · ARGV "project", partition, token, number, change, channel, message,
 --           as_of or "", partitions or "", n, then n pairs of field and value for `positions`, then the operations.
 --           Done only if the token is that of the last claim and the number is one above that of the last call taken: answers 1, else 0.
---           The client may repeat a call whose answer was lost: a call with the number of the last one taken is answered 1 and not done again.
 --
 -- Operations (all absolute, so that the same call done again changes nothing):
 --   h key n (field value)*n     set fields                x key n field*n     delete fields
@@ -28,9 +27,7 @@ end
 
 local held = redis.call('HMGET', positions, partition .. '.token', partition .. '.number')
 if held[1] ~= ARGV[3] then return 0 end
-local number = tonumber(ARGV[4])
-if tonumber(held[2]) == number then return 1 end
-if tonumber(held[2]) ~= number - 1 then return 0 end
+if tonumber(held[2]) ~= tonumber(ARGV[4]) - 1 then return 0 end
 
 local change = ARGV[5]
 

@@ -35,6 +35,7 @@ BLOCK_IDS: Final = 128
 BLOCK_IDS_LIMIT: Final = 8_192
 """Of one block, where a commit brings many."""
 WINDOW_HOURS_LIMIT: Final = TAGS // 2
+LAST_HOUR: Final = (1 << 32) - 1
 
 _KEY: Final = Struct(">cII")
 
@@ -233,16 +234,21 @@ def _hours_of(timestamps: list[int]) -> list[tuple[int, int]]:
     """Runs of one hour: the hour, and the place where the run ends."""
     if not timestamps:
         return []
-    hour = min(timestamps) // HOUR_MILLISECONDS
-    if hour == max(timestamps) // HOUR_MILLISECONDS:
+    hour = _hour_of(min(timestamps))
+    if hour == _hour_of(max(timestamps)):
         return [(hour, len(timestamps))]
     runs: list[tuple[int, int]] = []
     for place, timestamp in enumerate(timestamps):
-        hour = timestamp // HOUR_MILLISECONDS
+        hour = _hour_of(timestamp)
         if runs and runs[-1][0] == hour:
             runs.pop()
         runs.append((hour, place + 1))
     return runs
+
+
+def _hour_of(timestamp: int) -> int:
+    """Where publishers set the time, it may be any: what no key can hold is the last hour that one can hold."""
+    return min(max(timestamp // HOUR_MILLISECONDS, 0), LAST_HOUR)
 
 
 def _repeated(ids: list[bytes], known: set[int]) -> set[int]:

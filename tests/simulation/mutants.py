@@ -130,6 +130,13 @@ MUTANTS = (
         FIGHT | KAFKA,
     ),
     Mutant(
+        "nobody-else-writes",
+        "A state that another worker goes on with while it is read is not taken: compaction may have halved it.",
+        ((COMMIT, "[tp] != end:", "[tp] is None:"),),
+        FIGHT | {"slow": 0.4},
+        seeds=1000,
+    ),
+    Mutant(
         "drop-after-a-doubt",
         "After a commit whose outcome is not known, the state is dropped and recovered.",
         (
@@ -224,7 +231,7 @@ MUTANTS = (
     Mutant(
         "number",
         "A call is taken only after the one before it.",
-        ((SCRIPT, '    if int(held or b"0") != int(number) - 1:\n', "    if False:\n"),),
+        ((SCRIPT, 'if int(writing.get(positions, partition + b".number") or b"0") != int(number) - 1:', "if False:"),),
         CALLS_LOST | {"redis_lose_tail": 0.6, "wire_survives": 1.0},
     ),
     Mutant(
@@ -560,8 +567,8 @@ MUTANTS = (
     ),
     Mutant(
         "values-left-out",
-        "After a dead letter that was too large, the values are left out of the commit that brings it again.",
-        ((OWNERSHIP, "        if commit.dead_letters:", "        if True:"),),
+        "A dead letter that was too large goes without its value the next time.",
+        ((OWNERSHIP, "                    self._valueless |= error.letters", "                    pass"),),
         {"too_large_letter": 1.0, "poison": 0.5},
         60,
     ),
@@ -575,7 +582,7 @@ MUTANTS = (
     Mutant(
         "witness",
         "The record of the witness is read again: another one there is another topic.",
-        ((OWNERSHIP, "            if found and Witness.of(found[0]) != witness:\n", "            if False:\n"),),
+        ((OWNERSHIP, "            if witness.offset >= first and [", "            if found is None and ["),),
         {"topic_anew": 0.3},
         60,
     ),

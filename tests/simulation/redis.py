@@ -75,10 +75,7 @@ def _project(writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes]) -> 
     positions = keys[0]
     if writing.get(positions, partition + b".token") != token:
         return 0
-    held = writing.get(positions, partition + b".number")
-    if held == number:
-        return 1
-    if int(held or b"0") != int(number) - 1:
+    if int(writing.get(positions, partition + b".number") or b"0") != int(number) - 1:
         return 0
     fields_end = 10 + 2 * int(n)
     _operations(writing, keys, argv, fields_end, partition, change)

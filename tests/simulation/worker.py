@@ -247,6 +247,9 @@ class Worker:
             self._world.note(self.name, f"owns {sorted(partitions)}")
             self.told = set(partitions)
             self.flow.at.clear()
+            for partition in partitions:
+                if self._world.chance(0.5):
+                    self._stand_at_the_groups_offset(partition)
             await self.partitions.own(partitions)
             for partition in partitions:  # as the transport does after a rebalance
                 needed = self.partitions.next_needed(partition)
@@ -254,6 +257,11 @@ class Worker:
                     self.flow.seek(partition, needed)
                 if needed is None or not self.partitions.wants_more(partition):
                     self.flow.pause(partition)
+
+    def _stand_at_the_groups_offset(self, partition: int) -> None:
+        """Until it is sought, a consumer reads from there; and the offset may be lost or set back, or be ahead."""
+        log = self._world.broker.source[partition]
+        self.flow.at[partition] = self._world.rng.randint(log.first, log.stable)
 
     async def _feed(self) -> None:
         """What a consumer does: fetch where it stands, and deliver a little later; now and then something twice, or

@@ -20,7 +20,7 @@ SESSION_SECONDS = 6
 
 
 class Deployment:
-    """A broker, a Redis, two workers and an API."""
+    """Brokers, a Redis, two workers and an API."""
 
     def __init__(self, folder: Path, kafka: KafkaCluster) -> None:
         self.kafka, self.topic, self.group = kafka, unique_name("contacts"), unique_name("group")
@@ -32,6 +32,7 @@ class Deployment:
             "CONTACTS_TOPIC": self.topic,
             "CONTACTS_GROUP": self.group,
             "CONTACTS_SESSION_TIMEOUT_SECONDS": str(SESSION_SECONDS),
+            "CONTACTS_REPLICATION_FACTOR": str(len(kafka.nodes)),
         }
         asyncio.run(self._make_topics())
         self.workers = [Worker(folder, f"worker-{n}", self.environ) for n in range(2)]
@@ -41,7 +42,13 @@ class Deployment:
         eventually("a worker that counts", lambda: any(w.ready() for w in self.workers))
 
     async def _make_topics(self) -> None:
-        config = WorkerConfig(kafka=self.kafka.bootstrap, topic=self.topic, group=self.group, partitions=PARTITIONS)
+        config = WorkerConfig(
+            kafka=self.kafka.bootstrap,
+            topic=self.topic,
+            group=self.group,
+            partitions=PARTITIONS,
+            replication_factor=len(self.kafka.nodes),
+        )
         async with open_topics(config.kafka) as topics:
             await ensure_topics(topics, wanted_topics(config), partitions_if_new=PARTITIONS)
 
