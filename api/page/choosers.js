@@ -1,7 +1,6 @@
 /** How does one choose sources, users, a workspace, a time zone? Searchable lists, loaded when the first of them is opened. */
 
-import { find, h, say, set } from './components.js';
-import { address, ask, choices, choose, chosen, go, readChoices, request, sourceLabel, userLabel } from './page.js';
+import { address, ask, choices, choose, chosen, find, go, h, readChoices, request, say, set, sourceLabel, userLabel } from './page.js';
 import * as words from './words.js';
 
 /** @typedef {import('./types.js').Choices} Choices */

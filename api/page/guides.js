@@ -1,7 +1,6 @@
 /** What does the page show in place of numbers? A choice of workspaces, a token's form, a wrong link, an empty workspace, parts that failed. */
 
-import { drawCard, fail, find, h, recover, set } from './components.js';
-import { address, ask, charts, component, dateModel, drawSources, go, hear, keepToken, message, token, users, visit, waits } from './page.js';
+import { address, ask, charts, component, dateModel, drawCard, drawSources, fail, find, go, h, hear, keepToken, message, recover, set, token, users, visit, waits } from './page.js';
 import { workspaceLinks } from './choosers.js';
 import * as words from './words.js';
 
@@ -149,14 +148,10 @@ async function listed(origin) {
   return sources.some((source) => matches(source, origin));
 }
 
-/** The page around the frame may hand over a token: `{type: 'contacts-report.token', token}`, from a listed origin alone. */
-export function acceptToken() {
-  addEventListener('message', async (event) => {
-    if (event.source !== parent || parent === window || event.data?.type !== 'contacts-report.token' || typeof event.data.token !== 'string') return;
-    if (event.data.token === refused || !(await listed(event.origin))) return;
-    keepToken(event.data.token);
-    void visit();
-  });
-  if (parent !== window) parent.postMessage({ type: 'contacts-report.ready' }, '*');
+/** The page around the frame may hand over a token: `{type: 'contacts-report.token', token}`, from a listed origin alone. @param {MessageEvent} event of the page around the frame */
+export async function acceptToken({ data, origin }) {
+  if (data?.type !== 'contacts-report.token' || typeof data.token !== 'string' || data.token === refused || !(await listed(origin))) return;
+  keepToken(data.token);
+  void visit();
 }
 

@@ -33,6 +33,6 @@
  * @typedef {{ name: string, label: string, colour: string, values: (number | null)[] }} Series
  * @typedef {{ start: string, end: string, state: BucketState }} Span
  * @typedef {{ none: string, spans: Span[], series: Series[], earlier: ({ start: string, end: string, value: number | null } | null)[] | null,
- *   interval: Query['interval'], stacked: boolean }} ChartModel
+ *   interval: Query['interval'], stacked: boolean, compared: boolean }} ChartModel
  */
 export {};

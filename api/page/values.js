@@ -1,10 +1,9 @@
 /** How does one take the numbers along? As a table in place of the chart, as CSV on the clipboard, as a file of the API. */
 
-import { find, h } from './components.js';
-import { request } from './page.js';
+import { find, h, request } from './page.js';
 import * as words from './words.js';
 
-/** @typedef {import('./components.js').Chart} Chart */
+/** @typedef {import('./page.js').Chart} Chart */
 /** @typedef {import('./types.js').ChartModel} ChartModel */
 /** @typedef {import('./types.js').Report} Report */
 

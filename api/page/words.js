@@ -6,18 +6,21 @@
 const LOCALE = undefined; // the browser's own
 const UNITS = /** @type {const} */ ([['day', 86400], ['hour', 3600], ['minute', 60], ['second', 1]]);
 
-/** @type {Map<string, Intl.DateTimeFormat>} */
+/** @type {Map<string, any>} */
 const formats = new Map();
 
-/** @param {Intl.DateTimeFormatOptions} options */
-function dates(options) {
-  const key = JSON.stringify(options);
-  const known = formats.get(key);
-  if (known) return known;
-  const made = new Intl.DateTimeFormat(LOCALE, { timeZone: 'UTC', ...options });
-  formats.set(key, made);
-  return made;
+/** A format of the browser's, made at its first use: making one takes milliseconds. @param {'DateTimeFormat' | 'NumberFormat'} kind @param {object} options */
+function format(kind, options) {
+  const key = kind + JSON.stringify(options);
+  if (!formats.has(key)) formats.set(key, new Intl[kind](LOCALE, options));
+  return formats.get(key);
 }
+
+/** @param {Intl.DateTimeFormatOptions} options @returns {Intl.DateTimeFormat} */
+const dates = (options) => format('DateTimeFormat', { timeZone: 'UTC', ...options });
+
+/** @param {Intl.NumberFormatOptions} options @returns {Intl.NumberFormat} */
+const numbers = (options) => format('NumberFormat', { maximumFractionDigits: 1, ...options });
 
 /**
  * The wall clock of an answer's time, as if it were UTC. The API writes every time in the query's zone, so the page needs no zone data
@@ -41,24 +44,18 @@ export function datesOf(span, interval) {
   return { from: first, to: interval === 'hour' || last < first ? first : last };
 }
 
-const whole = new Intl.NumberFormat(LOCALE);
-const compact = new Intl.NumberFormat(LOCALE, { notation: 'compact', maximumFractionDigits: 1 });
-const share = new Intl.NumberFormat(LOCALE, { style: 'percent', maximumFractionDigits: 1 });
-const change = new Intl.NumberFormat(LOCALE, { style: 'percent', maximumFractionDigits: 1, signDisplay: 'exceptZero' });
-const plural = new Intl.PluralRules('en');
+export const number = (/** @type {number} */ value) => numbers({}).format(value);
+export const shortNumber = (/** @type {number} */ value) => (value < 10000 ? number(value) : numbers({ notation: 'compact' }).format(value));
+export const percent = (/** @type {number} */ part, /** @type {number} */ all) => (all > 0 ? numbers({ style: 'percent' }).format(part / all) : '–');
+export const changed = (/** @type {number} */ percents) => numbers({ style: 'percent', signDisplay: 'exceptZero' }).format(percents / 100);
 
 /** @param {number} count @param {string} one @param {string} many */
-const counted = (count, one, many) => `${whole.format(count)} ${plural.select(count) === 'one' ? one : many}`;
-
-export const number = (/** @type {number} */ value) => whole.format(value);
-export const shortNumber = (/** @type {number} */ value) => (value < 10000 ? whole.format(value) : compact.format(value));
-export const percent = (/** @type {number} */ part, /** @type {number} */ all) => (all > 0 ? share.format(part / all) : '–');
-export const changed = (/** @type {number} */ percents) => change.format(percents / 100);
+const counted = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
 
 /** `17 – 23 Nov 2026`. @param {string} from @param {string} to dates, both inclusive */
 export function dateRange(from, to) {
-  const format = dates({ day: 'numeric', month: 'short', year: 'numeric' });
-  return from === to ? format.format(wall(from)) : format.formatRange(wall(from), wall(to));
+  const day = dates({ day: 'numeric', month: 'short', year: 'numeric' });
+  return from === to ? day.format(wall(from)) : day.formatRange(wall(from), wall(to));
 }
 
 /** Date and clock of an activity. @param {string} time */
@@ -95,16 +92,16 @@ export const clocksChange = (spans) => spans.some((span) => offset(span.start) !
 /** `12 min`, in the largest unit that is at least one. @param {number} seconds */
 export function age(seconds) {
   const [unit, size] = UNITS.find(([, length]) => seconds >= length) ?? UNITS[3];
-  return new Intl.NumberFormat(LOCALE, { style: 'unit', unit, unitDisplay: 'short', maximumFractionDigits: 0 }).format(Math.floor(seconds / size));
+  return numbers({ style: 'unit', unit, unitDisplay: 'short' }).format(Math.floor(seconds / size));
 }
 
 /** `as_of` on the clock of the query's zone; in UTC, said so, where this browser does not know the zone. @param {string} instant @param {string} timeZone */
 export function instant(instant, timeZone) {
   const options = /** @type {const} */ ({ dateStyle: 'medium', timeStyle: 'medium' });
   try {
-    return new Intl.DateTimeFormat(LOCALE, { ...options, timeZone }).format(new Date(instant));
+    return dates({ ...options, timeZone }).format(new Date(instant));
   } catch {
-    return `${new Intl.DateTimeFormat(LOCALE, { ...options, timeZone: 'UTC' }).format(new Date(instant))} UTC`;
+    return `${dates(options).format(new Date(instant))} UTC`;
   }
 }
 

@@ -28,10 +28,16 @@ __all__ = ["NOW"]
 Open = Callable[..., Awaitable[Page]]
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def chromium() -> AsyncIterator[Browser]:
+def chromium_path() -> str | None:
+    """Where Chromium is; without it the test is skipped, or fails where it was promised."""
     path = os.environ.get("CONTACTS_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     require("browser", path is not None, "there is no chromium on the PATH")
+    return path
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    path = chromium_path()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         yield browser

@@ -1,7 +1,7 @@
 """Pictures of the page's main states: `python -m tests.browser.screenshots FOLDER`, over events drawn from a seed.
 
-With `--url` the page of a running API is taken instead, light, dark and on a phone: so the README's picture is made
-from the sample events of `./dev run`.
+With `--url` the page of a running API is taken instead, light, dark and on a phone; `readme.png` of it is the README's
+picture, made from the sample events of `./dev run`, with `&period=last_14_days` in the address.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from tests.browser.conftest import FLAGS, NOW
 from tests.browser.support.events import believable
 from tests.browser.support.stand_in import StandIn
 
-DESKTOP, PHONE = (1360, 1000), (320, 700)
+DESKTOP, PHONE, README = (1360, 1000), (320, 700), (1280, 1010)
 VIEW = "?workspace=w1&timezone=Asia/Kuala_Lumpur"
 
 Act = Callable[[Page], Awaitable[object]]
@@ -29,7 +29,13 @@ class Camera:
         self._browser, self._folder = browser, folder
 
     async def take(
-        self, name: str, address: str, size: tuple[int, int] = DESKTOP, dark: bool = False, act: Act | None = None
+        self,
+        name: str,
+        address: str,
+        size: tuple[int, int] = DESKTOP,
+        dark: bool = False,
+        act: Act | None = None,
+        whole: bool = True,
     ) -> None:
         context = await self._browser.new_context(
             viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light", locale="en-GB"
@@ -40,13 +46,14 @@ class Camera:
         if act:
             await act(page)
         await page.wait_for_timeout(600)
-        await page.screenshot(path=self._folder / f"{name}.png", full_page=act is None)
+        await page.screenshot(path=self._folder / f"{name}.png", full_page=whole and act is None)
         await context.close()
 
 
 async def running(camera: Camera, url: str) -> None:
     """The page of an API that runs."""
     await camera.take("report", url)
+    await camera.take("readme", url, README, whole=False)
     await camera.take("report-dark", url, dark=True)
     await camera.take("report-phone", url, PHONE)
 

@@ -35,10 +35,19 @@ async def network(page: Page, address: str) -> tuple[int, float]:
     return len([url for url in requests if not url.startswith("data:")]), sum(received)
 
 
-async def test_the_first_view_takes_few_requests_and_few_bytes(api: StandIn, window: Open) -> None:
+@pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("", id="an only workspace is found and opened"),
+        pytest.param(VIEW, id="a workspace by its address"),
+        pytest.param(f"{VIEW}&source=user&user=u_1", id="with filters, whose names are asked for"),
+        pytest.param(f"{VIEW}&embed=1", id="in a frame"),
+    ],
+)
+async def test_the_first_view_takes_few_requests_and_few_bytes(api: StandIn, window: Open, address: str) -> None:
     page = await window()
 
-    requests, received = await network(page, f"{api.url}/{VIEW}")
+    requests, received = await network(page, f"{api.url}/{address}")
 
     assert requests <= MAX_REQUESTS
     assert received <= MAX_BYTES
