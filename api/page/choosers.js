@@ -93,10 +93,11 @@ function boxes(list, parameter, options, rest) {
 export function openSources(button) {
   panelFor(button, text.chooseSource, async (query, list) => {
     await readChoices();
-    const known = (choices?.sources ?? Object.keys(words.sources).slice(0, 5).map((source) => ({ source, label: words.sources[source] }))).filter(({ source }) => source !== 'none');
-    const unseen = chosen('source').filter((source) => source !== 'none' && !known.some((one) => one.source === source)).map((source) => ({ source, label: source }));
-    const all = [...known, ...unseen, { source: 'none', label: sourceLabel('none') }];
-    boxes(list, 'source', all.filter(({ source, label }) => plain(`${label} ${source}`).includes(plain(query))).map(({ source, label }) => ({ value: source, label, note: words.explanations[source] })), null);
+    const known = choices?.sources.map(({ source }) => source) ?? Object.keys(words.sources).slice(0, 5);
+    const all = new Set([...known, ...chosen('source')]);
+    all.delete('none');
+    const matches = [...all, 'none'].filter((source) => plain(`${sourceLabel(source)} ${source}`).includes(plain(query)));
+    boxes(list, 'source', matches.map((source) => ({ value: source, label: sourceLabel(source), note: words.explanations[source] })), null);
   });
 }
 

@@ -687,6 +687,7 @@ export class ActivityTable {
     }
     body.style.paddingBlockStart = `${first * tall}px`;
     body.style.height = `${count * tall}px`;
+    scroller.style.maxHeight = this.next ? '' : `${(count + 1) * tall + 56}px`; // few rows leave no hole
     place(body, wanted);
     set(table, 'aria-rowcount', this.next ? -1 : count + 1);
     say(foot, this.next ? text.loading : count ? (this.ascending() ? text.allRowsAscending : text.allRows) : text.noRows);
@@ -1162,9 +1163,9 @@ const COLOURS = ['incoming_message', 'developer_api', 'contact_import', 'user', 
 /** @param {string} name @param {number} place */
 const colourOf = (name, place) => (name === 'none' ? 's-none' : name === '*' ? 's-rest' : COLOURS.includes(name) ? `s${COLOURS.indexOf(name)}` : `s${5 + ((place - 5) % 3)}`);
 
-/** @param {string} name */
+/** Our own word first, so that a source is not renamed when the API's labels come. @param {string} name */
 export function sourceLabel(name) {
-  return choices?.sources.find((one) => one.source === name)?.label ?? words.sources[name] ?? name;
+  return words.sources[name] ?? choices?.sources.find((one) => one.source === name)?.label ?? name;
 }
 
 /** @param {Report} next */
@@ -1747,7 +1748,7 @@ addEventListener('hashchange', () => {
 addEventListener('popstate', () => void visit());
 listen();
 if (embedded) {
-  find(document, '#view').prepend(component('freshness'));
+  find(document, '#view').prepend(find(document, '#range'), component('freshness'));
   addEventListener('message', (event) => event.source === parent && parent !== window && void guides().then((module) => module.acceptToken(event)));
   if (parent !== window) parent.postMessage({ type: 'contacts-report.ready' }, '*');
 }

@@ -48,8 +48,22 @@ async def test_embedded_it_leaves_out_header_and_filters(api: StandIn, window: O
 
     await expect(page.locator("header h1")).to_be_hidden()
     await expect(page.locator('[data-component="filters"]')).to_be_hidden()
+    await expect(page.locator("#range")).to_contain_text("Nov 2026 · UTC")
+    await expect(page.locator("#range")).to_be_visible()
     await expect(page.locator('[data-component="freshness"]')).to_be_visible()
     await expect(page.locator('[data-component="added"] .count')).to_be_visible()
+
+
+async def test_in_a_narrow_frame_it_fills_the_width(api: StandIn, window: Open) -> None:
+    page = await window(
+        f"{api.url}/?workspace=w1&timezone=UTC&embed=1", viewport={"width": 320, "height": 700}, has_touch=True
+    )
+
+    card = await page.locator('[data-component="added"]').bounding_box()
+
+    assert card
+    assert card["width"] >= 320 - 2 * 12 - 20  # a scroll bar's room
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_the_token_is_taken_from_a_listed_origin(api: StandIn, host: str, window: Open) -> None:

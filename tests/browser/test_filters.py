@@ -246,3 +246,14 @@ async def test_the_address_of_every_export_stands_beside_its_component(api: Stan
         ["activities", f"{base}/activities.ndjson?{rows}"],
         ["activities", f"{base}/activities?{rows}&batches=fold"],
     ]
+
+
+async def test_a_source_keeps_its_name_when_the_labels_of_the_api_come(api: StandIn, window: Open) -> None:
+    page = await window(f"{api.url}/{VIEW}")
+    names = page.locator('[data-component="added-by-source"] .legend .name')
+    before = await names.all_inner_texts()
+
+    await page.get_by_role("button", name="Sources", exact=True).click()
+
+    await expect(page.get_by_role("checkbox", name="Incoming Message")).to_be_visible()
+    assert await names.all_inner_texts() == before

@@ -162,3 +162,19 @@ async def test_one_kind_of_activity_alone(bare: StandIn, window: Open) -> None:
     assert "activity=deleted" in page.url
     assert [row[3] for row in await rows(page)] == ["Deleted"]
     await expect(table(page).locator(".total")).to_have_attribute("data-value", "1")
+
+
+async def test_a_table_of_few_rows_is_short(bare: StandIn, window: Open) -> None:
+    page = await window(f"{bare.url}/{VIEW}")
+    rows_box = page.locator('[data-component="activities"] .rows')
+    await expect(rows_box).to_contain_text("No activity in this period.")
+    empty = await rows_box.bounding_box()
+
+    bare.add(*(Event(NOW - number, str(number)) for number in range(3)))
+    await expect(rows_box.locator("[data-event-id]")).to_have_count(3)
+    three = await rows_box.bounding_box()
+
+    assert empty
+    assert three
+    assert empty["height"] < 110 < three["height"] < 230
+    assert await rows_box.evaluate("(box) => box.scrollHeight <= box.clientHeight")

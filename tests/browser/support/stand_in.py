@@ -44,11 +44,11 @@ NOW = 1_795_417_980.0
 QUARTER_SECONDS = 900
 SOURCES = ("incoming_message", "developer_api", "contact_import", "user", "echo_message")
 LABELS = {
-    "incoming_message": "Incoming Message",
+    "incoming_message": "Incoming message",
     "developer_api": "Developer API",
-    "contact_import": "Contact Import",
+    "contact_import": "Contact import",
     "user": "User",
-    "echo_message": "Echo Message",
+    "echo_message": "Echo message",
     "none": "No source",
 }
 POLICY = (
