@@ -6,7 +6,7 @@ a rare user in a million rows takes no look at most of them, and `total` is exac
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import blake2b
@@ -284,7 +284,7 @@ class _Walk:
         """The days that have rows that pass, in the order of the table."""
         last = None if after is None else day_of(occurred_at_of(after))
         days = []
-        for of in reading.plan.days:
+        for of in reading.plan.days.values():
             sums = reading.days.get(of.day)
             if sums is None or (last is not None and (of.day > last if self._descending else of.day < last)):
                 continue
@@ -331,12 +331,11 @@ class _Walk:
     async def _by_quarter(self, days: Sequence[int]) -> dict[int, KindSums]:
         users = self._filter.users
         wanted = Parts.SUMMARIES if users is None else Parts.HEADS | Parts.CELLS
-        of_days = set(days)
 
-        def of_day(day: int, _layout: bytes | None) -> Parts:
-            return wanted if day in of_days else Parts.NOTHING
+        def of_days(layouts: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
+            return dict.fromkeys(layouts, wanted)
 
-        snapshot = await self._reports.reader.snapshot(self._workspace_id, sorted(days), of_day, ())
+        snapshot = await self._reports.reader.snapshot(self._workspace_id, sorted(days), of_days, ())
         if self._expected is not None:
             layouts = self._expected.layouts
             if any(snapshot.layouts.get(day) != layouts.get(day) for day in days):

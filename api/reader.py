@@ -8,13 +8,13 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import IntFlag
 from functools import lru_cache
-from itertools import chain, islice
-from typing import Any, NamedTuple, TypeVar, cast
+from itertools import chain
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -27,6 +27,7 @@ from stream.tables.formats import FormatError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+PartName = Literal["summaries", "heads", "cells"]
 
 READS_AT_ONCE = 32
 """Connections to Redis a process; further reads wait for one, within the time that a read may take."""
@@ -65,8 +66,10 @@ class Parts(IntFlag):
     CELLS = 4
 
 
-Wanted = Callable[[int, bytes | None], Parts]
-"""(day, its value in `days`) -> what is wanted of it. None as the value: whatever its change is."""
+Wanted = Callable[[Mapping[int, bytes | None]], Mapping[int, Parts]]
+"""Days with their values in `days` -> what is wanted of them, days ascending; those of which nothing is are left out.
+None as a value: whatever the day's change is.
+"""
 
 
 class State(NamedTuple):
@@ -96,9 +99,8 @@ class Snapshot:
 
 
 class _Asked(NamedTuple):
-    """What a read asks of a day, whose layout it takes to be this one."""
+    """What a read asks of a day: these parts of each partition, which has so many bases."""
 
-    layout: bytes
     parts: Parts
     bases: Mapping[int, int]
 
@@ -172,7 +174,8 @@ class Reader:
         ask_names = [("HMGET", self.keys.names(workspace_id), *names)] if names else []
         for _ in range(TRIES):
             known = self._known.get(workspace_id) or _Known()
-            asked = self._plan(known, days, wanted)
+            expected = _expected(known, days)
+            asked = _asked(known, expected, wanted)
             ask_cells = self._ask_cells(workspace_id, asked)
             replies = await self._transaction([self._ask_positions(), ask_days, *ask_cells, *ask_names])
             asked_at = time.monotonic()
@@ -180,12 +183,14 @@ class Reader:
             if positions is None:
                 continue
             change, layouts = _layouts(replies[1], days, whole)
-            self._remember_layouts(workspace_id, known, asked, layouts)
-            if any(not _suits(asked.get(day), day, value, wanted) for day, value in layouts.items()):
+            self._remember_layouts(workspace_id, known, expected, layouts)
+            if layouts != expected and not _suits(asked, expected, layouts, wanted):
                 continue
             state = State(positions, change)
             self._remember_state(workspace_id, asked_at, state)
-            kept = {day: value for day, value in layouts.items() if day >= (positions.counts_from or 0)}
+            kept = layouts
+            if positions.counts_from is not None:
+                kept = {day: value for day, value in layouts.items() if day >= positions.counts_from}
             parts = _parts(asked, replies[2 : 2 + len(ask_cells)], kept.keys())
             return Snapshot(state, kept, parts, dict(zip(names, replies[-1], strict=True)) if names else {})
         raise Unavailable("busy", "The counts move faster than they can be read.")
@@ -267,7 +272,9 @@ class Reader:
 
     async def _transaction(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
         if self._client is None:
-            self._client = redis_client(self._url, timeout_seconds=self._timeout_seconds, retries=1)
+            # `_in_time` bounds the whole read. A bound of the client's own would be set again for every reply, four to
+            # ten times a read: a tenth of what the smallest read costs.
+            self._client = redis_client(self._url, timeout_seconds=None, retries=1)
         client = self._client
         self.reads += 1
 
@@ -313,42 +320,34 @@ class Reader:
             self._positions = (reply, positions)
         return positions
 
-    def _plan(self, known: _Known, days: Sequence[int] | None, wanted: Wanted) -> dict[int, _Asked]:
-        """What to ask of each day, as far as it is known which parts there are."""
-        guess = sorted(known.layouts) if days is None else [day for day in days if day in known.layouts]
-        asked = {}
-        for day in guess:
-            layout = known.layouts[day]
-            parts = wanted(day, None if day in known.restless else layout)
-            asked[day] = _Asked(layout, parts, _bases(_segments(layout)) if parts else {})
-        return asked
-
     def _ask_cells(self, workspace_id: str, asked: Mapping[int, _Asked]) -> list[tuple[Any, ...]]:
         """One command a hash; the fields of a day follow each other, days in order."""
         by_hash: dict[int, list[str]] = {}
-        for day, (_, parts, bases) in asked.items():
-            if parts:
-                fields = by_hash.setdefault(day // DAYS_A_HASH, [])
-                for partition, number in bases.items():
-                    fields.extend(_part_fields(day, partition, number, parts))
+        for day, (parts, bases) in asked.items():
+            fields = by_hash.setdefault(day // DAYS_A_HASH, [])
+            for partition, number in bases.items():
+                fields.extend(_part_fields(day, partition, number, parts))
         return [
             ("HMGET", self.keys.cells(workspace_id, number * DAYS_A_HASH), *fields)
             for number, fields in by_hash.items()
         ]
 
     def _remember_layouts(
-        self, workspace_id: str, known: _Known, asked: Mapping[int, _Asked], layouts: Mapping[int, bytes]
+        self, workspace_id: str, known: _Known, expected: Mapping[int, bytes], layouts: Mapping[int, bytes]
     ) -> None:
-        for day, (layout, _, _) in asked.items():
-            if layouts.get(day) == layout:
-                known.restless.discard(day)
-            elif day in layouts:
-                known.restless.add(day)
-            elif known.layouts.pop(day, None) is not None:
-                known.restless.discard(day)
-                self._known_days -= 1
-        self._known_days += len(layouts.keys() - known.layouts.keys())
-        known.layouts.update(layouts)
+        if layouts == expected:
+            known.restless.difference_update(expected)
+        else:
+            for day, layout in expected.items():
+                if layouts.get(day) == layout:
+                    known.restless.discard(day)
+                elif day in layouts:
+                    known.restless.add(day)
+                elif known.layouts.pop(day, None) is not None:
+                    known.restless.discard(day)
+                    self._known_days -= 1
+            self._known_days += len(layouts.keys() - known.layouts.keys())
+            known.layouts.update(layouts)
         if workspace_id not in self._known:
             if not known.layouts:
                 return
@@ -365,16 +364,35 @@ class Reader:
             self._states.popitem(last=False)
 
 
-def _suits(asked: _Asked | None, day: int, layout: bytes, wanted: Wanted) -> bool:
-    """Whether what was asked of a day is what there was, or nothing is wanted of it."""
-    if asked is not None and asked.layout == layout:
-        return True
-    if asked is not None and asked.parts and _segments(asked.layout) == _segments(layout):
-        return True
-    return not wanted(day, None)
+def _expected(known: _Known, days: Sequence[int] | None) -> dict[int, bytes]:
+    """What is known of the layouts of these days (None: all that there are), days ascending."""
+    layouts = known.layouts
+    return {day: layouts[day] for day in (sorted(layouts) if days is None else days) if day in layouts}
 
 
-def _part_fields(day: int, partition: int, bases: int, parts: Parts) -> list[str]:
+def _asked(known: _Known, expected: Mapping[int, bytes], wanted: Wanted) -> dict[int, _Asked]:
+    """What to ask of the days, as far as it is known which parts there are."""
+    layouts: Mapping[int, bytes | None] = expected
+    if known.restless:
+        layouts = {day: None if day in known.restless else layout for day, layout in expected.items()}
+    return {day: _Asked(parts, _bases(_segments(expected[day]))) for day, parts in wanted(layouts).items()}
+
+
+def _suits(
+    asked: Mapping[int, _Asked], expected: Mapping[int, bytes], layouts: Mapping[int, bytes], wanted: Wanted
+) -> bool:
+    """Whether what was asked of each day is what there was, or nothing is wanted of it."""
+    moved: dict[int, bytes | None] = {}
+    for day, layout in layouts.items():
+        before = expected.get(day)
+        if before == layout or (before is not None and day in asked and _segments(before) == _segments(layout)):
+            continue
+        moved[day] = None
+    return not wanted(moved)
+
+
+@lru_cache(maxsize=16_384)
+def _part_fields(day: int, partition: int, bases: int, parts: Parts) -> tuple[str, ...]:
     """The fields of one day and partition, in the order in which `_partition_day` takes their values."""
     names: list[str] = []
     if parts & Parts.SUMMARIES:
@@ -384,41 +402,50 @@ def _part_fields(day: int, partition: int, bases: int, parts: Parts) -> list[str
     if parts & Parts.CELLS:
         names.extend(Keys.cells_field(day, partition, base) for base in range(bases))
     names.append(Keys.tail_field(day, partition))
-    return names
-
-
-def _number_of_fields(bases: int, parts: Parts) -> int:
-    return bases * parts.bit_count() + 1
+    return tuple(names)
 
 
 def _parts(
     asked: Mapping[int, _Asked], replies: Sequence[Sequence[bytes | None]], kept: Container[int]
 ) -> dict[int, list[PartitionDay]]:
     # Days ascend, so the hashes do too, and the values come in the order of the days.
-    values = chain.from_iterable(replies)
+    values = list(chain.from_iterable(replies))
     found: dict[int, list[PartitionDay]] = {}
-    for day, (_, parts, bases) in asked.items():
-        if parts:
-            taken = [list(islice(values, _number_of_fields(number, parts))) for number in bases.values()]
+    at = 0
+    for day, (parts, bases) in asked.items():
+        kinds = _kinds_of_parts(parts)
+        of_day = []
+        for number in bases.values():
+            tail = at + number * len(kinds)
             if day in kept:
-                found[day] = [
-                    _partition_day(iter(fields), parts, number)
-                    for fields, number in zip(taken, bases.values(), strict=True)
-                ]
+                of_day.append(_partition_day(values[at:tail], values[tail], kinds, number))
+            at = tail + 1
+        if day in kept:
+            found[day] = of_day
     return found
 
 
-def _partition_day(values: Iterator[bytes | None], parts: Parts, bases: int) -> PartitionDay:
-    def of_each_base(part: Parts) -> list[bytes]:
-        taken = list(islice(values, bases)) if parts & part else []
-        present = [value for value in taken if value is not None]
-        if len(present) < len(taken):
-            raise FormatError("Redis lacks a base that the layout of its day names")
-        return present
-
+def _partition_day(
+    of_bases: Sequence[bytes | None], tail: bytes | None, kinds: Sequence[PartName], bases: int
+) -> PartitionDay:
+    if None in of_bases:
+        raise FormatError("Redis lacks a base that the layout of its day names")
+    present = cast("Sequence[bytes]", of_bases)
     return PartitionDay(
-        of_each_base(Parts.SUMMARIES), of_each_base(Parts.HEADS), of_each_base(Parts.CELLS), next(values)
+        **{kind: present[i * bases : (i + 1) * bases] for i, kind in enumerate(kinds)},
+        tail=tail,
     )
+
+
+@lru_cache(maxsize=8)
+def _kinds_of_parts(parts: Parts) -> tuple[PartName, ...]:
+    """The fields of PartitionDay that are asked for, in the order of `_part_fields`."""
+    named: tuple[tuple[Parts, PartName], ...] = (
+        (Parts.SUMMARIES, "summaries"),
+        (Parts.HEADS, "heads"),
+        (Parts.CELLS, "cells"),
+    )
+    return tuple(name for part, name in named if parts & part)
 
 
 def _layouts(reply: Any, days: Sequence[int] | None, whole: bool) -> tuple[bytes, dict[int, bytes]]:
@@ -457,8 +484,8 @@ def _same_kept(one: State, other: State) -> bool:
     return kept == (after.complete, after.counts_from, other.rows_from)
 
 
-def _nothing(_day: int, _layout: bytes | None) -> Parts:
-    return Parts.NOTHING
+def _nothing(_layouts: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
+    return {}
 
 
 async def _confirmed(subscription: Any) -> None:

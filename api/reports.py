@@ -234,8 +234,8 @@ class Reports:
         if remembered is not None and remembered[0] == known.change:
             return remembered
 
-        def first_day(day: int, _layout: bytes | None) -> Parts:
-            return Parts.SUMMARIES if day == first else Parts.NOTHING
+        def first_day(layouts: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
+            return {first: Parts.SUMMARIES} if first in layouts else {}
 
         first = -1
         for _ in range(TRIES):

@@ -36,6 +36,7 @@ ALWAYS = b""
 """In place of a layout, of what knows itself which layouts it is true of."""
 
 OTHER_DAY = -1
+HEADS_AND_CELLS = Parts.HEADS | Parts.CELLS
 
 
 class Sums:
@@ -62,7 +63,7 @@ class Sums:
         self._cache = cache
         self._workspace_id = workspace_id
         self._chosen_sources = chosen_sources
-        self._days = {day.day: day for day in plan.days}
+        self._days = plan.days
         self._first = first
         self._kinds, self._users = kinds, users
         self._kind_key = (workspace_id, plan, chosen_sources, chosen_users)
@@ -77,29 +78,35 @@ class Sums:
         """The days to be read; None: all that there are."""
         return list(self._days) if self._first is None else None
 
-    def wanted(self, day: int, layout: bytes | None) -> Parts:
-        """What must be read of a day whose layout is this one; None: of a day that is taken to have changed."""
-        parts = Parts.NOTHING
-        if self._is_first(day) and not self._has({}, day, layout, "first"):
-            parts |= Parts.SUMMARIES
-        of = self._days.get(day)
-        if of is None:
-            return parts
-        if self._kinds and not self._has(self.kinds.layouts, day, layout, "kinds"):
-            if self.chosen_users is None:
-                parts |= Parts.SUMMARIES
-            else:
-                parts |= Parts.HEADS if of.cuts == WHOLE_DAY else Parts.HEADS | Parts.CELLS
-        if self._users and of.window[1] and not self._has(self.users.layouts, day, layout, "users"):
-            parts |= Parts.HEADS if of.window == (0, QUARTERS_A_DAY) else Parts.HEADS | Parts.CELLS
-        return parts
+    def wanted(self, layouts: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
+        """What must be read of days whose layouts are these; None: of a day that is taken to have changed."""
+        found = {day: Parts.SUMMARIES for day in layouts if self._first is not None and self._lacks_first(day, layouts)}
+        if self._kinds and layouts != self.kinds.layouts:
+            for day, layout in layouts.items():
+                if day in self._days and not self._has(self.kinds.layouts, day, layout, "kinds"):
+                    found[day] = found.get(day, Parts.NOTHING) | self._parts_of_kinds(self._days[day])
+        if self._users and layouts != self.users.layouts:
+            for day, layout in layouts.items():
+                if self._is_in_range(day) and not self._has(self.users.layouts, day, layout, "users"):
+                    found[day] = found.get(day, Parts.NOTHING) | _parts_of_users(self._days[day])
+        return {day: found[day] for day in sorted(found)}
+
+    def _parts_of_kinds(self, of: DayPlan) -> Parts:
+        if self.chosen_users is None:
+            return Parts.SUMMARIES
+        return Parts.HEADS if of.cuts == WHOLE_DAY else HEADS_AND_CELLS
+
+    def _lacks_first(self, day: int, layouts: Mapping[int, bytes | None]) -> bool:
+        return self._is_first(day) and not self._has({}, day, layouts[day], "first")
 
     async def take(self, snapshot: Snapshot) -> bool:
         """Bring the folds to a snapshot that was read with `wanted`; False where the first event is another one."""
         if self._first is not None and self._first_mark(snapshot) != self._first[0]:
             return False
         if self._kinds:
-            layouts = {day: layout for day, layout in snapshot.layouts.items() if day in self._days}
+            layouts = snapshot.layouts
+            if self._first is not None:  # then all days there are were read
+                layouts = {day: layout for day, layout in layouts.items() if day in self._days}
             if layouts != self.kinds.layouts:
                 changed = await self._changed("kinds", snapshot, layouts, self.kinds.layouts, self._kind_sums)
                 self.kinds = self.kinds.updated(layouts, changed)
@@ -188,6 +195,10 @@ class Sums:
             mark = first_mark_of(day, snapshot.parts[day])
             self._cache.put(self._key(day, "first"), layout, mark, 0)
         return mark
+
+
+def _parts_of_users(of: DayPlan) -> Parts:
+    return Parts.HEADS if of.window == (0, QUARTERS_A_DAY) else HEADS_AND_CELLS
 
 
 def first_mark_of(day: int, parts: Sequence[PartitionDay]) -> int:

@@ -1,13 +1,14 @@
 """`contacts-report api`: one process of the report's API, until it is told to stop."""
 
 import argparse
+import gc
 import logging
 import os
 import signal
 import socket
 from collections.abc import Mapping
 from types import FrameType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
@@ -38,26 +39,32 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from api.app import create_app
 
     with listening_socket(config.api_host, config.api_port) as listener:
-        server = ReportServer(
-            uvicorn.Config(
-                create_app(config),
-                loop="uvloop",
-                http="httptools",
-                ws="none",
-                access_log=False,
-                log_config=None,
-                server_header=False,
-                timeout_graceful_shutdown=STOP_SECONDS,
-            )
-        )
+        server = ReportServer(server_config(create_app(config)))
         # uvicorn stops gracefully at these, and then raises them once more for whoever was there before it.
         signal.signal(signal.SIGTERM, lambda *_: None)
         signal.signal(signal.SIGINT, lambda *_: None)
         if not config.authenticated:
             log.warning("without authentication: whoever reaches %s reads everything", config.api_host)
         log.info("the report is at %s", address(listener))
+        # Nothing of what was imported goes away again, so no collection need look at it.
+        gc.collect()
+        gc.freeze()
         server.run(sockets=[listener])
     return DONE if server.started else NOT_DONE
+
+
+def server_config(app: Any) -> uvicorn.Config:
+    """How an ASGI application is served."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
 
 
 class ReportServer(uvicorn.Server):

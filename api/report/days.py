@@ -9,7 +9,6 @@ from array import array
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from operator import add
@@ -44,8 +43,7 @@ class UserSums(NamedTuple):
     deleted: dict[str | None, int]
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionDay:
+class PartitionDay(NamedTuple):
     """The packed parts of one day of one source partition, as far as they were asked for.
 
     One item a base in each; `tail` is None where it is empty.

@@ -36,16 +36,18 @@ class KindFold:
 
     def updated(self, layouts: Mapping[int, bytes], changed: Mapping[int, KindSums]) -> "KindFold":
         """The fold of other layouts; `changed` has the sums of each day whose layout is another one."""
-        rows = {kind: list(row) for kind, row in self.rows.items()}
-        sums = {day: of for day, of in self.sums.items() if day in layouts}
+        gone = _gone(self.sums, layouts, changed)
+        if len(gone) == len(self.sums):
+            rows, sums, gone = {}, {}, []
+        else:
+            rows, sums = {kind: list(row) for kind, row in self.rows.items()}, dict(self.sums)
         adder = _Adder(rows, self.plan, self.sources)
-        for day in self.plan.days:
-            before, after = self.sums.get(day.day), changed.get(day.day)
-            if before is not None and (after is not None or day.day not in layouts):
-                adder.add(day, KindSums(before.kinds, tuple([-count for count in before.counts])))
-            if after is not None:
-                adder.add(day, after)
-                sums[day.day] = after
+        for day in gone:
+            before = sums.pop(day)
+            adder.add(self.plan.days[day], KindSums(before.kinds, tuple([-count for count in before.counts])))
+        for day, after in changed.items():
+            adder.add(self.plan.days[day], after)
+            sums[day] = after
         return KindFold(self.plan, self.sources, layouts, sums, rows)
 
     @cached_property
@@ -63,6 +65,11 @@ class KindFold:
         }
         added, deleted = totals
         return Counts(added[:earlier], deleted[:earlier], by_source, added[earlier], deleted[earlier])
+
+
+def _gone(sums: Mapping[int, object], layouts: Mapping[int, bytes], changed: Mapping[int, object]) -> list[int]:
+    """The days whose sums are no longer good. Where all are, a new fold is less work than taking them out."""
+    return [day for day in sums if day in changed or day not in layouts]
 
 
 class _Adder:
@@ -119,19 +126,22 @@ class UserFold:
 
     def updated(self, layouts: Mapping[int, bytes], changed: Mapping[int, UserSums]) -> "UserFold":
         """As in KindFold."""
-        totals: tuple[dict[str | None, int], ...] = (dict(self.added), dict(self.deleted))
-        sums = {day: of for day, of in self.sums.items() if day in layouts}
-        for day, before in self.sums.items():
-            if day in changed or day not in layouts:
-                for total, of in zip(totals, before, strict=True):
+        gone = _gone(self.sums, layouts, changed)
+        added: dict[str | None, int] = {}
+        deleted: dict[str | None, int] = {}
+        sums: dict[int, UserSums] = {}
+        if len(gone) < len(self.sums):
+            added, deleted, sums = dict(self.added), dict(self.deleted), dict(self.sums)
+            for day in gone:
+                for total, of in zip((added, deleted), sums.pop(day), strict=True):
                     for user, count in of.items():
                         total[user] -= count
         for day, after in changed.items():
             sums[day] = after
-            for total, of in zip(totals, after, strict=True):
+            for total, of in zip((added, deleted), after, strict=True):
                 for user, count in of.items():
                     total[user] = total.get(user, 0) + count
-        return UserFold(layouts, sums, *totals)
+        return UserFold(layouts, sums, added, deleted)
 
     def ranked(self, users: frozenset[str | None] | None) -> Ranked:
         """Users with activity, of all or some: by added, then deleted, descending, then id; the null user last."""

@@ -1,7 +1,7 @@
 """Which UTC days a view reads, and where each is cut: a local day is the tail of one and the head of the next."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -28,7 +28,8 @@ class DayPlan(NamedTuple):
 class Plan:
     """The days of a view in ascending order, and its buckets as texts. A plan is equal to itself alone."""
 
-    days: tuple[DayPlan, ...]
+    days: Mapping[int, DayPlan]
+    """By the day, ascending."""
     buckets: int
     starts: tuple[str, ...]
     ends: tuple[str, ...]
@@ -53,7 +54,7 @@ def plan_of(view: View) -> Plan:
 def range_plan(zone_name: str, start: int, end: int) -> Plan:
     """A range of marks as one bucket, without an earlier side."""
     texts = [mark_text(zone_name, mark) for mark in (start, end)]
-    return Plan(tuple(_days((start, end), (0, 0))), 1, tuple(texts[:1]), tuple(texts[1:]))
+    return Plan(_days((start, end), (0, 0)), 1, tuple(texts[:1]), tuple(texts[1:]))
 
 
 @lru_cache(maxsize=128)
@@ -61,27 +62,28 @@ def _plan(zone_name: str, dates: Dates, interval: Interval, week_start: Weekday,
     marks = bucket_marks(zone_name, dates, interval, week_start)
     texts = [mark_text(zone_name, mark) for mark in marks]
     side = (earlier.start, earlier.end) if earlier else (0, 0)
-    return Plan(tuple(_days(marks, side)), len(marks) - 1, tuple(texts[:-1]), tuple(texts[1:]))
+    return Plan(_days(marks, side), len(marks) - 1, tuple(texts[:-1]), tuple(texts[1:]))
 
 
-def _days(marks: tuple[int, ...], side: tuple[int, int]) -> Iterator[DayPlan]:
+def _days(marks: tuple[int, ...], side: tuple[int, int]) -> dict[int, DayPlan]:
     earlier = len(marks) - 1
     boundaries = sorted({*marks, *side})
-    days = sorted({*_days_of(marks[0], marks[-1]), *_days_of(*side)})
-    for day in days:
+    plans = {}
+    for day in sorted({*_days_of(marks[0], marks[-1]), *_days_of(*side)}):
         start, end = day * QUARTERS_A_DAY, (day + 1) * QUARTERS_A_DAY
         inside = boundaries[bisect_right(boundaries, start) : bisect_right(boundaries, end - 1)]
         begins = (start, *inside)
         window = (max(marks[0], start) - start, min(marks[-1], end) - start)
         buckets = [bisect_right(marks, mark) - 1 if marks[0] <= mark < marks[-1] else None for mark in begins]
         before = [earlier if side[0] <= mark < side[1] else None for mark in begins]
-        yield DayPlan(
+        plans[day] = DayPlan(
             day,
             tuple(mark - start for mark in (*inside, end)),
             tuple(_first(bucket, column, earlier + 1) for bucket, column in zip(buckets, before, strict=True)),
             tuple((i, earlier) for i in range(len(begins)) if buckets[i] is not None and before[i] is not None),
             window if window[0] < window[1] else (0, 0),
         )
+    return plans
 
 
 def _first(*columns: int | None) -> int:

@@ -106,8 +106,7 @@ def encode_column(values: list[int], at_least: int = 1) -> bytes:
 def decode_column(column: bytes, name: object = "a column") -> array[int]:
     """Unpacks a column. Raises FormatError."""
     try:
-        items = array(_CODES[column[0]])
-        items.frombytes(column[1:])
+        items = array(_CODES[column[0]], column[1:])
     except (IndexError, KeyError, ValueError):
         raise FormatError(f"{name!r} has a damaged column") from None
     if _SWAP:

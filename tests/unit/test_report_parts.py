@@ -90,7 +90,7 @@ def test_a_fold_that_is_kept_is_the_fold_made_anew() -> None:
             kept, users = KindFold(of, chosen), UserFold()
             days: dict[int, tuple[bytes, KindSums, UserSums]] = {}
             for step in range(25):
-                changed = rng.sample(of.days, rng.randrange(4))
+                changed = rng.sample(list(of.days.values()), rng.randrange(4))
                 for day in changed:
                     if rng.random() < 0.3:
                         days.pop(day.day, None)
@@ -117,7 +117,7 @@ def test_an_empty_bucket_is_closed_as_soon_as_it_begins() -> None:
 
 def test_two_years_and_those_a_year_before_count_a_day_twice() -> None:
     of = plan(-700, 0, compare=Compare.PREVIOUS_YEAR)
-    both = [day for day in of.days if day.also]
+    both = [day for day in of.days.values() if day.also]
     assert len(both) > 300
     fold = KindFold(of, None).updated(
         {both[9].day: b"x"}, {both[9].day: KindSums(((0, None),), (1,) * len(both[9].cuts))}
