@@ -14,6 +14,9 @@ BENCHMARKS: Mapping[str, str] = {
     "worker": "benchmarks.worker",
     "latency": "benchmarks.latency",
     "takeover": "benchmarks.takeover",
+    "reading": "benchmarks.reading",
+    "rows": "benchmarks.rows",
+    "listeners": "benchmarks.listeners",
     "page": "benchmarks.page",
 }
 """Name -> module with `run() -> Iterable[dict]`."""

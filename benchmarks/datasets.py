@@ -124,11 +124,11 @@ def _event(
     value = (
         f'{{"id":"{bits:032x}","type":"{kind}","workspace_id":"{workspace_id}","contact_id":"{contact}",'
         f'"contact_name":"Contact {contact}","source":"{source}"{who},'
-        f'"occurred_at":"{_minute(at // 60)}{at % 60:02d}.{bits % 1000:03d}Z"{batch}}}'
+        f'"occurred_at":"{minute_text(at // 60)}{at % 60:02d}.{bits % 1000:03d}Z"{batch}}}'
     )
     return workspace_id.encode(), value.encode()
 
 
 @lru_cache(maxsize=65_536)
-def _minute(minute: int) -> str:
+def minute_text(minute: int) -> str:
     return datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:")

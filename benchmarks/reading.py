@@ -1,0 +1,146 @@
+"""What a report costs the API beside a bare 200: of 30 days and the 30 before, and of a year and the year before.
+
+fresh            every day changed since the last request: all is read and summed again
+a day changed    one event more, as where people work: the other days' sums hold
+other dates      no range was asked for before, but its days were
+unchanged        the same as before
+304              the reader has it already; Redis is asked whether it has changed
+304 remembered   the same, less than 250 ms after Redis was asked
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from random import Random
+from typing import Any
+
+from benchmarks.datasets import DAY_SECONDS
+from benchmarks.filling import Made, Partition, busy_days, day_number, event, renew, repeat_days
+from benchmarks.machine import say
+from benchmarks.serving import Asking, Desk, Server, desk
+
+CELLS = 2_000
+LAST = date(2026, 5, 31)
+ZONE = "Europe/Berlin"
+"""Its midnights cut every UTC day in two."""
+
+COMPONENTS = {"timeline": "/timeline", "sources": "/sources", "summary": "/summary", "report": ""}
+SHIFTS = 40
+LENGTHS = range(24, 37)
+"""Of `other dates`: so many first days, and so many days from there on."""
+
+YEAR_PARTITIONS = 4
+FILLED_DAYS = 31
+"""Which then come again and again."""
+
+
+def run() -> Iterator[dict[str, Any]]:
+    with desk() as here, asyncio.Runner() as runner:
+        yield from month(here, runner)
+        yield from year(here, runner)
+
+
+def month(here: Desk, runner: asyncio.Runner) -> Iterator[dict[str, Any]]:
+    rng, partition = Random(1), Partition(here.redis.url)
+    first = filled(here, runner, "month", [partition], 2 * LENGTHS[-1] + SHIFTS)
+    api, reading_api = here.api(), here.api(CONTACTS_POSITIONS_CACHE_MS="0")
+    month_from = LAST - timedelta(29)
+    others = other_dates(first + timedelta(LENGTHS[-1]))
+
+    def change() -> None:
+        runner.run(partition.take([event_of_today(rng, "month")]))
+
+    for name, component in COMPONENTS.items():
+        say(f"reading: {name}")
+        path = address("month", component, month_from, LAST)
+        everything = address("month", component, first, LAST) + "&compare=none"
+        costs = here.compared(
+            api,
+            {
+                "fresh": Asking(lambda p=path: changed(api, p, lambda: renew(here.redis.client, "month")), 100),
+                "a day changed": Asking(lambda p=path: changed(api, p, change), 200, lambda p=path: api.get(p)),
+                "other dates": Asking(
+                    lambda c=component: api.get(address("month", c, *next(others))),
+                    SHIFTS,
+                    lambda p=everything: api.get(p),
+                ),
+                "unchanged": Asking(lambda p=path: api.get(p), 500, lambda p=path: api.get(p)),
+                "304": unchanged(reading_api, path),
+                "304 remembered": unchanged(api, path),
+            },
+        )
+        for case, cost in costs.items():
+            yield {"days": "30 + 30", "what": name, "case": case, **cost.fields()}
+    runner.run(partition.close())
+
+
+def year(here: Desk, runner: asyncio.Runner) -> Iterator[dict[str, Any]]:
+    rng, partitions = Random(2), [Partition(here.redis.url, p, YEAR_PARTITIONS) for p in range(YEAR_PARTITIONS)]
+    filled(here, runner, "year", partitions, 2 * 366)
+    api = here.api()
+
+    def change() -> None:
+        runner.run(partitions[0].take([event_of_today(rng, "year")]))
+
+    for name in ("timeline", "report"):
+        path = address("year", COMPONENTS[name], LAST - timedelta(365), LAST)
+        costs = here.compared(
+            api,
+            {
+                "fresh": Asking(lambda p=path: changed(api, p, lambda: renew(here.redis.client, "year")), 20),
+                "a day changed": Asking(lambda p=path: changed(api, p, change), 100, lambda p=path: api.get(p)),
+            },
+        )
+        for case, cost in costs.items():
+            yield {"days": "366 + 366", "what": name, "case": case, **cost.fields()}
+    for partition in partitions:
+        runner.run(partition.close())
+
+
+def filled(here: Desk, runner: asyncio.Runner, workspace: str, partitions: list[Partition], days: int) -> date:
+    """Fill so many days up to LAST, or a few more, dealt to the partitions. Returns the first."""
+    say(f"reading: filling {days} days in {len(partitions)} partitions")
+    first = LAST - timedelta(FILLED_DAYS - 1)
+    events = list(busy_days(Random(workspace), workspace, first, FILLED_DAYS, CELLS))
+    for number, partition in enumerate(partitions):
+        runner.run(partition.take(events[number :: len(partitions)]))
+    times = (days - 1) // FILLED_DAYS
+    repeat_days(here.redis.client, workspace, first, FILLED_DAYS, times)
+    return first - timedelta(FILLED_DAYS * times)
+
+
+def address(workspace: str, component: str, first: date, last: date) -> str:
+    return f"/v1/workspaces/{workspace}/reports/contacts{component}?from={first}&to={last}&timezone={ZONE}"
+
+
+def changed(api: Server, path: str, change: Callable[[], object]) -> None:
+    change()
+    api.get(path)
+
+
+def unchanged(api: Server, path: str) -> Asking:
+    """Requests that name the revision that they have."""
+    headers: dict[str, str] = {}
+
+    def before() -> None:
+        headers["If-None-Match"] = api.get(path).headers["ETag"]
+
+    def ask() -> None:
+        assert api.get(path, headers).status == 304
+
+    return Asking(ask, 1_000, before, api)
+
+
+def other_dates(first: date) -> Iterator[tuple[date, date]]:
+    """Ranges that are asked for once."""
+    for shift, length in itertools.product(range(SHIFTS), LENGTHS):
+        start = first + timedelta(shift)
+        yield start, start + timedelta(length - 1)
+
+
+def event_of_today(rng: Random, workspace: str) -> Made:
+    at = day_number(LAST) * DAY_SECONDS + rng.randrange(DAY_SECONDS)
+    return event(rng, workspace, at, "contact.added", "user", f"u_{rng.randrange(40)}")

@@ -1,0 +1,142 @@
+"""Servers to ask, and the CPU that an answer costs them."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.filling import GROUP
+from benchmarks.machine import say
+from tests.support.kafka import free_ports, spawn
+from tests.support.stack import Api, RedisServer, eventually, get_json
+
+ROUNDS = 3
+BARE_REQUESTS = 2_000
+SETTLE_SECONDS = 0.005
+"""After the last byte of an answer its process has still a little to do."""
+
+
+class Server:
+    """A process that answers, and one connection to it that is kept open."""
+
+    def __init__(self, pid: int, port: int) -> None:
+        self.pid, self.port = pid, port
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> http.client.HTTPResponse:
+        """An answer of 200 or 304, read to its end."""
+        try:
+            answer = self._sent(path, headers or {})
+        except http.client.RemoteDisconnected:  # it was idle for longer than the server keeps connections
+            answer = self._sent(path, headers or {})
+        body = answer.read()
+        assert answer.status in (200, 304), body
+        return answer
+
+    def _sent(self, path: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+        self._connection.request("GET", path, headers=dict(headers))
+        return self._connection.getresponse()
+
+    def cpu_us(self, ask: Callable[[], object], times: int) -> float:
+        """Microseconds of its CPU for each of so many calls of `ask`."""
+        before = cpu_ns(self.pid)
+        for _ in range(times):
+            ask()
+        time.sleep(SETTLE_SECONDS)
+        return (cpu_ns(self.pid) - before) / times / 1000
+
+
+@dataclass
+class Desk:
+    """A Redis, a bare server, and APIs over that Redis."""
+
+    redis: RedisServer
+    bare: Server
+    folder: Path
+
+    def api(self, **environ: str) -> Server:
+        """A process as production starts it. What differs between two of them stands in `environ`."""
+        name = f"api-{free_ports(1)[0]}"
+        settings = {
+            "CONTACTS_REDIS": self.redis.url,
+            "CONTACTS_GROUP": GROUP,
+            # No worker is here to keep it live, and revisions would change while they are compared.
+            "CONTACTS_LIVE_LAG_SECONDS": "86400",
+        }
+        api = Api(self.folder, name, settings | environ)
+        api.start()
+        eventually("an API that answers", lambda: api.get("/readyz")[0] == 200 or None)
+        return Server(api.pid, api.port)
+
+    def compared(self, server: Server, what: Mapping[str, Asking]) -> dict[str, Cost]:
+        """What each costs beside a bare 200, in turns."""
+        rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in what}
+        for _ in range(ROUNDS):
+            bare_us = self.bare.cpu_us(lambda: self.bare.get("/"), BARE_REQUESTS)
+            for name, asking in what.items():
+                asking.before()
+                rounds[name].append(((asking.of or server).cpu_us(asking.ask, asking.times), bare_us))
+        return {name: Cost.of(pairs) for name, pairs in rounds.items()}
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Requests of one kind: `ask` makes one. `before` is done once a round, and costs nothing."""
+
+    ask: Callable[[], object]
+    times: int
+    before: Callable[[], object] = lambda: None
+    of: Server | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU of one request in microseconds, and of a bare 200."""
+
+    us: float
+    bare_us: float
+    ratio: float
+
+    @classmethod
+    def of(cls, pairs: list[tuple[float, float]]) -> Cost:
+        """The median round."""
+        us, bare_us = zip(*pairs, strict=True)
+        return cls(
+            round(statistics.median(us), 1),
+            round(statistics.median(bare_us), 1),
+            round(statistics.median(one / bare for one, bare in pairs), 2),
+        )
+
+    def fields(self) -> dict[str, float]:
+        return {"cpu_us": self.us, "bare_200_cpu_us": self.bare_us, "ratio_to_bare_200": self.ratio}
+
+
+@contextlib.contextmanager
+def desk() -> Iterator[Desk]:
+    with tempfile.TemporaryDirectory(prefix="contacts-bench-") as name:
+        folder, [port] = Path(name), free_ports(1)
+        redis = RedisServer(folder / "redis")
+        redis.start()
+        with open(folder / "bare.log", "ab") as output:
+            process = spawn([sys.executable, "-m", "benchmarks.bare", str(port)], output)
+        try:
+            eventually("a bare server that answers", lambda: get_json(f"http://127.0.0.1:{port}/")[0] == 200)
+            yield Desk(redis, Server(process.pid, port), folder)
+        except AssertionError:
+            say(*(log.read_text(errors="replace")[-3000:] for log in folder.glob("*.log")))
+            raise
+        finally:
+            process.kill()
+            redis.kill()
+
+
+def cpu_ns(pid: int) -> int:
+    """CPU time of a process so far, in nanoseconds: /proc/<pid>/stat counts in steps of 10 ms."""
+    return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat"))
