@@ -17,7 +17,7 @@ MAX_REQUESTS = 8
 MAX_BYTES = 100_000
 MAX_ELEMENTS = 12_000
 MAX_PAGE_BYTES = 45_600
-"""All files of the page as gzip, about 9,000 of it comments and types; what the first view does not need comes later."""
+"""All files of the page as gzip, 9,000 of it comments and types; what the first view does not need comes later."""
 
 
 async def network(page: Page, address: str) -> tuple[int, float]:
