@@ -273,7 +273,7 @@ class Reader:
     async def _transaction(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
         if self._client is None:
             # `_in_time` bounds the whole read. A bound of the client's own would be set again for every reply, four to
-            # ten times a read: a tenth of what the smallest read costs.
+            # ten times a read: about a tenth of what the smallest read costs.
             self._client = redis_client(self._url, timeout_seconds=None, retries=1)
         client = self._client
         self.reads += 1
