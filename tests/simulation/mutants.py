@@ -32,6 +32,13 @@ FIGHT = {"workers": 3, "rebalance": 0.4, "zombie": 1.0, "pause": 0.3, "zombie_re
 KAFKA = {"kafka_fails": 0.15, "answer_lost": 0.15, "batch_fails": 0.1}
 LOSSES = {"redis_restore": 0.3, "redis_empty": 0.1, "redis_lose_tail": 0.5}
 CALLS_LOST = {"call_lost": 0.1, "call_late": 0.1, "call_answer_lost": 0.1}
+QUIET = {"rebalance": 0.0, "crash": 0.0, "pause": 0.0, "stop": 0.0, "kafka_away": 0.0, "redis_away": 0.0} | {
+    "kafka_fails": 0.0,
+    "answer_lost": 0.0,
+    "batch_fails": 0.0,
+    "raise_partitions": 0.0,
+    "slow": 0.0,
+}
 STREAM = {"duplicates": 0.4, "hour_jumps": 0.3, "backwards": 0.3, "backwards_hours": 0.9, "max_ids": 1000}
 
 
@@ -133,8 +140,10 @@ MUTANTS = (
         "nobody-else-writes",
         "A state that another worker goes on with while it is read is not taken: compaction may have halved it.",
         ((COMMIT, "[tp] != end:", "[tp] is None:"),),
-        FIGHT | {"slow": 0.4},
-        seeds=1000,
+        FIGHT
+        | {"slow": 0.12, "rebalance": 0.6, "compaction": 1.0, "commit_interval": 0.02, "commit_max_events": 3}
+        | {"partitions": 1, "events": 110, "poison": 0.0, "redis_restore": 0.0, "redis_empty": 0.0}
+        | {"topic_anew": 0.0, "changelog_lost": 0.0},
     ),
     Mutant(
         "drop-after-a-doubt",
@@ -163,7 +172,7 @@ MUTANTS = (
         "asked-again",
         "Where a fetched batch was dropped on its way and nothing follows it, the stream is asked again.",
         ((OWNERSHIP, "                self._flow.seek(self.partition, self._missed)\n", ""),),
-        {"pause": 0.4, "rebalance": 0.4},
+        QUIET | {"partitions": 3, "workers": 1, "events": 30, "seconds": 20.0},
     ),
     Mutant(
         "a-gap-is-sought-again",
@@ -491,8 +500,9 @@ MUTANTS = (
                 "        known = set(self._table.find(some, hour - self._window))\n        self._turn_to(hour)\n",
             ),
         ),
-        STREAM | {"window_hours": 1, "backwards_hours": 3.5, "backwards": 0.5},
-        600,
+        STREAM
+        | {"window_hours": 1, "duplicates": 0.8, "hour_jumps": 0.6, "backwards": 0.5, "backwards_hours": 3.5}
+        | {"partitions": 1, "events": 110, "poison": 0.0},
     ),
     Mutant(
         "retention-before-entries-go",
@@ -516,14 +526,10 @@ MUTANTS = (
                 "self._rows.next_payment(self._owed, state, state.position.counts_from)",
             ),
         ),
-        LOSSES
-        | {
-            "retention_days": 1,
-            "day_jumps": 0.15,
-            "payment_offsets": 1,
-            "commit_interval": 0.4,
-            "commit_max_events": 50,
-        },
+        QUIET
+        | {"redis_restore": 1.0, "redis_empty": 0.5, "payment_offsets": 1, "commit_interval": 0.4}
+        | {"retention_days": 1, "day_jumps": 0.3, "lateness": 0.0, "head_retention": 0.0}
+        | {"workers": 1, "events": 110, "commit_max_events": 50},
     ),
     Mutant(
         "retention-never-goes-back",
@@ -548,21 +554,22 @@ MUTANTS = (
     ),
     Mutant(
         "retention-when-read",
-        "An event of a day that retention has dropped is not counted into a new entry.",
+        "An event of a day that retention has dropped is neither counted into a new entry nor committed.",
         (
             (
                 COUNTS,
                 "        if self.counts_from is not None and day < self.counts_from:\n            return None\n",
                 "",
             ),
+            (COUNTS, " for entry in changed if self._is_kept(entry)]", " for entry in changed]"),
         ),
         {
             "retention_days": 1,
             "first_hour": 23.6,
-            "hour_jumps": 0.0,
-            "day_jumps": 0.02,
-            "backwards": 0.5,
-            "lateness": 0.8,
+            "day_jumps": 0.05,
+            "backwards": 0.6,
+            "backwards_hours": 3.5,
+            "lateness": 0.9,
         },
     ),
     Mutant(
@@ -576,8 +583,9 @@ MUTANTS = (
         "sent-once",
         "A call to Redis is sent once: a client that repeats it leaves copies on the way.",
         (("tests/simulation/clients.py", "if profile.copies and world.chance(0.3):", "if world.chance(0.3):"),),
-        CALLS_LOST | FIGHT,
-        600,
+        CALLS_LOST
+        | LOSSES
+        | {"wire_survives": 1.0, "redis_restore": 0.8, "redis_lose_tail": 0.9, "workers": 1, "crash": 0.0},
     ),
     Mutant(
         "witness",
