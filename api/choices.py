@@ -18,11 +18,11 @@ DEFAULT_WORKSPACES = 100
 WORKSPACES_A_READ = 1_000
 
 LABELS = {
-    "incoming_message": "Incoming message",
+    "incoming_message": "Incoming Message",
     "developer_api": "Developer API",
-    "contact_import": "Contact import",
+    "contact_import": "Contact Import",
     "user": "User",
-    "echo_message": "Echo message",
+    "echo_message": "Echo Message",
     NONE: "No source",
 }
 

@@ -220,11 +220,11 @@ async def test_filters_and_workspaces(shared_redis: RunningRedis) -> None:
         api.write(events)
         answer = await api.json("/filters")
         assert answer["sources"] == [
-            {"source": "incoming_message", "label": "Incoming message"},
+            {"source": "incoming_message", "label": "Incoming Message"},
             {"source": "developer_api", "label": "Developer API"},
-            {"source": "contact_import", "label": "Contact import"},
+            {"source": "contact_import", "label": "Contact Import"},
             {"source": "user", "label": "User"},
-            {"source": "echo_message", "label": "Echo message"},
+            {"source": "echo_message", "label": "Echo Message"},
             {"source": "shop", "label": "shop"},
             {"source": "none", "label": "No source"},
         ]

@@ -44,11 +44,11 @@ NOW = 1_795_417_980.0
 QUARTER_SECONDS = 900
 SOURCES = ("incoming_message", "developer_api", "contact_import", "user", "echo_message")
 LABELS = {
-    "incoming_message": "Incoming message",
+    "incoming_message": "Incoming Message",
     "developer_api": "Developer API",
-    "contact_import": "Contact import",
+    "contact_import": "Contact Import",
     "user": "User",
-    "echo_message": "Echo message",
+    "echo_message": "Echo Message",
     "none": "No source",
 }
 POLICY = (
