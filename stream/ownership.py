@@ -46,12 +46,14 @@ class Phase(StrEnum):
 class Pace:
     """How often things happen.
 
-    A commit follows the one before by the interval, or by three times what that one took, whichever is longer: with
-    many partitions, or a slow broker, a partition spends no more than a third of its time in commits.
+    A commit follows the one before at the interval, and not before a rest of twice what that one took, a second at
+    most: with many partitions, or a slow broker, a partition spends no more than a third of its time in small commits,
+    and after a large one nothing waits for long.
     """
 
     commit_interval_seconds: float = 0.05
     commit_max_events: int = 50_000
+    rest_limit_seconds: float = 1.0
     heartbeat_seconds: float = 1.0
     back_off_seconds: float = 0.2
     back_off_limit_seconds: float = 10.0
@@ -59,7 +61,8 @@ class Pace:
 
     def next_commit(self, started: float, ended: float) -> float:
         """When the commit is due that follows one of this time."""
-        return started + max(self.commit_interval_seconds, 3 * (ended - started))
+        rest = min(2 * (ended - started), self.rest_limit_seconds)
+        return max(started + self.commit_interval_seconds, ended + rest)
 
 
 class Room:

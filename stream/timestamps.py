@@ -64,11 +64,11 @@ def _days_since_1970(year: int, month: int, day: int) -> int | None:
 
 
 def _second(text: str) -> int:
-    return _MINUTES[text[:16]] + _SECONDS_OF_A_MINUTE[text[16:]]
+    return _DATES[text[:10]] + _MINUTES_OF_A_DAY[text[10:16]] + _SECONDS_OF_A_MINUTE[text[16:]]
 
 
-def _minute(text: str) -> int:
-    read = read_date_time(f"{text}:00Z")
+def _date(text: str) -> int:
+    read = read_date_time(f"{text}T00:00:00Z")
     if isinstance(read, Unreadable) or not "2001" <= text[:4] <= "2199":
         raise ValueError(text)
     return read[0]
@@ -96,6 +96,11 @@ _ORDINAL_OF_1970: Final = date(1970, 1, 1).toordinal()
 _SECONDS_OF_A_MINUTE: Final[Mapping[str, int]] = {
     f":{second:02}": second * NANOSECONDS_A_SECOND for second in range(60)
 }
+_MINUTES_OF_A_DAY: Final[Mapping[str, int]] = {
+    f"T{hour:02}:{minute:02}": (hour * 60 + minute) * 60 * NANOSECONDS_A_SECOND
+    for hour in range(24)
+    for minute in range(60)
+}
 _SCALES: Final[Mapping[int, int]] = {
     digits: 10 ** (FRACTION_DIGITS - digits) for digits in range(1, FRACTION_DIGITS + 1)
 }
@@ -106,7 +111,7 @@ _OFFSETS: Final[Mapping[str, int]] = {"Z": 0, "z": 0} | {
     for minute in range(60)
 }
 
-_MINUTES: Final = Memo(_minute, limit=32_768)
+_DATES: Final = Memo(_date, limit=32_768)
 
 # The quick way to read a date-time: `SECONDS[text[:19]] + AFTER_SECOND[text[19:]][0]`. Both raise ValueError or
 # LookupError for what is not in the common form, be it good or not, and SECONDS for years outside 2001 to 2199, so that

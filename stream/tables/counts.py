@@ -14,7 +14,7 @@ too many of them, it goes, and is made again from the bytes when the next event 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from math import isqrt
 from struct import Struct
@@ -276,8 +276,9 @@ class Counts:
         """UTC day before which retention has dropped counts; it never goes back."""
         self.changed: list[Entry] = []
         """Entries with an event that no commit has; the counting loop adds to it."""
-        self._open: dict[Entry, int] = {}
-        """Weights of the entries with a Counting, in the order of their last commit."""
+        self._open: OrderedDict[Entry, int] = OrderedDict()
+        """Weights of the entries with a Counting, in the order of their last commit. A dict that loses its first keys
+        would look for the next one from its beginning each time."""
         self._open_series = 0
         self._to_drop: deque[Entry] = deque()
 

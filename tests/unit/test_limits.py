@@ -69,8 +69,10 @@ def test_a_time_that_no_clock_shows_stops_nothing(timestamp: int) -> None:
 def test_a_commit_follows_at_the_interval_and_later_where_commits_are_slow() -> None:
     pace = Pace(commit_interval_seconds=0.05)
     assert pace.next_commit(10.0, 10.01) == pytest.approx(10.05)
-    # A third of the time at most goes into commits, however many partitions share the worker and the broker.
-    assert pace.next_commit(10.0, 11.0) == pytest.approx(13.0)
+    # A third of the time at most goes into small commits, however many partitions share the worker and the broker,
+    assert pace.next_commit(10.0, 10.1) == pytest.approx(10.3)
+    # and after a large one what came meanwhile waits a second at most.
+    assert pace.next_commit(10.0, 20.0) == pytest.approx(21.0)
 
 
 @pytest.mark.parametrize(
