@@ -138,6 +138,11 @@ class SimProducer:
         await self._link.ready()
         if self._fatal is not None:
             raise self._fatal
+        # While the markers of the transaction before are on their way, the first batch of this one is asked to wait.
+        before = self._world.broker.coordinator(self._id)
+        while before.epoch == self._epoch and before.txn is not None and before.txn.decided and not before.txn.complete:
+            await asyncio.sleep(0.02)
+            await self._link.ready()
         self._sent = []
         self._txn = None
 
