@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "config": ("cli.config", "each setting's value, and where it came from"),
     "publish": ("cli.publish", "events from a file of NDJSON to the topic"),
     "topics": ("cli.topics", "creates the topics, or says what differs"),
+    "rebuild-redis": ("cli.rebuild_redis", "empties Redis; the workers send everything again"),
     "token": ("cli.token", "makes tokens for readers of the API"),
 }
 """Name -> module and one line of help, in the order of the help."""
