@@ -13,12 +13,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from benchmarks.machine import Bench, cpu_seconds, machine, say
+from benchmarks.machine import Bench, contact_added, cpu_seconds, machine, say
 from tests.support.kafka import create_topic, unique_name
 from tests.support.stack import Api, Worker, eventually
 
@@ -86,15 +85,9 @@ async def probe(bench: Bench, api: Api, topic: str) -> list[float]:
         await asyncio.sleep(chance.random() * 2 * SECONDS / PROBES)
         workspace = f"probe_{number}"
         path = f"/v1/workspaces/{workspace}/reports/contacts/summary?period=last_7_days&compare=none"
-        event = {
-            "id": "1",
-            "type": "contact.added",
-            "workspace_id": workspace,
-            "contact_id": "c",
-            "occurred_at": datetime.now(UTC).isoformat(),
-        }
+        event = contact_added(workspace)
         sent = time.monotonic()
-        await producer.send_and_wait(topic, key=workspace.encode(), value=json.dumps(event).encode())
+        await producer.send_and_wait(topic, key=workspace.encode(), value=event)
         while True:
             connection.request("GET", path)
             if json.load(connection.getresponse())["added"]["count"] == 1:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
@@ -86,6 +88,18 @@ def fill(bootstrap: str, topic: str, records: Iterable[tuple[bytes, bytes]]) -> 
         return count
 
     return asyncio.run(publish())
+
+
+def contact_added(workspace: str) -> bytes:
+    """An event of this moment, the first of a workspace."""
+    event = {
+        "id": "1",
+        "type": "contact.added",
+        "workspace_id": workspace,
+        "contact_id": "c",
+        "occurred_at": datetime.now(UTC).isoformat(),
+    }
+    return json.dumps(event).encode()
 
 
 def cpu_seconds(pid: int) -> float:

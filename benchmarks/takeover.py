@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 from aiokafka import AIOKafkaProducer
 
-from benchmarks.machine import machine, say
+from benchmarks.machine import contact_added, machine, say
 from tests.support.stack import Api, eventually
 
 PARTITIONS = 4
@@ -51,14 +49,7 @@ async def count_in_every_partition(bootstrap: str, topic: str, api: Api, number:
     await producer.start()
     workspaces = [f"takeover_{number}_{p}" for p in range(PARTITIONS)]
     for partition, workspace in enumerate(workspaces):
-        event = {
-            "id": "1",
-            "type": "contact.added",
-            "workspace_id": workspace,
-            "contact_id": "c",
-            "occurred_at": datetime.now(UTC).isoformat(),
-        }
-        await producer.send_and_wait(topic, json.dumps(event).encode(), partition=partition)
+        await producer.send_and_wait(topic, contact_added(workspace), partition=partition)
     await producer.stop()
     async with httpx.AsyncClient(base_url=api.address) as client:
         for workspace in workspaces:

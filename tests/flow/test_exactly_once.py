@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,11 +24,8 @@ EVENTS = int(os.environ.get("TEST_EVENTS", "100000"))
 
 @pytest.fixture
 def deployment(tmp_path: Path, kafka_cluster: Callable[..., KafkaCluster]) -> Iterator[Deployment]:
-    made = Deployment(tmp_path, kafka_cluster())
-    try:
+    with closing(Deployment(tmp_path, kafka_cluster())) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.mark.timeout(900)

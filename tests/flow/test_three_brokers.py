@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,11 +20,8 @@ EVENTS = 3_000  # in each of four parts
 
 @pytest.fixture
 def deployment(tmp_path: Path, kafka_cluster: Callable[..., KafkaCluster]) -> Iterator[Deployment]:
-    made = Deployment(tmp_path, kafka_cluster(nodes=3))
-    try:
+    with closing(Deployment(tmp_path, kafka_cluster(nodes=3))) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.mark.timeout(600)
