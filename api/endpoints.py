@@ -100,7 +100,7 @@ class Endpoints:
 
     async def page(self, request: Request) -> Answer:
         name = request.parameters.get("file", "index.html").lstrip("/")
-        answer = self._page.answer(request, name)
+        answer = await self._page.answer(request, name)
         if answer is None:
             raise not_found()
         return answer

@@ -50,6 +50,10 @@ class Request:
     def accept(self) -> str:
         return self.headers.get("accept", "*/*") or "*/*"
 
+    def accepts_encoding(self, name: str) -> bool:
+        """Whether a body may be compressed in this way."""
+        return accepts_encoding(self.headers.get("accept-encoding", ""), name)
+
 
 class Streamed(Protocol):
     """A body that writes itself, and ends when the reader goes."""
@@ -65,6 +69,8 @@ class Answer:
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes | AsyncIterator[bytes] | Streamed = b""
     media_type: str | None = None
+    encoding: str | None = None
+    """How the body is compressed already; none: it is compressed on its way where the reader accepts that."""
 
 
 async def respond(request: Request, answer: Answer, receive: Receive, send: Send) -> None:
@@ -73,7 +79,9 @@ async def respond(request: Request, answer: Answer, receive: Receive, send: Send
     if answer.media_type is not None:
         headers.append(("Content-Type", answer.media_type))
     body = answer.body
-    gzipped = accepts_gzip(request.headers.get("accept-encoding", ""))
+    gzipped = answer.encoding is None and request.accepts_encoding("gzip")
+    if answer.encoding is not None:
+        headers.append(("Content-Encoding", answer.encoding))
     if isinstance(body, bytes):
         if gzipped and len(body) >= COMPRESS_FROM_BYTES:
             body = gzip.compress(body, COMPRESSION_LEVEL, mtime=0)
@@ -104,10 +112,10 @@ async def until_gone(receive: Receive) -> None:
 
 
 @lru_cache(maxsize=1_024)
-def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether `gzip` (or `*`) is accepted with a quality above 0."""
-    qualities = dict(weighted(accept_encoding))
-    return qualities.get("gzip", qualities.get("*", 0.0)) > 0
+def accepts_encoding(header: str, name: str) -> bool:
+    """Whether an Accept-Encoding has the name (or `*`) with a quality above 0."""
+    qualities = dict(weighted(header))
+    return qualities.get(name, qualities.get("*", 0.0)) > 0
 
 
 def weighted(header: str) -> list[tuple[str, float]]:

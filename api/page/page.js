@@ -63,6 +63,12 @@ export const find = (root, selector) => /** @type {T} */ (/** @type {unknown} */
 /** Lets the browser paint and answer the hand before the next piece of a long drawing. */
 const breathe = () => /** @type {any} */ (globalThis).scheduler?.yield?.() ?? new Promise((resolve) => setTimeout(resolve));
 
+/** Lets the browser paint what there is, so that no frame lays out a whole long drawing; a hidden page paints nothing and only waits. */
+const painted = () => new Promise((resolve) => {
+  requestAnimationFrame(() => setTimeout(resolve));
+  setTimeout(resolve, 100);
+});
+
 /** The component shows an answer. @param {HTMLElement} section */
 export function recover(section) {
   set(section, 'data-state', 'ready');
@@ -221,7 +227,7 @@ export class Chart {
         setAll(bar, { y: +(100 - below).toFixed(4), height: +height.toFixed(4), 'data-value': value ?? '', 'data-bucket-state': state });
         touched += 1;
         if (touched % BARS_A_TASK === 0) {
-          await breathe();
+          await painted();
           if (turn !== this.turn) return;
         }
       }

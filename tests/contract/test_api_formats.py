@@ -4,8 +4,10 @@ import gzip
 from datetime import UTC, datetime
 from typing import Any
 
+import cramjam
 import pytest
 
+from api.static import PAGE
 from tests.support.api import BASE, api_over, shared_redis
 from tests.support.redis_data import Event
 from tests.support.redis_server import RunningRedis
@@ -166,7 +168,23 @@ async def test_answers_are_compressed_for_who_accepts_it(shared_redis: RunningRe
             assert int(packed.num_bytes_downloaded) < len(plain.content)
             refused = await api.get(path, {"Accept-Encoding": "gzip;q=0"})
             assert "content-encoding" not in refused.headers
-    assert gzip.decompress(gzip.compress(b"x")) == b"x"
+
+
+async def test_the_page_comes_as_brotli_to_who_takes_it_and_as_gzip_or_plain_to_the_others(
+    shared_redis: RunningRedis,
+) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        tags, contents = set(), set()
+        for accepted, encoding in (("gzip, deflate, br", "br"), ("gzip, br;q=0", "gzip"), ("identity", None)):
+            async with api.client.stream("GET", "/page/page.js", headers={"Accept-Encoding": accepted}) as answer:
+                raw = b"".join([piece async for piece in answer.aiter_raw()])
+            assert answer.headers.get("content-encoding") == encoding
+            assert int(answer.headers["content-length"]) == len(raw)
+            unpack = {"br": cramjam.brotli.decompress, "gzip": gzip.decompress, None: bytes}[encoding]
+            contents.add(bytes(unpack(raw)))
+            tags.add(answer.headers["etag"])
+        assert contents == {(PAGE / "page.js").read_bytes()}
+        assert len(tags) == 1
 
 
 async def test_other_origins_only_where_they_are_listed(shared_redis: RunningRedis) -> None:

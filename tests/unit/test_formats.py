@@ -4,7 +4,7 @@ import pytest
 
 from api.cache import ENTRY_BYTES, DayCache
 from api.formats import Format, csv_lines, guarded, negotiate
-from api.http import accepts_gzip, etag_matches
+from api.http import accepts_encoding, etag_matches
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "  =x", "＝x", "＠x"])
@@ -28,7 +28,7 @@ def test_lines_end_as_rfc_4180_has_it_and_numbers_stay() -> None:
      ("gzip;q=0, *", False), ("identity, gzip;q=0.1", True), ("gzip;q=x", False), (";,", False)],
 )  # fmt: skip
 def test_who_accepts_gzip(header: str, accepted: bool) -> None:
-    assert accepts_gzip(header) is accepted
+    assert accepts_encoding(header, "gzip") is accepted
 
 
 @pytest.mark.parametrize(
