@@ -24,7 +24,9 @@ from stream.json_text import (
 from stream.memo import Memo
 from stream.timestamps import (
     AFTER_SECOND,
+    DATES,
     MILLISECONDS_A_DAY,
+    MINUTES,
     NANOSECONDS_A_DAY,
     NANOSECONDS_A_MILLISECOND,
     NANOSECONDS_A_SECOND,
@@ -231,7 +233,7 @@ def _read_quickly(event: Event, timestamp: int, rules: EventRules) -> ContactAct
     """
     time = event.occurred_at
     after_second, fraction_digits = AFTER_SECOND[time[19:]]
-    occurred_at = SECONDS[time[:19]] + after_second
+    occurred_at = DATES[time[:10]] + MINUTES[time[10:16]] + SECONDS[time[16:19]] + after_second
     if occurred_at > timestamp * NANOSECONDS_A_MILLISECOND or rules.retention_days is not None:
         _check_time(occurred_at, timestamp, rules)
     contact_id = event.contact_id

@@ -106,6 +106,9 @@ class Calls:
             self._operation("a", self._keys.days(workspace))
 
     def _add(self, name: str, key: str, values: Sequence[str | bytes], *, pairs: bool = False) -> None:
+        if len(values) <= OPERATION_LIMIT:
+            self._operation(name, key, len(values) // 2 if pairs else len(values), *values)
+            return
         for at in range(0, len(values), OPERATION_LIMIT):
             part = values[at : at + OPERATION_LIMIT]
             self._operation(name, key, len(part) // 2 if pairs else len(part), *part)
@@ -185,8 +188,7 @@ def names(calls: Calls, changes: NameChanges) -> Iterator[Call]:
 
 
 def size_of(change: EntryChange) -> int:
-    return (
-        len(change.tail or b"")
-        + sum(len(head) + len(cells) + len(summary) for _, head, cells, summary in change.bases)
-        + 200
-    )
+    size = 200 + len(change.tail or b"")
+    for _, head, cells, summary in change.bases:
+        size += len(head) + len(cells) + len(summary)
+    return size

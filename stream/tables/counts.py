@@ -8,14 +8,17 @@ tail, what came since that one was written. To count is `tail[cell] += 1`: the b
 more than max(tail_floor, sqrt(cells of the last base)) cells is merged into the base (merge.py), and its slot deleted.
 
 An entry lies in memory as the bytes that were committed. While it is counted in, it also has the numbers of its series
-and its tail as dicts (Counting): 110 to 160 bytes a series. Where that was not touched for IDLE_OFFSETS, or there are
-too many of them, it goes, and is made again from the bytes when the next event comes (0.2 us a series).
+and its tail as dicts (Counting): 60 to 100 bytes a series, a kilobyte for one alone. Where that was not touched for
+IDLE_OFFSETS, or there are too many of them, it goes, and is made again from the bytes when the next event comes (0.2 us
+a series).
 """
 
 from __future__ import annotations
 
+from array import array
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from math import isqrt
 from struct import Struct
 from typing import Final
@@ -43,12 +46,16 @@ DROPS_A_COMMIT: Final = 1_000
 _KEY: Final = Struct(">cIH")
 
 
-class EntryChange(msgspec.Struct, frozen=True):
+ChangedBase = tuple[int, bytes, bytes, bytes]
+"""Number, head, cells and summary."""
+
+
+class EntryChange(msgspec.Struct, frozen=True, gc=False):
     """What became of an entry of a workspace and UTC day of one partition."""
 
     workspace_id: str
     day: int
-    bases: list[tuple[int, bytes, bytes, bytes]]
+    bases: tuple[ChangedBase, ...]
     """Number, head, cells and summary of each base that is new or was written again; of every base where `whole`."""
     tail: bytes | None
     """None: there is none, and one that there was is to be deleted."""
@@ -63,25 +70,24 @@ class EntryChange(msgspec.Struct, frozen=True):
     """The day is older than the retention allows: nothing of it is left."""
 
 
-class Entry:
+# To Python's garbage collector neither entries nor what counting needs are containers (gc=False): none can hold itself,
+# and going through them took a fifth of the counting where nearly every event begins one.
+class Entry(msgspec.Struct, eq=False, gc=False):
     """One workspace and UTC day of one partition."""
 
-    __slots__ = ("changed_at", "counting", "day", "frozen", "last", "rows", "tail", "workspace_id")
-
-    def __init__(self, workspace_id: str, day: int) -> None:
-        self.workspace_id: Final = workspace_id
-        self.day: Final = day
-        self.changed_at = -1
-        """Offset of the last event that is counted in it."""
-        self.frozen: tuple[bytes, ...] = ()
-        """Changelog values of bases 0, 1, … that will not change."""
-        self.last: bytes | None = None
-        """Changelog value of the last base; None where there is none yet."""
-        self.tail: bytes | None = None
-        """Changelog value of the tail as committed; None where it is empty."""
-        self.counting: Counting | None = None
-        self.rows: list[bytes] | None = None
-        """Rows that no commit has yet; a list from the first event after a commit to the next."""
+    workspace_id: str
+    day: int
+    changed_at: int = -1
+    """Offset of the last event that is counted in it."""
+    frozen: tuple[bytes, ...] = ()
+    """Changelog values of bases 0, 1, … that will not change."""
+    last: bytes | None = None
+    """Changelog value of the last base; None where there is none yet."""
+    tail: bytes | None = None
+    """Changelog value of the tail as committed; None where it is empty."""
+    counting: Counting | None = None
+    rows: list[bytes] | None = None
+    """Rows that no commit has yet; a list from the first event after a commit to the next."""
 
     @property
     def base_count(self) -> int:
@@ -90,15 +96,19 @@ class Entry:
     def open(self) -> Counting:
         """Makes what counting needs from what is committed."""
         assert self.counting is None, "an entry is opened once"
-        self.counting = Counting(self.last, self.tail)
-        return self.counting
+        counting = self.counting = Counting()
+        if self.last is not None:
+            counting.take_base(self.last)
+        if self.tail is not None:
+            counting.take_tail(packed.decode_tail(self.tail))
+        return counting
 
     def encode(self, rules: CountRules, changes: Changes) -> EntryChange:
         """Adds the changelog records of what was counted since the last commit."""
         counting = self.counting
         assert counting is not None, "an entry changes while it is open"
         rows, self.rows = self.rows, None
-        bases: list[tuple[int, bytes, bytes, bytes]] = []
+        bases: tuple[ChangedBase, ...] = ()
         if len(counting.tail) > counting.tail_limit(rules.tail_floor):
             bases = self._merge(counting, rules.base_bytes_limit, changes)
             if self.tail is not None:
@@ -109,7 +119,7 @@ class Entry:
             changes[key_of(self.workspace_id, self.day, TAIL_SLOT)] = self.tail
         return EntryChange(self.workspace_id, self.day, bases, self.tail, self.base_count, rows or [])
 
-    def _merge(self, counting: Counting, limit_bytes: int, changes: Changes) -> list[tuple[int, bytes, bytes, bytes]]:
+    def _merge(self, counting: Counting, limit_bytes: int, changes: Changes) -> tuple[ChangedBase, ...]:
         head, cells = packed.decode_base(self.last) if self.last is not None else (None, None)
         parts = merge(head, cells, counting.addition(self.changed_at), limit_bytes)
         values = [packed.encode_base(part.head, part.cells) for part in parts]
@@ -123,7 +133,7 @@ class Entry:
             counting.go_on(parts[0].cell_count)
         else:
             self.counting = None
-        return [(number, part.head, part.cells, part.summary) for number, part in enumerate(parts, first)]
+        return tuple((number, part.head, part.cells, part.summary) for number, part in enumerate(parts, first))
 
     def whole(self) -> EntryChange:
         """All of the entry as it is committed."""
@@ -132,7 +142,7 @@ class Entry:
         for number, value in enumerate(values):
             head, cells = packed.decode_base(value, key_of(self.workspace_id, self.day, number))
             bases.append((number, head, cells, summarize(head, cells)))
-        return EntryChange(self.workspace_id, self.day, bases, self.tail, self.base_count, [], whole=True)
+        return EntryChange(self.workspace_id, self.day, tuple(bases), self.tail, self.base_count, [], whole=True)
 
     def adopt(self, slot: int, value: bytes, key: bytes) -> None:
         """Takes a record of the changelog; bases in their order. Raises FormatError."""
@@ -149,44 +159,31 @@ class Entry:
         self.changed_at = max(self.changed_at, packed.written_at(head, key))
 
 
-class Counting:
+class Counting(msgspec.Struct, eq=False, gc=False):
     """What counting in an entry needs: the numbers of the series of its last base and tail, and the tail."""
 
-    __slots__ = (
-        "_base_cells",
-        "_first_series",
-        "_first_source",
-        "_kinds",
-        "_new_sources",
-        "_new_users",
-        "_source_numbers",
-        "series",
-        "tail",
-    )
-
-    def __init__(self, base: bytes | None, tail: bytes | None) -> None:
-        self.series: tuple[Series, Series] = ({}, {})
-        """For each activity: source -> user -> key of the series' first quarter."""
-        self.tail: dict[int, int] = {}
-        """Counts by key of cell."""
-        self._kinds: list[int] = []
-        self._source_numbers: dict[str | None, int] = {None: 0}
-        self._base_cells = self._first_series = self._first_source = 0
-        self._new_sources: list[str] = []
-        self._new_users: list[str | None] = []
-        if base is not None:
-            self._take_base(base)
-        if tail is not None:
-            self._take_tail(packed.decode_tail(tail))
+    added: Series = {}
+    deleted: Series = {}
+    """For each activity: source -> user -> key of the series' first quarter."""
+    tail: dict[int, int] = {}
+    """Counts by key of cell."""
+    _kinds: array[int] = msgspec.field(default_factory=partial(array, "I"))
+    _source_numbers: dict[str, int] = {}
+    """From 1 on; 0 is "without a source"."""
+    _base_cells: int = 0
+    _first_series: int = 0
+    _first_source: int = 0
+    _new_users: dict[int, str | None] = {}
+    """Of the tail's new series, by their number, ascending."""
 
     def begin_series(self, activity: int, source: str | None, user_id: str | None) -> int:
         """Gives the next number to a series that is not there. Returns the key of its first quarter."""
-        number = self._source_numbers.get(source)
-        if number is None:
-            assert source is not None, "without a source is number 0"
-            number = self._source_numbers[source] = len(self._source_numbers)
-            self._new_sources.append(source)
-        self._new_users.append(user_id)
+        number = 0
+        if source is not None:
+            number = self._source_numbers.get(source, 0)
+            if not number:
+                number = self._source_numbers[source] = len(self._source_numbers) + 1
+        self._new_users[len(self._kinds)] = user_id
         return self._number_series(number * 2 + activity, source, user_id)
 
     def tail_limit(self, floor: int) -> int:
@@ -200,8 +197,8 @@ class Counting:
             written_at,
             self._first_series,
             self._first_source,
-            self._new_sources,
-            self._new_users,
+            self._new_sources(),
+            list(self._new_users.values()),
             packed.encode_column(keys, 2),
             packed.encode_column([tail[key] for key in keys]),
             packed.encode_column([kinds[key // QUARTERS_A_DAY] for key in keys]),
@@ -209,46 +206,58 @@ class Counting:
 
     def addition(self, written_at: int) -> Addition:
         """The tail, for a merge."""
-        return Addition(written_at, self.tail, self._kinds, self._new_sources, self._new_users)
+        return Addition(
+            written_at, self.tail, self._kinds.tolist(), self._new_sources(), list(self._new_users.values())
+        )
 
     def go_on(self, base_cells: int) -> None:
         """The tail is part of the base now, which has so many cells."""
         self._base_cells = base_cells
         self._first_series = len(self._kinds)
-        self._first_source = len(self._source_numbers) - 1
-        self._new_sources, self._new_users, self.tail = [], [], {}
+        self._first_source = len(self._source_numbers)
+        self._new_users, self.tail = {}, {}
 
     def weight(self) -> int:
         """The number of series and tail cells."""
         return len(self._kinds) + len(self.tail)
 
-    def _take_base(self, base: bytes) -> None:
+    def take_base(self, base: bytes) -> None:
+        """The committed base that counting goes on with."""
         head, cells = packed.decode_base(base)
         series = packed.decode_head(head)
-        for source in series.sources:
-            self._source_numbers[source] = len(self._source_numbers)
-        sources = list(self._source_numbers)
+        sources = self._number_sources(series.sources)
         for kind, user_id in zip(series.kinds, series.users, strict=True):
             self._number_series(kind, sources[kind >> 1], user_id)
         self.go_on(len(packed.decode_cells(cells).keys))
 
-    def _take_tail(self, tail: packed.Tail) -> None:
+    def take_tail(self, tail: packed.Tail) -> None:
+        """The committed tail, after its base."""
         assert tail.first_series == self._first_series, "a tail continues the series of its base"
         assert tail.first_source == self._first_source, "a tail continues the sources of its base"
-        for source in tail.new_sources:
-            self._source_numbers[source] = len(self._source_numbers)
-        sources = list(self._source_numbers)
+        sources = self._number_sources(tail.new_sources)
         kinds = dict(zip((key // QUARTERS_A_DAY for key in tail.keys), tail.kinds, strict=True))
         for number, user_id in enumerate(tail.new_users, self._first_series):
             kind = kinds[number]
             self._number_series(kind, sources[kind >> 1], user_id)
-        self._new_sources, self._new_users = tail.new_sources, tail.new_users
+            self._new_users[number] = user_id
         self.tail = dict(zip(tail.keys, tail.counts, strict=True))
+
+    def _new_sources(self) -> list[str]:
+        """Those of the tail."""
+        if len(self._source_numbers) == self._first_source:
+            return []
+        return list(self._source_numbers)[self._first_source :]
+
+    def _number_sources(self, more: Sequence[str]) -> list[str | None]:
+        """Gives sources the next numbers. Returns all of them by their number."""
+        for source in more:
+            self._source_numbers[source] = len(self._source_numbers) + 1
+        return [None, *self._source_numbers]
 
     def _number_series(self, kind: int, source: str | None, user_id: str | None) -> int:
         key = len(self._kinds) * QUARTERS_A_DAY
         self._kinds.append(kind)
-        by_source = self.series[kind & 1]
+        by_source = self.deleted if kind & 1 else self.added
         by_user = by_source.get(source)
         if by_user is None:
             by_user = by_source[source] = {}
@@ -310,7 +319,7 @@ class Counts:
         for _ in range(min(len(self._to_drop), DROPS_A_COMMIT)):
             gone = self._to_drop.popleft()
             if self._drop(gone, changes):
-                entries.append(EntryChange(gone.workspace_id, gone.day, [], None, gone.base_count, [], dropped=True))
+                entries.append(EntryChange(gone.workspace_id, gone.day, (), None, gone.base_count, [], dropped=True))
         self._close_some(changed, upto)
         return entries
 

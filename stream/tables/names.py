@@ -64,15 +64,12 @@ class WorkspaceNames:
         """Offset of the first sight."""
 
 
-class LatestLabel:
+class LatestLabel(msgspec.Struct, eq=False, gc=False):
     """A user's latest label while it may still change; `offset` is that of the event which moved it last."""
 
-    __slots__ = ("label", "occurred_at", "offset")
-
-    def __init__(self, occurred_at: int, offset: int, label: str | None) -> None:
-        self.occurred_at = occurred_at
-        self.offset = offset
-        self.label = label
+    occurred_at: int
+    offset: int
+    label: str | None
 
 
 class Names:

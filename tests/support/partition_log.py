@@ -162,8 +162,10 @@ class Follower:
             self.entries.pop(entry, None)
             return
         old = self.entries.get(entry)
-        bases = {base[0]: base for base in [*(old.bases if old else []), *change.bases]}
-        self.entries[entry] = EntryChange(*entry, [bases[n] for n in sorted(bases)], change.tail, change.base_count, [])
+        bases = {base[0]: base for base in [*(old.bases if old else ()), *change.bases]}
+        self.entries[entry] = EntryChange(
+            *entry, tuple(bases[n] for n in sorted(bases)), change.tail, change.base_count, []
+        )
         for value in change.rows:
             row = decode_row(value)
             assert row.offset not in self.rows

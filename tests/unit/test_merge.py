@@ -30,7 +30,7 @@ NO_LIMIT = 1 << 30
 
 def counted(counting: Counting, cells: list[Cell], times: int = 1) -> None:
     for activity, source, user_id, quarter in cells:
-        key = counting.series[activity].get(source, {}).get(user_id)
+        key = (counting.deleted if activity else counting.added).get(source, {}).get(user_id)
         if key is None:
             key = counting.begin_series(activity, source, user_id)
         counting.tail[key + quarter] = counting.tail.get(key + quarter, 0) + times
@@ -79,7 +79,7 @@ def test_plain_python_and_numpy_write_the_same_bytes(first: list[Cell], then: li
     for plain_cells in (0, NO_LIMIT):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(merging, "PLAIN_CELLS", plain_cells)
-            counting = Counting(None, None)
+            counting = Counting()
             counted(counting, first, times)
             (base,) = merge(None, None, counting.addition(10), NO_LIMIT)
             counting.go_on(base.cell_count)
@@ -104,7 +104,7 @@ def test_what_is_too_large_for_a_base_is_cut_by_series(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(merging, "PLAIN_CELLS", plain_cells)
-        counting = Counting(None, None)
+        counting = Counting()
         counted(counting, first)
         (base,) = merge(None, None, counting.addition(10), NO_LIMIT)
         counting.go_on(base.cell_count)
@@ -120,7 +120,7 @@ def test_what_is_too_large_for_a_base_is_cut_by_series(
 
 
 def test_a_base_just_below_the_limit_is_one_and_at_it_is_two() -> None:
-    counting = Counting(None, None)
+    counting = Counting()
     counted(counting, [(0, "user", f"u{n}", 5) for n in range(20)])
     (base,) = merge(None, None, counting.addition(1), NO_LIMIT)
 

@@ -76,7 +76,7 @@ def test_a_commit_carries_all_that_changed() -> None:
         ("w", DAY, QUARTER, 0, "user", "u"): 2,
         ("w", DAY, QUARTER, 1, None, None): 1,
     }
-    assert (entry.bases, entry.base_count, entry.whole, entry.dropped) == ([], 0, False, False)
+    assert (entry.bases, entry.base_count, entry.whole, entry.dropped) == ((), 0, False, False)
     assert [(row.offset, row.event_id, row.contact_name, row.batch_id) for row in map(decode_row, entry.rows)] == [
         (0, "e1", "Bo", "b"),
         (4, "e2", None, None),
@@ -232,7 +232,7 @@ def test_retention_drops_whole_days_as_broker_time_goes_on() -> None:
     assert state.position.counts_from == DAY - 1
     assert state.outcomes == Outcomes(3, 0, 0, {Reason.TIME_TOO_OLD: 1}, 0)
     assert [change for change in commit.entries if change.dropped] == [
-        EntryChange("w", DAY - 2, [], None, 1, [], dropped=True)
+        EntryChange("w", DAY - 2, (), None, 1, [], dropped=True)
     ]
     assert dict(commit.table)[key_of("w", DAY - 2, 0)] is None
     assert cells_of(state.whole(-1)) == {("w", DAY - 1, 48, 0, "user", "u"): 2}

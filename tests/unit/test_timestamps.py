@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.timestamps import AFTER_SECOND, SECONDS, Unreadable, read_date_time
+from stream.timestamps import AFTER_SECOND, DATES, MINUTES, SECONDS, Unreadable, read_date_time
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -14,7 +14,7 @@ def read_quickly(text: str) -> tuple[int, int] | None:
     """The quick way, as stream/events.py goes it; None where it leaves the text to the other."""
     try:
         after_second, digits = AFTER_SECOND[text[19:]]
-        return SECONDS[text[:19]] + after_second, digits
+        return DATES[text[:10]] + MINUTES[text[10:16]] + SECONDS[text[16:19]] + after_second, digits
     except (ValueError, LookupError):
         return None
 
