@@ -1042,8 +1042,8 @@ export async function visit() {
     await Promise.all([
       sameReport ? settled : open(mine, key),
       sameRows ? null : openTable(mine, rows),
-      here.has('source') || here.has('user') ? readChoices(mine) : null,
     ]);
+    if (mine === turn && report && hasUnnamed(report)) await readChoices(mine);
     if (mine === turn) root.dataset.state = 'ready';
   } catch (problem) {
     if (mine === turn) await showProblem(problem);
@@ -1077,7 +1077,10 @@ async function openTable(mine, key) {
   }
 }
 
-/** The sources and users to filter by: asked for when a hand comes near the filters, or when the address names some. @param {number} mine */
+/** Whether a report, or its filters, name what only the list of choices has a label for. @param {Report} of */
+const hasUnnamed = ({ sources }) => [...sources.names, ...chosen('source')].some((name) => !(name in words.sources)) || chosen('user').some((id) => userLabel(id) === id);
+
+/** The sources and users to filter by: asked for when a hand comes near the filters, or when one has no label yet. @param {number} mine */
 export async function readChoices(mine = turn) {
   const key = resourceAddress('filters', new URLSearchParams());
   if (key === choicesKey) return choicesRead;
@@ -1095,7 +1098,7 @@ async function askChoices(mine, key) {
     if (key !== choicesKey || !answer) return;
     choices = answer.body;
     recover(section);
-    drawControls();
+    nameChosen();
     if (report) await drawSources(report);
   } catch (problem) {
     if (key !== choicesKey) return;
@@ -1153,7 +1156,8 @@ async function drawParts(next, mine) {
   }
   void readEarlier(next, mine);
   void drawEmptiness(next);
-  if (next.sources.names.some((name) => !(name in words.sources))) void readChoices().catch(() => {});
+  nameChosen();
+  if (hasUnnamed(next)) void readChoices().catch(() => {});
 }
 
 /** @param {Report} next @param {'added' | 'deleted'} kind @returns {import('./types.js').ChartModel} */
@@ -1574,15 +1578,20 @@ function drawControls() {
   control('kind').value = here.get('activity') ?? '';
   control('fold').checked = here.get('imports') !== 'open' && !here.has('batch');
   say(find(document, '#workspace .value'), here.get('workspace') ?? '');
-  const someSources = chosen('source');
-  say(find(document, '#sources .value'), someSources.length ? text.chosen(someSources.map(sourceLabel)) : text.allSources);
-  const someUsers = chosen('user');
-  say(find(document, '#users .value'), someUsers.length ? text.chosen(someUsers.map(userLabel)) : text.allUsers);
+  nameChosen();
   find(document, '#reset').hidden = ![...pick(here, [...OWN, 'timezone']).keys()].length;
   drawChosen();
   for (const link of /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll('a[data-resource]'))) {
     link.href = resourceAddress(link.dataset.resource ?? '', link.dataset.resource?.startsWith('activities') ? pick(tableParameters(), link.dataset.resource === 'activities' ? [] : ['batches']) : reportParameters());
   }
+}
+
+/** The chosen sources and users, by the labels that are known so far. */
+function nameChosen() {
+  const someSources = chosen('source');
+  say(find(document, '#sources .value'), someSources.length ? text.chosen(someSources.map(sourceLabel)) : text.allSources);
+  const someUsers = chosen('user');
+  say(find(document, '#users .value'), someUsers.length ? text.chosen(someUsers.map(userLabel)) : text.allUsers);
 }
 
 /** @param {string} id */

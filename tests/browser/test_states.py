@@ -105,7 +105,7 @@ async def test_where_the_whole_report_fails_its_parts_are_asked_alone(api: Stand
 
 async def test_filters_that_fail_say_so_and_leave_the_report_alone(api: StandIn, window: Open) -> None:
     api.faults["filters"] = 500
-    page = await window(f"{api.url}/{VIEW}&source=user")
+    page = await window(f"{api.url}/{VIEW}&user=u_10")  # who has no label in the report
 
     await expect(component(page, "filters").get_by_role("alert")).to_be_visible()
     assert await states(page) == {**dict.fromkeys(COMPONENTS, "ready"), "filters": "error"}

@@ -40,6 +40,7 @@ async def network(page: Page, address: str) -> tuple[int, float]:
     "address",
     [
         pytest.param("", id="an only workspace is found and opened"),
+        pytest.param("?timezone=UTC&source=user&user=u_1", id="an only workspace, with filters"),
         pytest.param(VIEW, id="a workspace by its address"),
         pytest.param(f"{VIEW}&source=user&user=u_1", id="with filters, whose names are asked for"),
         pytest.param(f"{VIEW}&embed=1", id="in a frame"),

@@ -51,6 +51,14 @@ class Site:
         worker.start()
         return worker
 
+    def worker_that_counted(self, events: int) -> Worker:
+        """Of new topics, all events in partition 0."""
+        self.topics()
+        worker = self.worker()
+        self.publish(events)
+        eventually("counted", lambda: self.projected() == events)
+        return worker
+
     def publish(self, count: int, partition: int = 0) -> None:
         async def send() -> None:
             producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
@@ -127,10 +135,7 @@ def test_with_fewer_changelog_partitions_than_the_source_a_worker_names_the_topi
 
 
 def test_a_topic_made_anew_and_shorter_stops_the_worker(site: Site) -> None:
-    site.topics()
-    worker = site.worker()
-    site.publish(5)
-    eventually("counted", lambda: site.projected() == 5)
+    worker = site.worker_that_counted(5)
     worker.stop()
     # When the topic is deleted and made anew,
     site.make_anew()
@@ -139,10 +144,7 @@ def test_a_topic_made_anew_and_shorter_stops_the_worker(site: Site) -> None:
 
 
 def test_a_topic_made_anew_and_longer_is_known_by_its_witness(site: Site) -> None:
-    site.topics()
-    worker = site.worker()
-    site.publish(5)
-    eventually("counted", lambda: site.projected() == 5)
+    worker = site.worker_that_counted(5)
     worker.stop()
     site.make_anew()
     site.publish(9)
@@ -150,10 +152,7 @@ def test_a_topic_made_anew_and_longer_is_known_by_its_witness(site: Site) -> Non
 
 
 def test_a_topic_made_anew_under_a_running_worker_stops_it(site: Site) -> None:
-    site.topics()
-    worker = site.worker()
-    site.publish(5)
-    eventually("counted", lambda: site.projected() == 5)
+    worker = site.worker_that_counted(5)
     site.make_anew()
     ends_saying(worker, "CONTACTS_GROUP")
 
@@ -165,10 +164,7 @@ def test_redis_of_another_history_stops_the_worker(site: Site) -> None:
 
 
 def test_redis_ahead_of_what_is_committed_stops_the_worker(site: Site) -> None:
-    site.topics()
-    worker = site.worker()
-    site.publish(5)
-    eventually("counted", lambda: site.projected() == 5)
+    worker = site.worker_that_counted(5)
     worker.stop()
     site.redis.client.hset(f"cr1:{site.group}:{{0}}:positions", "0.position", "7")
     ends_saying(site.worker(), "Redis is at offset 7", "5 is committed")
