@@ -75,7 +75,8 @@ async def _measure(redis: Any) -> list[dict[str, Any]]:
 async def _view(
     browser: Browser, served: Served, parameters: list[tuple[str, str]], traced: bool = False
 ) -> dict[str, Any]:
-    """One view in a new window, with an empty cache; tracing costs a little, and is for views that tell of tasks."""
+    """One view in a new window with an empty cache; one that is traced, which costs a little, in a window that has
+    shown the report."""
     context = await browser.new_context(viewport={"width": 1360, "height": 1000})
     page = await context.new_page()
     await page.add_init_script(WATCH)

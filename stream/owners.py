@@ -74,8 +74,8 @@ class OwnedPartitions:
         if owned is not None:
             owned.out_of_range()
 
-    def committed_offsets(self) -> dict[int, int]:
-        return {p: owned.committed_offset for p, owned in self._owned.items() if owned.counting}
+    def covered_offsets(self) -> dict[int, int]:
+        return {p: owned.covered_offset for p, owned in self._owned.items() if owned.counting}
 
 
 async def ask_for_ends(

@@ -137,7 +137,7 @@ class OwnedPartition:
         self._held = 0  # events taken out of the inbox and not committed, those in a commit under way included
         self._applied = 0  # of them, those that no commit under way holds
         self._wake = asyncio.Event()
-        self._doubt: KafkaAway | None = None
+        self._doubt: Exception | None = None  # why this state must not be committed any more
         self._missed: int | None = None  # the next offset, while it is in the topic and does not come
         self._missed_for = 0  # in how many answers about the end
         self._valueless: frozenset[int] = frozenset()  # dead letters, by offset, that were too large
@@ -184,8 +184,9 @@ class OwnedPartition:
         self._drain()
 
     @property
-    def committed_offset(self) -> int:
-        return self._committed_offset
+    def covered_offset(self) -> int:
+        """All before it is committed; what holds nothing to count needs no commit: markers, aborted records."""
+        return self._committed_offset if self._state is None else self._covered()
 
     def note_partitions(self, partitions: int) -> None:
         """The topic has so many partitions now."""
@@ -373,9 +374,14 @@ class OwnedPartition:
         state = self._state
         if self._phase is not Phase.COUNTING or state is None:
             return
-        while self._inbox and not self._room.full:
+        while self._inbox and not self._room.full and self._doubt is None:
             batch = self._inbox.popleft()
-            state.apply(batch)
+            try:
+                state.apply(batch)
+            except Exception as error:  # the batch is half applied
+                log.exception("partition %d: offsets %d to %d", self.partition, batch.start, batch.end - 1)
+                self._doubt = error
+                break
             self._held += len(batch.records)
             self._applied += len(batch.records)
             self._room.take(len(batch.records))
@@ -431,6 +437,8 @@ class OwnedPartition:
 
     async def _commit(self, ledger: Ledger) -> Commit:
         """Commit what was applied; the position alone where there is nothing."""
+        if self._doubt is not None:
+            raise self._doubt
         commit = self._counted().encode()
         events, self._applied = self._applied, 0
         started = asyncio.get_running_loop().time()

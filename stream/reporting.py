@@ -58,6 +58,13 @@ class Reporter(Listener):
         self._metrics.recovery_seconds.observe(seconds)
         log.info("partition %d: recovered at offset %d from %d keys in %.2f s", partition, position, keys, seconds)
 
+    def covered(self, partition: int, offset: int) -> None:
+        """All before this offset is committed, or is nothing to commit: the end of a partition may be a marker."""
+        if partition in self._facts:
+            self._facts[partition]["position"] = offset
+            self._metrics.position.labels(partition).set(offset)
+            self._metrics.lag.labels(partition).set(self.lag(partition))
+
     def committed(self, partition: int, commit: Commit, seconds: float) -> None:
         metrics, position = self._metrics, commit.position.next_offset
         self._facts[partition]["position"] = position

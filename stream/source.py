@@ -17,10 +17,13 @@ from aiokafka.errors import KafkaError
 from stream.commit import close_in_bounded_time, describe
 from stream.events import Record
 from stream.ports import KafkaAway
+from stream.transport import fetched_batches
 
 T = TypeVar("T")
 
 ANSWER_SECONDS = 10.0
+FETCH_SECONDS = 0.2
+MAX_RECORDS = 1 << 30
 
 
 class SourceTopic:
@@ -73,8 +76,11 @@ class SourceTopic:
             consumer.assign([tp])
         consumer.seek(tp, start)
         while await consumer.position(tp) < end:
-            fetched = (await consumer.getmany(tp, timeout_ms=200)).get(tp, ())
-            found += [record for record in fetched if record.offset < end]
+            fetched = (await fetched_batches(consumer._fetcher, {tp}, FETCH_SECONDS, MAX_RECORDS)).get(tp)
+            if isinstance(fetched, Exception):
+                raise fetched
+            if fetched is not None:
+                found += [record for record in fetched.records if record.offset < end]
         return found
 
     def _ready(self) -> AIOKafkaConsumer:

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import struct
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
+import aiokafka.consumer.fetcher
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import FetchError
 from aiokafka.errors import (
@@ -26,6 +28,8 @@ from aiokafka.errors import (
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
+from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.memory_records import MemoryRecords
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
 from faust.types.tuples import TP
@@ -52,6 +56,49 @@ class FetchSettings(Protocol):
 
 
 # ---- aiokafka: what one fetch brought, in batches ------------------------------------------------------------
+
+
+class KeptRecords:
+    """The record batches of one fetch, as aiokafka reads them; and the bytes of the last one, for a second reader."""
+
+    def __init__(self, fetched: bytes) -> None:
+        self._fetched = fetched
+        self._records = MemoryRecords(fetched)
+        self._start = self._end = 0
+        self.has_next = self._records.has_next
+        self.size_in_bytes = self._records.size_in_bytes
+
+    def next_batch(self) -> Any:
+        batch = self._records.next_batch()
+        (length,) = struct.unpack_from(">i", self._fetched, self._end + _LENGTH_AT)
+        self._start, self._end = self._end, self._end + _BEFORE_LENGTH + length
+        return batch
+
+    def read_again(self) -> list[Any]:
+        """The records of the last batch, whatever their headers are called: what is no UTF-8 is written as `\\xff`."""
+        batch = _DefaultRecordBatchPy(self._fetched[self._start : self._end])
+        batch._maybe_uncompress()
+        batch._buffer = _Lenient(batch._buffer)
+        return list(batch)
+
+
+class _Lenient(bytearray):
+    """Bytes whose parts are texts, of whatever encoding."""
+
+    def __getitem__(self, at: Any) -> Any:
+        part = super().__getitem__(at)
+        return _LenientText(part) if isinstance(at, slice) else part
+
+
+class _LenientText(bytes):
+    def decode(self, encoding: str = "utf-8", errors: str = "backslashreplace") -> str:
+        return super().decode(encoding, errors)
+
+
+_LENGTH_AT, _BEFORE_LENGTH = 8, 12
+
+# Kafka takes headers of any name; aiokafka's reader ends at one that is no UTF-8, and with it the whole partition.
+aiokafka.consumer.fetcher.MemoryRecords = KeptRecords
 
 
 class Cursor:
@@ -96,7 +143,10 @@ class Cursor:
                 return []
         if batch.is_control_batch:
             return []
-        records = list(batch)
+        try:
+            records = list(batch)
+        except UnicodeDecodeError:
+            records = of._records.read_again()
         return records if not records or records[0].offset >= start else [r for r in records if r.offset >= start]
 
 
@@ -209,6 +259,7 @@ class Consumer(driver.Consumer):
         return thread
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        self._stay_in_group()
         fetched, _active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if fetched is None or self.should_stop:
@@ -226,6 +277,15 @@ class Consumer(driver.Consumer):
                 self.partitions.out_of_range(tp.partition)
             elif not isinstance(answer, NoOffsetForPartitionError):  # which is so until we seek
                 raise answer
+
+    def _stay_in_group(self) -> None:
+        """Without a partition to fetch from aiokafka takes the consumer for dead, leaves the group after a while, and
+        never goes back. It is asked here as long as Faust's loop turns, so only one that is stuck leaves.
+        """
+        consumer = self._thread._consumer
+        if consumer is not None:
+            with consumer._subscription.fetch_context():
+                pass
 
     def _message(self, tp: TP, batch: Batch) -> ConsumerMessage:
         last = batch.end - 1

@@ -263,14 +263,16 @@ class Worker:
             now = steady()
             watchdog.keep({owned.partition for owned in app.partitions})
             for owned in app.partitions:
+                covered = owned.covered_offset
+                self._reporter.covered(owned.partition, covered)
                 lag = self._reporter.lag(owned.partition)
-                watchdog.note(owned.partition, owned.committed_offset, lag, now, excused=owned.phase in WAITING)
+                watchdog.note(owned.partition, covered, lag, now, excused=owned.phase in WAITING)
             stalled = watchdog.stalled(now)
             if stalled is not None:
                 return self._end_with(WorkerMustStop(stalled))
             if now - written >= MONITOR_SECONDS:
                 written = now
-                app.batches.commit_for_monitors(app.partitions.committed_offsets())
+                app.batches.commit_for_monitors(app.partitions.covered_offsets())
             await asyncio.sleep(WATCH_SECONDS)
 
     async def _limit_rows(self, app: ContactsApp) -> None:
@@ -282,7 +284,8 @@ class Worker:
         while True:
             await asyncio.sleep(ROW_LIMITS_SECONDS)
             for owned in app.partitions:
-                if owned.partition == 0 and owned.counting:
+                # A full Redis keeps the owner in repair, until rows make room.
+                if owned.partition == 0 and owned.phase in (Phase.COUNTING, Phase.REPAIRING):
                     await keep_quietly(limits, self._clock.now_ms() // MILLISECONDS_A_DAY)
 
     def _facts(self) -> dict[str, Any]:

@@ -122,10 +122,12 @@ export async function parts(problem, current) {
   for (const kind of /** @type {const} */ (['added', 'deleted'])) {
     if (answers.summary) drawCard(component(kind), { ...answers.summary, timeline }, kind);
     if (answers.timeline) await charts[kind].draw(dateModel({ ...answers.timeline, added: blank, deleted: blank }, kind));
+    if (!current()) return;
     judge(kind, Boolean(answers.summary));
     judge(`${kind}-by-date`, Boolean(answers.timeline));
   }
   if (answers.sources) await drawSources({ ...answers.sources, added: { count: Object.values(answers.sources.sources.totals).reduce((sum, value) => sum + value, 0) } });
+  if (!current()) return;
   judge('added-by-source', Boolean(answers.sources));
   if (answers.users) users.draw(answers.users.users, 0);
   judge('users', Boolean(answers.users));

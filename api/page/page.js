@@ -63,11 +63,11 @@ export const find = (root, selector) => /** @type {T} */ (/** @type {unknown} */
 /** Lets the browser paint and answer the hand before the next piece of a long drawing. */
 const breathe = () => /** @type {any} */ (globalThis).scheduler?.yield?.() ?? new Promise((resolve) => setTimeout(resolve));
 
-/** Lets the browser paint what there is, so that no frame lays out a whole long drawing; a hidden page paints nothing and only waits. */
-const painted = () => new Promise((resolve) => {
+/** Lets the browser paint what there is, so that no frame lays out a whole long drawing. Out of sight nothing is painted. */
+const painted = () => (document.hidden ? breathe() : new Promise((resolve) => {
   requestAnimationFrame(() => setTimeout(resolve));
   setTimeout(resolve, 100);
-});
+}));
 
 /** The component shows an answer. @param {HTMLElement} section */
 export function recover(section) {
@@ -1006,7 +1006,8 @@ export let choices = null;
 let reportKey = '';
 let choicesKey = '';
 let tableKey = '';
-let settled = Promise.resolve();
+/** The drawing of the newest report. */
+let latestDrawing = Promise.resolve();
 
 const table = new ActivityTable(component('activities'), ask, sourceLabel, () => go((to) => {
   if (to.get('order') === 'asc') to.delete('order');
@@ -1031,6 +1032,7 @@ export async function visit() {
     go((to) => to.set('timezone', zone), 'replace');
   }
   leaveGuide();
+  if (choicesKey !== choicesAddress()) choices = null;
   drawControls();
   const key = resourceAddress('');
   const sameReport = key === reportKey && report && root.dataset.fault !== 'yes';
@@ -1040,10 +1042,10 @@ export async function visit() {
   if (!sameReport) for (const name of REPORT_COMPONENTS) set(component(name), 'aria-busy', 'true');
   try {
     await Promise.all([
-      sameReport ? settled : open(mine, key),
+      sameReport ? drawn() : open(mine, key),
       sameRows ? null : openTable(mine, rows),
     ]);
-    if (mine === turn && report && hasUnnamed(report)) await readChoices(mine);
+    if (mine === turn && hasUnnamed()) await readChoices(mine);
     if (mine === turn) root.dataset.state = 'ready';
   } catch (problem) {
     if (mine === turn) await showProblem(problem);
@@ -1058,7 +1060,12 @@ async function open(mine, key) {
   if (mine !== turn || !first) return;
   if (root.dataset.fault !== 'yes') reportKey = key;
   if (document.hidden) pause();
-  await settled;
+  await drawn();
+}
+
+/** The newest report is there whole: one that comes while another is drawn takes its place. */
+async function drawn() {
+  for (let seen; seen !== latestDrawing;) await (seen = latestDrawing);
 }
 
 /** @param {number} mine @param {string} key */
@@ -1077,18 +1084,22 @@ async function openTable(mine, key) {
   }
 }
 
-/** Whether a report, or its filters, name what only the list of choices has a label for. @param {Report} of */
-const hasUnnamed = ({ sources }) => [...sources.names, ...chosen('source')].some((name) => !(name in words.sources)) || chosen('user').some((id) => userLabel(id) === id);
+/** Whether the report or its filters name what only the list of choices has a label for. */
+function hasUnnamed() {
+  const sources = [...(report?.sources.names ?? []), ...chosen('source')];
+  return sources.some((name) => !(name in words.sources)) || chosen('user').some((id) => userLabel(id) === id);
+}
 
 /** The sources and users to filter by: asked for when a hand comes near the filters, or when one has no label yet. @param {number} mine */
 export async function readChoices(mine = turn) {
-  const key = resourceAddress('filters', new URLSearchParams());
+  const key = choicesAddress();
   if (key === choicesKey) return choicesRead;
   choicesKey = key;
   choicesRead = askChoices(mine, key);
   return choicesRead;
 }
 let choicesRead = Promise.resolve();
+const choicesAddress = () => resourceAddress('filters', new URLSearchParams());
 
 /** @param {number} mine @param {string} key */
 async function askChoices(mine, key) {
@@ -1129,8 +1140,8 @@ export async function show(next, mine) {
   report = next;
   hear(next.freshness);
   drawRange(next);
-  settled = drawParts(next, mine);
-  await settled;
+  latestDrawing = drawParts(next, mine);
+  await latestDrawing;
 }
 
 /** Each part in a task of its own, the numbers first. @param {Report} next @param {number} mine */
@@ -1146,18 +1157,19 @@ async function drawParts(next, mine) {
     'deleted-by-date': () => charts.deleted.draw(dateModel(next, 'deleted')),
     'added-by-source': () => drawSources(next),
   };
+  const superseded = () => mine !== turn || next !== report;
   for (const [name, draw] of Object.entries(parts)) {
     await breathe();
-    if (mine !== turn) return;
+    if (superseded()) return;
     await draw();
-    if (mine !== turn) return;
+    if (superseded()) return;
     recover(component(name));
     component(name).removeAttribute('aria-busy');
   }
   void readEarlier(next, mine);
   void drawEmptiness(next);
   nameChosen();
-  if (hasUnnamed(next)) void readChoices().catch(() => {});
+  if (root.dataset.state === 'ready' && hasUnnamed()) void readChoices().catch(() => {});
 }
 
 /** @param {Report} next @param {'added' | 'deleted'} kind @returns {import('./types.js').ChartModel} */

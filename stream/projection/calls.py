@@ -106,9 +106,6 @@ class Calls:
             self._operation("a", self._keys.days(workspace))
 
     def _add(self, name: str, key: str, values: Sequence[str | bytes], *, pairs: bool = False) -> None:
-        if len(values) <= OPERATION_LIMIT:
-            self._operation(name, key, len(values) // 2 if pairs else len(values), *values)
-            return
         for at in range(0, len(values), OPERATION_LIMIT):
             part = values[at : at + OPERATION_LIMIT]
             self._operation(name, key, len(part) // 2 if pairs else len(part), *part)

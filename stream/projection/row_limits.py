@@ -2,7 +2,8 @@
 
 Three reasons: rows older than so many days, and more than so many rows of a workspace, where that is set; and Redis
 nearly full, since counts must find room. The worker that owns partition 0 sees to it for the whole deployment. Nothing
-else depends on it: rows of a day that has gone, late ones, may lie there for a while, and count for nothing.
+else depends on it: rows of a day that has gone, late ones and ones that are read again, may lie there for a while, and
+count for nothing. They go with the next look that has a reason: it takes all days before its own.
 
 The day from which a workspace's rows are complete stands behind the change of its field `all`, in `days:<workspace>`.
 """
@@ -61,12 +62,12 @@ class RowLimits:
     async def _keep_days(self, kept_from: int) -> None:
         if self._kept_from is not None and kept_from <= self._kept_from:
             return
-        async for workspace, days in self._days():
+        async for workspace, days, _ in self._days():
             await self._forget_before(workspace, days, kept_from)
         self._kept_from = kept_from
 
     async def _keep_rows(self, limit: int) -> None:
-        async for workspace, days in self._days(changed=True):
+        async for workspace, days, _ in self._days(changed=True):
             kept = 0
             pipe = self._client.pipeline(transaction=False)
             for day in sorted(days, reverse=True):
@@ -78,14 +79,18 @@ class RowLimits:
                     break
 
     async def _keep_memory(self) -> None:
-        """Forget the oldest days of all workspaces until Redis is below its share."""
+        """Forget the oldest days of all workspaces until Redis is below its share; first what came late to days that
+        were forgotten before."""
         if not await self._too_full():
             return
-        oldest = [(min(days), max(days)) async for _, days in self._days() if days]
-        if not oldest:
+        kept: list[int] = []
+        async for workspace, days, rows_from in self._days():
+            await self._forget_before(workspace, days, rows_from)
+            kept += (day for day in days if day >= rows_from)
+        if not kept or not await self._too_full():
             return
-        for kept_from in range(min(o for o, _ in oldest) + 1, max(n for _, n in oldest) + 1, DAYS_A_STEP):
-            async for workspace, days in self._days():
+        for kept_from in range(min(kept) + 1, max(kept) + 1, DAYS_A_STEP):
+            async for workspace, days, _ in self._days():
                 await self._forget_before(workspace, days, kept_from)
             if not await self._too_full():
                 log.warning("Redis is nearly full: rows before day %d were dropped; counts are whole", kept_from)
@@ -101,8 +106,10 @@ class RowLimits:
             keys = [self._keys.days(workspace), *(self._keys.rows(workspace, day) for day in gone)]
             await self._forget(keys=keys, args=[secrets.token_hex(8), kept_from])
 
-    async def _days(self, *, changed: bool = False) -> AsyncIterator[tuple[str, list[int]]]:
-        """Workspaces with the days whose rows may be there; `changed`: only those that changed since the last look."""
+    async def _days(self, *, changed: bool = False) -> AsyncIterator[tuple[str, list[int], int]]:
+        """Workspaces with their days, and the day from which their rows are complete; `changed`: only those that
+        changed since the last look. Rows may lie on every day: late ones and ones that are read again on earlier ones
+        too."""
         low = "-"
         while True:
             found: list[Any] = await self._client.zrangebylex(self._keys.workspaces, low, "+", 0, WORKSPACES_A_LOOK)
@@ -112,8 +119,7 @@ class RowLimits:
                 if not changed or self._changes.get(workspace) != change:
                     if changed:
                         self._changes[workspace] = change
-                    from_day = rows_from_of(change) or 0
-                    yield workspace, [day for day in map(int, values) if day >= from_day]
+                    yield workspace, [int(day) for day in values], rows_from_of(change) or 0
             if len(names) < WORKSPACES_A_LOOK:
                 return
             low = f"({names[-1]}"

@@ -37,9 +37,9 @@ IDLE_OFFSETS: Final = 20_000
 """An entry keeps its dicts for so many offsets of the partition after its last event, for making them again costs as
 much as keeping them does memory, whatever its size."""
 FREE_SERIES: Final = 50_000
-"""So many series of idle entries are kept nonetheless: 8 MB."""
+"""So many series of idle entries are kept nonetheless: 5 MB, or 25 where each is alone in its entry."""
 SERIES_LIMIT: Final = 600_000
-"""More are not kept even if they are not idle: some 80 MB a partition."""
+"""More are not kept even if they are not idle: some 60 MB a partition."""
 DROPS_A_COMMIT: Final = 1_000
 """Entries that one commit deletes at most, when retention has moved on: 60 KB of keys."""
 
@@ -71,7 +71,8 @@ class EntryChange(msgspec.Struct, frozen=True, gc=False):
 
 
 # To Python's garbage collector neither entries nor what counting needs are containers (gc=False): none can hold itself,
-# and going through them took a fifth of the counting where nearly every event begins one.
+# and going through them took a tenth of the counting where nearly every event begins one. So numbers are in arrays and
+# dicts below: lists would be containers again.
 class Entry(msgspec.Struct, eq=False, gc=False):
     """One workspace and UTC day of one partition."""
 

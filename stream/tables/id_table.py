@@ -28,7 +28,10 @@ _FULL: Final = (7, 10)
 _SLOTS_AN_ID: Final = 2.1
 _MOVED_A_CALL: Final = 2_048
 _MOVED_AN_ID: Final = 8
-"""Slots that move to the new table at each call: enough to have moved all of them before that is full."""
+"""Slots that move to the new table at each call: enough to have moved all of them before that is full, if it is not
+much smaller:"""
+_SHRINKS_BY: Final = 4
+"""A table that is built anew has at least this part of the slots of the one before, however few ids are alive."""
 
 _SPLIT: Final = Struct("<QH").unpack
 _SPLIT_ALL: Final = np.dtype([("key", "<u8"), ("rest", "<u2")])
@@ -98,7 +101,8 @@ class IdTable:
         self._old = self._slots
         self._moved = 0
         alive = self._old.count_alive(self.hour_of_tag)
-        self._slots = _Slots(max(_LEAST_SLOTS, int((alive + more) * _SLOTS_AN_ID)))
+        least = max(_LEAST_SLOTS, self._old.capacity // _SHRINKS_BY)
+        self._slots = _Slots(max(least, int((alive + more) * _SLOTS_AN_ID)))
 
     def _move_on(self, slots: int) -> None:
         """Takes the next so many slots of the old table into the new one."""

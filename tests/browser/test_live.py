@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.conftest import NOW, Open
+from tests.browser.support.events import believable
 from tests.browser.support.reading import rows
 from tests.browser.support.stand_in import Event, StandIn
 
@@ -66,6 +67,30 @@ async def test_what_did_not_change_is_not_touched(api: StandIn, window: Open) ->
 
     touched = set(await page.evaluate("window.touched"))
     assert touched == {"deleted", "deleted-by-date", "activities"}  # no user is among the first
+
+
+async def test_a_report_that_comes_while_another_is_drawn_is_the_one_that_stays(bare: StandIn, window: Open) -> None:
+    bare.add(*believable(NOW, days=30, a_day=200))
+    page = await window()
+    await page.add_init_script(  # the first drawing stops for long after each piece
+        """const later = window.setTimeout;
+        window.setTimeout = (act, after, ...more) => later(act, after === 100 ? 2000 : after, ...more);
+        window.requestAnimationFrame = (act) => later(() => act(performance.now()), 2000);"""
+    )
+    await page.goto(f"{bare.url}/{VIEW}&from=2026-11-04&to=2026-11-23&interval=hour")
+    bars = '[data-component="added-by-date"] rect[data-value]'
+    await page.locator(bars).nth(249).wait_for(state="attached")
+    before = int(await page.locator('[data-component="added"] .count').get_attribute("data-value") or 0)
+
+    bare.add(Event(NOW - 1, "new"))
+
+    await expect(page.locator('[data-component="added"] .count')).to_have_attribute("data-value", str(before + 1))
+    await page.wait_for_selector("html[data-state=ready]", timeout=60_000)
+    for chart in ("added-by-date", "added-by-source"):
+        values = await page.locator(f'[data-component="{chart}"] rect[data-value]').evaluate_all(
+            "(bars) => bars.map((bar) => Number(bar.dataset.value))"
+        )
+        assert sum(values) == before + 1, chart
 
 
 async def test_where_the_stream_fails_the_page_asks_and_says_so(api: StandIn, window: Open) -> None:

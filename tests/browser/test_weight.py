@@ -18,7 +18,7 @@ MAX_REQUESTS = 8
 MAX_BYTES = 100_000
 MAX_ELEMENTS = 12_000
 MAX_PAGE_BYTES = 40_000
-"""All files of the page as a browser gets them; what the first view does not need comes later."""
+"""All files of the page as a browser gets them over TLS; what the first view does not need comes later."""
 
 
 async def network(page: Page, address: str) -> tuple[int, float]:
@@ -42,7 +42,8 @@ async def network(page: Page, address: str) -> tuple[int, float]:
         pytest.param("", id="an only workspace is found and opened"),
         pytest.param("?timezone=UTC&source=user&user=u_1", id="an only workspace, with filters"),
         pytest.param(VIEW, id="a workspace by its address"),
-        pytest.param(f"{VIEW}&source=user&user=u_1", id="with filters, whose names are asked for"),
+        pytest.param(f"{VIEW}&source=user&user=u_1", id="with filters, whose names come with the report"),
+        pytest.param(f"{VIEW}&user=u_10", id="with a user without a name, who is asked for"),
         pytest.param(f"{VIEW}&embed=1", id="in a frame"),
     ],
 )

@@ -87,3 +87,25 @@ async def test_a_day_that_readers_were_told_of_never_goes_back(rows: Rows) -> No
     await RowLimits(rows.client, rows.keys, Limits(row_days=3)).keep(TODAY)
     await RowLimits(rows.client, rows.keys, Limits(row_days=4)).keep(TODAY)
     assert (await rows.left("a"))[1] == TODAY - 3
+
+
+async def test_rows_that_come_late_to_a_forgotten_day_go_with_the_next_one(rows: Rows) -> None:
+    await rows.write("a", {TODAY - 31: 1, TODAY: 1})
+    limits = RowLimits(rows.client, rows.keys, Limits(row_days=30))
+    await limits.keep(TODAY)
+    await rows.client.zadd(rows.keys.rows("a", TODAY - 31), {"late": 0})
+    await limits.keep(TODAY + 1)
+    assert await rows.left("a") == ({TODAY - 31: 0, TODAY: 1}, TODAY - 29)
+
+
+async def test_where_redis_is_nearly_full_late_rows_of_forgotten_days_go_before_newer_ones(rows: Rows) -> None:
+    # Given days that were forgotten, to which rows came again, as after a loss
+    await rows.write("a", {TODAY - 20: 1, TODAY - 1: 10, TODAY: 10})
+    await RowLimits(rows.client, rows.keys, Limits(row_days=2)).keep(TODAY)
+    await rows.client.zadd(rows.keys.rows("a", TODAY - 20), {f"{n:0400}": 0 for n in range(8000)})
+    # When Redis is nearly full
+    used = (await rows.client.info("memory"))["used_memory"]
+    await rows.client.config_set("maxmemory", used)
+    await RowLimits(rows.client, rows.keys, Limits(memory_share=0.9)).keep(TODAY)
+    # Then they alone go
+    assert await rows.left("a") == ({TODAY - 20: 0, TODAY - 1: 10, TODAY: 10}, TODAY - 2)

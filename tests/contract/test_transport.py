@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.producer import message_accumulator
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from faust.types.tuples import TP
 
+from stream.events import Record
 from stream.partition import Batch
-from stream.transport import fetched_batches
+from stream.source import SourceTopic
+from stream.transport import Consumer, fetched_batches
 from tests.support.kafka import RunningKafka, create_topic, unique_name
 
 COMPRESSIONS = (None, "gzip", "snappy", "lz4", "zstd")
@@ -75,6 +82,70 @@ async def test_batches_hold_every_committed_record_once_and_touch_each_other(kaf
     assert all(b.start <= r.offset < b.end for b in batches for r in b.records)
     # The last thing in the log is a transaction's marker: only the batch's end passes it.
     assert batches[-1].end == end
+
+
+class Odd(str):
+    """A header's name that is no UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return b"caf\xe9"
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+async def test_headers_of_any_name_are_read(
+    kafka: RunningKafka, monkeypatch: pytest.MonkeyPatch, compression: str | None
+) -> None:
+    # Given records with a header whose name is no UTF-8, which aiokafka's own reader does not get past
+    topic = unique_name("headers")
+    await create_topic(kafka.bootstrap, topic)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, compression_type=compression)
+    await producer.start()
+    monkeypatch.setattr(message_accumulator, "DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
+    batch = producer.create_batch()
+    for number in range(3):
+        headers = [(Odd("x"), b"1"), ("plain", b"2")] if number == 1 else []
+        batch.append(timestamp=None, key=b"k", value=b"%d" % number, headers=headers)
+    await (await producer.send_batch(batch, topic, partition=0))
+    monkeypatch.undo()
+    await producer.send_and_wait(topic, b"3", partition=0)
+    await producer.stop()
+    consumer = await consumer_of(kafka, topic)
+    tp = TopicPartition(topic, 0)
+    # When they are taken as batches, then all are there
+    records: list[Record] = []
+    while len(records) < 4:
+        answer = (await fetched_batches(consumer._fetcher, {TP(topic, 0)}, 1.0, 1000)).get(tp)
+        if answer is not None:
+            assert isinstance(answer, Batch)
+            records += answer.records
+    await consumer.stop()
+    assert [(record.offset, record.key, record.value) for record in records] == [
+        (0, b"k", b"0"),
+        (1, b"k", b"1"),
+        (2, b"k", b"2"),
+        (3, None, b"3"),
+    ]
+    assert list(records[1].headers) == [("caf\\xe9", b"1"), ("plain", b"2")]
+    # And so they are where single records are read again
+    source = SourceTopic(kafka.bootstrap, topic)
+    await source.start()
+    assert [record.value for record in await source.read(0, 1, 3)] == [b"1", b"2"]
+    await source.stop()
+
+
+async def test_a_consumer_without_a_partition_stays_in_its_group() -> None:
+    # Given a consumer that has fetched nothing for ten minutes, since it has nothing to fetch from
+    subscription = SubscriptionState()
+    subscription._last_fetch_ended -= 600
+    assert subscription.fetcher_idle_time >= 600
+    consumer = Consumer.__new__(Consumer)
+    consumer._thread = SimpleNamespace(_consumer=SimpleNamespace(_subscription=subscription))
+    # When Faust's loop turns
+    consumer._stay_in_group()
+    # Then aiokafka, which would leave the group after five, takes it for alive
+    assert subscription.fetcher_idle_time < 60
 
 
 async def test_a_batch_begins_where_it_was_sought_within_a_record_batch(kafka: RunningKafka) -> None:

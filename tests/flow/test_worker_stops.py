@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -155,6 +156,31 @@ def test_a_topic_made_anew_under_a_running_worker_stops_it(site: Site) -> None:
     worker = site.worker_that_counted(5)
     site.make_anew()
     ends_saying(worker, "CONTACTS_GROUP")
+
+
+def test_an_aborted_transaction_at_the_end_is_nothing_that_waits(site: Site) -> None:
+    site.topics()
+    worker = site.worker(CONTACTS_STALL_SECONDS="5")
+    site.publish(3)
+    eventually("counted", lambda: site.projected() == 3)
+
+    async def abort() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=site.bootstrap, transactional_id=site.group + "-publisher")
+        await producer.start()
+        await producer.begin_transaction()
+        await producer.send_and_wait(site.topic, b"never", partition=0)
+        await producer.abort_transaction()
+        await producer.stop()
+
+    # When the last that a partition has is an aborted record and its marker,
+    asyncio.run(abort())
+    # then the worker has counted all there is, and goes on
+    eventually("the end is reached", lambda: worker.facts()["partitions"]["0"]["position"] == 5)
+    assert worker.facts()["partitions"]["0"]["lag"] == 0
+    time.sleep(8)
+    assert worker.running, worker.tail()
+    site.publish(1)
+    eventually("counted", lambda: site.projected() == 6)
 
 
 def test_redis_of_another_history_stops_the_worker(site: Site) -> None:

@@ -1,6 +1,7 @@
 """Recent ids against a model of a few lines, with windows, limits and hours so small that each edge is met."""
 
 from collections.abc import Iterable
+from random import Random
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from stream.tables import id_table, recent_ids
 from stream.tables.formats import FormatError
+from stream.tables.id_table import ID_BYTES, NEVER, IdTable
 from stream.tables.recent_ids import RecentIds
 
 HOUR_MS = 3_600_000
@@ -137,6 +139,27 @@ def test_thousands_of_ids_grow_the_table_and_are_all_found() -> None:
     assert fresh(ids, [(12_000, 490_003), (47_999, 490_003)]) == [False, False]
     again = RecentIds.recovered(2, 100_000, ids.latest_hour, table.items())
     assert not any(fresh(again, batches[-1]))
+
+
+def test_a_table_that_is_nearly_all_dead_is_built_anew_within_a_large_import() -> None:
+    # Given a table that one import made large, and that months of days, each soon dead again, have filled
+    rng = Random(1)
+    table, day = IdTable(), 0
+    add_ids(table, rng, 660_000, day)
+    while table._slots._used + 6_000 < table._slots.capacity * 0.7:
+        table.hour_of_tag[max(0, day - 3)] = NEVER
+        day += 1
+        add_ids(table, rng, 4_000, day)
+    # When the next import comes, then there is room for it all the time
+    added = [id_ for _ in range(60) for id_ in add_ids(table, rng, 1_000, day)]
+    assert len(table.find(added, day)) == len(added)
+
+
+def add_ids(table: IdTable, rng: Random, number: int, day: int) -> list[bytes]:
+    table.hour_of_tag[day] = day
+    ids = [rng.randbytes(ID_BYTES) for _ in range(number)]
+    table.add(ids, day)
+    return ids
 
 
 def test_tags_are_used_again_once_all_were_given() -> None:
