@@ -301,3 +301,28 @@ async def test_a_partition_that_ended_while_it_was_being_revoked_is_not_kept(sit
         _Ledger.close = close  # type: ignore[method-assign]
         let_go.set()
         await owner.close()
+
+
+async def test_a_batch_that_is_left_half_applied_is_never_committed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an owner that has a good batch to commit when the next one fails in the middle,
+    site.topic.publish(2)
+    owner = site.owner()
+    owner.start()
+    await until(lambda: owner.counting)
+    before = dict(site.ledgers.table)
+    site.feed(owner, 0)
+
+    def fail(self: PartitionState, *_: object) -> None:
+        raise ZeroDivisionError("in the middle")
+
+    monkeypatch.setattr(PartitionState, "_count", fail)
+    site.topic.publish(1)
+    site.feed(owner, 2)
+    # then neither is committed, and the worker ends with what happened.
+    await until(lambda: bool(site.reasons))
+    await until(lambda: owner.phase is Phase.ENDED)
+    assert isinstance(site.reasons[0], ZeroDivisionError)
+    assert site.ledgers.table == before
+    await owner.close()

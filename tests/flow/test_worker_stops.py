@@ -183,6 +183,21 @@ def test_an_aborted_transaction_at_the_end_is_nothing_that_waits(site: Site) -> 
     eventually("counted", lambda: site.projected() == 6)
 
 
+def test_a_redis_that_is_full_of_rows_gets_room_while_the_owner_repairs(site: Site) -> None:
+    worker = site.worker_that_counted(3)
+    # Given rows of an old day that fill Redis, so that it refuses the next counts,
+    client, prefix, old_day = site.redis.client, f"cr1:{site.group}:{{0}}:", 20_000
+    client.hset(f"{prefix}days:w", str(old_day), "first 0:0")
+    client.zadd(f"{prefix}rows1:w:{old_day}", {f"{number:01000}": 0 for number in range(20_000)})
+    used: int = client.info("memory")["used_memory"]  # type: ignore[index]
+    client.config_set("maxmemory", used - (1 << 20))
+    site.publish(1)
+    eventually("refused", lambda: "maxmemory" in worker.tail(20_000))
+    # then they make room, and counting goes on.
+    eventually("counted", lambda: site.projected() == 4)
+    assert not client.exists(f"{prefix}rows1:w:{old_day}")
+
+
 def test_redis_of_another_history_stops_the_worker(site: Site) -> None:
     site.topics()
     site.redis.client.hset(f"cr1:{site.group}:{{0}}:positions", "0.history", "00" * 16)
