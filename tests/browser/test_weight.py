@@ -32,7 +32,7 @@ async def network(page: Page, address: str) -> tuple[int, float]:
     session.on("Network.responseReceived", lambda event: received.append(event["response"]["encodedDataLength"]))
     await page.goto(address)
     await page.wait_for_selector("html[data-state=ready]")
-    await page.wait_for_selector('[data-component="added-by-date"] [data-previous]')
+    await page.wait_for_selector('[data-component="added-by-date"] [data-previous]', state="attached")
     return len([url for url in requests if not url.startswith("data:")]), sum(received)
 
 
