@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
@@ -284,8 +285,8 @@ class Consumer(driver.Consumer):
         """
         consumer = self._thread._consumer
         if consumer is not None:
-            with consumer._subscription.fetch_context():
-                pass
+            # One store: the count of fetches under way belongs to the consumer's thread.
+            consumer._subscription._last_fetch_ended = time.monotonic()
 
     def _message(self, tp: TP, batch: Batch) -> ConsumerMessage:
         last = batch.end - 1
