@@ -10,6 +10,7 @@ The day from which a workspace's rows are complete stands behind the change of i
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Iterable
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 WORKSPACES_A_LOOK = 500
 DAYS_A_STEP = 7
+FREEING_SECONDS = 0.05
+FREEING_LOOKS = 200
 
 # KEYS days, rows of each day · ARGV change, rows_from. It must run where Redis is full, which refuses other scripts.
 FORGET = """#!lua flags=allow-oom
@@ -97,7 +100,14 @@ class RowLimits:
                 return
 
     async def _too_full(self) -> bool:
+        """Is Redis above its share? Asked when it has freed what was forgotten, which it does after it has answered
+        (https://redis.io/docs/latest/commands/unlink/): a day too many would go otherwise. At most ten seconds."""
         info = await self._client.info("memory")
+        for _ in range(FREEING_LOOKS):
+            if not info.get("lazyfree_pending_objects"):
+                break
+            await asyncio.sleep(FREEING_SECONDS)
+            info = await self._client.info("memory")
         return bool(info["maxmemory"]) and info["used_memory"] > self._limits.memory_share * info["maxmemory"]
 
     async def _forget_before(self, workspace: str, days: Iterable[int], kept_from: int) -> None:

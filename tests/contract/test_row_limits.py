@@ -109,3 +109,20 @@ async def test_where_redis_is_nearly_full_late_rows_of_forgotten_days_go_before_
     await RowLimits(rows.client, rows.keys, Limits(memory_share=0.9)).keep(TODAY)
     # Then they alone go
     assert await rows.left("a") == ({TODAY - 20: 0, TODAY - 1: 10, TODAY: 10}, TODAY - 2)
+
+
+async def test_memory_that_redis_still_frees_is_waited_for(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a Redis that frees what was forgotten only after it was asked twice
+    await rows.write("a", {TODAY - 20: 10, TODAY - 1: 10, TODAY: 10})
+    full = {"maxmemory": 100, "used_memory": 90, "lazyfree_pending_objects": 0}
+    freeing = {**full, "lazyfree_pending_objects": 1}
+    answers = [full, full, freeing, freeing, {**full, "used_memory": 10}]
+
+    async def info(_section: str) -> dict[str, int]:
+        return answers.pop(0)
+
+    monkeypatch.setattr(rows.client, "info", info)
+    await RowLimits(rows.client, rows.keys, Limits(memory_share=0.8)).keep(TODAY)
+    # Then no more than the oldest day went for it
+    assert not answers
+    assert (await rows.left("a"))[0] == {TODAY - 20: 0, TODAY - 1: 10, TODAY: 10}
