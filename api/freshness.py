@@ -10,12 +10,9 @@ import msgspec
 from api.answers import Freshness, FreshnessState
 from api.periods import utc_text
 from api.zones import TZDATA_VERSION
-from stream.projection.keys import parse_owed
+from stream.projection.keys import OWED_SLACK_MS, parse_owed
 from stream.quarters import DAY_SECONDS, QUARTER_SECONDS
 from stream.version import VERSION
-
-OWED_SLACK_MS = 5 * 60 * 1000
-"""How far an event may be ahead of its record's broker time: rows that are owed may lie so far after it."""
 
 READ_FIELDS = ("position", "owed", "as_of", "moved", "counts_from", "rows_from")
 """What is read of each partition, in this order."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 from random import Random
+from typing import Any
 
 from redis import Redis
 
@@ -17,6 +18,7 @@ from stream.partition import Batch, CountingRules, PartitionState
 from stream.projection.follower import Follower
 from stream.projection.keys import Keys
 from stream.projection.replica import RedisReplica
+from stream.projection.rows import OwedRows
 from stream.redis_client import redis_client
 from stream.tables.position import HISTORY_BYTES
 
@@ -65,7 +67,15 @@ class Partition:
         self._state = PartitionState(number, CountingRules(keep_rows=rows))
         self._state.begin(history=secrets.token_bytes(HISTORY_BYTES), first_offset=0, partitions=partitions)
         replica = RedisReplica(self._client, keys)
-        self._follower = Follower(number, keys=keys, replica=replica, rows=None, clock=self._clock, worker="bench")
+        topic: Any = None  # every row comes with its commit, so none is read again
+        self._follower = Follower(
+            number,
+            keys=keys,
+            replica=replica,
+            rows=OwedRows(topic, number) if rows else None,
+            clock=self._clock,
+            worker="bench",
+        )
         self._follower.partitions = partitions
 
     async def take(self, events: Iterable[Made]) -> None:

@@ -146,7 +146,8 @@ class WorkerConfig(SharedConfig):
         or_none(whole_number(0, 36_500)),
         None,
         unit="days",
-        meaning="How long rows of the activity table are kept. None: while Redis has room; 0: there is no table.",
+        meaning="How long rows of the activity table are kept. None: while Redis has room; 0: there is no table, "
+        "and what comes meanwhile is read again from the topic when there is to be one again.",
         when_wrong="Too short: the table ends early, and `truncated_before` says where; counts are untouched.",
     )
     row_limit: int | None = setting(

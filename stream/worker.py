@@ -223,7 +223,13 @@ class Worker:
         if self._rules.keep_rows:
             rows = OwedRows(source, partition, self._config.future_tolerance_seconds)
         follower = Follower(
-            partition, keys=self._keys, replica=self._replica, rows=rows, clock=self._clock, worker=self._name
+            partition,
+            keys=self._keys,
+            replica=self._replica,
+            rows=rows,
+            clock=self._clock,
+            worker=self._name,
+            future_tolerance_seconds=self._config.future_tolerance_seconds,
         )
         return OwnedPartition(
             partition,

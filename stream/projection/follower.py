@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from stream.partition import Commit, PartitionState
 from stream.ports import Call, Clock, Replica, ReplicaAway, WorkerMustStop
 from stream.projection.calls import calls_of_commit, calls_of_whole
-from stream.projection.keys import Keys, Owed, widen
+from stream.projection.keys import OWED_SLACK_MS, Keys, Owed, widen
 from stream.projection.rows import OwedRows
 from stream.tables.position import Position
 
@@ -28,8 +28,17 @@ class Follower:
     """What one owner tells Redis of its partition, and what it knows of the answer."""
 
     def __init__(
-        self, partition: int, *, keys: Keys, replica: Replica, rows: OwedRows | None, clock: Clock, worker: str
+        self,
+        partition: int,
+        *,
+        keys: Keys,
+        replica: Replica,
+        rows: OwedRows | None,
+        clock: Clock,
+        worker: str,
+        future_tolerance_seconds: int = 300,
     ) -> None:
+        """`rows`: None where rows are not kept."""
         self._partition, self._keys, self._replica, self._rows, self._clock, self._worker = (
             partition,
             keys,
@@ -40,8 +49,10 @@ class Follower:
         )
         self._token, self._number = "", 0
         self._owed: Owed = ()
+        self._sent = 0  # the next offset that was not sent
         self._counts_from: int | None = None
         self._ends: deque[tuple[int, int]] = deque()
+        self._ahead_ms = max(future_tolerance_seconds * 1000 - OWED_SLACK_MS, 0)
         self.partitions = 0  # of the topic, as far as this worker knows
         self.last_call = 0.0  # seconds of the loop's clock, which nobody sets back
 
@@ -51,12 +62,13 @@ class Follower:
 
     @property
     def owes_rows(self) -> bool:
-        return bool(self._token) and bool(self._owed)
+        """Whether there are rows to write; where rows are not kept, there are none."""
+        return bool(self._token) and self._rows is not None and bool(self._owed)
 
     @property
     def owed_offsets(self) -> int:
         """How many offsets wait for their rows."""
-        return sum(upto - after for after, upto, _ in self._owed)
+        return 0 if self._rows is None else sum(upto - after for after, upto, _ in self._owed)
 
     def fall_out(self) -> None:
         self._token = ""
@@ -94,11 +106,7 @@ class Follower:
         have = state.position.first_offset if claim.position is None else claim.position
         after = -1 if claim.position is None else claim.position - 1
         opening = self._kept(state.position)
-        if self._rows is None:
-            self._owed = ()
-        elif committed_offset > have:
-            self._owed = widen(self._owed, (have - 1, committed_offset - 1, state.position.greatest_broker_ms))
-            opening["owed"] = self._keys.owed_text(self._owed)
+        opening |= self._owe(have, committed_offset, state.position)
         for call in calls_of_whole(self._keys, self._partition, state, after):
             call.fields |= self._named(opening | {"moved": str(self._clock.now_ms())})
             opening = {}
@@ -109,16 +117,21 @@ class Follower:
         self._seal(last, committed_offset, committed_offset)
         if not await self._send(token, last):
             return False
-        self._token = token
+        self._token, self._sent = token, committed_offset
         return True
 
     async def project(self, commit: Commit) -> bool:
         """Send what was just committed; the last call moves the position. False or ReplicaAway: out of step."""
         calls = list(calls_of_commit(self._keys, self._partition, commit))
         position = commit.position
-        # Before any entry of those days goes, readers know that they are gone.
-        calls[0].fields |= self._named(self._kept(position))
+        # Before any entry of those days goes, readers know that they are gone; and before any count without its row
+        # is there, that this one is.
+        opening = self._kept(position)
+        if self._rows is None:
+            opening |= self._owe(self._sent, position.next_offset, position)
+        calls[0].fields |= self._named(opening)
         self._seal(calls[-1], position.next_offset, position.next_offset)
+        self._sent = position.next_offset
         return await self._send_all(calls)
 
     async def heartbeat(self, covered: int) -> bool:
@@ -155,6 +168,15 @@ class Follower:
             fields["position"] = str(offset)
         call.partitions = self.partitions
         call.fields |= self._named(fields)
+
+    def _owe(self, first: int, end: int, position: Position) -> dict[str, str]:
+        """The rows of [first, end) are missing, and counted now. Where rows are not kept it stays so: readers are told,
+        and who keeps them again writes them.
+        """
+        if first >= end:
+            return {}
+        self._owed = widen(self._owed, (first - 1, end - 1, position.greatest_broker_ms + self._ahead_ms))
+        return {"owed": self._keys.owed_text(self._owed)}
 
     def _kept(self, position: Position) -> dict[str, str]:
         """The day from which counts are kept, as committed."""

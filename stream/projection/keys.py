@@ -34,7 +34,7 @@ POSITION_FIELDS: Final = (
     "token",  # of the last claim
     "number",  # of the last call that was taken since
     "position",  # next offset that readers do not see counted; absent until the first whole copy is there
-    "owed",  # JSON [[after, upto, greatest broker ms], …]: offsets in (after, upto] whose rows are still missing
+    "owed",  # JSON [[after, upto, greatest ms], …]: offsets in (after, upto] whose rows are still missing
     "as_of",  # ms since 1970 up to which all that the broker had taken is counted
     "moved",  # ms since 1970, the worker's clock: when position or as_of moved last, or entries were sent
     "counts_from",  # UTC day before which retention has dropped counts
@@ -49,8 +49,11 @@ ALL: Final = "all"
 PARTITIONS: Final = "partitions"
 
 Owed = tuple[tuple[int, int, int], ...]
-"""Ranges of offsets, ascending: (after, upto, greatest broker time in it in ms); the first offset is after + 1, the
-last is upto."""
+"""Ranges of offsets, ascending: (after, upto, greatest ms); the first offset is after + 1, the last is upto. No event
+in it is later than OWED_SLACK_MS after the third: the greatest broker time, and more where events may be further ahead.
+"""
+
+OWED_SLACK_MS: Final = 5 * 60 * 1000
 
 
 class Keys:

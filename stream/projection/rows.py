@@ -16,7 +16,7 @@ from stream.events import ContactActivity, EventRules, Record, parse
 from stream.partition import PartitionState
 from stream.ports import Call, Source
 from stream.projection.calls import calls_of_rows
-from stream.projection.keys import Keys, Owed
+from stream.projection.keys import OWED_SLACK_MS, Keys, Owed
 from stream.projection.row import encode_row
 from stream.quarters import DAY_SECONDS, day_of
 
@@ -73,8 +73,10 @@ class OwedRows:
         Brokers differ by less than an hour, so its time is at most so much above that of the first that is left.
         """
         left = await self._source.read(first, first + 1) if first < end else ()
-        newest_ms = min(greatest_ms, left[0].timestamp + CLOCKS_DIFFER_MS) if left else greatest_ms
-        day = (newest_ms + self._tolerance_ms) // (DAY_SECONDS * 1000) + 1
+        latest_ms = greatest_ms + OWED_SLACK_MS
+        if left:
+            latest_ms = min(latest_ms, left[0].timestamp + CLOCKS_DIFFER_MS + self._tolerance_ms)
+        day = latest_ms // (DAY_SECONDS * 1000) + 1
         self.rows_from = max(day, self.rows_from or 0)
         return {"rows_from": str(self.rows_from)}
 

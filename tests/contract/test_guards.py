@@ -16,7 +16,7 @@ from stream.ownership import Listener, OwnedPartition, Pace, Phase, Room
 from stream.partition import Batch, Commit, CountingRules, PartitionState
 from stream.ports import Call, Fenced, WorkerMustStop
 from stream.projection.follower import Follower
-from stream.projection.keys import Keys, parse_owed
+from stream.projection.keys import OWED_SLACK_MS, Keys, parse_owed
 from stream.projection.replica import RedisReplica
 from stream.projection.rows import OwedRows
 from tests.support.kafka import unique_name
@@ -110,9 +110,16 @@ class Site:
         self.topic, self.ledgers = Topic(), Ledgers()
         self.reasons: list[Exception] = []
 
-    def follower(self) -> Follower:
-        rows = OwedRows(self.topic, 0)
-        return Follower(0, keys=self.keys, replica=self.replica, rows=rows, clock=FixedClock(), worker="test")
+    def follower(self, *, keeps_rows: bool = True, future_tolerance_seconds: int = 300) -> Follower:
+        return Follower(
+            0,
+            keys=self.keys,
+            replica=self.replica,
+            rows=OwedRows(self.topic, 0) if keeps_rows else None,
+            clock=FixedClock(),
+            worker="test",
+            future_tolerance_seconds=future_tolerance_seconds,
+        )
 
     def owner(self) -> OwnedPartition:
         return OwnedPartition(
@@ -273,6 +280,37 @@ async def test_guard_7_rows_are_owed_before_their_counts_are_shown_and_narrowed_
     while again.owes_rows:
         assert await again.pay_rows(site.state(8), 8)
     assert (parse_owed(await site.field("owed")), await site.rows()) == ((), 8)
+
+
+async def test_rows_that_were_not_kept_for_a_while_are_owed_and_paid_by_who_keeps_them_again(site: Site) -> None:
+    # Given a worker that keeps no rows, and counts
+    site.topic.publish(8)
+    state = PartitionState(0, CountingRules(keep_rows=False))
+    state.begin(history=bytes(16), first_offset=0, partitions=1)
+    follower = site.follower(keeps_rows=False)
+    for start, end in ((0, 3), (3, 6)):
+        state.apply(Batch(records=site.topic.records[start:end], start=start, end=end))
+        commit = state.encode()
+        sent = await (follower.project(commit) if start else follower.bring_up(state, end))
+        assert sent
+    # Then readers are told what has no rows, and nobody is to write them.
+    assert parse_owed(await site.field("owed")) == ((-1, 5, NOW),)
+    assert not follower.owes_rows
+    assert follower.owed_offsets == 0
+    # If another one keeps rows again, then it owes those, and writes them.
+    again = site.follower()
+    assert await again.bring_up(site.state(8), 8)
+    while again.owes_rows:
+        assert await again.pay_rows(site.state(8), 8)
+    assert (parse_owed(await site.field("owed")), await site.rows()) == ((), 8)
+
+
+async def test_rows_that_are_owed_may_be_as_late_as_events_may_be_ahead(site: Site) -> None:
+    site.topic.publish(2)
+    follower = site.follower(future_tolerance_seconds=3600)
+    assert await follower.bring_up(site.state(2), 2)
+    ((_, _, latest),) = parse_owed(await site.field("owed"))
+    assert latest + OWED_SLACK_MS == NOW + 3_600_000
 
 
 async def test_a_partition_that_ended_while_it_was_being_revoked_is_not_kept(site: Site) -> None:

@@ -78,6 +78,8 @@ class Profile:
     stop: float = 0.03
     """A worker is told to stop, and another takes its place."""
     raise_partitions: float = 0.0
+    without_rows: float = 0.0
+    """Of workers: it is told to keep no rows."""
     # at the end: what the worker must refuse
     changelog_lost: float = 0.03
     topic_anew: float = 0.03
@@ -148,6 +150,7 @@ def draw(seed: int) -> Profile:
         zombies_stay=rng.random() < 0.5,
         stop=rate(0.1),
         raise_partitions=rate(0.08, 0.8),
+        without_rows=rate(0.5, 0.7),
     )
 
 

@@ -345,6 +345,12 @@ MUTANTS = (
         LOSSES | {"payment_offsets": 1},
     ),
     Mutant(
+        "owed-while-not-kept",
+        "While rows are not kept, each commit owes its own.",
+        ((FOLLOWER, "        if self._rows is None:\n", "        if self.last_call < 0:\n"),),
+        {"without_rows": 0.5},
+    ),
+    Mutant(
         "owed-narrowed-by-what-was-written",
         "What is owed is narrowed by the call that writes the rows, and no further.",
         ((ROWS, "(*owed[:-1], (after, low, greatest_ms))", "owed[:-1]"),),
@@ -510,8 +516,8 @@ MUTANTS = (
         (
             (
                 FOLLOWER,
-                "        calls[0].fields |= self._named(self._kept(position))\n",
-                "        calls[-1].fields |= self._named(self._kept(position))\n",
+                "        calls[0].fields |= self._named(opening)\n",
+                "        calls[-1].fields |= self._named(opening)\n",
             ),
         ),
         {"retention_days": 1, "day_jumps": 0.2, "call_bytes": 200},

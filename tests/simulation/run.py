@@ -126,7 +126,8 @@ class Run:
         world.kafka_away_until = 0.0
         for worker in cluster.workers:
             worker.link.paused_until = 0.0
-            if worker.zombie and not worker.stopped and not world.profile.zombies_stay:
+            gone = worker.zombie and not world.profile.zombies_stay
+            if not worker.stopped and (gone or not worker.keeps_rows):
                 worker.crash()
         world.stops.clear()
         world.claims = 0

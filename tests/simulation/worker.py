@@ -3,6 +3,7 @@
 import asyncio
 import collections
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -137,7 +138,8 @@ class Worker:
         self.stopped = False
         self.being_told = asyncio.Lock()
         self.zombie = False
-        self._rules = world.rules
+        self.keeps_rows = not world.chance(profile.without_rows)
+        self._rules = replace(world.rules, keep_rows=self.keeps_rows)
         self._pace = Pace(commit_interval_seconds=profile.commit_interval, commit_max_events=profile.commit_max_events)
         self._room = Room(2 * profile.commit_max_events)
         self._clock = SimClock(world.loop)
@@ -201,7 +203,7 @@ class Worker:
             partition,
             keys=world.keys,
             replica=self._replica,
-            rows=OwedRows(source, partition),
+            rows=OwedRows(source, partition) if self.keeps_rows else None,
             clock=self._clock,
             worker=self.name,
         )
