@@ -1,16 +1,18 @@
 """Which events are the benchmarks run with?
 
-Both sets are the same for the same count, seed and end. Keys are workspace ids; every hundredth record is a copy of an
+Each set is the same for the same count, seed and end. Keys are workspace ids; every hundredth record is a copy of an
 earlier one. Events are 230 to 260 bytes, in the order in which they would be published.
 
     real   400 workspaces of very different sizes, working hours and weekends, 100,000 events a day, five sources, some
            users each, and a third of all in imports of hundreds: many events meet in one cell
-    wide   2,000 workspaces of 500 users each over a year: nearly every event makes a new cell
+    wide   400 workspaces of 100 users each over 30 days: nearly every event makes a new cell
+    sparse 2,000 workspaces of 500 users each over a year: nearly every event makes a new day of a workspace, and a user
 """
 
 import itertools
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -32,22 +34,38 @@ SOURCE_WEIGHTS = (55, 22, 0, 15, 8)
 HOUR_WEIGHTS = (1, 1, 1, 1, 1, 1, 2, 4, 8, 12, 13, 12, 9, 10, 12, 12, 11, 9, 7, 6, 5, 4, 2, 1)
 WEEKEND_WEIGHT = 0.3
 
-WIDE_WORKSPACES = 2_000
-WIDE_USERS = 500
-WIDE_DAYS = 365
-
 DAY_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Events that fall on all workspaces, days, sources and users alike."""
+
+    workspaces: int
+    users: int
+    days: int
+
+
+WIDE = Spread(workspaces=400, users=100, days=30)
+SPARSE = Spread(workspaces=2_000, users=500, days=365)
 
 
 class Dataset(StrEnum):
     REAL = "real"
     WIDE = "wide"
+    SPARSE = "sparse"
 
 
 def records(dataset: Dataset, count: int, *, end: datetime, seed: int = 1) -> Iterator[tuple[bytes, bytes]]:
     """Key and value of `count` records whose last events lie right before `end`, a time with a zone."""
     rng = Random(f"{dataset} {seed}")
-    fresh = _real(rng, count, end) if dataset is Dataset.REAL else _wide(rng, end)
+    match dataset:
+        case Dataset.REAL:
+            fresh = _real(rng, count, end)
+        case Dataset.WIDE:
+            fresh = _spread(rng, WIDE, end)
+        case Dataset.SPARSE:
+            fresh = _spread(rng, SPARSE, end)
     recent: deque[tuple[bytes, bytes]] = deque(maxlen=COPIED_FROM_LAST)
     for number in range(1, count + 1):
         if number % COPY_EVERY == 0:
@@ -102,14 +120,14 @@ def _real_event(rng: Random, workspace: int, at: int, batch_id: str | None) -> t
     return _event(rng, workspace, at, kind, source, user, None)
 
 
-def _wide(rng: Random, end: datetime) -> Iterator[tuple[bytes, bytes]]:
+def _spread(rng: Random, over: Spread, end: datetime) -> Iterator[tuple[bytes, bytes]]:
     last = int(end.timestamp()) - 1
-    first = last - WIDE_DAYS * DAY_SECONDS
+    first = last - over.days * DAY_SECONDS
     while True:
         at = rng.randint(first, last)
         kind = "contact.added" if rng.random() < 0.8 else "contact.deleted"
         yield _event(
-            rng, rng.randrange(WIDE_WORKSPACES), at, kind, rng.choice(KNOWN_SOURCES), rng.randrange(WIDE_USERS), None
+            rng, rng.randrange(over.workspaces), at, kind, rng.choice(KNOWN_SOURCES), rng.randrange(over.users), None
         )
 
 

@@ -31,6 +31,10 @@ def cells(dataset: Dataset) -> int:
     )
 
 
+def days(dataset: Dataset) -> int:
+    return len({(e.workspace_id, e.occurred_at // (86_400 * 10**9)) for e in activities(dataset)})
+
+
 @pytest.mark.parametrize("dataset", Dataset)
 def test_the_same_seed_gives_the_same_records(dataset: Dataset) -> None:
     first, again, other = (list(records(dataset, 1_000, end=END, seed=seed)) for seed in (1, 1, 2))
@@ -59,3 +63,8 @@ def test_real_traffic_meets_in_cells_and_has_imports_and_working_hours() -> None
 
 def test_wide_traffic_makes_a_cell_of_nearly_every_event() -> None:
     assert cells(Dataset.WIDE) > 0.999 * distinct(COUNT)
+    assert days(Dataset.WIDE) < 0.5 * distinct(COUNT)
+
+
+def test_sparse_traffic_makes_a_day_of_nearly_every_event() -> None:
+    assert days(Dataset.SPARSE) > 0.95 * distinct(COUNT)
