@@ -35,9 +35,21 @@ BAR_CHARACTERS = 24
 
 
 class RawFile(Protocol):
-    """A file without a buffer: `read` returns what is there, up to `size` bytes; nothing at the end."""
+    """A file without a buffer: `read` returns what is there, up to `size` bytes; nothing at the end; None where nothing
+    is there yet, as a descriptor that does not wait may say.
+    """
 
     def read(self, size: int, /) -> bytes | None: ...
+
+
+def chunk_of(file: RawFile) -> bytes:
+    """What comes next, waited for; nothing at the end. Raises CommandError."""
+    try:
+        while (chunk := file.read(CHUNK_BYTES)) is None:
+            time.sleep(PAUSE_SECONDS)
+    except OSError as error:
+        raise CommandError(f"the file cannot be read any further: {error.strerror or error}") from error
+    return chunk
 
 
 class KeyTemplate(StrEnum):
@@ -166,7 +178,7 @@ def _key_of_bad(value: bytes, template: KeyTemplate) -> bytes | None:
 def check(reader: LineReader, file: RawFile, progress: Callable[[], None]) -> None:
     """Read a whole file without sending it."""
     lines = reader.lines()
-    while chunk := file.read(CHUNK_BYTES):
+    while chunk := chunk_of(file):
         reader.tally.bytes += len(chunk)
         deque(reader.records(lines.feed(chunk)), maxlen=0)
         progress()
@@ -176,7 +188,7 @@ def check(reader: LineReader, file: RawFile, progress: Callable[[], None]) -> No
 async def publish(
     bulk: BulkProducer, reader: LineReader, file: RawFile, progress: Callable[[], None] = lambda: None
 ) -> None:
-    """Send the lines of a file, and return when all are acknowledged. Raises BulkError and OSError.
+    """Send the lines of a file, and return when all are acknowledged. Raises BulkError and CommandError.
 
     Where the file makes a pause, as a pipe may, what has come is sent at once.
     """
@@ -199,12 +211,12 @@ async def publish(
     await bulk.flush()
 
 
-async def _read(file: RawFile) -> bytes | None:
+async def _read(file: RawFile) -> bytes:
     """The next chunk, read by a thread that nobody waits for: a terminal may never answer, and ctrl-c must end us."""
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[bytes | None] = loop.create_future()
+    answer: asyncio.Future[bytes] = loop.create_future()
 
-    def tell(chunk: bytes | None, error: OSError | None) -> None:
+    def tell(chunk: bytes, error: CommandError | None) -> None:
         if answer.done():
             return
         if error is None:
@@ -213,10 +225,10 @@ async def _read(file: RawFile) -> bytes | None:
             answer.set_exception(error)
 
     def read() -> None:
-        chunk, fault = None, None
+        chunk, fault = b"", None
         try:
-            chunk = file.read(CHUNK_BYTES)
-        except OSError as error:
+            chunk = chunk_of(file)
+        except CommandError as error:
             fault = error
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(tell, chunk, fault)

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         code = WRONG
     finally:
         if machine is not None:
-            _remove_keys(machine)
+            _remove_keys(machine, worker.config().redis)
         if code == DONE:
             shutil.rmtree(folder, ignore_errors=True)
     return code
@@ -114,11 +114,10 @@ def _publish(machine: Machine, args: argparse.Namespace) -> None:
         machine.samples()
 
 
-def _remove_keys(machine: Machine) -> None:
+def _remove_keys(machine: Machine, url: str) -> None:
     """The keys of a group of our own, in a Redis that is not."""
     if machine.own_group is None or machine.own_redis:
         return
-    url = machine.environ.get("CONTACTS_REDIS", WorkerConfig().redis)
     try:
         asyncio.run(_empty(url, machine.own_group))
     except (RedisError, OSError) as error:

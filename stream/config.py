@@ -108,7 +108,7 @@ class WorkerConfig(SharedConfig):
         when_wrong="The worker stops at its start where the port is taken.",
     )
     dedupe_window_hours: int = setting(
-        whole_number(0, 87_600),
+        whole_number(0, 32_768),
         72,
         unit="hours of broker time",
         meaning="How long after a counted event its copies are recognised.",
@@ -270,6 +270,8 @@ class WorkerConfig(SharedConfig):
                 "commit_interval_seconds",
                 f"must be less than CONTACTS_TRANSACTION_TIMEOUT_SECONDS ({self.transaction_timeout_seconds:g})",
             )
+        if self.commit_interval_seconds >= self.stall_seconds:
+            yield "commit_interval_seconds", f"must be less than CONTACTS_STALL_SECONDS ({self.stall_seconds:g})"
         if self.fetch_max_wait_seconds >= self.session_timeout_seconds:
             yield (
                 "fetch_max_wait_seconds",

@@ -16,15 +16,24 @@ from aiokafka.errors import KafkaError
 from stream.commit import close_in_bounded_time, describe
 from stream.dead_letters import posted
 from stream.partition import Commit
-from stream.ports import CommitFailed, KafkaAway
+from stream.ports import CommitFailed, KafkaAway, WorkerMustStop
 
 
 class EmbeddedLedger:
     """Dead letters are sent, the rest is forgotten."""
 
     def __init__(
-        self, *, bootstrap: str, partition: int, dead_letters: str, source: str, timeout_seconds: float
+        self,
+        *,
+        bootstrap: str,
+        partition: int,
+        dead_letters: str,
+        source: str,
+        timeout_seconds: float,
+        begun: set[int],
     ) -> None:
+        """`begun`: the worker's partitions with a commit, which cannot begin once more."""
+        self._begun = begun
         self._partition, self._dead_letters, self._source, self._timeout_seconds = (
             partition,
             dead_letters,
@@ -41,6 +50,11 @@ class EmbeddedLedger:
             raise KafkaAway(f"the broker did not answer: {describe(error)}") from error
 
     async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
+        if self._partition in self._begun:
+            raise WorkerMustStop(
+                f"the embedded broker did not answer, and what was counted of partition {self._partition} is not kept: "
+                "start again"
+            )
         return {}
 
     async def commit(self, commit: Commit, *, valueless: frozenset[int] = frozenset()) -> None:
@@ -59,6 +73,7 @@ class EmbeddedLedger:
                 await asyncio.gather(*sent)
         except (KafkaError, OSError, TimeoutError) as error:
             raise CommitFailed(f"dead letters were not taken: {describe(error)}") from error
+        self._begun.add(self._partition)
 
     async def close(self) -> None:
         await close_in_bounded_time(self._producer)

@@ -82,5 +82,7 @@ class Metrics:
         self.topic_differences = Gauge(
             "contacts_topic_differences", "Settings of the topics that are not as they should be.", registry=registry
         )
+        self.of_owned = (self.lag, self.position, self.last_commit, self.last_projection, self.owed)
+        """Without a value for a partition that this worker does not own, or not any more."""
         for outcome in ("counted", "duplicate", "rejected", "skipped"):
             self.events.labels(outcome)

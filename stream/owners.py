@@ -75,7 +75,8 @@ class OwnedPartitions:
             owned.out_of_range()
 
     def covered_offsets(self) -> dict[int, int]:
-        return {p: owned.covered_offset for p, owned in self._owned.items() if owned.counting}
+        offsets = {p: owned.covered_offset for p, owned in self._owned.items() if owned.counting}
+        return {p: offset for p, offset in offsets.items() if offset is not None}
 
 
 async def ask_for_ends(

@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 MISSED_ENDS = 4
 
 
+# A broker that was told of new partitions late names fewer for a moment.
+ASKED_AGAIN_SECONDS = 2.0
+
+
 # A shorter rest may end where it began, by the rounding of the loop's clock.
 LEAST_REST_SECONDS = 0.001
 
@@ -66,21 +70,22 @@ class Pace:
 
 
 class Room:
-    """How many events all partitions of a worker hold that are not committed; full at two commits' worth."""
+    """How much all partitions of a worker hold that is not committed, by `PartitionState.pending_weight`: as events;
+    full at two commits' worth."""
 
-    def __init__(self, events: int) -> None:
-        self._events, self._held = events, 0
+    def __init__(self, weight: int) -> None:
+        self._weight, self._held = weight, 0
         self._waiting: list[Callable[[], None]] = []
 
     @property
     def full(self) -> bool:
-        return self._held >= self._events
+        return self._held >= self._weight
 
-    def take(self, events: int) -> None:
-        self._held += events
+    def take(self, weight: int) -> None:
+        self._held += weight
 
-    def give_back(self, events: int) -> None:
-        self._held -= events
+    def give_back(self, weight: int) -> None:
+        self._held -= weight
         if not self.full:
             waiting, self._waiting = self._waiting, []
             for go_on in waiting:
@@ -134,8 +139,7 @@ class OwnedPartition:
         self._state: PartitionState | None = None
         self._committed_offset = 0  # the next offset that is not committed
         self._inbox: deque[Batch] = deque()
-        self._held = 0  # events taken out of the inbox and not committed, those in a commit under way included
-        self._applied = 0  # of them, those that no commit under way holds
+        self._held = 0  # weight of what was applied and is not committed, a commit under way included
         self._wake = asyncio.Event()
         self._doubt: Exception | None = None  # why this state must not be committed any more
         self._missed: int | None = None  # the next offset, while it is in the topic and does not come
@@ -184,9 +188,16 @@ class OwnedPartition:
         self._drain()
 
     @property
-    def covered_offset(self) -> int:
-        """All before it is committed; what holds nothing to count needs no commit: markers, aborted records."""
-        return self._committed_offset if self._state is None else self._covered()
+    def covered_offset(self) -> int | None:
+        """All before it is committed; what holds nothing to count needs no commit: markers, aborted records. None where
+        nothing was recovered yet.
+        """
+        return None if self._state is None else self._covered()
+
+    @property
+    def greatest_broker_ms(self) -> int:
+        """Of all records that were applied; 0 where that is not known."""
+        return 0 if self._state is None else self._state.greatest_broker_ms
 
     def note_partitions(self, partitions: int) -> None:
         """The topic has so many partitions now."""
@@ -230,6 +241,9 @@ class OwnedPartition:
         return self._phase is not Phase.ENDED and self._task is not None and not self._task.done()
 
     async def close(self) -> None:
+        """End the task. Nothing more is told of the partition: a new owner of it may have begun here meanwhile."""
+        self._listener.phase(self.partition, Phase.ENDED)
+        self._listener = Listener()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -275,7 +289,7 @@ class OwnedPartition:
         self._state, self._doubt = None, None
         self._inbox.clear()
         self._follower.fall_out()
-        held, self._held, self._applied = self._held, 0, 0
+        held, self._held = self._held, 0
         self._room.give_back(held)
 
     def _enter(self, phase: Phase) -> None:
@@ -298,6 +312,9 @@ class OwnedPartition:
         first, end = await self._source.bounds()
         partitions = await self._source.partitions()
         if records:
+            if partitions < state.position.partitions:
+                await asyncio.sleep(ASKED_AGAIN_SECONDS)
+                partitions = await self._source.partitions()
             await self._check_topic(state, first, end, partitions)
             state.note_partitions(partitions)
             state.forget_uncounted_before(first)
@@ -375,16 +392,15 @@ class OwnedPartition:
         if self._phase is not Phase.COUNTING or state is None:
             return
         while self._inbox and not self._room.full and self._doubt is None:
-            batch = self._inbox.popleft()
+            batch, before = self._inbox.popleft(), state.pending_weight
             try:
                 state.apply(batch)
             except Exception as error:  # the batch is half applied
                 log.exception("partition %d: offsets %d to %d", self.partition, batch.start, batch.end - 1)
                 self._doubt = error
                 break
-            self._held += len(batch.records)
-            self._applied += len(batch.records)
-            self._room.take(len(batch.records))
+            self._held += state.pending_weight - before
+            self._room.take(state.pending_weight - before)
         if self._inbox:
             self._flow.pause(self.partition)
             self._room.wait(self._drain)
@@ -394,30 +410,46 @@ class OwnedPartition:
 
     async def _count(self, ledger: Ledger) -> None:
         """Until Redis falls out of step."""
-        time = asyncio.get_running_loop().time
-        next_commit = time()
+        time, state = asyncio.get_running_loop().time, self._counted()
+        next_commit = next_payment = time()
+        rows_delay = 0.0
         while self._follower.in_step:
             if self._doubt is not None:
                 raise self._doubt
-            now = time()
+            now, pending = time(), state.pending_weight
             try:
-                if self._applied and (
-                    now >= next_commit or self._applied >= self._pace.commit_max_events or self._room.full
-                ):
+                if pending and (now >= next_commit or pending >= self._pace.commit_max_events or self._room.full):
                     commit = await self._commit(ledger)
                     await self._follower.project(commit)
                     self._listener.projected(self.partition, self._follower.owed_offsets)
                     next_commit = self._pace.next_commit(now, time())
-                elif self._follower.owes_rows:
-                    await self._follower.pay_rows(self._counted(), self._covered())
+                elif self._follower.owes_rows and now >= next_payment:
+                    rows_delay = 0.0 if await self._pay_rows() else self._longer(rows_delay)
+                    next_payment = time() + rows_delay
                 elif (silent := self._silent_seconds()) >= self._pace.heartbeat_seconds:
                     await self._follower.heartbeat(self._covered())
                     self._listener.projected(self.partition, self._follower.owed_offsets)
                 else:
-                    await self._rest(next_commit - now if self._applied else self._pace.heartbeat_seconds - silent)
+                    rest = next_commit - now if pending else self._pace.heartbeat_seconds - silent
+                    await self._rest(min(rest, next_payment - now) if self._follower.owes_rows else rest)
             except ReplicaAway as error:
                 self._listener.failed(self.partition, str(error))
                 log.warning("partition %d: Redis is away (%s)", self.partition, error)
+
+    async def _pay_rows(self) -> bool:
+        """Write some of the rows that are owed. False where the topic could not be read: they wait, and counting goes
+        on, since nothing that is committed is in doubt.
+        """
+        try:
+            await self._follower.pay_rows(self._counted(), self._covered())
+        except KafkaAway as error:
+            self._listener.failed(self.partition, str(error))
+            log.warning("partition %d: rows that are owed cannot be read again: %s", self.partition, error)
+            return False
+        return True
+
+    def _longer(self, delay: float) -> float:
+        return min(max(delay * 2, self._pace.back_off_seconds), self._pace.back_off_limit_seconds)
 
     def _silent_seconds(self) -> float:
         """Since the last call to Redis."""
@@ -433,20 +465,20 @@ class OwnedPartition:
 
     def _covered(self) -> int:
         """All before this offset is applied, committed and published. Markers of transactions need no commit."""
-        return self._committed_offset if self._applied else self._counted().position.next_offset
+        return self._committed_offset if self._held else self._counted().position.next_offset
 
     async def _commit(self, ledger: Ledger) -> Commit:
         """Commit what was applied; the position alone where there is nothing."""
         if self._doubt is not None:
             raise self._doubt
+        weight = self._counted().pending_weight
         commit = self._counted().encode()
-        events, self._applied = self._applied, 0
         started = asyncio.get_running_loop().time()
         self._committing = asyncio.ensure_future(ledger.commit(commit, valueless=self._valueless))
         await self._committing
         self._committed_offset = commit.position.next_offset
         self._valueless = frozenset(offset for offset in self._valueless if offset >= self._committed_offset)
-        self._held -= events
-        self._room.give_back(events)
+        self._held -= weight
+        self._room.give_back(weight)
         self._listener.committed(self.partition, commit, asyncio.get_running_loop().time() - started)
         return commit

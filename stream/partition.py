@@ -118,8 +118,9 @@ class PartitionState:
         self.partition: Final = partition
         self.outcomes = Outcomes()
         """Since this object was made; each number only grows."""
-        self.pending_events = 0
-        """Records applied since the last commit was encoded."""
+        self.pending_weight = 0
+        """Of what was applied since the last commit was encoded: 1 a record, and 1 more for each KiB of a dead letter,
+        which is kept whole."""
         self._rules: Final = rules
         self._position: Position | None = None
         self._ids = RecentIds(rules.dedupe_window_hours, rules.dedupe_max_ids)
@@ -199,7 +200,7 @@ class PartitionState:
         assert records[-1].offset < batch.end, f"a batch up to {batch.end} ends with {records[-1].offset}"
         timestamps = [record.timestamp for record in records]
         self._judge(records, timestamps)
-        self.pending_events += len(records)
+        self.pending_weight += len(records)
         self._move(
             next_offset=batch.end,
             witness=Witness.of(records[-1]),
@@ -222,7 +223,7 @@ class PartitionState:
         outcomes = self.outcomes - self._encoded_outcomes
         self._encoded_outcomes = self.outcomes.copy()
         dead_letters, self._dead_letters = self._dead_letters, []
-        self.pending_events = 0
+        self.pending_weight = 0
         return Commit(self.position, list(table.items()), dead_letters, entries, moved, outcomes)
 
     def whole(self, after: int) -> Iterator[EntryChange]:
@@ -291,6 +292,7 @@ class PartitionState:
             else:
                 self.outcomes.rejected[event.reason] = self.outcomes.rejected.get(event.reason, 0) + 1
                 self._dead_letters.append(DeadLetter(record, event.reason, event.message))
+                self.pending_weight += len(record.value or b"") // 1024
         return offsets
 
     def _keep_retention(self) -> None:

@@ -53,13 +53,13 @@ class RedisAddress:
 
 def without_password(url: str) -> str:
     """The URL as it may be shown, its passwords masked; also one that `parse` refuses."""
-    address, _, query = url.partition("?")
-    before, at, hosts = address.rpartition("@")
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    credentials, at, hosts = rest.rpartition("@")
+    address, _, query = hosts.partition("?")
+    shown = f"{scheme}{separator}"
     if at:
-        scheme, _, credentials = before.rpartition("://")
-        username = credentials.partition(":")[0] if scheme else ""
-        address = f"{scheme}://{username}:***@{hosts}"
-    return address + ("?" + "&".join(map(_shown_option, query.split("&"))) if query else "")
+        shown += f"{credentials.partition(':')[0] if scheme else ''}:***@"
+    return shown + address + ("?" + "&".join(map(_shown_option, query.split("&"))) if query else "")
 
 
 def _shown_option(option: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
+import time
 from typing import Any
 
 from stream.metrics import Metrics
@@ -20,29 +23,39 @@ class Reporter(Listener):
         self._metrics, self._clock = metrics, clock
         self._facts: dict[int, dict[str, Any]] = {}
         self._ends: dict[int, int] = {}
+        self._ends_at = -math.inf
         self._told_ms = 0
 
     def partitions(self) -> dict[str, dict[str, Any]]:
         """Of each owned partition: phase, position, lag, and how far a recovery is. Keys are text, for JSON."""
-        return {
-            str(p): {**facts, "lag": self.lag(p)}
-            for p, facts in sorted(self._facts.items())
-            if facts["phase"] != Phase.ENDED
-        }
+        return {str(p): {**facts, "lag": self.lag(p)} for p, facts in sorted(self._facts.items())}
 
-    def lag(self, partition: int) -> int:
-        """Offsets between the end of the partition, when it was asked last, and what is committed."""
-        position: int = self._facts.get(partition, {}).get("position", 0)
-        return max(0, self._ends.get(partition, 0) - position)
+    def lag(self, partition: int) -> int | None:
+        """Offsets between the end of the partition, when it was asked last, and what is committed; None while that is
+        not known.
+        """
+        position = self._facts.get(partition, {}).get("position")
+        end = self._ends.get(partition)
+        return None if position is None or end is None else max(0, end - position)
+
+    def ends_age(self) -> float:
+        """Seconds since the broker told ends last."""
+        return time.monotonic() - self._ends_at
 
     def end(self, partition: int, end: int) -> None:
-        self._ends[partition] = end
-        self._metrics.lag.labels(partition).set(self.lag(partition))
+        self._ends[partition], self._ends_at = end, time.monotonic()
+        self._show(partition)
 
     def phase(self, partition: int, phase: Phase) -> None:
-        self._facts.setdefault(partition, {"position": 0})["phase"] = phase.value
         for one in Phase:
             self._metrics.phase.labels(partition, one.value).set(one is phase)
+        if phase is Phase.ENDED:
+            self._facts.pop(partition, None)
+            for gauge in self._metrics.of_owned:
+                with contextlib.suppress(KeyError):
+                    gauge.remove(partition)
+        else:
+            self._facts.setdefault(partition, {"position": None})["phase"] = phase.value
 
     def reading(self, partition: int, done: int, total: int) -> None:
         self._facts[partition]["recovery"] = {"read": done, "of": total}
@@ -55,6 +68,7 @@ class Reporter(Listener):
         facts = self._facts[partition]
         facts.pop("recovery", None)
         facts["position"] = position
+        self._show(partition)
         self._metrics.recovery_seconds.observe(seconds)
         log.info("partition %d: recovered at offset %d from %d keys in %.2f s", partition, position, keys, seconds)
 
@@ -62,13 +76,11 @@ class Reporter(Listener):
         """All before this offset is committed, or is nothing to commit: the end of a partition may be a marker."""
         if partition in self._facts:
             self._facts[partition]["position"] = offset
-            self._metrics.position.labels(partition).set(offset)
-            self._metrics.lag.labels(partition).set(self.lag(partition))
+            self._show(partition)
 
     def committed(self, partition: int, commit: Commit, seconds: float) -> None:
-        metrics, position = self._metrics, commit.position.next_offset
-        self._facts[partition]["position"] = position
-        outcomes = commit.outcomes
+        metrics, outcomes = self._metrics, commit.outcomes
+        self.covered(partition, commit.position.next_offset)
         metrics.events.labels("counted").inc(outcomes.counted)
         metrics.events.labels("duplicate").inc(outcomes.duplicate)
         metrics.events.labels("skipped").inc(outcomes.skipped)
@@ -76,7 +88,6 @@ class Reporter(Listener):
             metrics.events.labels("rejected").inc(number)
             metrics.rejected.labels(reason.value).inc(number)
         metrics.ids_early.labels(partition).inc(outcomes.ids_dropped_early)
-        metrics.position.labels(partition).set(position)
         metrics.last_commit.labels(partition).set(self._clock.now_ms() / 1000)
         metrics.commit_seconds.observe(seconds)
 
@@ -85,8 +96,15 @@ class Reporter(Listener):
         self._metrics.owed.labels(partition).set(owed)
 
     def failed(self, partition: int, why: str) -> None:
-        self._facts.setdefault(partition, {"position": 0})["failure"] = why
+        self._facts.setdefault(partition, {"position": None})["failure"] = why
         self._metrics.failures.labels(partition).inc()
+
+    def _show(self, partition: int) -> None:
+        position, lag = self._facts.get(partition, {}).get("position"), self.lag(partition)
+        if position is not None:
+            self._metrics.position.labels(partition).set(position)
+        if lag is not None:
+            self._metrics.lag.labels(partition).set(lag)
 
     def lost(self, partition: int, offsets: int) -> None:
         self._metrics.lost.labels(partition).inc(offsets)

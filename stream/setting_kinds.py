@@ -164,7 +164,9 @@ REDIS_URL = Kind(
 )
 ORIGINS = Kind("origins such as https://app.example.com, with commas", _origins, _listed)
 FRAME_ANCESTORS = Kind("origins such as https://app.example.com, or self, with commas", _frame_ancestors, _listed)
-WEB_ADDRESS = Kind("an http:// or https:// address", _silent(_web_address))
+WEB_ADDRESS = Kind(
+    "an http:// or https:// address", _silent(_web_address), show=without_password, mask=without_password
+)
 TEXT = Kind("a text", str)
 SECRET = Kind("a secret that is not empty", str, secret=True)
 PATH = Kind("a path", _path)

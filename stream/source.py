@@ -63,7 +63,10 @@ class SourceTopic:
     async def partitions(self) -> int:
         """How many partitions the topic has, by metadata asked for now. Raises KafkaAway."""
         cluster = await answer(self._ready()._client.fetch_all_metadata())
-        return len(cluster.partitions_for_topic(self._topic) or ())
+        partitions = len(cluster.partitions_for_topic(self._topic) or ())
+        if not partitions:
+            raise KafkaAway(f"Kafka knows no topic {self._topic}, or does not show it")
+        return partitions
 
     async def read(self, partition: int, start: int, end: int) -> list[Record]:
         """The committed records with start <= offset < end that are still there, in order. Raises KafkaAway."""

@@ -17,6 +17,7 @@ import logging
 import struct
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future
 from typing import Any, Protocol
 
 import aiokafka.consumer.fetcher
@@ -253,6 +254,7 @@ class Consumer(driver.Consumer):
     partitions: Partitions
     settings: FetchSettings
     _thread: ConsumerThread
+    _monitored: Future[None] | None = None
 
     def _new_consumer_thread(self) -> ConsumerThread:
         thread = ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -334,8 +336,9 @@ class Consumer(driver.Consumer):
     def commit_for_monitors(self, offsets: Mapping[int, int]) -> None:
         """Write the group's offsets, for tools that look at consumer groups; nothing of ours reads them."""
         consumer = self._thread._consumer
-        if consumer is not None:
-            asyncio.run_coroutine_threadsafe(
+        # Without a coordinator one waits for it: the next may go when it has.
+        if consumer is not None and (self._monitored is None or self._monitored.done()):
+            self._monitored = asyncio.run_coroutine_threadsafe(
                 commit_quietly(consumer, self.settings.topic, offsets), self._thread.thread_loop
             )
 

@@ -50,6 +50,8 @@ MONITOR_SECONDS = 3.0
 ROW_LIMITS_SECONDS = 5.0
 # In these phases a partition waits for Kafka or Redis, and says so.
 WAITING = (Phase.RECOVERING, Phase.REPAIRING)
+# Ends are asked for four times a second; older ones say nothing of events that wait.
+SILENT_SECONDS = 5.0
 MILLISECONDS_A_DAY = 86_400_000
 REDIS_SECONDS = 5.0
 
@@ -103,6 +105,7 @@ class Worker:
         self._flow = StreamFlow(config.topic)
         self._app: ContactsApp | None = None
         self._started = False
+        self._begun: set[int] = set()
         self._stop = asyncio.Event()
         self._reason: Exception | None = None
 
@@ -254,7 +257,7 @@ class Worker:
             "timeout_seconds": config.transaction_timeout_seconds,
         }
         if config.commit is CommitMode.EMBEDDED:
-            return EmbeddedLedger(**common)
+            return EmbeddedLedger(**common, begun=self._begun)
         return TransactionalLedger(group=config.group, changelog=config.changelog_topic, **common)
 
     # ---- beside the work -------------------------------------------------------------------------------------
@@ -266,13 +269,15 @@ class Worker:
         while True:
             if app.crashed:
                 return self._end_with(WorkerMustStop(f"Faust crashed: {app.crash_reason!r}"))
-            now = steady()
+            now, silent = steady(), self._reporter.ends_age() > SILENT_SECONDS
             watchdog.keep({owned.partition for owned in app.partitions})
             for owned in app.partitions:
                 covered = owned.covered_offset
-                self._reporter.covered(owned.partition, covered)
+                if covered is not None:
+                    self._reporter.covered(owned.partition, covered)
                 lag = self._reporter.lag(owned.partition)
-                watchdog.note(owned.partition, covered, lag, now, excused=owned.phase in WAITING)
+                excused = silent or owned.phase in WAITING
+                watchdog.note(owned.partition, covered or 0, lag or 0, now, excused=excused)
             stalled = watchdog.stalled(now)
             if stalled is not None:
                 return self._end_with(WorkerMustStop(stalled))
@@ -289,10 +294,12 @@ class Worker:
         )
         while True:
             await asyncio.sleep(ROW_LIMITS_SECONDS)
-            for owned in app.partitions:
-                # A full Redis keeps the owner in repair, until rows make room.
-                if owned.partition == 0 and owned.phase in (Phase.COUNTING, Phase.REPAIRING):
-                    await keep_quietly(limits, self._clock.now_ms() // MILLISECONDS_A_DAY)
+            owned = list(app.partitions)
+            # A full Redis keeps the owner in repair, until rows make room.
+            if any(one.partition == 0 and one.phase in (Phase.COUNTING, Phase.REPAIRING) for one in owned):
+                # Days go for good: neither a broker's clock nor ours does it alone.
+                newest_ms = min(max(one.greatest_broker_ms for one in owned), self._clock.now_ms())
+                await keep_quietly(limits, newest_ms // MILLISECONDS_A_DAY)
 
     def _facts(self) -> dict[str, Any]:
         partitions = self._reporter.partitions()

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 WORKSPACES_A_LOOK = 500
 DAYS_A_STEP = 7
+LOOKS_A_ROUND = 720
+"""An hour of the worker's looks."""
 FREEING_SECONDS = 0.05
 FREEING_LOOKS = 200
 
@@ -51,11 +53,15 @@ class RowLimits:
     def __init__(self, client: Redis, keys: Keys, limits: Limits) -> None:
         self._client, self._keys, self._limits = client, keys, limits
         self._forget = client.register_script(FORGET)
+        self._looks = 0
         self._kept_from: int | None = None
         self._changes: dict[str, bytes] = {}
 
     async def keep(self, today: int) -> None:
         """Look once; `today` is the UTC day of the newest broker time. Raises RedisError, and is tried again."""
+        self._looks += 1
+        if self._looks % LOOKS_A_ROUND == 0:
+            self._kept_from = None  # Redis may have been lost since, and filled again
         if self._limits.row_days is not None:
             await self._keep_days(today - self._limits.row_days)
         if self._limits.row_limit is not None:
@@ -82,8 +88,8 @@ class RowLimits:
                     break
 
     async def _keep_memory(self) -> None:
-        """Forget the oldest days of all workspaces until Redis is below its share; first what came late to days that
-        were forgotten before."""
+        """Forget the oldest days of all workspaces until Redis is below its share, today's too where it must be; first
+        what came late to days that were forgotten before."""
         if not await self._too_full():
             return
         kept: list[int] = []
@@ -92,7 +98,8 @@ class RowLimits:
             kept += (day for day in days if day >= rows_from)
         if not kept or not await self._too_full():
             return
-        for kept_from in range(min(kept) + 1, max(kept) + 1, DAYS_A_STEP):
+        days = sorted(set(kept))
+        for kept_from in dict.fromkeys((*(day + 1 for day in days[::DAYS_A_STEP]), days[-1] + 1)):
             async for workspace, days, _ in self._days():
                 await self._forget_before(workspace, days, kept_from)
             if not await self._too_full():

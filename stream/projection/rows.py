@@ -14,7 +14,7 @@ import msgspec
 
 from stream.events import ContactActivity, EventRules, Record, parse
 from stream.partition import PartitionState
-from stream.ports import Call, Source
+from stream.ports import Call, KafkaAway, Source
 from stream.projection.calls import calls_of_rows
 from stream.projection.keys import OWED_SLACK_MS, Keys, Owed
 from stream.projection.row import encode_row
@@ -45,15 +45,26 @@ class OwedRows:
     def __init__(self, source: Source, partition: int, future_tolerance_seconds: int = 300) -> None:
         self._source, self._partition = source, partition
         self._tolerance_ms = future_tolerance_seconds * 1000
+        self._halvings = 0
         self.rows_from: int | None = None
 
     async def next_payment(self, owed: Owed, state: PartitionState, counts_from: int | None) -> Payment:
-        """The rows of the newest offsets owed, from a UTC day on. Raises KafkaAway.
+        """The rows of the newest offsets owed, from a UTC day on. Raises KafkaAway; the next payment is half as large
+        then, for offsets may be few and their records large.
 
         The day is that of the last commit: what was applied since may have moved it on, and readers do not know yet.
         """
+        try:
+            payment = await self._payment(owed, state, counts_from or 0)
+        except KafkaAway:
+            self._halvings = min(self._halvings + 1, PAYMENT_OFFSETS.bit_length())
+            raise
+        self._halvings = max(self._halvings - 1, 0)
+        return payment
+
+    async def _payment(self, owed: Owed, state: PartitionState, counts_from: int) -> Payment:
         after, upto, greatest_ms = owed[-1]
-        low = max(after, upto - PAYMENT_OFFSETS)
+        low = max(after, upto - max(PAYMENT_OFFSETS >> self._halvings, 1))
         first, end = await self._source.bounds()
         fields: dict[str, str] = {}
         records: Sequence[Record] = ()
@@ -65,7 +76,7 @@ class OwedRows:
         else:
             records = await self._source.read(low + 1, upto + 1)
             left = owed[:-1] if low == after else (*owed[:-1], (after, low, greatest_ms))
-        return Payment(rows=self._rows(records, state, counts_from or 0), left=left, fields=fields)
+        return Payment(rows=self._rows(records, state, counts_from), left=left, fields=fields)
 
     async def _gone(self, first: int, end: int, greatest_ms: int) -> dict[str, str]:
         """Rows are complete from the day after the newest record that is gone.

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from stream.events import Record
 from stream.ownership import Listener, OwnedPartition, Pace, Phase, Room
 from stream.partition import Batch, Commit, CountingRules, PartitionState
-from stream.ports import Call, Fenced, WorkerMustStop
+from stream.ports import Call, Fenced, KafkaAway, WorkerMustStop
 from stream.projection.follower import Follower
 from stream.projection.keys import OWED_SLACK_MS, Keys, parse_owed
 from stream.projection.replica import RedisReplica
@@ -37,6 +37,9 @@ class Topic:
 
     def __init__(self) -> None:
         self.records: list[Received] = []
+        self.counted_partitions = [1]
+        """How many partitions it says it has, each time it is asked; the last one stays."""
+        self.unreadable = False
 
     def publish(self, count: int) -> None:
         for _ in range(count):
@@ -54,9 +57,11 @@ class Topic:
         return 0, len(self.records)
 
     async def partitions(self) -> int:
-        return 1
+        return self.counted_partitions.pop(0) if len(self.counted_partitions) > 1 else self.counted_partitions[0]
 
     async def read(self, start: int, end: int) -> Sequence[Record]:
+        if self.unreadable:
+            raise KafkaAway("an old segment is damaged")
         return self.records[start:end]
 
 
@@ -66,9 +71,11 @@ class Ledgers:
     def __init__(self) -> None:
         self.table: dict[bytes, bytes] = {}
         self.owner: object = None
+        self.made: list[_Ledger] = []
 
     def new(self) -> _Ledger:
-        return _Ledger(self)
+        self.made.append(_Ledger(self))
+        return self.made[-1]
 
 
 class _Ledger:
@@ -364,3 +371,61 @@ async def test_a_batch_that_is_left_half_applied_is_never_committed(
     assert isinstance(site.reasons[0], ZeroDivisionError)
     assert site.ledgers.table == before
     await owner.close()
+
+
+async def test_counting_goes_on_while_rows_that_are_owed_cannot_be_read_again(site: Site) -> None:
+    # Given an owner whose Redis was emptied, and a topic that does not give its old records any more
+    site.topic.publish(5)
+    owner = site.owner()
+    owner.start()
+    await until(lambda: owner.counting)
+    site.feed(owner, 0)
+    await until(lambda: owner.covered_offset == 5)
+    await site.client.flushall()
+    site.topic.unreadable = True
+    site.topic.publish(1)
+    site.feed(owner, 5)
+    await until(lambda: owner.covered_offset == 6)
+    # When more comes, then it is counted and shown; no state is dropped for the rows' sake, which wait.
+    async with asyncio.timeout(20):
+        while await site.field("position") != "6":
+            await asyncio.sleep(0.01)
+    site.topic.publish(3)
+    site.feed(owner, 6)
+    async with asyncio.timeout(20):
+        while await site.field("position") != "9":
+            await asyncio.sleep(0.01)
+    assert len(site.ledgers.made) == 1
+    assert await site.rows() == 3
+    # When the topic is readable again, then they come.
+    site.topic.unreadable = False
+    async with asyncio.timeout(20):
+        while parse_owed(await site.field("owed")):
+            await asyncio.sleep(0.01)
+    assert await site.rows() == 9
+    await owner.close()
+
+
+async def test_a_broker_that_knows_of_new_partitions_late_is_asked_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.ownership.ASKED_AGAIN_SECONDS", 0.01)
+    site.topic.counted_partitions = [2]
+    site.topic.publish(1)
+    owner = site.owner()
+    owner.start()
+    await until(lambda: owner.counting)
+    site.feed(owner, 0)
+    await until(lambda: owner.covered_offset == 1)
+    await owner.close()
+    # If the topic seems to have fewer for a moment, then it is the same topic;
+    site.topic.counted_partitions = [1, 2]
+    again = site.owner()
+    again.start()
+    await until(lambda: again.counting)
+    await again.close()
+    # if it stays so, then it is not.
+    site.topic.counted_partitions = [1]
+    site.owner().start()
+    await until(lambda: bool(site.reasons))
+    assert "1 partitions where 2 were counted" in str(site.reasons[0])

@@ -126,3 +126,24 @@ async def test_memory_that_redis_still_frees_is_waited_for(rows: Rows, monkeypat
     # Then no more than the oldest day went for it
     assert not answers
     assert (await rows.left("a"))[0] == {TODAY - 20: 0, TODAY - 1: 10, TODAY: 10}
+
+
+async def test_where_one_day_fills_redis_it_goes_too(rows: Rows) -> None:
+    # Given rows of today alone, and a late one of long ago
+    await rows.write("a", {TODAY - 9_000: 1, TODAY: 8000}, size=400)
+    used = (await rows.client.info("memory"))["used_memory"]
+    await rows.client.config_set("maxmemory", used)
+    # When Redis is nearly full, then counts come before rows
+    await RowLimits(rows.client, rows.keys, Limits(memory_share=0.5)).keep(TODAY)
+    assert await rows.left("a") == ({TODAY - 9_000: 0, TODAY: 0}, TODAY + 1)
+
+
+async def test_rows_that_a_lost_redis_was_given_again_go_within_an_hour(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.projection.row_limits.LOOKS_A_ROUND", 2)
+    limits = RowLimits(rows.client, rows.keys, Limits(row_days=30))
+    await limits.keep(TODAY)
+    await rows.write("a", {TODAY - 31: 1, TODAY: 1})
+    await limits.keep(TODAY)
+    assert await rows.left("a") == ({TODAY - 31: 0, TODAY: 1}, TODAY - 30)

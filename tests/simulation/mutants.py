@@ -250,7 +250,7 @@ MUTANTS = (
             (
                 OWNERSHIP,
                 "            await self._commit(ledger)  # who was replaced learns it here, and disturbs nobody\n",
-                "            await asyncio.sleep(0.001)\n            if self._state.pending_events or "
+                "            await asyncio.sleep(0.001)\n            if self._state.pending_weight or "
                 "not self._committing:\n                await self._commit(ledger)\n",
             ),
             (
@@ -269,7 +269,7 @@ MUTANTS = (
             (
                 OWNERSHIP,
                 "            await self._commit(ledger)  # who was replaced learns it here, and disturbs nobody\n",
-                "            await asyncio.sleep(0.001)\n            if self._state.pending_events or "
+                "            await asyncio.sleep(0.001)\n            if self._state.pending_weight or "
                 "not self._committing:\n                await self._commit(ledger)\n",
             ),
         ),
@@ -432,7 +432,7 @@ MUTANTS = (
         (
             (
                 OWNERSHIP,
-                "        return self._committed_offset if self._applied else self._counted().position.next_offset\n",
+                "        return self._committed_offset if self._held else self._counted().position.next_offset\n",
                 "        return self._counted().position.next_offset\n",
             ),
         ),

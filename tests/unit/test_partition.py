@@ -58,7 +58,7 @@ def test_a_commit_carries_all_that_changed() -> None:
     )
 
     state.apply(Batch(records, 0, 9))
-    assert state.pending_events == 6
+    assert state.pending_weight == 6
     commit = state.encode()
 
     position = Position(9, 0, HISTORY, Witness.of(records[-1]), None, ARRIVED // HOUR, ARRIVED, 4)
@@ -100,6 +100,12 @@ def test_a_commit_carries_all_that_changed() -> None:
     assert list(state.uncounted(1, 2)) == [(2, 2)]
 
 
+def test_a_dead_letter_weighs_what_it_keeps() -> None:
+    state = applied(value("e1"), b"{" + b" " * 300_000)
+
+    assert state.pending_weight == 2 + 292
+
+
 def test_a_second_commit_carries_the_position_alone() -> None:
     state = applied(value("e1"), b"{")
     state.encode()
@@ -109,7 +115,7 @@ def test_a_second_commit_carries_the_position_alone() -> None:
     assert [key for key, _ in commit.table] == [b"p"]
     assert (commit.dead_letters, commit.entries, commit.names) == ([], [], NameChanges([], []))
     assert commit.outcomes == Outcomes()
-    assert state.pending_events == 0
+    assert state.pending_weight == 0
     assert state.outcomes == Outcomes(1, 0, 0, {Reason.NOT_JSON: 1}, 0)
 
 
@@ -129,7 +135,7 @@ def test_markers_of_transactions_move_the_position_alone() -> None:
 
     state.apply(Batch([], 1, 3))
 
-    assert (state.position.next_offset, state.position.witness.offset, state.pending_events) == (3, 0, 1)
+    assert (state.position.next_offset, state.position.witness.offset, state.pending_weight) == (3, 0, 1)
 
 
 def test_what_was_judged_is_passed_over() -> None:

@@ -1,8 +1,11 @@
 """What `publish` makes of a file: lines, keys, what is wrong with them, and what a person sees."""
 
+import errno
 import io
 import itertools
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.command import CommandError
 from cli.main import main
-from cli.publish import BadLine, KeyTemplate, LineReader, Lines, ProgressBar, Tally
+from cli.publish import BadLine, KeyTemplate, LineReader, Lines, ProgressBar, Tally, chunk_of
 from stream.events import EventRules
 
 
@@ -198,3 +202,29 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path, capsys: pytest.Captu
         f"contacts-report publish: cannot read {tmp_path}/none: No such file or directory\n"
     )
     assert main(["publish", str(tmp_path)], {}) == 2
+
+
+# ---- the file ------------------------------------------------------------------------------------------------------
+
+
+def test_a_descriptor_that_does_not_wait_is_asked_again_until_its_end() -> None:
+    # Given a pipe whose reading end says "nothing yet" where another would wait
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    writer = threading.Timer(0.3, lambda: (os.write(writing, b"late"), os.close(writing)))
+    writer.start()
+    with open(reading, "rb", buffering=0) as file:
+        # When it is read, then what comes late is there, and then the end
+        assert chunk_of(file) == b"late"
+        assert chunk_of(file) == b""
+    writer.join()
+
+
+class Broken:
+    def read(self, size: int, /) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_file_that_breaks_off_is_an_error_and_no_end() -> None:
+    with pytest.raises(CommandError, match="cannot be read any further: Input/output error"):
+        chunk_of(Broken())

@@ -165,9 +165,13 @@ def test_the_worker_takes_what_its_settings_say() -> None:
 
 
 def test_times_that_do_not_go_together_are_problems() -> None:
-    assert [str(problem) for problem in worker(COMMIT_INTERVAL_SECONDS="12", FETCH_MAX_WAIT_SECONDS="10").problems] == [
+    assert [
+        str(problem)
+        for problem in worker(COMMIT_INTERVAL_SECONDS="12", FETCH_MAX_WAIT_SECONDS="10", STALL_SECONDS="11").problems
+    ] == [
         "CONTACTS_COMMIT_INTERVAL_SECONDS = 12 (environment): "
         "must be less than CONTACTS_TRANSACTION_TIMEOUT_SECONDS (12)",
+        "CONTACTS_COMMIT_INTERVAL_SECONDS = 12 (environment): must be less than CONTACTS_STALL_SECONDS (11)",
         "CONTACTS_FETCH_MAX_WAIT_SECONDS = 10 (environment): must be less than CONTACTS_SESSION_TIMEOUT_SECONDS (10)",
     ]
 
@@ -177,6 +181,7 @@ def test_times_that_do_not_go_together_are_problems() -> None:
     [
         ("redis://cache:6380/2", "redis://cache:6380/2"),
         ("rediss://:pw@cache", "rediss://:***@cache"),
+        ("redis://:p%3Fw@cache", "redis://:***@cache"),
         ("rediss://me:p%40w@cache?ssl_ca_certs=/ca.pem", "rediss://me:***@cache?ssl_ca_certs=/ca.pem"),
         (
             "redis+sentinel://me:pw@a,b:26380/main/1?sentinel_password=pw2",
@@ -195,6 +200,7 @@ def test_a_redis_url_is_taken_whole_and_shown_without_its_password(url: str, sho
     ("url", "reason"),
     [
         ("http://me:pw@cache", "the scheme is none of redis://, rediss://, redis+sentinel://"),
+        ("redis://:pw?pw@cache:6379/0", "a server is no host:port"),
         ("me:pw@cache:6379", "the scheme is none of redis://, rediss://, redis+sentinel://"),
         ("redis://me:pw@a,b/0", "several servers need redis+sentinel://"),
         ("redis://me:pw@cache:port", "a server is no host:port"),

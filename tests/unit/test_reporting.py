@@ -1,0 +1,43 @@
+"""What is told of partitions, in metrics and to the probes, from the assignment to the end."""
+
+from stream.metrics import Metrics
+from stream.ownership import Phase
+from stream.reporting import Reporter
+
+OWNED = (
+    "contacts_lag_records",
+    "contacts_position",
+    "contacts_owed_offsets",
+    "contacts_last_projection_timestamp_seconds",
+)
+
+
+class Clock:
+    def now_ms(self) -> int:
+        return 1_000
+
+
+def test_nothing_is_said_of_a_partition_before_it_is_known_or_after_it_is_gone() -> None:
+    metrics = Metrics()
+    reporter = Reporter(metrics, Clock())
+
+    def told() -> list[float | None]:
+        return [metrics.registry.get_sample_value(name, {"partition": "0"}) for name in OWNED]
+
+    # Given a partition that is read while the broker has told its end
+    reporter.phase(0, Phase.RECOVERING)
+    reporter.end(0, 500)
+    # then nobody takes all of it for events that wait
+    assert told() == [None, None, None, None]
+    assert reporter.partitions() == {"0": {"phase": "recovering", "position": None, "lag": None}}
+    # When it counts
+    reporter.recovered(0, 3, 480, 0.1)
+    reporter.phase(0, Phase.COUNTING)
+    reporter.projected(0, 7)
+    assert told() == [20, 480, 7, 1]
+    assert reporter.partitions() == {"0": {"phase": "counting", "position": 480, "lag": 20}}
+    # When it has gone to another worker, then that one speaks of it
+    reporter.phase(0, Phase.ENDED)
+    reporter.end(0, 600)
+    assert told() == [None, None, None, None]
+    assert reporter.partitions() == {}
