@@ -146,9 +146,10 @@ class Activities:
     async def page(self, workspace_id: str, query: ActivityQuery) -> answers.ActivitiesAnswer:
         """One page, of one state. Begins again where that moved between two reads."""
         cursor = None if query.cursor is None else read_cursor(query.cursor, workspace_id, query)
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
             try:
-                return await self._page(workspace_id, query, cursor)
+                # A page that looks at fewer rows is there before the next event.
+                return await self._page(workspace_id, query, cursor, max(ROWS_A_PAGE >> attempt, ROWS_A_READ))
             except Moved:
                 continue
         raise Unavailable("busy", "The counts move faster than they can be read.")
@@ -168,14 +169,16 @@ class Activities:
 
         return reading.stamp, query_answer(reading.stamp.view), pieces()
 
-    async def _page(self, workspace_id: str, query: ActivityQuery, cursor: Cursor | None) -> answers.ActivitiesAnswer:
+    async def _page(
+        self, workspace_id: str, query: ActivityQuery, cursor: Cursor | None, at_most: int
+    ) -> answers.ActivitiesAnswer:
         reading = await self._read(workspace_id, query, cursor)
         walk = _Walk(
             self._reports, workspace_id, query, reading, None if cursor is None else cursor.key, reading.snapshot
         )
         limit = query.limit or DEFAULT_ACTIVITIES
         page = _Page(limit, query.batches is Batches.FOLD, query.order is Order.ASC)
-        await page.fill(walk)
+        await page.fill(walk, at_most)
         of, here = reading.stamp.view, zone(query.query.timezone)
         next_cursor = None
         if page.end is not None:
@@ -381,8 +384,9 @@ class _Page:
             groups.sort(key=lambda rows: (rows[-1].occurred_at, rows[-1].event_id, rows[-1].partition, rows[-1].offset))
         return groups
 
-    async def fill(self, walk: _Walk) -> None:
-        left = ROWS_A_PAGE
+    async def fill(self, walk: _Walk, at_most: int) -> None:
+        """Take rows, looking at so many at most."""
+        left = at_most
         end: bytes | None = None
         while look := await walk.look(self._rows_wanted(), min(left, ROWS_A_LOOK)):
             for row, key in look.rows:

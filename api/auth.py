@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -121,7 +122,8 @@ class Authentication:
                 },
             )
         except jwt.PyJWTError as error:
-            raise _invalid(f"The token is not good: {error}") from None
+            text = str(error).encode("utf-8", "replace").decode()  # it may repeat what the token says
+            raise _invalid(f"The token is not good: {text}") from None
         self._check_times(claims)
         return claims
 
@@ -224,7 +226,7 @@ class _KeySet:
         self._tried_at = time.monotonic()
         try:
             keys = await asyncio.to_thread(_fetch_keys, self._url)
-        except (OSError, ValueError, jwt.PyJWTError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, HTTPException, jwt.PyJWTError) as error:
             log.warning("The keys of tokens cannot be had: %s", error)
             return
         self._keys = keys

@@ -265,7 +265,8 @@ def _attachment(name: str, of: answers.QueryAnswer, wanted: Format) -> tuple[str
 
 
 def _next_link(request: Request, cursor: str) -> tuple[str, str]:
-    pairs = [(name, value) for name, value in read_pairs(request.query_string) if name != "cursor"]
+    # One without a value is as if absent, whatever its name.
+    pairs = [(name, value) for name, value in read_pairs(request.query_string) if value and name != "cursor"]
     path = quote(request.root_path + request.path, safe="/:@~")
     return "Link", f'<{path}?{urlencode([*pairs, ("cursor", cursor)])}>; rel="next"'
 

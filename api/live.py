@@ -76,11 +76,11 @@ class Hub:
         shard = group.join()
         self.metrics.live_listeners.inc()
         try:
-            await group.have_report(last_event_id)
+            has_present = await group.have_report(last_event_id)
         except BaseException:
             self.leave(group, shard)
             raise
-        return Listener(self, group, shard, last_event_id if group.revision == last_event_id else None, ends_at)
+        return Listener(self, group, shard, group.revision if has_present else None, ends_at)
 
     def leave(self, group: "Group", shard: "Shard") -> None:
         self.metrics.live_listeners.dec()
@@ -134,8 +134,10 @@ class Hub:
                 for number, group in enumerate(list(self._groups.values())):
                     if number % GROUPS_A_SLICE == 0:
                         await asyncio.sleep(0)
-                    if group.would_differ(positions_at=State(positions, b"")):
-                        due.append(group)
+                    with suppress(Faults):  # its report cannot be made any more, which ends it
+                        if not group.would_differ(positions_at=State(positions, b"")):
+                            continue
+                    due.append(group)
                 self._make_due(due, min(SPREAD_SECONDS, len(due) * SPREAD_SECONDS_A_GROUP))
 
     def _make_due(self, groups: Iterable["Group"], spread_seconds: float = 0.0) -> None:
@@ -224,10 +226,13 @@ class Group:
         state = State(positions_at.positions, self._stamp.state.change)
         return reports.stamped(of, state, now).revision != self._stamp.revision
 
-    async def have_report(self, revision: str | None) -> None:
-        """See to it that there is a report to send, unless who asks has the present one."""
+    async def have_report(self, revision: str | None) -> bool:
+        """See to it that there is a report to send, unless who asks has the present one, which is told.
+
+        By a state that is read now: of what changed before the group was there, nobody hears.
+        """
         async with self._computing:
-            stamp = await self._hub.reports.stamp(self.workspace_id, self.query)
+            stamp = await self._hub.reports.stamp(self.workspace_id, self.query, fresh=True)
             if self.report is not None:
                 if stamp.revision != self.revision:
                     self.make_due()
@@ -236,6 +241,7 @@ class Group:
             else:
                 await self._compute()
                 await self._wake()
+            return revision in (stamp.revision, self.revision)
 
     async def _compute(self) -> None:
         self._computed_at = time.monotonic()

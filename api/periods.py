@@ -178,7 +178,7 @@ def comparison(zone_name: str, dates: Dates, period: Period | None, compare: Com
     clock = local_time(zone_name, now)
     to_same_time = dates.last == clock.date()
     if to_same_time:
-        cut = _mark(_instant(zone_name, datetime.combine(earlier.last, clock.time())))
+        cut = _mark(_instant(zone_name, datetime.combine(earlier.last, clock.time().replace(fold=0))))
         end = min(max(cut, start), end)
     return Comparison(compare, start, end, to_same_time)
 

@@ -44,6 +44,8 @@ REPEATABLE = frozenset({"source", "user"})
 MAX_ACTIVITIES = 500
 DEFAULT_ACTIVITIES = 50
 MAX_BATCH_CODE_POINTS = 128
+SUGGESTIONS = 20
+"""So many unknown parameters are told which one may be meant."""
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _WORKSPACE = re.compile(r"[A-Za-z0-9._~:@-]{1,128}")
@@ -155,13 +157,13 @@ class Parameters:
     """
 
     def __init__(self, pairs: Iterable[tuple[str, str]], known: Sequence[str]) -> None:
-        self.faults: list[Fault] = []
+        self._faults: dict[Fault, None] = {}
         self._values: dict[str, list[str]] = {}
         for name, value in pairs:
             if not value:
                 continue
             if name not in known:
-                self.fault(name, _unknown(name, known))
+                self.fault(name, _unknown(name, known, suggest=len(self._faults) < SUGGESTIONS))
             elif _is_broken(value):
                 self.fault(name, "is not UTF-8")
             else:
@@ -171,13 +173,15 @@ class Parameters:
                 self.fault(name, "is given more than once")
 
     def fault(self, parameter: str, message: str) -> None:
-        fault = Fault(_shown(parameter), message)
-        if fault not in self.faults:
-            self.faults.append(fault)
+        self._faults[Fault(_shown(parameter), message)] = None
+
+    @property
+    def faults(self) -> list[Fault]:
+        return list(self._faults)
 
     def raise_faults(self) -> None:
         """Raise Faults if there was any."""
-        if self.faults:
+        if self._faults:
             raise Faults(self.faults)
 
     def text(self, name: str) -> str | None:
@@ -350,7 +354,9 @@ def _too_many(problem: TooManyBuckets) -> str:
     return f"{problem.args[0]} buckets are more than {MAX_BUCKETS}; take a wider interval or fewer days"
 
 
-def _unknown(name: str, known: Sequence[str]) -> str:
+def _unknown(name: str, known: Sequence[str], *, suggest: bool) -> str:
+    if not suggest:
+        return "is no parameter here"
     near = get_close_matches(name.lower(), known, n=1, cutoff=0.4)
     return "is no parameter here; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
 

@@ -53,6 +53,11 @@ class Unavailable(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+def no_position() -> Unavailable:
+    """Half of a count would be shown."""
+    return Unavailable("no_position", "Counts of some partition are not there yet, or are being put back.")
+
+
 class Moved(Exception):
     """The state is no longer that of an earlier read; begin again with that one."""
 
@@ -156,10 +161,10 @@ class Reader:
             if positions is not None:
                 return positions
 
-    async def state(self, workspace_id: str) -> State:
-        """The state of a workspace, one that was read up to `cache_ms` ago too."""
+    async def state(self, workspace_id: str, *, fresh: bool = False) -> State:
+        """The state of a workspace, one that was read up to `cache_ms` ago too, unless it is to be `fresh`."""
         known = self._states.get(workspace_id)
-        if known is not None and time.monotonic() - known[0] <= self._cache_seconds:
+        if known is not None and not fresh and time.monotonic() - known[0] <= self._cache_seconds:
             return known[1]
         return (await self.snapshot(workspace_id, (), _nothing, ())).state
 
@@ -184,6 +189,8 @@ class Reader:
                 continue
             change, layouts = _layouts(replies[1], days, whole)
             self._remember_layouts(workspace_id, known, expected, layouts)
+            if asked and not positions.complete:
+                raise no_position()  # what is being put back, or taken away, has days without their parts
             if layouts != expected and not _suits(asked, expected, layouts, wanted):
                 continue
             state = State(positions, change)
@@ -335,6 +342,8 @@ class Reader:
     def _remember_layouts(
         self, workspace_id: str, known: _Known, expected: Mapping[int, bytes], layouts: Mapping[int, bytes]
     ) -> None:
+        held = self._known.get(workspace_id)  # what came first of reads that began together
+        known, counted = (known, 0) if held is None else (held, len(held.layouts))
         if layouts == expected:
             known.restless.difference_update(expected)
         else:
@@ -345,13 +354,12 @@ class Reader:
                     known.restless.add(day)
                 elif known.layouts.pop(day, None) is not None:
                     known.restless.discard(day)
-                    self._known_days -= 1
-            self._known_days += len(layouts.keys() - known.layouts.keys())
             known.layouts.update(layouts)
-        if workspace_id not in self._known:
+        if held is None:
             if not known.layouts:
                 return
             self._known[workspace_id] = known
+        self._known_days += len(known.layouts) - counted
         self._known.move_to_end(workspace_id)
         while self._known_days > KNOWN_DAYS and len(self._known) > 1:
             _, forgotten = self._known.popitem(last=False)
@@ -381,14 +389,17 @@ def _asked(known: _Known, expected: Mapping[int, bytes], wanted: Wanted) -> dict
 def _suits(
     asked: Mapping[int, _Asked], expected: Mapping[int, bytes], layouts: Mapping[int, bytes], wanted: Wanted
 ) -> bool:
-    """Whether what was asked of each day is what there was, or nothing is wanted of it."""
-    moved: dict[int, bytes | None] = {}
-    for day, layout in layouts.items():
-        before = expected.get(day)
-        if before == layout or (before is not None and day in asked and _segments(before) == _segments(layout)):
-            continue
-        moved[day] = None
-    return not wanted(moved)
+    """Whether all that is wanted of the days that have moved was asked of them, as it is. What was asked may be less:
+    it was thought that one of an answer's parts was remembered.
+    """
+    needed = wanted({day: None for day, layout in layouts.items() if expected.get(day) != layout})
+    return all(
+        day in asked
+        and not parts & ~asked[day].parts
+        and day in expected
+        and _segments(expected[day]) == _segments(layouts[day])
+        for day, parts in needed.items()
+    )
 
 
 @lru_cache(maxsize=16_384)

@@ -14,7 +14,7 @@ from api.config import ApiConfig
 from api.freshness import Positions, as_of_text, freshness, lag_seconds, revision, state
 from api.periods import Period, TooManyBuckets, local_date, mark_text, now_mark
 from api.query import NONE, Query, View, too_many_buckets, view
-from api.reader import Parts, Reader, Snapshot, State, Unavailable
+from api.reader import Parts, Reader, Snapshot, State, Unavailable, no_position
 from api.report.days import KindSums
 from api.report.fold import Counts, Ranked
 from api.report.plan import Plan, plan_of, range_plan
@@ -104,10 +104,12 @@ class Reports:
         self._users: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._first_marks: OrderedDict[str, tuple[bytes, int | None]] = OrderedDict()
 
-    async def stamp(self, workspace_id: str, query: Query, more: bytes = b"") -> Stamp:
-        """The revision of the answer that would be given now. `more`: what else the answer depends on."""
+    async def stamp(self, workspace_id: str, query: Query, more: bytes = b"", *, fresh: bool = False) -> Stamp:
+        """The revision of the answer that would be given now. `more`: what else the answer depends on; `fresh`: by a
+        state that is read now.
+        """
         for _ in range(TRIES):
-            known = complete(await self.reader.state(workspace_id))
+            known = complete(await self.reader.state(workspace_id, fresh=fresh))
             now = self.clock()
             if query.period is not Period.ALL:
                 return self.stamped(view_at(query, now_mark(now)), known, now, more)
@@ -258,14 +260,19 @@ class Reports:
 
 @lru_cache(maxsize=4_096)
 def view_at(query: Query, mark: int) -> View:
-    """The view of a query with dates or a preset at a mark; equal ones share it."""
-    return view(query, mark)
+    """The view of a query with dates or a preset at a mark; equal ones share it. Raises Faults: a preset may have grown
+    since the query was read.
+    """
+    try:
+        return view(query, mark)
+    except TooManyBuckets as problem:
+        raise too_many_buckets(problem) from None
 
 
 def complete(known: State) -> State:
     """The state, if it is a whole one. Raises Unavailable."""
     if not known.positions.complete:
-        raise Unavailable("no_position", "Counts of some partition are not there yet, or are being put back.")
+        raise no_position()
     return known
 
 

@@ -32,6 +32,10 @@ S = TypeVar("S", KindSums, UserSums)
 DAYS_BETWEEN_YIELDS = 64
 """So many days are unpacked (some 10 us each, ten times that in busy workspaces) before others may go on."""
 
+PLANNED_DAY_BYTES = 350
+"""Of a fold: a day's place in its plan, and its layout. A fold keeps its days' sums, also where they are forgotten
+elsewhere, so those count with it too."""
+
 ALWAYS = b""
 """In place of a layout, of what knows itself which layouts it is true of."""
 
@@ -110,14 +114,16 @@ class Sums:
             if layouts != self.kinds.layouts:
                 changed = await self._changed("kinds", snapshot, layouts, self.kinds.layouts, self._kind_sums)
                 self.kinds = self.kinds.updated(layouts, changed)
-                size = 100 * len(layouts) + 16 * self.plan.columns * len(self.kinds.rows)
+                size = PLANNED_DAY_BYTES * len(self._days) + 16 * self.plan.columns * len(self.kinds.rows)
+                size += sum(map(_size_of_kinds, self.kinds.sums.values()))
                 self._cache.put(self._kind_key, ALWAYS, self.kinds, size)
         if self._users:
             layouts = {day: layout for day, layout in snapshot.layouts.items() if self._is_in_range(day)}
             if layouts != self.users.layouts:
                 changed_users = await self._changed("users", snapshot, layouts, self.users.layouts, self._user_sums)
                 self.users = self.users.updated(layouts, changed_users)
-                size = 100 * len(layouts) + 200 * len(self.users.added)
+                size = PLANNED_DAY_BYTES * len(self._days) + 200 * len(self.users.added)
+                size += sum(map(_size_of_users, self.users.sums.values()))
                 self._cache.put(self._user_key, ALWAYS, self.users, size)
         return True
 
@@ -150,11 +156,11 @@ class Sums:
             sums = kind_sums(parts, of.cuts)
         else:
             sums = kind_sums_of_users(parts, of.cuts, self.chosen_users)
-        return sums, 60 + 8 * len(sums.counts)
+        return sums, _size_of_kinds(sums)
 
     def _user_sums(self, of: DayPlan, parts: Sequence[PartitionDay]) -> tuple[UserSums, int]:
         sums = user_sums(parts, of.window, self._chosen_sources)
-        return sums, 200 + 100 * (len(sums.added) + len(sums.deleted))
+        return sums, _size_of_users(sums)
 
     def _has(self, layouts: Mapping[int, bytes], day: int, layout: bytes | None, what: str) -> bool:
         """Whether the sums of a day with this layout are at hand."""
@@ -195,6 +201,14 @@ class Sums:
             mark = first_mark_of(day, snapshot.parts[day])
             self._cache.put(self._key(day, "first"), layout, mark, 0)
         return mark
+
+
+def _size_of_kinds(sums: KindSums) -> int:
+    return 60 + 8 * len(sums.counts)
+
+
+def _size_of_users(sums: UserSums) -> int:
+    return 200 + 100 * (len(sums.added) + len(sums.deleted))
 
 
 def _parts_of_users(of: DayPlan) -> Parts:

@@ -33,10 +33,12 @@ FREEING_LOOKS = 200
 
 # KEYS days, rows of each day · ARGV change, rows_from. It must run where Redis is full, which refuses other scripts.
 FORGET = """#!lua flags=allow-oom
+local gone = 0
+for i = 2, #KEYS do gone = gone + redis.call('UNLINK', KEYS[i]) end
 local stored = redis.call('HGET', KEYS[1], 'all')
-local from = stored and tonumber(string.match(stored, ' (%d+)$'))
-if not from or from < tonumber(ARGV[2]) then redis.call('HSET', KEYS[1], 'all', ARGV[1] .. ' ' .. ARGV[2]) end
-for i = 2, #KEYS do redis.call('UNLINK', KEYS[i]) end
+local before = stored and tonumber(string.match(stored, ' (%d+)$'))
+local from = math.max(before or 0, tonumber(ARGV[2]))
+if gone > 0 or from ~= before then redis.call('HSET', KEYS[1], 'all', ARGV[1] .. string.format(' %d', from)) end
 """
 
 

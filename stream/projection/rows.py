@@ -75,6 +75,9 @@ class OwedRows:
             left = tuple((a, u, g) for a, u, g in owed[:-1] if u >= first)
         else:
             records = await self._source.read(low + 1, upto + 1)
+            if records:  # what is left is older, as far as the brokers' clocks agree
+                newest_ms = records[0].timestamp + CLOCKS_DIFFER_MS + self._tolerance_ms - OWED_SLACK_MS
+                greatest_ms = min(greatest_ms, newest_ms)
             left = owed[:-1] if low == after else (*owed[:-1], (after, low, greatest_ms))
         return Payment(rows=self._rows(records, state, counts_from), left=left, fields=fields)
 
