@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support import recount
-from tests.support.api import Api, api_over, shared_redis
+from tests.support.api import BASE, Api, api_over, shared_redis
 from tests.support.recount import Asked
 from tests.support.redis_data import Event, owed
 from tests.support.redis_server import RunningRedis
@@ -368,3 +368,37 @@ async def test_exports_have_every_row(shared_redis: RunningRedis) -> None:
         # and an import is never folded there
         assert (await api.get("/activities.csv", batches="fold")).status_code == 400
         assert (await api.get("/activities.ndjson", batches="fold")).status_code == 400
+
+
+async def test_a_folded_page_is_there_although_events_keep_coming(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a large import today, and a day that changes with every third read
+    async with api_over(shared_redis, NOW) as api:
+        api.write(an_import(20_000, 2, batch="big"))
+        reader, reads = api.app.state.hub.reports.reader, 0
+        days, layout = f"{api.data.prefix}days:w", api.data.client.hget(api.data.prefix + "days:w", str(DAY)).decode()
+        rows = reader.rows
+
+        async def beside_a_writer(*asked: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            if reads % 3 == 0:
+                api.data.client.hset(days, str(DAY), f"{reads:016x} {layout.partition(' ')[2]}")
+            return await rows(*asked)
+
+        monkeypatch.setattr(reader, "rows", beside_a_writer)
+        # When its page is asked for, then it has fewer rows of the import, and the next one goes on
+        page = await api.json("/activities", batches="fold")
+        [first] = page["activities"]
+        assert (first["batch_id"], page["total"]) == ("big", 20_000)
+        assert 1_000 <= first["rows"] < 20_000
+        assert page["next_cursor"] is not None
+
+
+async def test_a_link_leaves_out_what_is_as_if_absent(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        api.write([Event(at(1), "a"), Event(at(2), "b")])
+        answer = await api.client.get(f"{BASE}/activities?%FF=&user=&limit=1")
+        assert answer.status_code == 200
+        assert "?limit=1&cursor=" in answer.headers["link"]

@@ -55,7 +55,7 @@ def published(keys: dict[str, Any]) -> Iterator[str]:
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(json.dumps(keys).encode())
+            self.wfile.write((keys["body"] if "body" in keys else json.dumps(keys)).encode())
 
         def log_message(self, *_: Any) -> None: ...
 
@@ -83,6 +83,7 @@ TABLE = {
     "another secret": (f"Bearer {token(SECRET[::-1])}", 401),
     "another algorithm": (f"Bearer {token(algorithm='HS512')}", 401),
     "no algorithm": (f"Bearer {jwt.encode(GOOD, None, 'none')}", 401),
+    "what cannot be written back": (f"Bearer {jwt.encode(GOOD, SECRET, headers={'crit': [chr(0xD800)]})}", 401),
     "a public key where there is none": (f"Bearer {token(RSA, 'RS256', 'r')}", 401),
     "expired": (f"Bearer {token(exp=NOW)}", 401),
     "without an end": (f"Bearer {token(exp=None)}", 401),
@@ -173,6 +174,23 @@ async def test_published_keys(shared_redis: RunningRedis, monkeypatch: pytest.Mo
             assert await status(token(OTHER_RSA, "RS256", "new")) == 401
             monkeypatch.setattr(auth, "JWKS_RETRY_SECONDS", 0.0)
             assert await status(token(OTHER_RSA, "RS256", "new")) == 200
+
+
+@pytest.mark.parametrize("body", ["{", "[]", '{"keys": 5}', '{"keys": [[]]}'])
+async def test_an_answer_that_is_no_set_of_keys_changes_nothing(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    monkeypatch.setattr(auth, "JWKS_RETRY_SECONDS", 0.0)
+    keys = key_set()
+    with published(keys) as address:
+        async with api_over(shared_redis, NOW, jwks_url=address) as api:
+            api.write([])
+            good = {"Authorization": f"Bearer {token(RSA, 'RS256', 'r')}"}
+            assert (await api.get("", good)).status_code == 200
+            keys["body"] = body
+            unknown = {"Authorization": f"Bearer {token(OTHER_RSA, 'RS256', 'unknown')}"}
+            assert (await api.get("", unknown)).status_code == 401
+            assert (await api.get("", good)).status_code == 200
 
 
 async def test_keys_that_cannot_be_had_are_503(shared_redis: RunningRedis) -> None:

@@ -269,3 +269,48 @@ async def test_a_process_that_is_told_to_stop_ends_its_streams(shared_redis: Run
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def test_what_changed_just_before_is_not_missed(shared_redis: RunningRedis) -> None:
+    """Nobody listened yet when it was published, and the state that is remembered does not have it."""
+    async with serving(shared_redis, NOW, positions_cache_ms=60_000) as (api, client):
+        api.write(events(1))
+        revision = (await api.json())["freshness"]["revision"]
+        api.write(events(2))
+        async with listening(client, {"Last-Event-ID": revision}) as stream:
+            assert (await stream.next())["data"]["added"]["count"] == 2
+
+
+async def test_who_has_a_newer_report_than_the_group_is_not_sent_the_older_one(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "INTERVAL_SECONDS", 3.0)
+    async with serving(shared_redis, NOW) as (api, client):
+        api.write(events(1))
+        async with listening(client) as first:
+            await first.next("report")
+            api.write(events(2))
+            revision = (await api.json())["freshness"]["revision"]
+            async with listening(client, {"Last-Event-ID": revision}) as stream:
+                assert (await stream.next("report"))["data"]["added"]["count"] == 2
+
+
+async def test_a_range_that_grows_too_long_ends_its_own_stream_and_no_other(shared_redis: RunningRedis) -> None:
+    # Given the last day on which this year has few enough hours
+    last_day = datetime(2026, 2, 19, 12, tzinfo=UTC).timestamp()
+    async with serving(shared_redis, last_day) as (api, client):
+        api.write([])
+        async with (
+            listening(client, period="this_year", interval="hour") as growing,
+            listening(client, period="today") as other,
+        ):
+            await growing.next("report")
+            assert (await other.next("report"))["data"]["query"]["to"] == "2026-02-19"
+            # When the next one comes
+            api.clock.now += 86_400
+            api.data.positions(Positions(api.clock.now))
+            # Then that stream ends, and asking again is answered; the other goes on
+            assert await growing.ended()
+            assert (await other.next("report"))["data"]["query"]["to"] == "2026-02-20"
+        answer = await client.get(f"{BASE}/live", params={"period": "this_year", "interval": "hour"})
+        assert answer.status_code == 400

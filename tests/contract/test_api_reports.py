@@ -1,5 +1,6 @@
 """Reports over a real Redis: states of buckets, freshness, what is kept, revisions, and what happens without Redis."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -171,6 +172,52 @@ async def test_half_of_a_count_is_never_shown(shared_redis: RunningRedis, fields
             assert answer.json()["code"] == "no_position"
         assert (await api.client.get("/readyz")).status_code == 503
         assert (await api.client.get("/livez")).status_code == 200
+
+
+async def test_what_is_being_taken_away_is_no_error(shared_redis: RunningRedis) -> None:
+    """As while `rebuild-redis` deletes: the layout of a day is still there, and its parts are not."""
+    async with api_over(shared_redis, NOW) as api:
+        api.write([added(f"2026-11-22T00:{minute:02d}:00+00:00") for minute in range(40)])
+        assert (await api.json())["added"]["count"] == 40
+        keys = api.data.client.keys(api.data.prefix.replace("{", "[{]").replace("}", "[}]") + "cells:*")
+        api.data.client.delete(api.data.prefix + "positions", *keys)
+        change = api.data.client.hget(api.data.prefix + "days:w", "20779").decode()
+        api.data.client.hset(api.data.prefix + "days:w", "20779", f"1{change[1:]}")
+        for path in ("", "/users", "/activities"):
+            answer = await api.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (503, "no_position")
+
+
+async def test_reads_that_begin_together_are_remembered_once(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        api.write([added(f"2026-11-{day:02d}T00:00:00+00:00") for day in range(1, 21)])
+        asked = {"from_": "2026-11-01", "to": "2026-11-22"}
+        await asyncio.gather(*(api.json(compare="none", **asked) for _ in range(5)))
+        reader = api.app.state.hub.reports.reader
+        assert reader._known_days == sum(len(known.layouts) for known in reader._known.values()) == 20
+        # What is gone is no longer remembered, and what came again is once.
+        api.write([added("2026-11-05T00:00:00+00:00")])
+        await asyncio.gather(*(api.json(compare="none", **asked) for _ in range(5)))
+        assert reader._known_days == sum(len(known.layouts) for known in reader._known.values()) == 1
+
+
+async def test_what_is_remembered_is_counted_whole(shared_redis: RunningRedis) -> None:
+    """A fold keeps the sums of its days, also where they are forgotten elsewhere."""
+    async with api_over(shared_redis, NOW, cache_bytes=10**8) as api:
+        api.write(
+            [
+                added(f"2026-11-{day:02d}T00:00:00+00:00", user=f"u{user}", source="user")
+                for day in range(1, 21)
+                for user in range(100)
+            ]
+        )
+        await api.json(from_="2026-11-01", to="2026-11-22", compare="none")
+        cache = api.app.state.hub.reports.cache
+        sizes = {key[-1] if key[-1] == "users" else key[2]: 0 for key in cache._entries}
+        for key, (_, _, size) in cache._entries.items():
+            sizes[key[-1] if key[-1] == "users" else key[2]] += size
+        # Twice: of the days, and of the folds that hold them.
+        assert cache.bytes == sum(sizes.values()) > 2 * 20 * 100 * 100
 
 
 async def test_what_retention_dropped_is_warned_of_and_never_counted(shared_redis: RunningRedis) -> None:

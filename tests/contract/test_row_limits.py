@@ -147,3 +147,19 @@ async def test_rows_that_a_lost_redis_was_given_again_go_within_an_hour(
     await rows.write("a", {TODAY - 31: 1, TODAY: 1})
     await limits.keep(TODAY)
     assert await rows.left("a") == ({TODAY - 31: 0, TODAY: 1}, TODAY - 30)
+
+
+async def test_the_workspace_has_changed_whenever_rows_went_and_only_then(rows: Rows) -> None:
+    await rows.write("a", {TODAY - 31: 1, TODAY: 1})
+    days = rows.keys.days("a")
+
+    async def after(limits: RowLimits) -> bytes | None:
+        await limits.keep(TODAY)
+        return await rows.client.hget(days, "all")
+
+    first = await after(RowLimits(rows.client, rows.keys, Limits(row_days=30)))
+    assert await after(RowLimits(rows.client, rows.keys, Limits(row_days=30))) == first
+    await rows.client.zadd(rows.keys.rows("a", TODAY - 31), {"late": 0})
+    second = await after(RowLimits(rows.client, rows.keys, Limits(row_days=30)))
+    assert second != first
+    assert rows_from_of(second) == rows_from_of(first) == TODAY - 30

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
+import stream.projection.rows
 from stream.projection.rows import OwedRows
 
 DAY_MS = 86_400_000
@@ -64,3 +66,13 @@ async def test_what_has_gone_is_no_newer_than_the_newest_that_was_counted() -> N
     left, fields = await paid(topic, ((-1, 3, NOON - DAY_MS),))
     # Then rows are complete from the day after that record
     assert (left, fields) == ((), {"rows_from": "20000"})
+
+
+async def test_what_is_still_owed_is_told_to_be_as_old_as_it_is() -> None:
+    # Given a range of three days, of which the newest offsets are paid
+    topic = Topic(first=0, end=10, timestamps={offset: NOON - (9 - offset) * DAY_MS for offset in range(10)})
+    rows = OwedRows(topic, 0)
+    with patch.object(stream.projection.rows, "PAYMENT_OFFSETS", 4):
+        payment = await rows.next_payment(((-1, 9, NOON),), NothingCounted(), None)  # type: ignore[arg-type]
+    # Then what is left is no newer than the oldest that was read, and an hour between brokers
+    assert payment.left == ((-1, 5, NOON - 3 * DAY_MS + 3_600_000),)

@@ -221,6 +221,15 @@ def test_the_same_local_time_where_it_does_not_exist_and_where_it_exists_twice()
     assert end("Europe/Berlin", "2026-10-26", "2026-10-26T02:40+01:00") == "2026-10-25T02:30:00+02:00"
     # and the second 02:40 of a long day is 02:30 of the day before
     assert end("Europe/Berlin", "2026-10-25", "2026-10-25T02:40+01:00") == "2026-10-24T02:30:00+02:00"
+    # also where it does not exist there, or exists twice there too: the change, and the first
+    of = dates("2026-03-30", "2026-10-25")
+    side = comparison("Europe/Berlin", of, None, Compare.PREVIOUS_PERIOD, mark("2026-10-25T02:40+01:00"))
+    assert side is not None
+    assert mark_text("Europe/Berlin", side.end) == "2026-03-29T03:00:00+02:00"
+    side = comparison("Europe/Berlin", dates("2026-10-19", "2026-10-25"), Period.LAST_7_DAYS, Compare.PREVIOUS_YEAR,
+                      mark("2026-10-25T02:40+01:00"))  # fmt: skip
+    assert side is not None
+    assert side.end == mark("2025-10-25T02:30+02:00")
 
 
 def test_the_rules_are_those_of_the_package() -> None:

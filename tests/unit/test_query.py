@@ -121,6 +121,13 @@ def test_every_fault_is_named_at_once() -> None:
     assert "did you mean Asia/Kuala_Lumpur?" in found["timezone"][0]
 
 
+def test_any_number_of_unknown_parameters_is_named() -> None:
+    found = faults("&".join(f"perod{number}=1" for number in range(500)))
+    assert len(found) == 500
+    assert "did you mean period?" in found["perod0"][0]
+    assert found["perod499"] == ["is no parameter here"]
+
+
 def test_too_many_buckets_show_beside_a_wrong_zone() -> None:
     assert sorted(faults("timezone=Nowhere&interval=hour&period=this_year")) == ["interval", "timezone"]
 
