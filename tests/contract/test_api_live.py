@@ -271,14 +271,20 @@ async def test_a_process_that_is_told_to_stop_ends_its_streams(shared_redis: Run
             await process.wait()
 
 
-async def test_what_changed_just_before_is_not_missed(shared_redis: RunningRedis) -> None:
-    """Nobody listened yet when it was published, and the state that is remembered does not have it."""
+async def test_what_changed_just_before_is_not_missed(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody listened to it yet when it was published, and the state that is remembered does not have it."""
+    monkeypatch.setattr(live, "FRESHNESS_SECONDS", 3_600.0)
     async with serving(shared_redis, NOW, positions_cache_ms=60_000) as (api, client):
         api.write(events(1))
-        revision = (await api.json())["freshness"]["revision"]
-        api.write(events(2))
-        async with listening(client, {"Last-Event-ID": revision}) as stream:
-            assert (await stream.next())["data"]["added"]["count"] == 2
+        async with listening(client, period="yesterday") as other:
+            await other.next("report")
+            await eventually(lambda: api.app.state.hub._subscribed)
+            revision = (await api.json())["freshness"]["revision"]
+            api.write(events(2))
+            async with listening(client, {"Last-Event-ID": revision}) as stream:
+                assert (await stream.next())["data"]["added"]["count"] == 2
 
 
 async def test_who_has_a_newer_report_than_the_group_is_not_sent_the_older_one(
