@@ -1,4 +1,4 @@
-"""Every metric of the API, declared once (docs/reading.md tells what each is for)."""
+"""Every metric of the API, declared once; docs/metrics.md is written from them."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -12,28 +12,36 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "contacts_api_requests", "Answers by resource and status.", ["resource", "status"], registry=self.registry
+            "contacts_api_requests", "Answers, by resource and status.", ["resource", "status"], registry=self.registry
         )
         self.request_seconds = Histogram(
             "contacts_api_request_seconds",
-            "Seconds from a request to its answer, streams left out.",
+            "How long answers took; of streams: until they began.",
             ["resource"],
             buckets=REQUEST_SECONDS,
             registry=self.registry,
         )
-        self.redis_reads = Gauge("contacts_api_redis_reads", "Reads of Redis since the start.", registry=self.registry)
+        self.redis_reads = Gauge(
+            "contacts_api_redis_reads",
+            "Reads of Redis since the start: one an answer, two where much changed, none where it was just read.",
+            registry=self.registry,
+        )
         self.cache_bytes = Gauge(
-            "contacts_api_cache_bytes", "Bytes of days' sums that are remembered, estimated.", registry=self.registry
+            "contacts_api_cache_bytes",
+            "Bytes of what is remembered, estimated; at most CONTACTS_CACHE_BYTES.",
+            registry=self.registry,
         )
         self.live_listeners = Gauge(
             "contacts_api_live_listeners", "Live streams that are open.", registry=self.registry
         )
         self.live_computations = Counter(
-            "contacts_api_live_computations", "Reports computed for live streams.", registry=self.registry
+            "contacts_api_live_computations",
+            "Reports computed for live streams; far fewer than listeners times changes.",
+            registry=self.registry,
         )
         self.live_dropped = Counter(
             "contacts_api_live_dropped",
-            "Live streams that were closed because their reader was too slow.",
+            "Live streams closed because their reader was too slow.",
             registry=self.registry,
         )
 

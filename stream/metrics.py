@@ -1,6 +1,4 @@
-"""Every metric of the worker, declared once. Names, labels and meanings are documented in docs/metrics.md, held to this
-module by a test.
-"""
+"""Every metric of the worker, declared once; docs/metrics.md is written from them."""
 
 from __future__ import annotations
 
@@ -84,5 +82,7 @@ class Metrics:
         )
         self.of_owned = (self.lag, self.position, self.last_commit, self.last_projection, self.owed)
         """Without a value for a partition that this worker does not own, or not any more."""
+        self.counted_of_owned = (self.failures, self.lost, self.ids_early)
+        """From 0 on for each partition that is owned, so that the first increase is one."""
         for outcome in ("counted", "duplicate", "rejected", "skipped"):
             self.events.labels(outcome)

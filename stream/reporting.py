@@ -56,6 +56,8 @@ class Reporter(Listener):
                     gauge.remove(partition)
         else:
             self._facts.setdefault(partition, {"position": None})["phase"] = phase.value
+            for counter in self._metrics.counted_of_owned:
+                counter.labels(partition)
 
     def reading(self, partition: int, done: int, total: int) -> None:
         self._facts[partition]["recovery"] = {"read": done, "of": total}

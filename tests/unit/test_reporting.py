@@ -27,6 +27,7 @@ def test_nothing_is_said_of_a_partition_before_it_is_known_or_after_it_is_gone()
     # Given a partition that is read while the broker has told its end
     reporter.phase(0, Phase.RECOVERING)
     reporter.end(0, 500)
+    assert metrics.registry.get_sample_value("contacts_lost_offsets_total", {"partition": "0"}) == 0
     # then nobody takes all of it for events that wait
     assert told() == [None, None, None, None]
     assert reporter.partitions() == {"0": {"phase": "recovering", "position": None, "lag": None}}

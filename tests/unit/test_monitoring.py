@@ -1,0 +1,46 @@
+"""Alerts and dashboard ask for metrics that there are, and each alert is explained."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from api.metrics import Metrics as ApiMetrics
+from cli.metrics_page import names, page
+from stream.metrics import Metrics as WorkerMetrics
+from stream.ownership import Phase
+
+ROOT = Path(__file__).parents[2]
+RULES = yaml.safe_load((ROOT / "ops/prometheus/rules/contacts-report.yml").read_text(encoding="utf-8"))
+DASHBOARD = json.loads((ROOT / "ops/grafana/dashboards/contacts-report.json").read_text(encoding="utf-8"))
+KNOWN = names(WorkerMetrics().registry) | names(ApiMetrics().registry)
+
+
+def alerts() -> list[dict[str, Any]]:
+    return [rule for group in RULES["groups"] for rule in group["rules"]]
+
+
+def test_the_page_is_the_one_that_the_metrics_write() -> None:
+    written = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    assert written == page(), "run python -m cli.metrics_page > docs/metrics.md"
+
+
+def test_what_is_asked_for_is_told() -> None:
+    shown = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    asked = [rule["expr"] for rule in alerts()] + shown
+    assert len(asked) > 20
+    for expression in asked:
+        found = set(re.findall(r"contacts_\w+", expression))
+        assert found, expression
+        assert found <= KNOWN, expression
+        phases = set(re.findall(r'phase!?=~?"([a-z|]+)"', expression))
+        assert {one for phase in phases for one in phase.split("|")} <= set(Phase)
+
+
+def test_every_alert_is_explained() -> None:
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    explained = re.findall(r"^\| `(Contacts\w+)` \|", page, re.MULTILINE)
+    assert explained == [rule["alert"] for rule in alerts()]
+    assert all(rule["labels"]["severity"] in ("page", "ticket") for rule in alerts())
