@@ -49,7 +49,7 @@ class Bench:
         config = WorkerConfig(kafka=self.kafka.bootstrap, topic=topic, group=group, partitions=partitions)
 
         async def make() -> None:
-            async with open_topics(config.kafka) as topics:
+            async with open_topics(config.access) as topics:
                 await ensure_topics(topics, wanted_topics(config), partitions_if_new=partitions)
 
         asyncio.run(make())

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
+from stream.kafka_access import KafkaAccess
 from stream.topics import BROKER_MESSAGE_BYTES, MESSAGE_BYTES, TopicsError, open_topics
 
 BATCH_BYTES = 512 * 1024
@@ -100,13 +101,13 @@ class BulkProducer:
 
 
 @asynccontextmanager
-async def open_bulk(bootstrap: str, topic: str, *, compression: str | None = None) -> AsyncIterator[BulkProducer]:
+async def open_bulk(kafka: KafkaAccess, topic: str, *, compression: str | None = None) -> AsyncIterator[BulkProducer]:
     """A producer for a topic that is there. Raises BulkError where it is not, or where Kafka is away.
 
     `compression` is None, gzip, snappy, lz4 or zstd. What was not flushed when the block ends is dropped.
     """
     try:
-        async with open_topics(bootstrap) as topics:
+        async with open_topics(kafka) as topics:
             there = (await topics.describe([topic])).get(topic)
     except TopicsError as error:
         raise BulkError(str(error)) from error
@@ -114,7 +115,7 @@ async def open_bulk(bootstrap: str, topic: str, *, compression: str | None = Non
         raise BulkError(f"there is no topic {topic}; `contacts-report topics` creates it")
     message_bytes = int(there.settings.get(MESSAGE_BYTES, BROKER_MESSAGE_BYTES))
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **kafka.options(),
         acks="all",
         compression_type=compression,
         max_batch_size=min(BATCH_BYTES, message_bytes),
@@ -124,7 +125,7 @@ async def open_bulk(bootstrap: str, topic: str, *, compression: str | None = Non
         await producer.start()
         yield BulkProducer(producer, topic, there.partitions, message_bytes)
     except KafkaError as error:
-        raise BulkError(f"Kafka at {bootstrap} failed: {error or type(error).__name__}") from error
+        raise BulkError(f"Kafka at {kafka} failed: {error or type(error).__name__}") from error
     finally:
         # Where Kafka is away, stopping would wait for what can no longer be sent.
         with contextlib.suppress(TimeoutError):

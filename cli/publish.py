@@ -20,10 +20,10 @@ import msgspec
 from cli.bulk import BulkError, BulkProducer, KeyedValue, open_bulk
 from cli.command import DONE, WRONG, CommandError
 from cli.options import add_settings, configuration
-from stream.config import WorkerConfig
+from stream.config import ACCESS_SETTINGS, WorkerConfig
 from stream.events import ContactActivity, EventRules, Reason, Rejected, parse
 
-SETTINGS = ("kafka", "topic", "max_event_bytes", "future_tolerance_seconds", "retention_days")
+SETTINGS = (*ACCESS_SETTINGS, "topic", "max_event_bytes", "future_tolerance_seconds", "retention_days")
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 LONGEST_LINE_BYTES = 8 * 1024 * 1024
 """What follows in a longer line is read away; the line is too large for any topic of ours anyway."""
@@ -286,7 +286,7 @@ async def _publish(
 ) -> None:
     started = time.monotonic()
     try:
-        async with open_bulk(config.kafka, config.topic, compression=compression) as bulk:
+        async with open_bulk(config.access, config.topic, compression=compression) as bulk:
             try:
                 fitting = replace(reader, takes=bulk.takes)
                 await publish(bulk, fitting, file, lambda: bar.show(reader.tally))

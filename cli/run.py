@@ -18,10 +18,10 @@ from cli.local.machine import Machine
 from cli.local.ports import free_port
 from cli.local.supervisor import ChildEnded, StopRequested, Supervisor
 from cli.options import add_settings, read_settings
-from stream.config import WorkerConfig
+from stream.config import ACCESS_SETTINGS, WorkerConfig
 from stream.settings import FILE_VARIABLE, PREFIX, Reading, SettingsError
 
-SETTINGS = ("kafka", "redis", "topic", "group", "log_level")
+SETTINGS = (*ACCESS_SETTINGS, "redis", "topic", "group", "log_level")
 LAST_WORDS_SECONDS = 5.0
 
 

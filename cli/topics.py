@@ -9,14 +9,14 @@ from redis.exceptions import RedisError
 
 from cli.command import DONE, WRONG, CommandError
 from cli.options import add_settings, read_settings
-from stream.config import WorkerConfig
+from stream.config import ACCESS_SETTINGS, WorkerConfig
 from stream.projection.keys import Keys
 from stream.projection.partitions import announce_partitions
 from stream.redis_client import redis_client
 from stream.topics import PARTITIONS, Outcome, TopicsError, ensure_topics, open_topics, told, wanted_topics
 
 SETTINGS = (
-    "kafka",
+    *ACCESS_SETTINGS,
     "redis",
     "topic",
     "group",
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 async def _ensure(config: WorkerConfig, raise_to: int | None) -> Outcome:
-    async with open_topics(config.kafka) as topics:
+    async with open_topics(config.access) as topics:
         return await ensure_topics(
             topics,
             wanted_topics(config),

@@ -11,6 +11,7 @@ from faust.types.tuples import TP
 
 from stream.agents.count_contacts import count_contacts
 from stream.config import WorkerConfig
+from stream.kafka_access import KafkaAccess
 from stream.owners import OwnedPartitions
 from stream.ownership import OwnedPartition
 from stream.tables.state import StateTableManager, state_table
@@ -70,12 +71,25 @@ class StreamFlow:
         return self.app.batches
 
 
+def credentials(kafka: KafkaAccess) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    """What the options of our own clients say, for Faust's."""
+    if kafka.security.sasl:
+        return faust.SASLCredentials(
+            username=kafka.username,
+            password=kafka.password,
+            ssl_context=kafka.ssl_context(),
+            mechanism=kafka.mechanism.upper(),
+        )
+    return faust.SSLCredentials(kafka.ssl_context()) if kafka.security.tls else None
+
+
 def create_app(config: WorkerConfig, partitions: int, make: Callable[[int], OwnedPartition]) -> ContactsApp:
     """The worker's application. `partitions`: of the source topic now. `make`: begins what this worker comes to own."""
     owned = OwnedPartitions(config.topic, make, revoke_seconds=config.session_timeout_seconds / 3)
     app = ContactsApp(
         config.group,
         broker=";".join(f"kafka://{server}" for server in config.kafka.split(",")),
+        broker_credentials=credentials(config.access),
         datadir=str(config.data_dir) if config.data_dir is not None else tempfile.mkdtemp(prefix="contacts-report-"),
         store="memory://",
         topic_partitions=partitions,

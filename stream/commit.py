@@ -18,6 +18,7 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, MessageSizeTooLarg
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.dead_letters import posted
+from stream.kafka_access import KafkaAccess
 from stream.partition import Commit
 from stream.ports import CommitFailed, Fenced, KafkaAway, TooLarge, WorkerMustStop
 
@@ -35,7 +36,7 @@ class TransactionalLedger:
     def __init__(
         self,
         *,
-        bootstrap: str,
+        kafka: KafkaAccess,
         group: str,
         partition: int,
         changelog: str,
@@ -43,11 +44,11 @@ class TransactionalLedger:
         source: str,
         timeout_seconds: float,
     ) -> None:
-        self._bootstrap, self._partition = bootstrap, partition
+        self._kafka, self._partition = kafka, partition
         self._changelog, self._dead_letters, self._source = changelog, dead_letters, source
         self._timeout_seconds = timeout_seconds
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap,
+            **kafka.options(),
             client_id=f"{group}-{partition}",
             transactional_id=f"{group}-{partition}",
             transaction_timeout_ms=int(timeout_seconds * 1000),
@@ -68,7 +69,7 @@ class TransactionalLedger:
 
     async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
         try:
-            return await read_changelog(self._bootstrap, self._changelog, self._dead_letters, self._partition, progress)
+            return await read_changelog(self._kafka, self._changelog, self._dead_letters, self._partition, progress)
         except (KafkaError, OSError, TimeoutError) as error:
             raise KafkaAway(f"the changelog could not be read: {describe(error)}") from error
 
@@ -148,7 +149,7 @@ async def close_in_bounded_time(service: Any) -> None:
 
 
 async def read_changelog(
-    bootstrap: str, topic: str, dead_letters: str, partition: int, progress: Callable[[int, int], None]
+    kafka: KafkaAccess, topic: str, dead_letters: str, partition: int, progress: Callable[[int, int], None]
 ) -> dict[bytes, bytes]:
     """The latest committed value of each key of one changelog partition.
 
@@ -159,7 +160,7 @@ async def read_changelog(
     tp = TopicPartition(topic, partition)
     latest: dict[bytes, bytes] = {}
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **kafka.options(),
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",

@@ -1,10 +1,11 @@
 """How the worker is configured: every setting with its unit, its default and what happens when it is wrong."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from stream.kafka_access import KafkaAccess, Mechanism, Security
 from stream.setting_kinds import (
     HOST,
     KAFKA_SERVERS,
@@ -12,6 +13,8 @@ from stream.setting_kinds import (
     PATH,
     PORT,
     REDIS_URL,
+    SECRET,
+    TEXT,
     choice,
     number,
     or_none,
@@ -20,6 +23,16 @@ from stream.setting_kinds import (
 from stream.settings import Config, setting
 
 DAY_MS = 86_400_000
+ACCESS_SETTINGS = (
+    "kafka",
+    "kafka_security",
+    "kafka_ca_file",
+    "kafka_cert_file",
+    "kafka_key_file",
+    "kafka_mechanism",
+    "kafka_username",
+)
+"""How a command gets into Kafka; the password is no flag's."""
 
 
 class LogFormat(StrEnum):
@@ -88,6 +101,48 @@ class WorkerConfig(SharedConfig):
         "127.0.0.1:9092",
         meaning="The brokers that are asked first for all others.",
         when_wrong="The worker keeps trying, and says so; nothing is counted.",
+    )
+    kafka_security: Security = setting(
+        choice(Security),
+        Security.PLAINTEXT,
+        meaning="How the brokers are spoken to: by TLS (`ssl`), with a name and a password (`sasl_…`), or both.",
+        when_wrong="The brokers close the connection: Kafka seems to be away.",
+    )
+    kafka_ca_file: Path | None = setting(
+        or_none(PATH),
+        None,
+        meaning="Certificates (PEM) of those who vouch for the brokers. None: whom this machine trusts.",
+        when_wrong="The worker stops at its start where it cannot be read; else it trusts no broker.",
+    )
+    kafka_cert_file: Path | None = setting(
+        or_none(PATH),
+        None,
+        meaning="Our own certificate (PEM), where the brokers ask for one. It is read once a process.",
+        when_wrong="The worker stops at its start where it cannot be read; else the brokers refuse it.",
+    )
+    kafka_key_file: Path | None = setting(
+        or_none(PATH),
+        None,
+        meaning="The key of our own certificate (PEM). None: it is in the file of the certificate.",
+        when_wrong="The worker stops at its start where it does not fit.",
+    )
+    kafka_mechanism: Mechanism = setting(
+        choice(Mechanism),
+        Mechanism.PLAIN,
+        meaning="How name and password are shown to the brokers.",
+        when_wrong="The brokers refuse it. `plain` without TLS shows the password to the network.",
+    )
+    kafka_username: str | None = setting(
+        or_none(TEXT),
+        None,
+        meaning="The name for `sasl_…`.",
+        when_wrong="The brokers refuse it: Kafka seems to be away.",
+    )
+    kafka_password: str | None = setting(
+        or_none(SECRET),
+        None,
+        meaning="The password for `sasl_…`.",
+        when_wrong="The brokers refuse it: Kafka seems to be away.",
     )
     data_dir: Path | None = setting(
         or_none(PATH),
@@ -257,6 +312,20 @@ class WorkerConfig(SharedConfig):
     )
 
     @property
+    def access(self) -> KafkaAccess:
+        """The Kafka of the events, and how one gets in."""
+        return KafkaAccess(
+            self.kafka,
+            self.kafka_security,
+            self.kafka_mechanism,
+            self.kafka_username,
+            self.kafka_password,
+            self.kafka_ca_file,
+            self.kafka_cert_file,
+            self.kafka_key_file,
+        )
+
+    @property
     def dead_letter_topic(self) -> str:
         return f"{self.topic}.dlq"
 
@@ -265,6 +334,7 @@ class WorkerConfig(SharedConfig):
         return f"{self.group}-state-changelog"
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
+        yield from self._conflicts_of_access()
         if self.commit_interval_seconds >= self.transaction_timeout_seconds:
             yield (
                 "commit_interval_seconds",
@@ -277,6 +347,23 @@ class WorkerConfig(SharedConfig):
                 "fetch_max_wait_seconds",
                 f"must be less than CONTACTS_SESSION_TIMEOUT_SECONDS ({self.session_timeout_seconds:g})",
             )
+
+    def _conflicts_of_access(self) -> Iterator[tuple[str, str]]:
+        if self.kafka_security.sasl:
+            for name in ("kafka_username", "kafka_password"):
+                if getattr(self, name) is None:
+                    yield name, f"is needed where CONTACTS_KAFKA_SECURITY is {self.kafka_security}"
+        if self.kafka_key_file is not None and self.kafka_cert_file is None:
+            yield "kafka_key_file", "does not go without CONTACTS_KAFKA_CERT_FILE"
+        for name, alone in (
+            ("kafka_ca_file", replace(self.access, cert_file=None, key_file=None)),
+            ("kafka_cert_file", replace(self.access, ca_file=None)),
+        ):
+            if getattr(self, name) is not None:
+                try:
+                    alone.ssl_context()
+                except OSError as error:
+                    yield name, f"does not serve: {error.strerror or error}"
 
     def remarks(self) -> Iterator[str]:
         if self.retention_days is not None and self.row_days is not None and self.row_days > self.retention_days:

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from stream.commit import close_in_bounded_time, describe
 from stream.dead_letters import posted
+from stream.kafka_access import KafkaAccess
 from stream.partition import Commit
 from stream.ports import CommitFailed, KafkaAway, WorkerMustStop
 
@@ -25,7 +26,7 @@ class EmbeddedLedger:
     def __init__(
         self,
         *,
-        bootstrap: str,
+        kafka: KafkaAccess,
         partition: int,
         dead_letters: str,
         source: str,
@@ -40,7 +41,7 @@ class EmbeddedLedger:
             source,
             timeout_seconds,
         )
-        self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", max_request_size=8 << 20)
+        self._producer = AIOKafkaProducer(**kafka.options(), acks="all", max_request_size=8 << 20)
 
     async def fence(self) -> None:
         try:

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from stream.commit import close_in_bounded_time, describe
 from stream.events import Record
+from stream.kafka_access import KafkaAccess
 from stream.ports import KafkaAway
 from stream.transport import fetched_batches
 
@@ -27,14 +28,14 @@ MAX_RECORDS = 1 << 30
 
 
 class SourceTopic:
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        self._bootstrap, self._topic = bootstrap, topic
+    def __init__(self, kafka: KafkaAccess, topic: str) -> None:
+        self._kafka, self._topic = kafka, topic
         self._consumer: AIOKafkaConsumer | None = None
         self._reading = asyncio.Lock()
 
     async def start(self) -> None:
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **self._kafka.options(),
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="none",

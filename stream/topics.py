@@ -22,6 +22,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from stream.config import WorkerConfig
+from stream.kafka_access import KafkaAccess
 
 T = TypeVar("T")
 
@@ -175,9 +176,9 @@ def _number(text: str) -> float | str:
 class Topics:
     """The topics of one Kafka. Every method raises TopicsError, and none takes longer than the time limit by much."""
 
-    def __init__(self, admin: AIOKafkaAdminClient, bootstrap: str, timeout_seconds: float) -> None:
+    def __init__(self, admin: AIOKafkaAdminClient, kafka: KafkaAccess, timeout_seconds: float) -> None:
         self._admin = admin
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._timeout_seconds = timeout_seconds
 
     async def describe(self, names: Sequence[str]) -> dict[str, ActualTopic]:
@@ -243,10 +244,10 @@ class Topics:
             async with asyncio.timeout(self._timeout_seconds):
                 return await question
         except TimeoutError:
-            message = f"Kafka at {self._bootstrap} did not {what} within {self._timeout_seconds:g} s"
+            message = f"Kafka at {self._kafka} did not {what} within {self._timeout_seconds:g} s"
             raise TopicsError(message) from None
         except KafkaError as error:
-            raise TopicsError(f"Kafka at {self._bootstrap} did not {what}: {error}") from error
+            raise TopicsError(f"Kafka at {self._kafka} did not {what}: {error}") from error
 
     @property
     def _timeout_ms(self) -> int:
@@ -254,16 +255,16 @@ class Topics:
 
 
 @asynccontextmanager
-async def open_topics(bootstrap: str, *, timeout_seconds: float = 10.0) -> AsyncIterator[Topics]:
-    """The topics of the Kafka at `bootstrap` (host:port, several with commas). Raises TopicsError where it is away."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=max(1, int(timeout_seconds * 1000)))
+async def open_topics(kafka: KafkaAccess, *, timeout_seconds: float = 10.0) -> AsyncIterator[Topics]:
+    """The topics of a Kafka. Raises TopicsError where it is away, or does not let us in."""
+    admin = AIOKafkaAdminClient(**kafka.options(), request_timeout_ms=max(1, int(timeout_seconds * 1000)))
     try:
         try:
             async with asyncio.timeout(timeout_seconds):
                 await admin.start()
         except (KafkaError, TimeoutError) as error:
-            raise TopicsError(f"cannot reach Kafka at {bootstrap}") from error
-        yield Topics(admin, bootstrap, timeout_seconds)
+            raise TopicsError(f"cannot reach Kafka at {kafka}") from error
+        yield Topics(admin, kafka, timeout_seconds)
     finally:
         await admin.close()
 

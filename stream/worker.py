@@ -87,7 +87,7 @@ class Worker:
         # No call is sent again by the client: of two copies the later might undo what came between. A repair does it.
         self._redis: Redis = redis_client(config.redis, timeout_seconds=REDIS_SECONDS, retries=0)
         self._replica = RedisReplica(self._redis, self._keys)
-        self._source = SourceTopic(config.kafka, config.topic)
+        self._source = SourceTopic(config.access, config.topic)
         self._pace = Pace(
             commit_interval_seconds=config.commit_interval_seconds, commit_max_events=config.commit_max_events
         )
@@ -181,7 +181,7 @@ class Worker:
         delay = 1.0
         while True:
             try:
-                async with open_topics(self._config.kafka) as topics:
+                async with open_topics(self._config.access) as topics:
                     return await self._checked(topics)
             except TopicsError as error:
                 log.warning("%s; tried again in %.0f s", error, delay)
@@ -250,7 +250,7 @@ class Worker:
     def _ledger(self, partition: int) -> Ledger:
         config = self._config
         common: dict[str, Any] = {
-            "bootstrap": config.kafka,
+            "kafka": config.access,
             "partition": partition,
             "dead_letters": config.dead_letter_topic,
             "source": config.topic,

@@ -22,6 +22,7 @@ API_SECONDS = 120.0
 EMBEDDED_SETTINGS = {
     # The embedded broker has no transactions, and whatever it holds ends with it.
     "CONTACTS_COMMIT": "embedded",
+    "CONTACTS_KAFKA_SECURITY": "plaintext",
     # A join takes half of it there.
     "CONTACTS_SESSION_TIMEOUT_SECONDS": "2",
     "CONTACTS_STOP_TIMEOUT_SECONDS": "3",

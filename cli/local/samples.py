@@ -26,6 +26,7 @@ from aiokafka.errors import KafkaError
 from cli.bulk import BulkError, BulkProducer, open_bulk
 from cli.local.sample_workspaces import WORKSPACES, Channel, Rhythm, Workspace
 from stream.config import WorkerConfig
+from stream.kafka_access import KafkaAccess
 from stream.settings import Sources, read
 
 DAYS = 60
@@ -299,7 +300,7 @@ def _quarter_text(quarter: int, zone: tzinfo) -> tuple[str, int, str]:
 
 
 async def feed(
-    bootstrap: str,
+    kafka: KafkaAccess,
     topic: str,
     *,
     seed: int = SEED,
@@ -314,8 +315,8 @@ async def feed(
     past_is_there = False
     while True:
         try:
-            async with open_bulk(bootstrap, topic) as bulk:
-                if not past_is_there and await _is_empty(bootstrap, bulk):
+            async with open_bulk(kafka, topic) as bulk:
+                if not past_is_there and await _is_empty(kafka, bulk):
                     await bulk.put_all((sample.key, sample.value) for sample in history(seed, began, days))
                     await bulk.flush()
                     say(f"{bulk.acknowledged:,} events of the last {days} days are published")
@@ -338,8 +339,8 @@ async def _feed_live(bulk: BulkProducer, seed: int) -> None:
         await bulk.put_all([(sample.key, sample.value)])
 
 
-async def _is_empty(bootstrap: str, bulk: BulkProducer) -> bool:
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+async def _is_empty(kafka: KafkaAccess, bulk: BulkProducer) -> bool:
+    consumer = AIOKafkaConsumer(**kafka.options(), enable_auto_commit=False)
     await consumer.start()
     try:
         ends = await consumer.end_offsets([TopicPartition(bulk.topic, number) for number in range(bulk.partitions)])
@@ -350,7 +351,7 @@ async def _is_empty(bootstrap: str, bulk: BulkProducer) -> bool:
 
 def main() -> None:
     config = read(WorkerConfig, Sources({}, os.environ, {})).config()
-    asyncio.run(feed(config.kafka, config.topic, say=lambda text: print(text, file=sys.stderr, flush=True)))
+    asyncio.run(feed(config.access, config.topic, say=lambda text: print(text, file=sys.stderr, flush=True)))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from cli.bulk import BATCH_BYTES, open_bulk
 from cli.main import main
+from stream.kafka_access import KafkaAccess
 from tests.support.kafka import RunningKafka, create_topic, read_partition, unique_name
 
 PARTITIONS = 3
@@ -173,7 +174,7 @@ async def test_the_block_ends_in_time_where_kafka_hangs(kafka_cluster: Any) -> N
     cluster = await asyncio.to_thread(kafka_cluster)
     await create_topic(cluster.bootstrap, "t")
     async with asyncio.timeout(20):
-        async with open_bulk(cluster.bootstrap, "t") as bulk:
+        async with open_bulk(KafkaAccess(cluster.bootstrap), "t") as bulk:
             await bulk.put_all([(b"k", b"v")])
             cluster.nodes[0].pause()
     cluster.nodes[0].resume()

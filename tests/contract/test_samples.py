@@ -6,6 +6,7 @@ import contextlib
 import pytest
 
 from cli.local.samples import feed
+from stream.kafka_access import KafkaAccess
 from tests.support.kafka import RunningKafka, create_topic, read_partition, unique_name
 
 
@@ -23,7 +24,7 @@ async def records(broker: RunningKafka, topic: str) -> int:
 async def fed(broker: RunningKafka, topic: str, at_least: int) -> list[str]:
     """What `feed` says until so many records are there."""
     said: list[str] = []
-    feeding = asyncio.create_task(feed(broker.bootstrap, topic, days=2, say=said.append))
+    feeding = asyncio.create_task(feed(KafkaAccess(broker.bootstrap), topic, days=2, say=said.append))
     try:
         async with asyncio.timeout(60):
             while await records(broker, topic) < at_least:
@@ -51,7 +52,7 @@ async def test_an_empty_topic_gets_a_history_and_then_live_events_another_only_t
 async def test_it_waits_for_a_topic_that_is_not_there_yet(broker: RunningKafka) -> None:
     topic = unique_name("activity")
     said: list[str] = []
-    feeding = asyncio.create_task(feed(broker.bootstrap, topic, days=1, say=said.append))
+    feeding = asyncio.create_task(feed(KafkaAccess(broker.bootstrap), topic, days=1, say=said.append))
     try:
         async with asyncio.timeout(60):
             while not said:

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 
 from cli.main import main
 from stream.config import WorkerConfig
+from stream.kafka_access import KafkaAccess
 from stream.projection.keys import Keys
 from stream.projection.partitions import announce_partitions
 from stream.redis_client import redis_client
@@ -28,13 +29,13 @@ def names(config: WorkerConfig) -> list[str]:
 
 async def partitions(config: WorkerConfig) -> list[int]:
     """Of changelog, dead letters and activity topic; 0 where there is none."""
-    async with open_topics(config.kafka) as topics:
+    async with open_topics(config.access) as topics:
         found = await topics.partitions(names(config))
     return [found.get(name, 0) for name in names(config)]
 
 
 async def ensure(config: WorkerConfig, raise_to: int | None = None) -> Outcome:
-    async with open_topics(config.kafka) as topics:
+    async with open_topics(config.access) as topics:
         return await ensure_topics(
             topics, wanted_topics(config), partitions_if_new=config.partitions, raise_to=raise_to
         )
@@ -43,7 +44,7 @@ async def ensure(config: WorkerConfig, raise_to: int | None = None) -> Outcome:
 async def test_missing_topics_are_made_as_wanted(config: WorkerConfig) -> None:
     assert await ensure(config) == Outcome(tuple(names(config)), (), 4, ())
     # What the broker says of them afterwards is all that was wanted, to the letter.
-    async with open_topics(config.kafka) as topics:
+    async with open_topics(config.access) as topics:
         actual = await topics.describe(names(config))
     for wanted in wanted_topics(config):
         told = actual[wanted.name]
@@ -90,7 +91,7 @@ async def test_partitions_are_raised_with_the_activity_topic_last_after_readers_
     async def announce(number: int) -> None:
         at_the_call.append((number, await partitions(config)))
 
-    async with open_topics(config.kafka) as topics:
+    async with open_topics(config.access) as topics:
         outcome = await ensure_topics(
             topics, wanted_topics(config), partitions_if_new=4, raise_to=6, before_activity_grows=announce
         )
@@ -110,7 +111,7 @@ async def test_a_raise_that_was_interrupted_is_finished_by_the_next(config: Work
             topics, wanted_topics(config), partitions_if_new=4, raise_to=6, before_activity_grows=fail
         )
 
-    async with open_topics(config.kafka) as topics:
+    async with open_topics(config.access) as topics:
         with pytest.raises(TopicsError, match="Redis is away"):
             await raise_all(topics)
     assert await partitions(config) == [6, 6, 4]
@@ -143,7 +144,7 @@ async def test_a_refusal_says_why(config: WorkerConfig) -> None:
 
 async def test_kafka_that_is_away_is_said() -> None:
     with pytest.raises(TopicsError, match=r"cannot reach Kafka at 127\.0\.0\.1:1"):
-        async with open_topics("127.0.0.1:1"):
+        async with open_topics(KafkaAccess("127.0.0.1:1")):
             pass
 
 

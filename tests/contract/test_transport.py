@@ -13,6 +13,7 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from faust.types.tuples import TP
 
 from stream.events import Record
+from stream.kafka_access import KafkaAccess
 from stream.partition import Batch
 from stream.source import SourceTopic
 from stream.transport import Consumer, fetched_batches
@@ -129,7 +130,7 @@ async def test_headers_of_any_name_are_read(
     ]
     assert list(records[1].headers) == [("caf\\xe9", b"1"), ("plain", b"2")]
     # And so they are where single records are read again
-    source = SourceTopic(kafka.bootstrap, topic)
+    source = SourceTopic(KafkaAccess(kafka.bootstrap), topic)
     await source.start()
     assert [record.value for record in await source.read(0, 1, 3)] == [b"1", b"2"]
     await source.stop()

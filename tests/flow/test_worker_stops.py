@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from stream.config import WorkerConfig
+from stream.kafka_access import KafkaAccess
 from stream.topics import ensure_topics, open_topics, wanted_topics
 from tests.support.kafka import KafkaCluster, free_ports, unique_name
 from tests.support.stack import RedisServer, Worker, eventually
@@ -34,7 +35,7 @@ class Site:
         config = WorkerConfig(kafka=self.bootstrap, topic=self.topic, group=self.group, partitions=partitions)
 
         async def make() -> None:
-            async with open_topics(self.bootstrap) as topics:
+            async with open_topics(KafkaAccess(self.bootstrap)) as topics:
                 await ensure_topics(topics, wanted_topics(config), partitions_if_new=partitions)
 
         asyncio.run(make())
@@ -255,7 +256,7 @@ def test_partitions_that_are_raised_while_workers_run_are_counted(site: Site) ->
 
     async def raise_all() -> None:
         config = WorkerConfig(kafka=site.bootstrap, topic=site.topic, group=site.group)
-        async with open_topics(site.bootstrap) as topics:
+        async with open_topics(KafkaAccess(site.bootstrap)) as topics:
             await ensure_topics(topics, wanted_topics(config), partitions_if_new=1, raise_to=3)
 
     asyncio.run(raise_all())

@@ -9,6 +9,7 @@ from typing import Any
 
 from stream.commit import TransactionalLedger
 from stream.events import EventRules
+from stream.kafka_access import KafkaAccess
 from stream.owners import OwnedPartitions, ask_for_ends
 from stream.ownership import Listener, OwnedPartition, Pace, Phase, Room
 from stream.partition import Batch, CountingRules, PartitionState
@@ -222,7 +223,7 @@ class Worker:
 
     def _ledger(self, partition: int) -> Any:
         return TransactionalLedger(
-            bootstrap=self.name,
+            kafka=KafkaAccess(self.name),
             group=GROUP,
             partition=partition,
             changelog="changelog",

@@ -49,7 +49,7 @@ class Deployment:
             partitions=PARTITIONS,
             replication_factor=len(self.kafka.nodes),
         )
-        async with open_topics(config.kafka) as topics:
+        async with open_topics(config.access) as topics:
             await ensure_topics(topics, wanted_topics(config), partitions_if_new=PARTITIONS)
 
     def close(self) -> None:

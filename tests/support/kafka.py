@@ -240,9 +240,10 @@ class KafkaNode:
         assert self._process is not None, f"node {self.node_id} was never started"
         return self._process.pid
 
-    def format(self, cluster_id: str) -> None:
-        """Prepare the data folder. Raises RuntimeError with what Kafka said against it."""
-        command = self._java("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", self._properties)
+    def format(self, cluster_id: str, scram: Sequence[str] = ()) -> None:
+        """Prepare the data folder, users of SCRAM in it. Raises RuntimeError with what Kafka said against it."""
+        users = [word for user in scram for word in ("--add-scram", user)]
+        command = self._java("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", self._properties, *users)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"cannot format the folder of node {self.node_id}: {done.stdout}{done.stderr}")
@@ -329,7 +330,8 @@ class KafkaCluster:
     """`nodes` (1 or 3) combined brokers and controllers on free ports of 127.0.0.1, with replicas on all of them.
 
     Data is kept across `stop`, `kill` and `start`; without `folder` it lies in a temporary one that `close` removes.
-    `settings` are added to every node's `server.properties`. Its methods block: async tests call them from a thread
+    `settings` are added to every node's `server.properties`, `doors` (of one node) to its listeners, and `scram`
+    (`SCRAM-SHA-256=[name=…,password=…]`) are its users. Its methods block: async tests call them from a thread
     (`await asyncio.to_thread(cluster.nodes[0].restart)`), or the loop's own clients miss their heartbeats.
     """
 
@@ -340,6 +342,8 @@ class KafkaCluster:
         folder: Path | None = None,
         settings: Mapping[str, str] | None = None,
         jvm: Sequence[str] | None = None,
+        doors: str = "",
+        scram: Sequence[str] = (),
     ) -> None:
         assert nodes in (1, 3), "one node, or three that outlive the loss of one"
         kafka_jars()
@@ -355,8 +359,10 @@ class KafkaCluster:
         for number, (broker, controller) in enumerate(zip(brokers, controllers, strict=True), start=1):
             node_folder = self.folder / f"node-{number}"
             properties = server_properties(number, nodes, broker, controller, voters, node_folder)
+            for name in ("listeners", "advertised.listeners") if doors else ():
+                properties[name] += f",{doors}"
             self.nodes.append(KafkaNode(number, broker, node_folder, properties | dict(settings or {}), jvm))
-        self._formatted = False
+        self._formatted, self._scram = False, scram
 
     @property
     def bootstrap(self) -> str:
@@ -366,7 +372,7 @@ class KafkaCluster:
         """Prepare the data folders, once."""
         if not self._formatted:
             with ThreadPoolExecutor(len(self.nodes)) as pool:
-                list(pool.map(lambda node: node.format(self.cluster_id), self.nodes))
+                list(pool.map(lambda node: node.format(self.cluster_id, self._scram), self.nodes))
             self._formatted = True
 
     def start(self) -> None:

@@ -1,0 +1,171 @@
+"""Brokers that ask for TLS, certificates, names and passwords: every client of ours gets in, and none without."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.support.kafka import KafkaCluster, free_ports, unique_name
+from tests.support.stack import Api, RedisServer, Worker, eventually
+
+NAME, PASSWORD = "counter", "correct horse"
+EVENTS = 500
+
+
+class Authority:
+    """Vouches for certificates; all are in PEM."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
+        self.file = folder / "authority.pem"
+        self.file.write_bytes(self._signed(self._name, self._key.public_key(), ca=True))
+
+    def certify(self, name: str) -> Path:
+        """A file with a key, its certificate, and ours."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        file = self._folder / f"{name}.pem"
+        file.write_bytes(private + self._signed(subject, key.public_key(), ca=False) + self.file.read_bytes())
+        return file
+
+    def _signed(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, ca: bool) -> bytes:
+        now = datetime.now(UTC)
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        )
+        return made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+class Secured:
+    """A broker with a door for each protocol, beside the one that it speaks to itself by."""
+
+    def __init__(self, folder: Path, start: Callable[..., KafkaCluster]) -> None:
+        self.authority = Authority(folder)
+        self.ports = dict(zip(("SSL", "SASL_PLAINTEXT", "SASL_SSL"), free_ports(3), strict=True))
+        broker = self.authority.certify("broker")
+        users = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{NAME}="{PASSWORD}";'
+        more = {
+            "listener.security.protocol.map": ",".join(
+                ["PLAINTEXT:PLAINTEXT", "CONTROLLER:PLAINTEXT", *(f"{name}:{name}" for name in self.ports)]
+            ),
+            "inter.broker.listener.name": "PLAINTEXT",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(broker),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self.authority.file),
+            "listener.name.ssl.ssl.client.auth": "required",
+        }
+        for door in ("sasl_plaintext", "sasl_ssl"):
+            more |= {
+                f"listener.name.{door}.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+                f"listener.name.{door}.plain.sasl.jaas.config": users,
+                **{
+                    f"listener.name.{door}.scram-sha-{bits}.sasl.jaas.config": (
+                        "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+                    )
+                    for bits in (256, 512)
+                },
+            }
+        doors = ",".join(f"{name}://127.0.0.1:{port}" for name, port in self.ports.items())
+        self.cluster = start(
+            settings=more,
+            doors=doors,
+            scram=[f"SCRAM-SHA-{bits}=[name={NAME},password={PASSWORD}]" for bits in (256, 512)],
+        )
+
+
+@pytest.fixture
+def secured(tmp_path: Path, kafka_cluster: Callable[..., KafkaCluster]) -> Secured:
+    return Secured(tmp_path, kafka_cluster)
+
+
+def command(environ: Mapping[str, str], *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    settings = [f"{name}={value}" for name, value in environ.items()]
+    return subprocess.run(
+        ["env", *settings, sys.executable, "-m", "cli.main", *words],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def some_events(workspace: str) -> str:
+    now = datetime.now(UTC).isoformat()
+    event: dict[str, Any] = {"type": "contact.added", "workspace_id": workspace, "contact_id": "c", "occurred_at": now}
+    return "".join(json.dumps({"id": f"{workspace}-{number}"} | event) + "\n" for number in range(EVENTS))
+
+
+@pytest.mark.timeout(600)
+def test_events_are_published_and_counted_through_every_door(secured: Secured, tmp_path: Path) -> None:
+    client = secured.authority.certify("client")
+    login = {"KAFKA_USERNAME": NAME, "KAFKA_PASSWORD": PASSWORD}
+    trust = {"KAFKA_CA_FILE": str(secured.authority.file)}
+    doors = {
+        "ssl": ("SSL", trust | {"KAFKA_CERT_FILE": str(client)}),
+        "sasl_plaintext": ("SASL_PLAINTEXT", login | {"KAFKA_MECHANISM": "plain"}),
+        "sasl_ssl": ("SASL_SSL", login | trust | {"KAFKA_MECHANISM": "scram-sha-512"}),
+    }
+    redis = RedisServer(tmp_path / "redis")
+    redis.start()
+    topic, group = unique_name("contacts"), unique_name("group")
+    shared = {"CONTACTS_REDIS": redis.url, "CONTACTS_TOPIC": topic, "CONTACTS_GROUP": group}
+    api = Api(tmp_path, "api", shared)
+    api.start()
+    try:
+        for number, (security, (door, more)) in enumerate(doors.items()):
+            # Given what this door asks for
+            environ = shared | {
+                "CONTACTS_KAFKA": f"127.0.0.1:{secured.ports[door]}",
+                "CONTACTS_KAFKA_SECURITY": security,
+                **{f"CONTACTS_{name}": value for name, value in more.items()},
+            }
+            done = command(environ, "topics", "--partitions", "2")
+            assert done.returncode == 0, done.stdout + done.stderr
+            done = command(environ, "publish", "-", text=some_events(f"w{number}"))
+            assert done.returncode == 0, done.stdout + done.stderr
+            # When a worker counts through it
+            worker = Worker(tmp_path, f"worker-{security}", environ)
+            worker.start()
+            path = f"/v1/workspaces/w{number}/reports/contacts/summary?period=last_7_days"
+            # Then all are counted
+            eventually("counted", lambda at=path: api.get(at)[0] == 200 and api.get(at)[1]["added"]["count"] == EVENTS)
+            assert worker.stop() == 0
+            assert PASSWORD not in worker.tail(1_000_000)
+        # If the password is another one, then nothing gets in, and the password is not told.
+        done = command(environ | {"CONTACTS_KAFKA_PASSWORD": "another one"}, "topics")
+        assert done.returncode == 2
+        assert "cannot reach Kafka" in done.stderr
+        assert "another one" not in done.stdout + done.stderr
+        # If the brokers' certificate is of somebody whom we do not trust, then neither.
+        (tmp_path / "others").mkdir()
+        others = environ | {"CONTACTS_KAFKA_CA_FILE": str(Authority(tmp_path / "others").file)}
+        assert "cannot reach Kafka" in command(others, "topics").stderr
+    finally:
+        api.kill()
+        redis.kill()
