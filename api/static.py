@@ -72,10 +72,10 @@ class StaticFiles:
         return Answer(200, headers, file.content, media_type)
 
     async def _file(self, name: str) -> _File | None:
-        path = (self._folder / name).resolve()
-        if path.suffix not in TYPES or not path.is_relative_to(self._folder.resolve()):
-            return None
         try:
+            path = (self._folder / name).resolve()
+            if path.suffix not in TYPES or not path.is_relative_to(self._folder.resolve()):
+                return None
             about = path.stat()
             seen = (about.st_mtime_ns, about.st_size)
             async with self._reading:  # once, however many ask

@@ -1,6 +1,6 @@
 /** How does one choose sources, users, a workspace, a time zone? Searchable lists, loaded when the first of them is opened. */
 
-import { address, ask, choices, choose, chosen, find, go, h, readChoices, request, say, set, sourceLabel, userLabel } from './page.js';
+import { address, ask, choices, choose, chosen, find, go, h, json, readChoices, request, say, set, sourceLabel, userLabel } from './page.js';
 import * as words from './words.js';
 
 /** @typedef {import('./types.js').Choices} Choices */
@@ -75,7 +75,7 @@ function boxes(list, parameter, options, rest) {
       for (const box of list.querySelectorAll('input')) box.checked = false;
     },
   }, parameter === 'source' ? text.allSources : text.allUsers));
-  list.replaceChildren(clear, ...options.map(({ value, label, note }) => {
+  list.replaceChildren(clear, ...options.map(({ value, label, note }, place) => {
     const box = /** @type {HTMLInputElement} */ (h('input', {
       type: 'checkbox', value, change: () => {
         const others = chosen(parameter).filter((one) => one !== value);
@@ -83,7 +83,7 @@ function boxes(list, parameter, options, rest) {
       },
     }));
     box.checked = picked.includes(value);
-    const id = note ? `note-${value}` : null;
+    const id = note ? `note-${parameter}-${place}` : null;
     set(box, 'aria-describedby', id);
     return h('li', {}, h('label', {}, box, h('span', {}, label)), note ? h('small', { id }, note) : null);
   }), ...(options.length ? [] : [h('li', { class: 'quiet' }, text.noMatch)]), ...(rest ? [h('li', { class: 'quiet' }, rest)] : []));
@@ -126,7 +126,7 @@ export function openUsers(button) {
 /** @param {string} query @param {string | null} cursor @returns {Promise<Workspaces>} */
 async function listWorkspaces(query, cursor) {
   const parameters = new URLSearchParams({ ...(query ? { q: query } : {}), ...(cursor ? { cursor } : {}) });
-  return (await request(new URL(`v1/workspaces?${parameters}`, document.baseURI).href, { Accept: 'application/json' })).json();
+  return json(await request(new URL(`v1/workspaces?${parameters}`, document.baseURI).href, { Accept: 'application/json' }));
 }
 
 /** Links to workspaces, further ones behind the last. @param {HTMLElement} list @param {Workspaces} listed @param {string} query @param {boolean} [more] */

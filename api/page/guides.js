@@ -1,6 +1,6 @@
 /** What does the page show in place of numbers? A choice of workspaces, a token's form, a wrong link, an empty workspace, parts that failed. */
 
-import { address, ask, charts, component, dateModel, drawCard, drawSources, fail, find, go, h, hear, keepToken, message, recover, set, token, users, visit, waits } from './page.js';
+import { address, ask, charts, component, dateModel, drawCard, drawSources, fail, find, go, h, hear, keepToken, message, recover, report as present, set, token, users, visit, waits } from './page.js';
 import { workspaceLinks } from './choosers.js';
 import * as words from './words.js';
 
@@ -43,13 +43,15 @@ function wrongLink({ errors = [], detail }) {
   const wrong = [...new Set(errors.map(({ parameter }) => parameter))];
   guide('wrong', h('div', { role: 'alert' }, h('h2', {}, text.wrongLink), errors.length ? null : h('p', {}, detail ?? ''),
     h('dl', {}, ...errors.flatMap(({ parameter, message }) => [h('dt', {}, h('code', {}, parameter)), h('dd', {}, message)]))),
-  h('p', { class: 'ways' }, wrong.length === 1 ? h('button', { type: 'button', click: () => go((to) => without(to, wrong)) }, text.removeParameter(wrong[0])) : null,
-    h('button', { type: 'button', click: () => go((to) => without(to, [...to.keys()].filter((name) => !['workspace', 'embed'].includes(name)))) }, text.openDefault)));
+  h('p', { class: 'ways' }, wrong.length === 1 ? h('button', { type: 'button', click: () => go((to) => without(to, wrong, wrong)) }, text.removeParameter(wrong[0])) : null,
+    h('button', { type: 'button', click: () => go((to) => without(to, [...to.keys()].filter((name) => !['workspace', 'embed'].includes(name)), wrong)) }, text.openDefault)));
 }
 
-/** A date goes with its other end, also where it is the table's. @param {URLSearchParams} to @param {string[]} names */
-function without(to, names) {
+/** A date goes with its other end, also where it is the table's; a time zone that the API does not know is not put back. @param {URLSearchParams} to @param {string[]} names @param {string[]} wrong */
+function without(to, names, wrong) {
+  const zone = wrong.includes('timezone') && to.get('timezone') === Intl.DateTimeFormat().resolvedOptions().timeZone ? 'UTC' : null;
   for (const name of names) to.delete(name);
+  if (zone) to.set('timezone', zone);
   if (names.includes('from') || names.includes('to')) for (const name of ['from', 'to', 'table']) to.delete(name);
 }
 
@@ -84,7 +86,7 @@ export async function emptiness(report) {
   const section = find(document, '#empty');
   const workspace = address().get('workspace') ?? '';
   const answer = await ask('summary', new URLSearchParams({ period: 'all', timezone: report.query.timezone })).catch(() => null);
-  if (!answer || workspace !== address().get('workspace')) return;
+  if (!answer || report !== present) return;
   const empty = answer.body.added.count + answer.body.deleted.count === 0;
   set(section, 'data-kind', empty ? 'empty' : 'quiet');
   section.replaceChildren(...(empty

@@ -103,7 +103,7 @@ export function drawCard(section, report, activity) {
   const change = find(body, '.change');
   set(change, 'data-change', percents ?? '');
   set(change, 'data-direction', Math.sign(count - (previous ?? count)));
-  say(change, previous == null ? '' : percents != null ? (percents === 0 ? text.noChange : words.changed(percents)) : count > 0 ? text.fromZero : text.noChange);
+  say(change, previous == null ? '' : count === previous ? text.noChange : percents != null ? words.changed(percents) : text.fromZero);
   say(find(body, '.earlier'), compare && previous != null ? text.from(words.number(previous), words.earlierRange(compare)) : text.notCompared);
   drawSparkline(find(body, 'svg'), report.timeline, activity);
 }
@@ -143,7 +143,7 @@ function scaleStep(most) {
 
 /** Bars over a time axis, alone or stacked, with a read-out for pointer and keyboard. */
 export class Chart {
-  /** @param {HTMLElement} section @param {string} title @param {(span: Span) => void} pick a bar was chosen */
+  /** @param {HTMLElement} section @param {string} title @param {(span: Span, interval: string) => void} pick a bar was chosen */
   constructor(section, title, pick) {
     this.section = section;
     this.title = title;
@@ -160,6 +160,8 @@ export class Chart {
     this.looks = [];
     /** @type {SVGElement[]} */
     this.ghosts = [];
+    /** Told when it was drawn: the table in its place. @type {(() => void) | null} */
+    this.after = null;
   }
 
   build() {
@@ -240,6 +242,7 @@ export class Chart {
     this.ticks(model);
     set(plot, 'aria-valuemax', count - 1);
     this.point(this.index, true);
+    this.after?.();
   }
 
   /** Other buckets or other series: all bars are new. They come into the page piece by piece. @param {number} count @param {boolean} dense @param {string} signature */
@@ -351,7 +354,7 @@ export class Chart {
   /** @param {number} index */
   choose(index) {
     const span = this.model?.spans[index];
-    if (span) this.pick(span);
+    if (span) this.pick(span, this.model?.interval ?? 'day');
   }
 
   /** Shows the read-out of a bar, or hides it. @param {number} index @param {boolean} [again] the numbers may have moved under it */
@@ -409,27 +412,47 @@ export class UserList {
     this.users = [];
     this.omitted = 0;
     this.drawn = '';
+    this.turn = 0;
+    /** Everyone is shown, past the first 500. */
+    this.whole = false;
+    this.first = { users: this.users, omitted: 0 };
+    this.asking = false;
+    this.again = false;
+  }
+
+  /** Another question: nobody of the one before is of use. */
+  begin() {
+    this.turn += 1;
+    this.whole = false;
   }
 
   /** @param {Report['users']} users @param {number} omitted how many more there are */
   draw(users, omitted) {
-    this.users = users;
-    this.omitted = omitted;
-    if ((this.all || this.by === 'deleted') && omitted > 0) void this.complete();
-    else this.show();
+    const partly = (this.all || this.by === 'deleted') && omitted > 0;
+    this.first = { users, omitted };
+    if (!partly || !this.whole) this.back();
+    if (partly) void this.complete();
   }
 
-  async complete() {
-    const asked = this.users;
-    try {
-      const users = await this.everyone();
-      if (this.users !== asked) return;
-      this.users = users;
-      this.omitted = 0;
-    } catch {
-      // The first 500 stay; what is missing is still said in the count below.
-    }
+  /** The first 500; what is missing is said in the count below. */
+  back() {
+    Object.assign(this, this.first, { whole: false });
     this.show();
+  }
+
+  /** One request at a time, whose answer is shown however often the numbers move meanwhile. */
+  async complete() {
+    this.again = this.asking;
+    if (this.asking) return;
+    this.asking = true;
+    const { turn } = this;
+    const users = await this.everyone().catch(() => null);
+    this.asking = false;
+    if (turn === this.turn && users) {
+      Object.assign(this, { users, omitted: 0, whole: true });
+      this.show();
+    } else if (turn === this.turn && this.whole) this.back();
+    if (this.again) void this.complete();
   }
 
   show() {
@@ -442,6 +465,7 @@ export class UserList {
     this.drawn = drawn;
     if (!users.length) return body.replaceChildren(h('p', { class: 'quiet' }, text.noUsers));
     const focused = body.contains(document.activeElement) ? document.activeElement?.getAttribute('data-key') : null;
+    const top = body.querySelector('.scroll')?.scrollTop ?? 0;
     const most = { added: Math.max(1, ...users.map((user) => user.added)), deleted: Math.max(1, ...users.map((user) => user.deleted)) };
     const table = h('table', { class: 'users' },
       h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, words.labels.user), ...(/** @type {const} */ (['added', 'deleted'])).map((kind) =>
@@ -461,18 +485,24 @@ export class UserList {
     const more = all > USERS_AT_FIRST ? h('p', { class: 'rest' }, h('span', {}, text.showingUsers(shown.length, all)),
       h('button', { type: 'button', 'data-key': 'more', click: () => this.toggle() }, this.all ? text.showFewer : text.showAll)) : null;
     body.replaceChildren(h('div', { class: 'scroll', tabindex: this.all ? 0 : null, role: this.all ? 'region' : null, 'aria-label': this.all ? words.labels.byUser : null }, table), ...(more ? [more] : []));
+    if (top) find(body, '.scroll').scrollTop = top;
     if (focused) /** @type {HTMLElement | null} */ (body.querySelector(`[data-key="${CSS.escape(focused)}"]`))?.focus();
   }
 
   /** @param {'added' | 'deleted'} kind */
   sort(kind) {
     this.by = kind;
-    this.draw(this.users, this.omitted);
+    this.redraw();
   }
 
   toggle() {
     this.all = !this.all;
-    this.draw(this.users, this.omitted);
+    this.redraw();
+  }
+
+  redraw() {
+    this.show();
+    if ((this.all || this.by === 'deleted') && this.omitted > 0) void this.complete();
   }
 }
 
@@ -484,11 +514,13 @@ const PAGES_KEPT = 40;
 const SPARE_ROWS = 12;
 /** While the pointer moved over the table so lately, new rows wait, so that nothing moves under the hand. */
 const HAND_MS = 1500;
+/** New rows are read aloud no more often than this. */
+const SPOKEN_MS = 10_000;
 
 /**
  * A row as shown: an activity, an import of many, or one of its activities below it.
  * @typedef {{ row: Row, inner: boolean, open: boolean, more: { cursor: string | null, from: Line } | null }} Line
- * @typedef {{ cursor: string | null, count: number, lines: Line[] | null, pinned: boolean, asking: boolean }} Page
+ * @typedef {{ cursor: string | null, count: number, lines: Line[] | null, read: boolean, pinned: boolean, asking: boolean }} Page
  */
 
 /** Endless rows of which only those in view exist as elements. */
@@ -515,7 +547,12 @@ export class ActivityTable {
     this.etag = null;
     this.shownTotal = 0;
     this.asking = false;
+    /** The report moved while it asked. */
+    this.again = false;
     this.turn = 0;
+    this.saidAt = -SPOKEN_MS;
+    /** Where each import stands, by batch and activity. @type {Map<string, { page: Page, line: Line }>} */
+    this.imports = new Map();
     this.handAt = -HAND_MS;
     this.top = 0;
     this.height = 640; // until the browser tells
@@ -539,9 +576,10 @@ export class ActivityTable {
       pointermove: () => { this.handAt = performance.now(); },
       pointerleave: () => { this.handAt = -HAND_MS; },
     }, this.table, this.foot);
-    this.news = h('p', { role: 'status' });
+    this.news = h('p');
+    this.spoken = h('p', { class: 'hidden', role: 'status' });
     this.newsButton = h('button', { type: 'button', click: () => this.toNewest() }, text.showNew);
-    this.newsBar = h('div', { class: 'news' }, this.news, this.newsButton);
+    this.newsBar = h('div', { class: 'news' }, this.news, this.spoken, this.newsButton);
     this.newsButton.hidden = true;
     this.kept = h('p', { class: 'note', hidden: true });
     find(this.section, '.body').replaceChildren(this.kept, this.newsBar, this.scroller);
@@ -568,6 +606,7 @@ export class ActivityTable {
   /** The report moved: the newest rows come in, or are announced where they would move what is being read. */
   async refresh() {
     if (!this.body || this.section.dataset.state === 'error') return this.first();
+    this.again = this.asking;
     if (this.asking) return;
     this.asking = true;
     const turn = this.turn;
@@ -575,14 +614,19 @@ export class ActivityTable {
       const answer = await this.ask('activities', this.with(null), { etag: this.etag });
       if (!answer || turn !== this.turn) return;
       this.etag = answer.etag;
-      if (this.ascending()) this.grow(answer.body);
+      if (this.ascending()) await this.grow(answer.body);
       else if (this.held()) this.announce(answer.body.total);
       else this.fill(answer.body);
     } catch {
       // The table stays as it is; freshness says that the line is down, and the next answer comes here again.
     } finally {
-      this.asking = false;
+      this.asked();
     }
+  }
+
+  asked() {
+    this.asking = false;
+    if (this.again) void this.refresh().catch(() => {});
   }
 
   async first() {
@@ -617,9 +661,10 @@ export class ActivityTable {
 
   /** @param {import('./types.js').Activities} answer the first page */
   fill(answer) {
-    const known = new Map(this.pages[0]?.lines?.map((line) => [JSON.stringify(line.row), line]) ?? []);
-    const lines = answer.activities.map((row) => known.get(JSON.stringify(row)) ?? line(row));
-    this.pages = [{ cursor: null, count: lines.length, lines, pinned: false, asking: false }];
+    const known = new Map(this.pages[0]?.lines?.filter((one) => !one.inner && !one.open).map((one) => [JSON.stringify(one.row), one]) ?? []);
+    this.imports.clear();
+    this.pages = [newPage(null)];
+    this.take(this.pages[0], answer.activities, known);
     this.next = answer.next_cursor;
     this.shownTotal = answer.total ?? 0;
     this.announce(answer.total);
@@ -631,10 +676,18 @@ export class ActivityTable {
   }
 
   /** @param {import('./types.js').Activities} answer the oldest rows first: new ones lie at the end, where scrolling asks for them */
-  grow(answer) {
+  async grow(answer) {
     this.shownTotal = answer.total ?? 0;
     this.announce(answer.total);
-    if (!this.next) this.fill(answer);
+    if (this.next || this.pages.some((page) => page.pinned)) return;
+    const last = this.pages.at(-1);
+    if (!last?.cursor) return this.fill(answer);
+    const turn = this.turn;
+    const again = await this.ask('activities', this.with(last.cursor));
+    if (!again || turn !== this.turn || last !== this.pages.at(-1)) return;
+    this.take(last, again.body.activities);
+    this.next = again.body.next_cursor;
+    this.changed(this.pages.length - 1);
   }
 
   /** @param {number | null} total null where one import alone is listed */
@@ -647,6 +700,9 @@ export class ActivityTable {
     this.newsBar.classList.toggle('some', count > 0);
     this.newsButton.hidden = count === 0;
     say(this.news, count > 0 ? text.newRows(count) : '');
+    if (!this.spoken || (count > 0 && performance.now() - this.saidAt < SPOKEN_MS)) return;
+    this.saidAt = count > 0 ? performance.now() : -SPOKEN_MS;
+    say(this.spoken, this.news.textContent ?? '');
   }
 
   async toNewest() {
@@ -694,7 +750,9 @@ export class ActivityTable {
     body.style.paddingBlockStart = `${first * tall}px`;
     body.style.height = `${count * tall}px`;
     scroller.style.maxHeight = this.next ? '' : `${(count + 1) * tall + 56}px`; // few rows leave no hole
+    const held = body.contains(document.activeElement);
     place(body, wanted);
+    if (held && !body.contains(document.activeElement)) scroller.focus({ preventScroll: true }); // keys go on scrolling
     set(table, 'aria-rowcount', this.next ? -1 : count + 1);
     say(foot, this.next ? text.loading : count ? (this.ascending() ? text.allRowsAscending : text.allRows) : text.noRows);
     set(/** @type {Element} */ (this.order?.closest('th')), 'aria-sort', this.ascending() ? 'ascending' : 'descending');
@@ -710,8 +768,8 @@ export class ActivityTable {
     try {
       const answer = await this.ask('activities', this.with(cursor));
       if (!answer || turn !== this.turn || cursor !== this.next) return;
-      const page = { cursor, count: 0, lines: this.joined(answer.body.activities), pinned: false, asking: false };
-      page.count = page.lines.length;
+      const page = newPage(cursor);
+      this.take(page, answer.body.activities);
       this.pages.push(page);
       this.next = answer.body.next_cursor;
       this.asking = false;
@@ -719,22 +777,30 @@ export class ActivityTable {
     } catch (problem) {
       if (this.foot) this.foot.replaceChildren(`${text.failed(words.labels.activities)} `, h('button', { type: 'button', click: () => this.more() }, text.tryAgain));
     } finally {
-      this.asking = false;
+      this.asked();
     }
   }
 
-  /** A page may go on with an import that the one before began: it stays one line. @param {Row[]} rows */
-  joined(rows) {
-    const lines = rows.map(line);
-    const before = this.pages.at(-1)?.lines;
-    for (const before_line of before ?? []) {
-      const again = lines.findIndex(({ row }) => row.rows != null && before_line.row.rows != null && row.batch_id === before_line.row.batch_id && row.activity === before_line.row.activity);
-      if (again < 0) continue;
-      const [{ row }] = lines.splice(again, 1);
-      before_line.row = { ...before_line.row, rows: (before_line.row.rows ?? 0) + (row.rows ?? 0), first: row.first };
-      this.rows.delete(before_line);
+  /** Lines of a page's rows. An import that goes on from page to page stays one line, where it began. @param {Page} page @param {Row[]} rows @param {Map<string, Line>} [known] lines that may stay as they are */
+  take(page, rows, known) {
+    page.lines = [];
+    for (const row of rows) {
+      const key = `${row.activity} ${row.batch_id}`;
+      const place = row.rows == null ? undefined : this.imports.get(key);
+      if (!place) {
+        const made = known?.get(JSON.stringify(row)) ?? line(row);
+        if (row.rows != null) this.imports.set(key, { page, line: made });
+        page.lines.push(made);
+      } else if (place.page === page) page.lines.push(place.line);
+      else if (!page.read) {
+        const whole = place.line;
+        const end = this.ascending() ? { occurred_at: row.occurred_at, last: row.last } : { first: row.first };
+        whole.row = { ...whole.row, ...end, rows: (whole.row.rows ?? 0) + (row.rows ?? 0) };
+        this.rows.delete(whole);
+      }
     }
-    return lines;
+    page.read = true;
+    page.count = page.lines.length;
   }
 
   /** Rows that were let go come back by their page's cursor. @param {Page} page */
@@ -745,9 +811,10 @@ export class ActivityTable {
     try {
       const answer = await this.ask('activities', this.with(page.cursor));
       if (!answer || turn !== this.turn) return;
-      page.lines = answer.body.activities.map(line);
-      page.count = answer.body.activities.length;
+      this.take(page, answer.body.activities);
       this.changed(this.pages.indexOf(page));
+    } catch {
+      setTimeout(() => this.render(), FAILED_MS);
     } finally {
       page.asking = false;
     }
@@ -846,6 +913,9 @@ export class ActivityTable {
   }
 }
 
+/** @param {string | null} cursor @returns {Page} */
+const newPage = (cursor) => ({ cursor, count: 0, lines: [], read: false, pinned: false, asking: false });
+
 /** @param {Row} row @returns {Line} */
 const line = (row) => ({ row, inner: false, open: false, more: null });
 
@@ -867,6 +937,12 @@ const OWN = ['workspace', 'embed', 'table', 'imports'];
 /** Parameters of the API that only the activity table has. */
 const TABLE = ['activity', 'order', 'batches', 'batch'];
 const POLL_MS = 10_000;
+const FAILED_MS = 5_000;
+/** Numbers that are older than this are not live, whatever they say. */
+const OLD_SECONDS = 40;
+/** With more days than this an hour is too narrow a bucket. */
+const HOUR_DAYS = 49;
+const LONG = ['last_90_days', 'this_year', 'all'];
 const FIRST_EVENT_MS = 2_500;
 /** The API speaks every 15 s; a line that is silent for longer than two of these is dead. */
 const SILENCE_MS = 35_000;
@@ -985,6 +1061,12 @@ export async function request(url, headers, signal) {
   throw new Problem(response.status, body ?? {}, Number(response.headers.get('Retry-After')) || 5);
 }
 
+/** What an answer says; one that is no JSON, or breaks off, is none. @param {Response} response @param {AbortSignal} [signal] */
+export const json = (response, signal) => response.json().catch((failure) => {
+  if (signal?.aborted) throw failure;
+  throw new Problem(0, {});
+});
+
 /** @type {import('./types.js').Ask} a resource's JSON, null where it has not changed */
 export async function ask(resource, parameters, { etag, signal } = {}) {
   const patience = AbortSignal.timeout(PATIENCE_MS);
@@ -993,14 +1075,19 @@ export async function ask(resource, parameters, { etag, signal } = {}) {
     heard(response.headers.get('Contacts-As-Of'), Number(response.headers.get('Contacts-Lag-Seconds')));
     return null;
   }
-  return { body: await response.json(), etag: response.headers.get('ETag') };
+  return { body: await json(response, signal), etag: response.headers.get('ETag') };
 }
 
 // A visit: the page comes to the address
 
+/** Of visits: each address that was come to. */
 let turn = 0;
+/** Of reports and their lines: a visit that leaves the report's question as it was is none. */
+let view = 0;
 /** @type {Report | null} */
 export let report = null;
+/** Users whose labels the last report of the workspace told. @type {Report['users']} */
+let named = [];
 /** @type {Choices | null} */
 export let choices = null;
 let reportKey = '';
@@ -1025,6 +1112,7 @@ export async function visit() {
   const mine = ++turn;
   const here = address();
   root.dataset.state = 'loading';
+  if (root.dataset.workspace !== (here.get('workspace') ?? '')) named = [];
   root.dataset.workspace = here.get('workspace') ?? '';
   if (!here.get('workspace')) return chooseWorkspace();
   if (!here.get('timezone')) {
@@ -1037,27 +1125,30 @@ export async function visit() {
   const key = resourceAddress('');
   const sameReport = key === reportKey && report && root.dataset.fault !== 'yes';
   const rows = resourceAddress('activities', tableParameters());
-  const sameRows = rows === tableKey && component('activities').dataset.state === 'ready';
+  const sameRows = rows === tableKey && component('activities').dataset.state !== 'error';
   root.dataset.fault = 'no';
   if (!sameReport) for (const name of REPORT_COMPONENTS) set(component(name), 'aria-busy', 'true');
   try {
     await Promise.all([
-      sameReport ? drawn() : open(mine, key),
-      sameRows ? null : openTable(mine, rows),
+      sameReport ? drawn() : open(key),
+      sameRows ? opening : openTable(rows),
     ]);
-    if (mine === turn && hasUnnamed()) await readChoices(mine);
+    if (mine === turn && hasUnnamed()) await readChoices();
     if (mine === turn) root.dataset.state = 'ready';
   } catch (problem) {
     if (mine === turn) await showProblem(problem);
   }
 }
 
-/** @param {number} mine @param {string} key */
-async function open(mine, key) {
+/** @param {string} key */
+async function open(key) {
+  const mine = ++view;
   live.stop();
   reportKey = '';
+  report = null;
+  users.begin();
   const first = await live.start(mine);
-  if (mine !== turn || !first) return;
+  if (mine !== view || !first) return;
   if (root.dataset.fault !== 'yes') reportKey = key;
   if (document.hidden) pause();
   await drawn();
@@ -1068,21 +1159,33 @@ async function drawn() {
   for (let seen; seen !== latestDrawing;) await (seen = latestDrawing);
 }
 
-/** @param {number} mine @param {string} key */
-async function openTable(mine, key) {
+/** @param {string} key @returns {Promise<void>} */
+function openTable(key) {
+  tableKey = key;
+  opening = askTable(key);
+  return opening;
+}
+let opening = Promise.resolve();
+
+/** @param {string} key */
+async function askTable(key) {
   const section = component('activities');
   set(section, 'aria-busy', 'true');
-  tableKey = key;
   try {
     await table.open(tableParameters());
   } catch (problem) {
-    if (mine !== turn) return;
+    if (key !== tableKey) return;
     if (unshowable(problem)) throw problem;
-    fail(section, message(problem, words.labels.activities), () => void openTable(turn, key), waits(problem));
+    const again = () => void (key === tableKey && section.dataset.state === 'error' && openTable(key).catch(showProblem));
+    fail(section, message(problem, words.labels.activities), again, waits(problem));
+    later(problem, again);
   } finally {
-    if (mine === turn) section.removeAttribute('aria-busy');
+    if (key === tableKey) section.removeAttribute('aria-busy');
   }
 }
+
+/** What is on its way is asked for again. @param {unknown} problem @param {() => void} again */
+const later = (problem, again) => waits(problem) && setTimeout(again, /** @type {Problem} */ (problem).retrySeconds * 1000);
 
 /** Whether the report or its filters name what only the list of choices has a label for. */
 function hasUnnamed() {
@@ -1090,19 +1193,19 @@ function hasUnnamed() {
   return sources.some((name) => !(name in words.sources)) || chosen('user').some((id) => userLabel(id) === id);
 }
 
-/** The sources and users to filter by: asked for when a hand comes near the filters, or when one has no label yet. @param {number} mine */
-export async function readChoices(mine = turn) {
+/** The sources and users to filter by: asked for when a hand comes near the filters, or when one has no label yet. */
+export async function readChoices() {
   const key = choicesAddress();
   if (key === choicesKey) return choicesRead;
   choicesKey = key;
-  choicesRead = askChoices(mine, key);
+  choicesRead = askChoices(key);
   return choicesRead;
 }
 let choicesRead = Promise.resolve();
 const choicesAddress = () => resourceAddress('filters', new URLSearchParams());
 
-/** @param {number} mine @param {string} key */
-async function askChoices(mine, key) {
+/** @param {string} key */
+async function askChoices(key) {
   const section = component('filters');
   try {
     const answer = await ask('filters', new URLSearchParams());
@@ -1114,9 +1217,10 @@ async function askChoices(mine, key) {
   } catch (problem) {
     if (key !== choicesKey) return;
     choicesKey = '';
-    if (mine !== turn) return;
     if (unshowable(problem)) throw problem;
-    fail(section, message(problem, words.labels.filters), () => void readChoices());
+    const again = () => void readChoices().catch(showProblem);
+    fail(section, message(problem, words.labels.filters), again);
+    later(problem, again);
   }
 }
 
@@ -1136,8 +1240,9 @@ export function message(problem, what) {
 
 /** @param {Report} next @param {number} mine */
 export async function show(next, mine) {
-  if (mine !== turn) return;
+  if (mine !== view) return;
   report = next;
+  named = next.users;
   hear(next.freshness);
   drawRange(next);
   latestDrawing = drawParts(next, mine);
@@ -1157,7 +1262,7 @@ async function drawParts(next, mine) {
     'deleted-by-date': () => charts.deleted.draw(dateModel(next, 'deleted')),
     'added-by-source': () => drawSources(next),
   };
-  const superseded = () => mine !== turn || next !== report;
+  const superseded = () => mine !== view || next !== report;
   for (const [name, draw] of Object.entries(parts)) {
     await breathe();
     if (superseded()) return;
@@ -1207,11 +1312,13 @@ function drawLegend({ sources: { names, totals }, added }) {
   const key = names.map((name) => `${name} ${sourceLabel(name)}`).join('\n');
   if (list.dataset.key !== key) {
     list.dataset.key = key;
+    const held = list.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.name : null;
     list.replaceChildren(...names.map((name, place) => h('li', {},
       h('button', { type: 'button', 'data-name': name, disabled: name === '*', click: () => pickSource(name) },
         h('i', { class: `swatch ${colourOf(name, place)}` }), h('span', { class: 'name' }, sourceLabel(name)),
         h('span', { class: 'amount', 'data-source': name }), h('span', { class: 'share' }),
         h('small', {}, words.explanations[name] ?? '')))));
+    if (held) /** @type {HTMLElement | null} */ (list.querySelector(`[data-name="${CSS.escape(held)}"]`))?.focus();
   }
   for (const button of list.querySelectorAll('button')) {
     const name = button.dataset.name ?? '';
@@ -1260,7 +1367,7 @@ async function readEarlier(next, mine) {
   for (const [name, value] of Object.entries({ from, to: to < from ? from : to, interval, compare: 'none' })) parameters.set(name, value);
   try {
     const answer = await ask('timeline', parameters);
-    if (mine !== turn || !answer || !report || earlierKey(report) !== key) return;
+    if (mine !== view || !answer || !report || earlierKey(report) !== key) return;
     earlier = { key, buckets: answer.body.timeline };
     for (const kind of /** @type {const} */ (['added', 'deleted'])) await charts[kind].draw(dateModel(report, kind));
   } catch {
@@ -1276,16 +1383,17 @@ function alignEarlier(next, kind) {
   /** @param {import('./types.js').Bucket | undefined} one */
   const given = (one) => (one ? { start: one.start, end: one.end, value: one[kind] } : null);
   if (next.query.interval !== 'hour') return next.timeline.map((_, index) => given(buckets[index]));
-  const byClock = new Map(buckets.map((one) => [clockOf(one, buckets[0].start.slice(0, 10)), one]));
+  // Of an hour that comes twice, the first.
+  const byClock = new Map(buckets.toReversed().map((one) => [clockOf(one, buckets[0].start.slice(0, 10)), one]));
   return next.timeline.map((one) => given(byClock.get(clockOf(one, next.query.from))));
 }
 
 // A bar was chosen: the table shows its dates, and one step more zooms into them
 
-/** @param {string} name @returns {(span: Span) => void} */
+/** @param {string} name @returns {(span: Span, interval: string) => void} */
 function chooseBar(name) {
-  return (span) => {
-    const { from, to } = words.datesOf(span, report?.query.interval ?? 'day');
+  return (span, interval) => {
+    const { from, to } = words.datesOf(span, interval);
     chosenIn = name;
     go((next) => next.set('table', from === to ? from : `${from}..${to}`));
     drawChosen();
@@ -1356,10 +1464,11 @@ function drawFreshness() {
   say(find(badge, '.word'), words.freshness[fresh.state]);
   const time = find(badge, 'time');
   set(time, 'datetime', fresh.as_of);
-  say(time, fresh.state === 'live' && connection !== 'lost' ? text.lag(seconds) : text.behind(words.age(seconds)));
-  const at = words.instant(fresh.as_of, report?.query.timezone ?? 'UTC');
+  const at = words.instant(fresh.as_of, address().get('timezone') ?? 'UTC');
   set(badge, 'title', text.asOf(at));
-  const trouble = connection === 'lost' ? 'lost' : fresh.state === 'live' ? '' : fresh.state;
+  const cut = connection === 'lost' || connection === 'unavailable' || (['stream', 'polling'].includes(connection) && seconds > Math.max(OLD_SECONDS, fresh.lag_seconds * 2) && fresh.state === 'live');
+  const trouble = cut ? 'lost' : fresh.state === 'live' ? '' : fresh.state;
+  say(time, fresh.state === 'live' && !cut ? text.lag(seconds) : text.behind(words.age(seconds)));
   set(notice, 'data-kind', trouble || null);
   const told = trouble === 'lost' ? text.lost(at) : trouble === 'stalled' ? text.stalled(at) : trouble ? text.catchingUp(words.age(seconds)) : '';
   say(find(notice, 'p'), told);
@@ -1402,6 +1511,8 @@ const live = {
   line: null,
   mine: 0,
   revision: '',
+  /** The revision that came last in this view. */
+  seen: '',
   /** @type {string | null} */
   etag: null,
   tries: 0,
@@ -1419,11 +1530,12 @@ const live = {
   async start(mine) {
     this.mine = mine;
     this.revision = '';
+    this.seen = '';
     this.etag = null;
     this.tries = 0;
     connected('connecting');
     if (await this.stream(true)) return true;
-    if (mine !== turn) return false;
+    if (mine !== view) return false;
     return this.poll(true);
   },
 
@@ -1432,7 +1544,7 @@ const live = {
     if (document.hidden) return connected('paused');
     const mine = this.mine;
     if (await this.stream(false)) return;
-    if (mine === turn) await this.poll(false).catch((problem) => showProblem(problem));
+    if (mine === view) await this.poll(false).catch((problem) => showProblem(problem));
   },
 
   /**
@@ -1465,21 +1577,21 @@ const live = {
       if (!response.body || !response.headers.get('Content-Type')?.startsWith('text/event-stream')) throw new Problem(0, {});
     } catch (problem) {
       clearTimeout(silence);
-      if (mine !== turn || !(problem instanceof Problem) || !unshowable(problem) || problem.status === 404) return false;
+      if (mine !== view || !(problem instanceof Problem) || !unshowable(problem) || problem.status === 404) return false;
       if (first) throw problem;
       await showProblem(problem);
       return false;
     }
     const { body } = response;
     return new Promise((resolve) => {
-      let spoke = trusted;
+      let spoke = false;
       if (trusted) {
         connected('stream');
         resolve(true);
       }
       /** @param {string} event @param {string} data @param {string} id */
       const take = (event, data, id) => {
-        if (mine !== turn) return line.abort();
+        if (mine !== view) return line.abort();
         spoke = this.proven = true;
         this.tries = 0;
         clearTimeout(this.timer); // of asking, where the stream came late
@@ -1494,7 +1606,9 @@ const live = {
       readEvents(body, take, alive).catch(() => {}).finally(() => {
         clearTimeout(silence);
         resolve(false);
-        if (mine === turn && this.line === line && spoke && !document.hidden) this.again();
+        if (mine !== view || this.line !== line) return;
+        if (!spoke) this.proven = false; // it was believed, and said nothing
+        if ((spoke || trusted) && !document.hidden) this.again();
       });
     });
   },
@@ -1514,15 +1628,15 @@ const live = {
     let wait = POLL_MS;
     try {
       const answer = await ask('', undefined, { etag: this.etag });
-      if (mine !== turn) return false;
+      if (mine !== view) return false;
       if (connection !== 'stream') connected('polling');
-      if (answer) {
+      if (answer && connection !== 'stream') {
         this.etag = answer.etag;
         this.revision = answer.body.freshness.revision;
         await this.arrived(answer.body, mine);
       }
     } catch (problem) {
-      if (mine !== turn) return false;
+      if (mine !== view) return false;
       if (!(problem instanceof Problem) || unshowable(problem)) throw problem;
       if (first || !report) await failed(problem, mine);
       if (connection !== 'stream') connected(problem.status === 503 ? 'unavailable' : 'lost');
@@ -1541,9 +1655,10 @@ const live = {
 
   /** @param {Report} next @param {number} mine */
   async arrived(next, mine) {
-    const moved = report && reportKey && report.freshness.revision !== next.freshness.revision;
+    const moved = this.seen && this.seen !== next.freshness.revision;
+    this.seen = next.freshness.revision;
     await show(next, mine);
-    if (mine !== turn) return;
+    if (mine !== view) return;
     const recovered = root.dataset.fault === 'yes';
     reportKey = resourceAddress('');
     root.dataset.fault = 'no';
@@ -1555,7 +1670,9 @@ const live = {
 async function failed(problem, mine) {
   reportKey = '';
   root.dataset.fault = 'yes';
-  await (await guides()).parts(problem, () => mine === turn);
+  say(find(document, '#range'), '');
+  document.title = words.labels.title;
+  await (await guides()).parts(problem, () => mine === view);
 }
 
 document.addEventListener('visibilitychange', () => {
@@ -1580,10 +1697,7 @@ function drawControls() {
   const here = address();
   const custom = here.has('from') || here.has('to');
   control('period').value = custom ? 'custom' : here.get('period') || 'last_7_days';
-  if (custom) {
-    control('from').value = here.get('from') ?? '';
-    control('to').value = here.get('to') ?? '';
-  }
+  if (custom) writeDates(here.get('from') ?? '', here.get('to') ?? '');
   control('interval').value = here.get('interval') || 'auto';
   control('compare').value = here.get('compare') || 'previous_period';
   if (document.activeElement !== control('timezone')) control('timezone').value = here.get('timezone') ?? '';
@@ -1609,15 +1723,25 @@ function nameChosen() {
 /** @param {string} id */
 export function userLabel(id) {
   if (id === 'none') return text.noUser;
-  return (choices?.users.find((one) => one.user_id === id) ?? report?.users.find((one) => one.user_id === id))?.user_name ?? id;
+  return (choices?.users ?? []).concat(named).find((one) => one.user_id === id)?.user_name ?? id;
 }
 
 /** @param {Report} next */
 function drawRange({ query }) {
-  control('from').value = query.from;
-  control('to').value = query.to;
+  writeDates(query.from, query.to);
+  find(document, '#interval option[value="hour"]').disabled = daysOf(query.from, query.to) > HOUR_DAYS && query.interval !== 'hour';
   say(find(document, '#range'), `${words.dateRange(query.from, query.to)} · ${query.timezone}`);
 }
+
+/** @param {string} from @param {string} to */
+const daysOf = (from, to) => (Date.parse(to) - Date.parse(from)) / 86_400_000 + 1;
+
+/** What is being typed is nobody else's. @param {string} from @param {string} to */
+function writeDates(from, to) {
+  for (const [id, value] of [['from', from], ['to', to]]) if (typed !== id) control(id).value = value;
+}
+/** The date control that is being typed into: what stands in it on the way is no date yet. */
+let typed = '';
 
 /** @param {HTMLSelectElement} select @param {Record<string, string>} options */
 function offer(select, options) {
@@ -1638,6 +1762,7 @@ function pickDates(edge) {
   if (control('from').value > control('to').value || !other.value) other.value = input.value;
   go((to) => {
     for (const name of ['period', 'table']) to.delete(name);
+    if (daysOf(control('from').value, control('to').value) > HOUR_DAYS && to.get('interval') === 'hour') to.delete('interval');
     to.set('from', control('from').value);
     to.set('to', control('to').value);
   });
@@ -1654,11 +1779,24 @@ function listen() {
   /** @param {string} id @param {(value: string) => void} then */
   const changed = (id, then) => control(id).addEventListener('change', () => then(control(id).value));
   changed('period', (value) => value !== 'custom' && go((to) => {
-    for (const name of ['from', 'to', 'table']) to.delete(name);
+    for (const name of ['from', 'to', 'table', ...(LONG.includes(value) && to.get('interval') === 'hour' ? ['interval'] : [])]) to.delete(name);
     to.set('period', value);
   }));
-  changed('from', () => pickDates('from'));
-  changed('to', () => pickDates('to'));
+  for (const edge of /** @type {const} */ (['from', 'to'])) {
+    const input = control(edge);
+    let before = '';
+    const commit = () => {
+      if (!typed) return;
+      typed = '';
+      if (input.value !== before) pickDates(edge);
+    };
+    changed(edge, () => typed || pickDates(edge));
+    input.addEventListener('keydown', ({ key }) => {
+      if (key === 'Enter') commit();
+      else if (!typed && key !== 'Tab') [typed, before] = [edge, input.value];
+    });
+    input.addEventListener('blur', commit);
+  }
   changed('interval', (value) => go((to) => assign(to, 'interval', value, 'auto')));
   changed('compare', (value) => go((to) => assign(to, 'compare', value, 'previous_period')));
   changed('kind', (value) => go((to) => assign(to, 'activity', value, '')));
@@ -1670,6 +1808,7 @@ function listen() {
   control('timezone').addEventListener('focus', () => void chooser().then((choosers) => choosers.offerZones()), { once: true });
   find(document, '#reset').addEventListener('click', () => go((to) => {
     for (const name of [...to.keys()]) if (!['workspace', 'embed', 'timezone', 'week_start'].includes(name)) to.delete(name);
+    control('period').focus(); // the button goes
   }));
   for (const [id, method] of /** @type {const} */ ([['sources', 'openSources'], ['users', 'openUsers'], ['workspace', 'openWorkspaces']])) {
     control(id).addEventListener('click', () => void chooser().then((choosers) => choosers[method](control(id))));
@@ -1677,7 +1816,7 @@ function listen() {
   for (const section of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-export]'))) addMenu(section);
   const more = find(document, '#more');
   more.addEventListener('click', () => set(more, 'aria-expanded', String(more.getAttribute('aria-expanded') !== 'true')));
-  for (const event of ['pointerenter', 'focusin']) component('filters').addEventListener(event, () => void readChoices(turn).catch((problem) => showProblem(problem)));
+  for (const event of ['pointerenter', 'focusin']) component('filters').addEventListener(event, () => void readChoices().catch(showProblem));
 }
 const chooser = () => import('./choosers.js');
 
@@ -1691,7 +1830,7 @@ function addMenu(section) {
   const values = () => import('./values.js');
   const menu = h('div', { id, class: 'menu', popover: 'auto', click: () => /** @type {any} */ (menu).hidePopover() },
     chart ? h('button', { type: 'button', click: (/** @type {Event} */ event) => void values().then((module) => module.toggleTable(section, chart, /** @type {HTMLElement} */ (event.target))) }, text.viewTable) : null,
-    resource === 'activities' ? null : h('button', { type: 'button', click: () => void values().then((module) => module.copyCsv(section, chart, report)) }, text.copyCsv),
+    resource === 'activities' ? null : h('button', { type: 'button', click: () => void values().then((module) => module.copyCsv(section, chart, report, users.users)) }, text.copyCsv),
     ...formats.map((format) => h('a', { 'data-resource': `${resource}.${format}`, download: '', click: (/** @type {Event} */ event) => download(event) }, text.download(format.toUpperCase()))),
     h('a', { 'data-resource': resource, target: '_blank' }, text.address('JSON')));
   const button = h('button', { type: 'button', class: 'options', popovertarget: id, 'aria-label': text.options(name) }, '⋯');
@@ -1716,10 +1855,13 @@ const guides = () => import('./guides.js');
 
 /** @returns {Promise<void>} */
 async function chooseWorkspace() {
+  const mine = turn;
+  view += 1;
   live.stop();
   drawControls();
   try {
-    const listed = await (await request(new URL('v1/workspaces', document.baseURI).href, { Accept: 'application/json' })).json();
+    const listed = await json(await request(new URL('v1/workspaces', document.baseURI).href, { Accept: 'application/json' }));
+    if (mine !== turn) return undefined;
     if (listed.workspaces.length === 1) {
       go((to) => to.set('workspace', listed.workspaces[0].workspace_id), 'replace');
       return visit();
@@ -1727,14 +1869,16 @@ async function chooseWorkspace() {
     (await guides()).workspaces(listed);
     root.dataset.state = 'ready';
   } catch (problem) {
-    await showProblem(problem);
+    if (mine === turn) await showProblem(problem);
   }
+  return undefined;
 }
 
 /** @param {unknown} problem */
 export async function showProblem(problem) {
   if (!(problem instanceof Problem)) throw problem;
   turn += 1; // what is still on its way is of no use
+  view += 1;
   live.stop();
   reportKey = tableKey = choicesKey = '';
   (await guides()).problem(problem);

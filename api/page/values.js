@@ -24,17 +24,25 @@ export function toggleTable(section, chart, button) {
   const shown = body.querySelector('.values');
   button.textContent = shown ? text.viewTable : text.viewChart;
   body.classList.toggle('as-table', !shown);
-  if (shown || !chart.model) return shown?.remove();
-  const { model } = chart;
+  chart.after = null;
+  if (shown) return shown.remove();
+  const values = h('div', { class: 'values scroll', tabindex: 0, role: 'region', 'aria-label': chart.title });
+  chart.after = () => chart.model && values.replaceChildren(tableOf(chart.model));
+  chart.after();
+  body.append(values);
+  return undefined;
+}
+
+/** @param {ChartModel} model */
+function tableOf(model) {
   const all = columns(model);
   const exact = words.clocksChange(model.spans);
-  body.append(h('div', { class: 'values scroll', tabindex: 0, role: 'region', 'aria-label': chart.title }, h('table', {},
+  return h('table', {},
     h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, words.intervals[model.interval]), ...all.map(({ name }) => h('th', { scope: 'col' }, name)))),
     h('tbody', {}, ...model.spans.map((span, index) => h('tr', {}, h('th', { scope: 'row' }, words.bucket(span, model.interval, exact)), ...all.map(({ at }) => {
       const value = at(index);
       return h('td', {}, value == null ? text.nothing : words.number(value));
-    })))))));
-  return undefined;
+    })))));
 }
 
 /** A cell by RFC 4180; one that a spreadsheet would run is guarded by an apostrophe, as the API's exports do. @param {string | number | null} value */
@@ -46,8 +54,8 @@ function cell(value) {
 /** @param {(string | number | null)[][]} rows */
 const csv = (rows) => rows.map((row) => row.map(cell).join(',')).join('\r\n');
 
-/** What the component shows, in wire values. @param {HTMLElement} section @param {Chart | undefined} chart @param {Report | null} report */
-export async function copyCsv(section, chart, report) {
+/** What the component shows, in wire values. @param {HTMLElement} section @param {Chart | undefined} chart @param {Report | null} report @param {Report['users']} users those that are shown, past the first 500 too */
+export async function copyCsv(section, chart, report, users) {
   const kind = /** @type {'added' | 'deleted'} */ (section.dataset.component);
   let rows;
   if (chart?.model) {
@@ -56,11 +64,15 @@ export async function copyCsv(section, chart, report) {
   } else if (kind === 'added' || kind === 'deleted') {
     const total = report?.[kind];
     rows = [['metric', 'count', 'previous', 'change_percent'], [kind, total?.count ?? null, total?.previous ?? null, total?.change_percent ?? null]];
-  } else rows = [['user_id', 'user_name', 'added', 'deleted'], ...(report?.users ?? []).map((user) => [user.user_id, user.user_name, user.added, user.deleted])];
-  const done = await navigator.clipboard.writeText(csv(rows)).then(() => true, () => false);
+  } else rows = [['user_id', 'user_name', 'added', 'deleted'], ...users.map((user) => [user.user_id, user.user_name, user.added, user.deleted])];
+  toast(await navigator.clipboard.writeText(csv(rows)).then(() => text.copied, () => text.notCopied));
+}
+
+/** @param {string} message */
+function toast(message) {
   const told = h('p', { role: 'status', class: 'toast' });
   document.body.append(told);
-  setTimeout(() => { told.textContent = done ? text.copied : text.notCopied; }, 50);
+  setTimeout(() => { told.textContent = message; }, 50);
   setTimeout(() => told.remove(), 3000);
 }
 
@@ -68,11 +80,19 @@ export async function copyCsv(section, chart, report) {
 export async function save(link) {
   const name = `contacts-${link.dataset.resource}`;
   const picker = /** @type {any} */ (window).showSaveFilePicker;
-  const file = picker && link.dataset.resource?.startsWith('activities') ? await picker({ suggestedName: name }).catch(() => null) : null;
-  if (picker && link.dataset.resource?.startsWith('activities') && !file) return;
-  const response = await request(link.href, {});
-  if (file && response.body) return void response.body.pipeTo(await file.createWritable());
-  const address = URL.createObjectURL(await response.blob());
-  h('a', { href: address, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  try {
+    // In a frame of another origin there is no picker to be had: then it goes through memory.
+    const file = picker && link.dataset.resource?.startsWith('activities') ? await picker({ suggestedName: name }).catch((/** @type {Error} */ failure) => {
+      if (failure.name === 'AbortError') throw failure;
+      return null;
+    }) : null;
+    const response = await request(link.href, {});
+    if (file && response.body) return await response.body.pipeTo(await file.createWritable());
+    const address = URL.createObjectURL(await response.blob());
+    h('a', { href: address, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  } catch (failure) {
+    if (/** @type {Error} */ (failure).name !== 'AbortError') toast(text.failed(name));
+  }
+  return undefined;
 }

@@ -136,12 +136,14 @@ export const activities = { '': 'Added and deleted', added: 'Added', deleted: 'D
 
 /** @type {Record<string, string>} */
 export const sources = {
+  __proto__: null, // a source may be called `constructor`
   incoming_message: 'Incoming Message', developer_api: 'Developer API', contact_import: 'Contact Import', user: 'User',
   echo_message: 'Echo Message', none: 'No source', '*': 'All other sources',
 };
 
 /** What each source means. @type {Record<string, string>} */
 export const explanations = {
+  __proto__: null,
   incoming_message: 'The contact wrote first',
   developer_api: 'Added through the API',
   contact_import: 'Added by an import',

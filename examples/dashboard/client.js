@@ -34,8 +34,10 @@ export function poll(url, { token, seconds = 10, show, fresh = () => {}, failed 
     try {
       const response = await fetch(url, { cache: 'no-store', headers: { Accept: 'application/json', ...withToken(token), ...(etag ? { 'If-None-Match': etag } : {}) } });
       if (response.status === 200) {
+        const report = await response.json();
+        if (stopped) return;
         etag = response.headers.get('ETag');
-        show(await response.json());
+        show(report);
       } else if (response.status !== 304) throw await problem(response);
       fresh({ as_of: response.headers.get('Contacts-As-Of'), lag_seconds: Number(response.headers.get('Contacts-Lag-Seconds')) });
     } catch (error) {
@@ -52,11 +54,23 @@ export function poll(url, { token, seconds = 10, show, fresh = () => {}, failed 
 
 /** `live` where the API runs without tokens: the browser reconnects by itself and says what it has by `Last-Event-ID`. */
 export function listen(liveUrl, { show, fresh = () => {}, failed = () => {} }) {
-  const source = new EventSource(liveUrl);
-  source.addEventListener('report', (event) => show(JSON.parse(event.data)));
-  source.addEventListener('freshness', (event) => fresh(JSON.parse(event.data)));
-  source.addEventListener('error', () => failed(new Error('The line is down; the browser tries again.')));
-  return () => source.close();
+  let source;
+  let timer = 0;
+  function open() {
+    source = new EventSource(liveUrl);
+    source.addEventListener('report', (event) => show(JSON.parse(event.data)));
+    source.addEventListener('freshness', (event) => fresh(JSON.parse(event.data)));
+    source.addEventListener('error', () => {
+      failed(new Error('The line is down; it is tried again.'));
+      // After an answer that is no stream (a 503, while counts are being put back) the browser gives up.
+      if (source.readyState === EventSource.CLOSED) timer = setTimeout(open, 5000);
+    });
+  }
+  open();
+  return () => {
+    clearTimeout(timer);
+    source.close();
+  };
 }
 
 /** `live` with a token: EventSource cannot send a header, and the API takes no token from an address; fetch can. */

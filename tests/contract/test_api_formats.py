@@ -114,6 +114,7 @@ async def test_the_format_is_the_suffix_or_what_accept_likes_best(
         ("GET", "/page/../app.py", 404, "not_found"),
         ("GET", "/page/%2e%2e/app.py", 404, "not_found"),
         ("GET", "/page/nothing.js", 404, "not_found"),
+        ("GET", "/page/%00.js", 404, "not_found"),
         ("POST", BASE, 405, "method_not_allowed"),
         ("DELETE", "/v1/workspaces", 405, "method_not_allowed"),
         ("PUT", f"{BASE}/summary", 405, "method_not_allowed"),

@@ -243,7 +243,8 @@ def test_redis_that_is_away_at_the_start_and_while_running_costs_nothing(site: S
     site.redis.start()
     # then all is there.
     eventually("counted again", lambda: site.projected() == 7)
-    assert site.redis.client.zcard(f"cr1:{site.group}:{{0}}:rows1:w:20454") == 7
+    rows = f"cr1:{site.group}:{{0}}:rows1:w:20454"
+    eventually("every row", lambda: site.redis.client.zcard(rows) == 7)
     assert "Traceback" not in worker.tail(20_000)
     assert worker.stop() == 0
 

@@ -143,7 +143,7 @@ MUTANTS = (
         FIGHT
         | {"slow": 0.12, "rebalance": 0.6, "compaction": 1.0, "commit_interval": 0.02, "commit_max_events": 3}
         | {"partitions": 1, "events": 110, "poison": 0.0, "redis_restore": 0.0, "redis_empty": 0.0}
-        | {"topic_anew": 0.0, "changelog_lost": 0.0},
+        | {"topic_anew": 0.0, "changelog_lost": 0.0, "without_rows": 0.0},
     ),
     Mutant(
         "drop-after-a-doubt",

@@ -139,7 +139,7 @@ class Worker:
         self.stopped = False
         self.being_told = asyncio.Lock()
         self.zombie = False
-        self.keeps_rows = not world.chance(profile.without_rows)
+        self.keeps_rows = not (profile.without_rows and world.chance(profile.without_rows))
         self._rules = replace(world.rules, keep_rows=self.keeps_rows)
         self._pace = Pace(commit_interval_seconds=profile.commit_interval, commit_max_events=profile.commit_max_events)
         self._room = Room(2 * profile.commit_max_events)

@@ -85,6 +85,12 @@ class StandIn:
     state: str = "live"
     faults: dict[str, int] = field(default_factory=dict)
     """Resource (`report`, `live`, `activities`, `filters`, …) -> the status that it fails with; 0 drops the line."""
+    slow: dict[str, float] = field(default_factory=dict)
+    """Resource -> how many seconds its answers take."""
+    broken: set[str] = field(default_factory=set)
+    """Resources whose answers are pages of a proxy: 200, and no JSON."""
+    looks: int = 0
+    """A folded page looks at so many rows; 0: at all."""
     mute: bool = False
     """Streams are accepted and say nothing."""
     ancestors: str = "'none'"
@@ -177,6 +183,14 @@ class StandIn:
         found.sort(key=lambda event: (event.at, event.id), reverse=asked.order != "asc")
         rows = [_row(event, seen) for event in found]
         if asked.batches:
+            if self.looks:
+                more = start + self.looks < len(rows)
+                part = _fold(rows[start : start + self.looks])
+                return {
+                    "total": len(found),
+                    "activities": part,
+                    "next_cursor": str(start + self.looks) if more else None,
+                }
             rows = _fold(rows)
         more = start + limit < len(rows)
         return {
@@ -371,6 +385,7 @@ class _Fault(Exception):
 
 class _Handler(BaseHTTPRequestHandler):
     api: StandIn
+    asked = ""
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: Any) -> None:
@@ -411,7 +426,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Fault(401, "unauthorized", detail="The token is missing or has expired.")
 
     def _fail(self, resource: str) -> None:
+        self.asked = resource
         self.api.asked.append((resource, self.path))
+        time.sleep(self.api.slow.get(resource, 0))
         status = self.api.faults.get(resource)
         if status is None:
             return
@@ -515,6 +532,9 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _json(self, body: Any, status: int = 200, revision: str | None = None) -> None:
+        if self.asked in self.api.broken and status == 200:
+            self._send(b"<!doctype html><title>Please log in</title>", 200, {"Content-Type": "text/html"})
+            return
         headers = {"Content-Type": "application/json" if status < 400 else "application/problem+json"}
         if revision:
             fresh = self.api.freshness(revision)
