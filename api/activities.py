@@ -148,8 +148,8 @@ class Activities:
         cursor = None if query.cursor is None else read_cursor(query.cursor, workspace_id, query)
         for attempt in range(TRIES):
             try:
-                # A page that looks at fewer rows is there before the next event.
-                return await self._page(workspace_id, query, cursor, max(ROWS_A_PAGE >> attempt, ROWS_A_READ))
+                # A page that looks at fewer rows, later on, is there before the next event.
+                return await self._page(workspace_id, query, cursor, attempt)
             except Moved:
                 continue
         raise Unavailable("busy", "The counts move faster than they can be read.")
@@ -158,7 +158,8 @@ class Activities:
         self, workspace_id: str, query: ActivityQuery
     ) -> tuple[Stamp, answers.QueryAnswer, AsyncIterator[list[Row]]]:
         """All rows (after the cursor, if there is one), in pieces. Each is of its own moment: no state stays still for
-        as long as any number of rows takes."""
+        as long as any number of rows takes. The pieces raise Unavailable where rows go meanwhile: a file that ends well
+        is whole."""
         cursor = None if query.cursor is None else read_cursor(query.cursor, workspace_id, query)
         reading = await self._read(workspace_id, query, cursor)
         walk = _Walk(self._reports, workspace_id, query, reading, None if cursor is None else cursor.key, None)
@@ -170,15 +171,15 @@ class Activities:
         return reading.stamp, query_answer(reading.stamp.view), pieces()
 
     async def _page(
-        self, workspace_id: str, query: ActivityQuery, cursor: Cursor | None, at_most: int
+        self, workspace_id: str, query: ActivityQuery, cursor: Cursor | None, attempt: int
     ) -> answers.ActivitiesAnswer:
-        reading = await self._read(workspace_id, query, cursor)
+        reading = await self._read(workspace_id, query, cursor, attempt)
         walk = _Walk(
             self._reports, workspace_id, query, reading, None if cursor is None else cursor.key, reading.snapshot
         )
         limit = query.limit or DEFAULT_ACTIVITIES
         page = _Page(limit, query.batches is Batches.FOLD, query.order is Order.ASC)
-        await page.fill(walk, at_most)
+        await page.fill(walk, max(ROWS_A_PAGE >> attempt, ROWS_A_READ))
         of, here = reading.stamp.view, zone(query.query.timezone)
         next_cursor = None
         if page.end is not None:
@@ -199,14 +200,16 @@ class Activities:
             reading.warnings,
         )
 
-    async def _read(self, workspace_id: str, query: ActivityQuery, cursor: Cursor | None) -> Reading:
+    async def _read(self, workspace_id: str, query: ActivityQuery, cursor: Cursor | None, attempt: int = 0) -> Reading:
+        """A later attempt looks at less, so its answer may be another one."""
         of: View | None = None
         if cursor is not None:
             try:
                 of = view_of_dates(query.query, Dates(cursor.first, cursor.last), now_mark(self._reports.clock()))
             except TooManyBuckets as problem:
                 raise too_many_buckets(problem) from None
-        return await self._reports.read(workspace_id, query.query, TOTALS, of, revision_key(query))
+        more = revision_key(query) + (b" %d" % attempt if attempt else b"")
+        return await self._reports.read(workspace_id, query.query, TOTALS, of, more)
 
 
 class _Walk:
@@ -241,7 +244,9 @@ class _Walk:
                 for span, limit in zip(batch, limits, strict=True)
             ]
             days = sorted({span.day for span in batch})
-            replies = await self._reports.reader.rows(self._workspace_id, ranges, self._expected, days)
+            replies = await self._reports.reader.rows(
+                self._workspace_id, ranges, self._reading.snapshot.state, self._expected, days
+            )
             look = self._taken(batch, limits, replies)
             if look.end is not None:
                 return look

@@ -203,9 +203,16 @@ class Reader:
         raise Unavailable("busy", "The counts move faster than they can be read.")
 
     async def rows(
-        self, workspace_id: str, ranges: Sequence[RowRange], expected: Snapshot | None, days: Sequence[int] = ()
+        self,
+        workspace_id: str,
+        ranges: Sequence[RowRange],
+        since: State,
+        expected: Snapshot | None = None,
+        days: Sequence[int] = (),
     ) -> list[list[bytes]]:
-        """Packed rows of each range; raises Moved where the positions or those days are not as they were read."""
+        """Packed rows of each range; raises Moved where the positions or those days are not as they were `expected`,
+        and Unavailable where rows have gone `since`.
+        """
         commands: list[tuple[Any, ...]] = [
             self._ask_positions(),
             ("HMGET", self.keys.days(workspace_id), ALL, *days),
@@ -216,13 +223,16 @@ class Reader:
             bounds = ("ZREVRANGEBYLEX", key, high, low) if wanted.descending else ("ZRANGEBYLEX", key, low, high)
             commands.append((*bounds, "LIMIT", 0, wanted.limit))
         replies = await self._transaction(commands)
+        positions = self._take_positions(replies[0])
+        state = None if positions is None else State(positions, replies[1][0] or b"")
         if expected is not None:
-            positions = self._take_positions(replies[0])
-            if positions is None or not _same_kept(State(positions, replies[1][0] or b""), expected.state):
+            if state is None or not _same_kept(state, expected.state):
                 raise Moved
             moved = [day for day, value in zip(days, replies[1][1:], strict=True) if value != expected.layouts.get(day)]
             if moved:
                 raise Moved
+        elif state is not None and not _still_kept(state, since):
+            raise Unavailable("busy", "Rows went while they were read.")
         return cast("list[list[bytes]]", replies[2:])
 
     async def names(self, workspace_id: str) -> tuple[State, dict[bytes, bytes]]:
@@ -493,6 +503,17 @@ def _same_kept(one: State, other: State) -> bool:
     before, after = one.positions, other.positions
     kept = (before.complete, before.counts_from, one.rows_from)
     return kept == (after.complete, after.counts_from, other.rows_from)
+
+
+def _still_kept(now: State, then: State) -> bool:
+    """Whether nothing that was kept is gone."""
+    return now.positions.complete and all(
+        after is None or (before is not None and after <= before)
+        for before, after in (
+            (then.rows_from, now.rows_from),
+            (then.positions.counts_from, now.positions.counts_from),
+        )
+    )
 
 
 def _nothing(_layouts: Mapping[int, bytes | None]) -> Mapping[int, Parts]:

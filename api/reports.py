@@ -34,6 +34,10 @@ REMEMBERED_WORKSPACES = 5_000
 TRIES = 8
 
 
+_Kept = tuple[bytes, int | None]
+"""What a workspace's first event depends on: its last change, and the UTC day from which counts are kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """What is known of an answer before it is computed."""
@@ -102,19 +106,19 @@ class Reports:
         self.cache: DayCache[Any] = DayCache(config.cache_bytes)
         self._config = config
         self._users: OrderedDict[str, tuple[str, ...]] = OrderedDict()
-        self._first_marks: OrderedDict[str, tuple[bytes, int | None]] = OrderedDict()
+        self._first_marks: OrderedDict[str, tuple[_Kept, int | None]] = OrderedDict()
 
     async def stamp(self, workspace_id: str, query: Query, more: bytes = b"", *, fresh: bool = False) -> Stamp:
         """The revision of the answer that would be given now. `more`: what else the answer depends on; `fresh`: by a
         state that is read now.
         """
-        for _ in range(TRIES):
-            known = complete(await self.reader.state(workspace_id, fresh=fresh))
+        for attempt in range(TRIES):
+            known = complete(await self.reader.state(workspace_id, fresh=fresh or attempt > 0))
             now = self.clock()
             if query.period is not Period.ALL:
                 return self.stamped(view_at(query, now_mark(now)), known, now, more)
-            change, first = await self._first_mark(workspace_id, known)
-            if change == known.change:
+            kept, first = await self._first_mark(workspace_id, known)
+            if kept == _kept(known):
                 return self.stamped(self._view_of_all(query, now, first), known, now, more)
         raise Unavailable("busy", "The counts move faster than they can be read.")
 
@@ -178,10 +182,11 @@ class Reports:
         """The counts of a query now, or of a view that is known already. `more`: as in `stamp`."""
         labelled = list(self._users.get(workspace_id, ())) if need.users else []
         every = of is None and query.period is Period.ALL
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
             first: int | None = None
             if every:
-                _, first = await self._first_mark(workspace_id, complete(await self.reader.state(workspace_id)))
+                known = complete(await self.reader.state(workspace_id, fresh=attempt > 0))
+                _, first = await self._first_mark(workspace_id, known)
             of_now = of or self._view_now(query, first)
             sums = Sums(
                 self.cache,
@@ -230,10 +235,10 @@ class Reports:
             stamp, sums.plan, sums.kinds.sums, counts, states, users, labels, _warnings(of, snapshot), snapshot
         )
 
-    async def _first_mark(self, workspace_id: str, known: State) -> tuple[bytes, int | None]:
-        """The first quarter that holds an event, with the workspace's change that it is true of."""
+    async def _first_mark(self, workspace_id: str, known: State) -> tuple[_Kept, int | None]:
+        """The first quarter that holds an event, with what it is true of."""
         remembered = self._first_marks.get(workspace_id)
-        if remembered is not None and remembered[0] == known.change:
+        if remembered is not None and remembered[0] == _kept(known):
             return remembered
 
         def first_day(layouts: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
@@ -245,7 +250,7 @@ class Reports:
             earliest = min(snapshot.layouts, default=None)
             if earliest is None or earliest == first:
                 mark = None if earliest is None else first_mark_of(earliest, snapshot.parts[earliest])
-                self._first_marks[workspace_id] = found = (snapshot.state.change, mark)
+                self._first_marks[workspace_id] = found = (_kept(snapshot.state), mark)
                 _bound(self._first_marks, workspace_id)
                 return found
             first = earliest
@@ -267,6 +272,10 @@ def view_at(query: Query, mark: int) -> View:
         return view(query, mark)
     except TooManyBuckets as problem:
         raise too_many_buckets(problem) from None
+
+
+def _kept(known: State) -> _Kept:
+    return known.change, known.positions.counts_from
 
 
 def complete(known: State) -> State:

@@ -50,6 +50,7 @@ class Made:
     timestamp: int
     offset: int = 0
     key: bytes | None = None
+    timestamp_type: int = 1
     headers: Sequence[tuple[str, bytes]] = ()
 
 

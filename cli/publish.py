@@ -150,6 +150,7 @@ class _Line(msgspec.Struct):
 
     value: bytes | None = None
     timestamp: int = 0
+    timestamp_type: int = 0
     offset: int = 0
     key: bytes | None = None
     headers: tuple[tuple[str, bytes], ...] = ()

@@ -118,6 +118,10 @@ class Record(Protocol):
         """Milliseconds since 1970, by the broker's clock, or by the publisher's where the topic says so."""
 
     @property
+    def timestamp_type(self) -> int | None:
+        """1 where it is the broker's clock."""
+
+    @property
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...

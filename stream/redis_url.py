@@ -51,20 +51,24 @@ class RedisAddress:
         )
 
 
-def without_password(url: str) -> str:
-    """The URL as it may be shown, its passwords masked; also one that `parse` refuses."""
+def without_password(url: str, *, options: bool = True) -> str:
+    """The URL as it may be shown, its passwords masked; also one that `parse` refuses. `options`: whether values are
+    shown of parameters that are not called a password.
+    """
     scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    if 0 <= rest.find("?") < rest.rfind("@"):
+        return f"{scheme}{separator}***"  # of a password, or of an option: nobody can tell
     credentials, at, hosts = rest.rpartition("@")
     address, _, query = hosts.partition("?")
     shown = f"{scheme}{separator}"
     if at:
         shown += f"{credentials.partition(':')[0] if scheme else ''}:***@"
-    return shown + address + ("?" + "&".join(map(_shown_option, query.split("&"))) if query else "")
+    return shown + address + ("?" + "&".join(_shown_option(one, options) for one in query.split("&")) if query else "")
 
 
-def _shown_option(option: str) -> str:
+def _shown_option(option: str, shown: bool) -> str:
     name, equals, _ = option.partition("=")
-    return f"{name}{equals}***" if "password" in name else option
+    return option if shown and "password" not in name else f"{name}{equals}***"
 
 
 def _server(text: str, default_port: int) -> tuple[str, int]:

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -165,7 +166,10 @@ REDIS_URL = Kind(
 ORIGINS = Kind("origins such as https://app.example.com, with commas", _origins, _listed)
 FRAME_ANCESTORS = Kind("origins such as https://app.example.com, or self, with commas", _frame_ancestors, _listed)
 WEB_ADDRESS = Kind(
-    "an http:// or https:// address", _silent(_web_address), show=without_password, mask=without_password
+    "an http:// or https:// address",
+    _silent(_web_address),
+    show=partial(without_password, options=False),
+    mask=partial(without_password, options=False),
 )
 TEXT = Kind("a text", str)
 SECRET = Kind("a secret that is not empty", str, secret=True)

@@ -52,7 +52,6 @@ ROW_LIMITS_SECONDS = 5.0
 WAITING = (Phase.RECOVERING, Phase.REPAIRING)
 # Ends are asked for four times a second; older ones say nothing of events that wait.
 SILENT_SECONDS = 5.0
-MILLISECONDS_A_DAY = 86_400_000
 REDIS_SECONDS = 5.0
 
 
@@ -294,12 +293,9 @@ class Worker:
         )
         while True:
             await asyncio.sleep(ROW_LIMITS_SECONDS)
-            owned = list(app.partitions)
             # A full Redis keeps the owner in repair, until rows make room.
-            if any(one.partition == 0 and one.phase in (Phase.COUNTING, Phase.REPAIRING) for one in owned):
-                # Days go for good: neither a broker's clock nor ours does it alone.
-                newest_ms = min(max(one.greatest_broker_ms for one in owned), self._clock.now_ms())
-                await keep_quietly(limits, newest_ms // MILLISECONDS_A_DAY)
+            if any(one.partition == 0 and one.phase in (Phase.COUNTING, Phase.REPAIRING) for one in app.partitions):
+                await keep_quietly(limits, self._clock.now_ms())
 
     def _facts(self) -> dict[str, Any]:
         partitions = self._reporter.partitions()

@@ -16,7 +16,7 @@ from stream.partition import Commit, PartitionState
 from stream.ports import Call, Clock, Replica, ReplicaAway, WorkerMustStop
 from stream.projection.calls import calls_of_commit, calls_of_whole
 from stream.projection.keys import OWED_SLACK_MS, Keys, Owed, widen
-from stream.projection.rows import OwedRows
+from stream.projection.rows import Found, OwedRows
 from stream.tables.position import Position
 
 # Questions about the end of a partition that still wait for what lies before it to be published. A worker far behind
@@ -142,12 +142,17 @@ class Follower:
         self._seal(call, None, covered)
         return await self._send_all([call])
 
-    async def pay_rows(self, state: PartitionState, covered: int) -> bool:
-        """Write some of the rows that are owed, newest first, and narrow what is owed by what was written in the same
-        call.
+    async def find_rows(self) -> Found:
+        """Read some of what rows are owed of, newest first. Raises KafkaAway."""
+        assert self._rows is not None, "without an activity table no rows are owed"
+        return await self._rows.find(self._owed)
+
+    async def pay_rows(self, found: Found, state: PartitionState, covered: int) -> bool:
+        """Write the rows of what was found since this follower is in step, and narrow what is owed by what was written
+        in the same call.
         """
         assert self._rows is not None, "without an activity table no rows are owed"
-        payment = await self._rows.next_payment(self._owed, state, self._counts_from)
+        payment = self._rows.payment(found, state, self._counts_from)
         calls = list(payment.calls(self._keys, self._partition))
         calls[-1].fields |= self._named({"owed": self._keys.owed_text(payment.left)} | payment.fields)
         self._seal(calls[-1], None, covered)

@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from stream.projection.keys import ALL, Keys, rows_from_of
+from stream.quarters import DAY_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +60,15 @@ class RowLimits:
         self._kept_from: int | None = None
         self._changes: dict[str, bytes] = {}
 
+    async def keep_now(self, now_ms: int) -> None:
+        """Look once, by our clock and that of Redis: days go for good, so neither alone decides. Raises RedisError, and
+        is tried again.
+        """
+        seconds, _ = await self._client.time()
+        await self.keep(min(now_ms // 1000, seconds) // DAY_SECONDS)
+
     async def keep(self, today: int) -> None:
-        """Look once; `today` is the UTC day of the newest broker time. Raises RedisError, and is tried again."""
+        """Look once; `today` is a UTC day. Raises RedisError, and is tried again."""
         self._looks += 1
         if self._looks % LOOKS_A_ROUND == 0:
             self._kept_from = None  # Redis may have been lost since, and filled again
@@ -136,9 +144,9 @@ class RowLimits:
             for workspace, values in zip(names, await self._asked(names), strict=True):
                 change = values.pop(ALL.encode(), b"")
                 if not changed or self._changes.get(workspace) != change:
-                    if changed:
-                        self._changes[workspace] = change
                     yield workspace, [int(day) for day in values], rows_from_of(change) or 0
+                    if changed:  # it was looked after
+                        self._changes[workspace] = change
             if len(names) < WORKSPACES_A_LOOK:
                 return
             low = f"({names[-1]}"
@@ -150,8 +158,8 @@ class RowLimits:
         return list(await pipe.execute())
 
 
-async def keep_quietly(limits: RowLimits, today: int) -> None:
+async def keep_quietly(limits: RowLimits, now_ms: int) -> None:
     try:
-        await limits.keep(today)
+        await limits.keep_now(now_ms)
     except (RedisError, OSError) as error:
         log.debug("rows were not looked after: %s", error)

@@ -23,6 +23,8 @@ from stream.quarters import DAY_SECONDS, day_of
 # How many offsets are read and written between two commits: some 20 ms of work, so that counting goes on.
 PAYMENT_OFFSETS = 2_000
 
+LOG_APPEND_TIME = 1
+
 # The window of recent ids allows for as much (stream/tables/recent_ids.py).
 CLOCKS_DIFFER_MS = 3_600_000
 
@@ -41,6 +43,14 @@ class Payment(msgspec.Struct):
         return calls_of_rows(keys, partition, ((workspace, day, rows) for (workspace, day), rows in self.rows.items()))
 
 
+class Found(msgspec.Struct):
+    """What the topic had for a payment: records that may have rows, what is owed after it, and fields that change."""
+
+    records: Sequence[Record]
+    left: Owed
+    fields: dict[str, str]
+
+
 class OwedRows:
     def __init__(self, source: Source, partition: int, future_tolerance_seconds: int = 300) -> None:
         self._source, self._partition = source, partition
@@ -48,21 +58,25 @@ class OwedRows:
         self._halvings = 0
         self.rows_from: int | None = None
 
-    async def next_payment(self, owed: Owed, state: PartitionState, counts_from: int | None) -> Payment:
-        """The rows of the newest offsets owed, from a UTC day on. Raises KafkaAway; the next payment is half as large
-        then, for offsets may be few and their records large.
-
-        The day is that of the last commit: what was applied since may have moved it on, and readers do not know yet.
+    async def find(self, owed: Owed) -> Found:
+        """Read the newest offsets owed. Raises KafkaAway; the next time it reads half as many then, for offsets may be
+        few and their records large.
         """
         try:
-            payment = await self._payment(owed, state, counts_from or 0)
+            found = await self._read(owed)
         except KafkaAway:
             self._halvings = min(self._halvings + 1, PAYMENT_OFFSETS.bit_length())
             raise
         self._halvings = max(self._halvings - 1, 0)
-        return payment
+        return found
 
-    async def _payment(self, owed: Owed, state: PartitionState, counts_from: int) -> Payment:
+    def payment(self, found: Found, state: PartitionState, counts_from: int | None) -> Payment:
+        """The rows of what was found, from a UTC day on: that of the last commit. What was applied since may have moved
+        it on, and readers do not know yet.
+        """
+        return Payment(rows=self._rows(found.records, state, counts_from or 0), left=found.left, fields=found.fields)
+
+    async def _read(self, owed: Owed) -> Found:
         after, upto, greatest_ms = owed[-1]
         low = max(after, upto - max(PAYMENT_OFFSETS >> self._halvings, 1))
         first, end = await self._source.bounds()
@@ -75,11 +89,12 @@ class OwedRows:
             left = tuple((a, u, g) for a, u, g in owed[:-1] if u >= first)
         else:
             records = await self._source.read(low + 1, upto + 1)
-            if records:  # what is left is older, as far as the brokers' clocks agree
+            if records and records[0].timestamp_type == LOG_APPEND_TIME:
+                # What is left is older, as far as the brokers' clocks agree.
                 newest_ms = records[0].timestamp + CLOCKS_DIFFER_MS + self._tolerance_ms - OWED_SLACK_MS
                 greatest_ms = min(greatest_ms, newest_ms)
             left = owed[:-1] if low == after else (*owed[:-1], (after, low, greatest_ms))
-        return Payment(rows=self._rows(records, state, counts_from), left=left, fields=fields)
+        return Found(records, left, fields)
 
     async def _gone(self, first: int, end: int, greatest_ms: int) -> dict[str, str]:
         """Rows are complete from the day after the newest record that is gone.

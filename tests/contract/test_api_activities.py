@@ -7,10 +7,12 @@ import random
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 
+from api.reader import Moved
 from tests.support import recount
-from tests.support.api import BASE, Api, api_over, shared_redis
+from tests.support.api import BASE, Api, api_over, serving, shared_redis
 from tests.support.recount import Asked
 from tests.support.redis_data import Event, owed
 from tests.support.redis_server import RunningRedis
@@ -402,3 +404,53 @@ async def test_a_link_leaves_out_what_is_as_if_absent(shared_redis: RunningRedis
         answer = await api.client.get(f"{BASE}/activities?%FF=&user=&limit=1")
         assert answer.status_code == 200
         assert "?limit=1&cursor=" in answer.headers["link"]
+
+
+async def test_pages_that_looked_at_less_are_another_revision(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        api.write([*an_import(3_000, 2), *an_import(10, 4, batch="b")])
+        asked = {"batch": "b", "limit": 100}
+        reader = api.app.state.hub.reports.reader
+        rows, moves = reader.rows, 4
+
+        async def moving(*given: Any) -> Any:
+            nonlocal moves
+            moves -= 1
+            if moves >= 0:
+                raise Moved
+            return await rows(*given)
+
+        monkeypatch.setattr(reader, "rows", moving)
+        less = await api.get("/activities", **asked)
+        whole = await api.get("/activities", **asked)
+        assert (ids(less.json()), len(ids(whole.json()))) == ([], 10)
+        assert less.headers["etag"] != whole.headers["etag"]
+        again = await api.get("/activities", {"If-None-Match": less.headers["etag"]}, **asked)
+        assert again.status_code == 200
+
+
+@pytest.mark.parametrize("lost", ["positions", "rows"])
+async def test_an_export_that_loses_rows_on_its_way_breaks_off(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    async with serving(shared_redis, NOW) as (api, client):
+        api.write(an_import(20_000, 2))
+        reader = api.app.state.hub.reports.reader
+        rows, reads = reader.rows, 0
+
+        async def losing(*given: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            if reads == 4:
+                keys = api.data.prefix + ("positions" if lost == "positions" else f"rows1:w:{DAY}")
+                api.data.client.delete(keys)
+                if lost == "rows":
+                    change = api.data.client.hget(api.data.prefix + "days:w", "all").decode()
+                    api.data.client.hset(api.data.prefix + "days:w", "all", f"{change} {DAY + 1}")
+            return await rows(*given)
+
+        monkeypatch.setattr(reader, "rows", losing)
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get(f"{BASE}/activities.ndjson")

@@ -201,6 +201,18 @@ async def test_reads_that_begin_together_are_remembered_once(shared_redis: Runni
         assert reader._known_days == sum(len(known.layouts) for known in reader._known.values()) == 1
 
 
+async def test_everything_begins_later_when_retention_moves_on(shared_redis: RunningRedis) -> None:
+    """Nothing in the workspace tells: another partition's events may move the day."""
+    async with api_over(shared_redis, NOW, positions_cache_ms=60_000) as api:
+        events = [added("2026-11-10T00:00:00+00:00"), added("2026-11-20T00:00:00+00:00", 2)]
+        api.write(events)
+        assert (await api.json(period="all"))["added"]["count"] == 2
+        api.data.positions(Positions(NOW, fields={"0.counts_from": 20_770}))
+        for path in ("", "/summary", "/activities"):
+            answer = await api.json(path, period="all")
+            assert answer["query"]["from"] == "2026-11-20"
+
+
 async def test_what_is_remembered_is_counted_whole(shared_redis: RunningRedis) -> None:
     """A fold keeps the sums of its days, also where they are forgotten elsewhere."""
     async with api_over(shared_redis, NOW, cache_bytes=10**8) as api:

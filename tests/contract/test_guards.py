@@ -285,7 +285,7 @@ async def test_guard_7_rows_are_owed_before_their_counts_are_shown_and_narrowed_
     assert parse_owed(await site.field("owed")) == ((-1, 7, NOW),)
     # Paid, nothing is owed, and each row is there.
     while again.owes_rows:
-        assert await again.pay_rows(site.state(8), 8)
+        assert await again.pay_rows(await again.find_rows(), site.state(8), 8)
     assert (parse_owed(await site.field("owed")), await site.rows()) == ((), 8)
 
 
@@ -308,7 +308,7 @@ async def test_rows_that_were_not_kept_for_a_while_are_owed_and_paid_by_who_keep
     again = site.follower()
     assert await again.bring_up(site.state(8), 8)
     while again.owes_rows:
-        assert await again.pay_rows(site.state(8), 8)
+        assert await again.pay_rows(await again.find_rows(), site.state(8), 8)
     assert (parse_owed(await site.field("owed")), await site.rows()) == ((), 8)
 
 

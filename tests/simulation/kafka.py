@@ -17,6 +17,7 @@ class SimRecord:
     """A record, in the shape of aiokafka's."""
 
     __slots__ = ("headers", "key", "offset", "timestamp", "truth", "txn", "value")
+    timestamp_type = 1
 
     def __init__(self, key: bytes | None, value: bytes | None, headers: Any, timestamp: int, truth: Any = None) -> None:
         self.key, self.value, self.headers, self.timestamp, self.truth = key, value, headers, timestamp, truth

@@ -528,8 +528,8 @@ MUTANTS = (
         (
             (
                 FOLLOWER,
-                "self._rows.next_payment(self._owed, state, self._counts_from)",
-                "self._rows.next_payment(self._owed, state, state.position.counts_from)",
+                "self._rows.payment(found, state, self._counts_from)",
+                "self._rows.payment(found, state, state.position.counts_from)",
             ),
         ),
         QUIET

@@ -36,6 +36,7 @@ class Received:
     timestamp: int = 0
     key: bytes | None = b"w_1042"
     offset: int = 0
+    timestamp_type: int = 1
 
 
 def milliseconds(instant: str) -> int:

@@ -15,7 +15,8 @@ NOON = 20_000 * DAY_MS + DAY_MS // 2
 class Topic:
     """A partition that holds `records`, from `first` to `end`; where it ends, nobody answers."""
 
-    def __init__(self, first: int, end: int, timestamps: dict[int, int]) -> None:
+    def __init__(self, first: int, end: int, timestamps: dict[int, int], clock: int = 1) -> None:
+        self.clock = clock
         self._first, self._end, self._timestamps = first, end, timestamps
 
     async def bounds(self) -> tuple[int, int]:
@@ -26,17 +27,16 @@ class Topic:
 
     async def read(self, start: int, end: int) -> Sequence[Any]:
         assert self._first <= start <= end <= self._end, f"nobody answers for [{start}, {end})"
-        return [SimpleNamespace(offset=o, timestamp=t) for o, t in self._timestamps.items() if start <= o < end]
-
-
-class NothingCounted:
-    def was_counted(self, offset: int) -> bool:
-        return False
+        return [
+            SimpleNamespace(offset=o, timestamp=t, timestamp_type=self.clock)
+            for o, t in self._timestamps.items()
+            if start <= o < end
+        ]
 
 
 async def paid(topic: Topic, owed: tuple[tuple[int, int, int], ...]) -> tuple[Any, dict[str, str]]:
-    payment = await OwedRows(topic, 0).next_payment(owed, NothingCounted(), None)  # type: ignore[arg-type]
-    return payment.left, payment.fields
+    found = await OwedRows(topic, 0).find(owed)
+    return found.left, found.fields
 
 
 async def test_a_topic_that_has_lost_all_is_not_waited_for() -> None:
@@ -73,6 +73,12 @@ async def test_what_is_still_owed_is_told_to_be_as_old_as_it_is() -> None:
     topic = Topic(first=0, end=10, timestamps={offset: NOON - (9 - offset) * DAY_MS for offset in range(10)})
     rows = OwedRows(topic, 0)
     with patch.object(stream.projection.rows, "PAYMENT_OFFSETS", 4):
-        payment = await rows.next_payment(((-1, 9, NOON),), NothingCounted(), None)  # type: ignore[arg-type]
+        found = await rows.find(((-1, 9, NOON),))
     # Then what is left is no newer than the oldest that was read, and an hour between brokers
-    assert payment.left == ((-1, 5, NOON - 3 * DAY_MS + 3_600_000),)
+    assert found.left == ((-1, 5, NOON - 3 * DAY_MS + 3_600_000),)
+
+
+async def test_the_clocks_of_publishers_say_nothing_of_what_is_still_owed() -> None:
+    topic = Topic(first=0, end=10, timestamps={offset: NOON - (9 - offset) * DAY_MS for offset in range(10)}, clock=0)
+    with patch.object(stream.projection.rows, "PAYMENT_OFFSETS", 4):
+        assert await paid(topic, ((-1, 9, NOON),)) == (((-1, 5, NOON),), {})

@@ -182,6 +182,7 @@ def test_times_that_do_not_go_together_are_problems() -> None:
         ("redis://cache:6380/2", "redis://cache:6380/2"),
         ("rediss://:pw@cache", "rediss://:***@cache"),
         ("redis://:p%3Fw@cache", "redis://:***@cache"),
+        ("redis://cache/0?password=pw@ret", "redis://***"),
         ("rediss://me:p%40w@cache?ssl_ca_certs=/ca.pem", "rediss://me:***@cache?ssl_ca_certs=/ca.pem"),
         (
             "redis+sentinel://me:pw@a,b:26380/main/1?sentinel_password=pw2",
