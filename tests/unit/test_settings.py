@@ -256,3 +256,22 @@ def test_every_setting_says_what_it_means_and_what_a_wrong_value_does() -> None:
 def test_the_settings_page_is_the_one_that_the_types_write() -> None:
     written = Path(__file__).parents[2].joinpath("docs/settings.md").read_text(encoding="utf-8")
     assert written == page(), "run python -m cli.settings_page > docs/settings.md"
+
+
+def test_what_kafka_asks_for_must_be_there() -> None:
+    of = worker(KAFKA_SECURITY="sasl_ssl", KAFKA_CA_FILE="/nowhere/ca.pem", KAFKA_KEY_FILE="/nowhere/key.pem")
+    assert [str(problem) for problem in of.problems] == [
+        "CONTACTS_KAFKA_USERNAME = none (default): is needed where CONTACTS_KAFKA_SECURITY is sasl_ssl",
+        "CONTACTS_KAFKA_PASSWORD = none (default): is needed where CONTACTS_KAFKA_SECURITY is sasl_ssl",
+        "CONTACTS_KAFKA_KEY_FILE = /nowhere/key.pem (environment): does not go without CONTACTS_KAFKA_CERT_FILE",
+        "CONTACTS_KAFKA_CA_FILE = /nowhere/ca.pem (environment): does not serve: No such file or directory",
+    ]
+    access = worker(KAFKA_SECURITY="sasl_plaintext", KAFKA_USERNAME="me", KAFKA_PASSWORD="secret").config().access
+    assert access.options() == {
+        "bootstrap_servers": "127.0.0.1:9092",
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": "me",
+        "sasl_plain_password": "secret",
+    }
+    assert "secret" not in repr(access)
