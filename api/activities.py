@@ -231,6 +231,7 @@ class _Walk:
         self._descending = query.order is Order.DESC
         self._expected = expected
         self._reading = reading
+        self._first_day = min(reading.plan.days, default=0)
         self._days = self._days_with_rows(reading, after)
         self._after = after
         self._spans: list[Span] = []
@@ -245,7 +246,7 @@ class _Walk:
             ]
             days = sorted({span.day for span in batch})
             replies = await self._reports.reader.rows(
-                self._workspace_id, ranges, self._reading.snapshot.state, self._expected, days
+                self._workspace_id, ranges, self._reading.snapshot.state, self._expected, days, self._first_day
             )
             look = self._taken(batch, limits, replies)
             if look.end is not None:

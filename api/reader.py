@@ -209,9 +209,10 @@ class Reader:
         since: State,
         expected: Snapshot | None = None,
         days: Sequence[int] = (),
+        first_day: int = 0,
     ) -> list[list[bytes]]:
         """Packed rows of each range; raises Moved where the positions or those days are not as they were `expected`,
-        and Unavailable where rows have gone `since`.
+        and Unavailable where rows of days from `first_day` on have gone `since`.
         """
         commands: list[tuple[Any, ...]] = [
             self._ask_positions(),
@@ -231,7 +232,7 @@ class Reader:
             moved = [day for day, value in zip(days, replies[1][1:], strict=True) if value != expected.layouts.get(day)]
             if moved:
                 raise Moved
-        elif state is not None and not _still_kept(state, since):
+        elif state is None or not _still_kept(state, since, first_day):
             raise Unavailable("busy", "Rows went while they were read.")
         return cast("list[list[bytes]]", replies[2:])
 
@@ -505,10 +506,10 @@ def _same_kept(one: State, other: State) -> bool:
     return kept == (after.complete, after.counts_from, other.rows_from)
 
 
-def _still_kept(now: State, then: State) -> bool:
-    """Whether nothing that was kept is gone."""
+def _still_kept(now: State, then: State, first_day: int) -> bool:
+    """Whether nothing of days from this one on that was kept is gone."""
     return now.positions.complete and all(
-        after is None or (before is not None and after <= before)
+        after is None or after <= max(before or 0, first_day)
         for before, after in (
             (then.rows_from, now.rows_from),
             (then.positions.counts_from, now.positions.counts_from),

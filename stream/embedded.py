@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from stream.commit import close_in_bounded_time, describe
 from stream.dead_letters import posted
 from stream.kafka_access import KafkaAccess
-from stream.partition import Commit
+from stream.partition import Commit, DeadLetter
 from stream.ports import CommitFailed, KafkaAway, WorkerMustStop
 
 
@@ -59,22 +59,25 @@ class EmbeddedLedger:
         return {}
 
     async def commit(self, commit: Commit, *, valueless: frozenset[int] = frozenset()) -> None:
-        letters = [
-            (letter.record.key, *posted(letter, self._source, self._partition, letter.record.offset in valueless))
-            for letter in commit.dead_letters
-        ]
+        letters = commit.dead_letters
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                sent = [
-                    await self._producer.send(
-                        self._dead_letters, value=value, key=key, headers=headers, partition=self._partition
-                    )
-                    for key, value, headers in letters
-                ]
-                await asyncio.gather(*sent)
+                sent = [await self._post(letter, letter.record.offset in valueless) for letter in letters]
+                for letter, answer in zip(letters, await asyncio.gather(*sent, return_exceptions=True), strict=True):
+                    if isinstance(answer, MessageSizeTooLargeError):
+                        await (await self._post(letter, True))
+                    elif isinstance(answer, BaseException):
+                        raise answer
         except (KafkaError, OSError, TimeoutError) as error:
             raise CommitFailed(f"dead letters were not taken: {describe(error)}") from error
         self._begun.add(self._partition)
+
+    async def _post(self, letter: DeadLetter, valueless: bool) -> asyncio.Future[object]:
+        value, headers = posted(letter, self._source, self._partition, valueless)
+        sent: asyncio.Future[object] = await self._producer.send(
+            self._dead_letters, value=value, key=letter.record.key, headers=headers, partition=self._partition
+        )
+        return sent
 
     async def close(self) -> None:
         await close_in_bounded_time(self._producer)

@@ -520,7 +520,7 @@ const SPOKEN_MS = 10_000;
 /**
  * A row as shown: an activity, an import of many, or one of its activities below it.
  * @typedef {{ row: Row, inner: boolean, open: boolean, more: { cursor: string | null, from: Line } | null }} Line
- * @typedef {{ cursor: string | null, count: number, lines: Line[] | null, read: boolean, pinned: boolean, asking: boolean }} Page
+ * @typedef {{ cursor: string | null, count: number, lines: Line[] | null, parts: Map<string, number>, pinned: boolean, asking: boolean }} Page
  */
 
 /** Endless rows of which only those in view exist as elements. */
@@ -549,6 +549,9 @@ export class ActivityTable {
     this.asking = false;
     /** The report moved while it asked. */
     this.again = false;
+    /** The end came into view while it asked. */
+    this.wanted = false;
+    this.retry = 0;
     this.turn = 0;
     this.saidAt = -SPOKEN_MS;
     /** Where each import stands, by batch and activity. @type {Map<string, { page: Page, line: Line }>} */
@@ -605,18 +608,18 @@ export class ActivityTable {
 
   /** The report moved: the newest rows come in, or are announced where they would move what is being read. */
   async refresh() {
-    if (!this.body || this.section.dataset.state === 'error') return this.first();
-    this.again = this.asking;
-    if (this.asking) return;
+    if (this.section.dataset.state === 'error') return this.first();
+    this.again = this.asking || !this.body;
+    if (this.again) return;
     this.asking = true;
     const turn = this.turn;
     try {
       const answer = await this.ask('activities', this.with(null), { etag: this.etag });
       if (!answer || turn !== this.turn) return;
-      this.etag = answer.etag;
       if (this.ascending()) await this.grow(answer.body);
       else if (this.held()) this.announce(answer.body.total);
       else this.fill(answer.body);
+      this.etag = answer.etag;
     } catch {
       // The table stays as it is; freshness says that the line is down, and the next answer comes here again.
     } finally {
@@ -627,6 +630,7 @@ export class ActivityTable {
   asked() {
     this.asking = false;
     if (this.again) void this.refresh().catch(() => {});
+    else if (this.wanted) this.render();
   }
 
   async first() {
@@ -639,6 +643,7 @@ export class ActivityTable {
     this.top = 0;
     this.fill(answer.body);
     recover(this.section);
+    if (this.again) void this.refresh().catch(() => {});
   }
 
   /** @param {string | null} cursor */
@@ -761,6 +766,7 @@ export class ActivityTable {
   }
 
   async more() {
+    this.wanted = this.asking;
     if (this.asking || !this.next) return;
     this.asking = true;
     const turn = this.turn;
@@ -772,7 +778,6 @@ export class ActivityTable {
       this.take(page, answer.body.activities);
       this.pages.push(page);
       this.next = answer.body.next_cursor;
-      this.asking = false;
       this.changed(this.pages.length - 1);
     } catch (problem) {
       if (this.foot) this.foot.replaceChildren(`${text.failed(words.labels.activities)} `, h('button', { type: 'button', click: () => this.more() }, text.tryAgain));
@@ -791,21 +796,24 @@ export class ActivityTable {
         const made = known?.get(JSON.stringify(row)) ?? line(row);
         if (row.rows != null) this.imports.set(key, { page, line: made });
         page.lines.push(made);
-      } else if (place.page === page) page.lines.push(place.line);
-      else if (!page.read) {
+      } else {
         const whole = place.line;
-        const end = this.ascending() ? { occurred_at: row.occurred_at, last: row.last } : { first: row.first };
-        whole.row = { ...whole.row, ...end, rows: (whole.row.rows ?? 0) + (row.rows ?? 0) };
-        this.rows.delete(whole);
+        if (place.page === page) page.lines.push(whole);
+        const more = (row.rows ?? 0) - (page.parts.get(key) ?? 0); // the page may have been read before
+        if (more) {
+          const end = this.ascending() ? { occurred_at: row.occurred_at, last: row.last } : { first: row.first };
+          whole.row = { ...whole.row, ...end, rows: (whole.row.rows ?? 0) + more };
+          this.rows.delete(whole);
+        }
       }
+      if (row.rows != null) page.parts.set(key, row.rows);
     }
-    page.read = true;
     page.count = page.lines.length;
   }
 
   /** Rows that were let go come back by their page's cursor. @param {Page} page */
   async fetchPage(page) {
-    if (page.asking) return;
+    if (page.asking || this.retry) return;
     page.asking = true;
     const turn = this.turn;
     try {
@@ -814,7 +822,10 @@ export class ActivityTable {
       this.take(page, answer.body.activities);
       this.changed(this.pages.indexOf(page));
     } catch {
-      setTimeout(() => this.render(), FAILED_MS);
+      this.retry = setTimeout(() => {
+        this.retry = 0;
+        this.render();
+      }, FAILED_MS);
     } finally {
       page.asking = false;
     }
@@ -914,7 +925,7 @@ export class ActivityTable {
 }
 
 /** @param {string | null} cursor @returns {Page} */
-const newPage = (cursor) => ({ cursor, count: 0, lines: [], read: false, pinned: false, asking: false });
+const newPage = (cursor) => ({ cursor, count: 0, lines: [], parts: new Map(), pinned: false, asking: false });
 
 /** @param {Row} row @returns {Line} */
 const line = (row) => ({ row, inner: false, open: false, more: null });
@@ -1133,6 +1144,7 @@ export async function visit() {
       sameReport ? drawn() : open(key),
       sameRows ? opening : openTable(rows),
     ]);
+    if (!sameReport && sameRows) void table.refresh().catch(() => {});
     if (mine === turn && hasUnnamed()) await readChoices();
     if (mine === turn) root.dataset.state = 'ready';
   } catch (problem) {
@@ -1166,26 +1178,33 @@ function openTable(key) {
   return opening;
 }
 let opening = Promise.resolve();
+let opened = 0;
 
 /** @param {string} key */
 async function askTable(key) {
   const section = component('activities');
+  const mine = ++opened;
   set(section, 'aria-busy', 'true');
   try {
     await table.open(tableParameters());
   } catch (problem) {
-    if (key !== tableKey) return;
+    if (mine !== opened || key !== tableKey) return;
     if (unshowable(problem)) throw problem;
-    const again = () => void (key === tableKey && section.dataset.state === 'error' && openTable(key).catch(showProblem));
+    const again = () => void (mine === opened && key === tableKey && openTable(key).catch(showProblem));
     fail(section, message(problem, words.labels.activities), again, waits(problem));
-    later(problem, again);
+    later('table', problem, again);
   } finally {
-    if (key === tableKey) section.removeAttribute('aria-busy');
+    if (mine === opened) section.removeAttribute('aria-busy');
   }
 }
 
-/** What is on its way is asked for again. @param {unknown} problem @param {() => void} again */
-const later = (problem, again) => waits(problem) && setTimeout(again, /** @type {Problem} */ (problem).retrySeconds * 1000);
+/** @type {Record<string, number>} */
+const timers = {};
+/** What is on its way is asked for again, once. @param {string} what @param {unknown} problem @param {() => void} again */
+function later(what, problem, again) {
+  clearTimeout(timers[what]);
+  if (waits(problem)) timers[what] = setTimeout(again, /** @type {Problem} */ (problem).retrySeconds * 1000);
+}
 
 /** Whether the report or its filters name what only the list of choices has a label for. */
 function hasUnnamed() {
@@ -1218,9 +1237,9 @@ async function askChoices(key) {
     if (key !== choicesKey) return;
     choicesKey = '';
     if (unshowable(problem)) throw problem;
-    const again = () => void readChoices().catch(showProblem);
+    const again = () => void (key === choicesAddress() && root.dataset.state !== 'error' && readChoices().catch(showProblem));
     fail(section, message(problem, words.labels.filters), again);
-    later(problem, again);
+    later('filters', problem, again);
   }
 }
 
@@ -1672,7 +1691,7 @@ async function failed(problem, mine) {
   root.dataset.fault = 'yes';
   say(find(document, '#range'), '');
   document.title = words.labels.title;
-  await (await guides()).parts(problem, () => mine === view);
+  await (await guides()).parts(problem, () => mine === view && connection !== 'stream');
 }
 
 document.addEventListener('visibilitychange', () => {
@@ -1788,12 +1807,13 @@ function listen() {
     const commit = () => {
       if (!typed) return;
       typed = '';
+      if (!input.value) input.value = before;
       if (input.value !== before) pickDates(edge);
     };
     changed(edge, () => typed || pickDates(edge));
     input.addEventListener('keydown', ({ key }) => {
       if (key === 'Enter') commit();
-      else if (!typed && key !== 'Tab') [typed, before] = [edge, input.value];
+      else if (!typed && (/^\d$/.test(key) || ['Backspace', 'Delete', 'ArrowUp', 'ArrowDown'].includes(key))) [typed, before] = [edge, input.value];
     });
     input.addEventListener('blur', commit);
   }
@@ -1857,6 +1877,7 @@ const guides = () => import('./guides.js');
 async function chooseWorkspace() {
   const mine = turn;
   view += 1;
+  reportKey = tableKey = ''; // both miss what comes meanwhile
   live.stop();
   drawControls();
   try {
@@ -1894,6 +1915,7 @@ async function drawEmptiness(next) {
 }
 
 function leaveGuide() {
+  typed = '';
   find(document, '#guide').hidden = true;
   find(document, '#view').hidden = false;
   find(document, '#empty').hidden = true;

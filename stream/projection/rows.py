@@ -23,6 +23,9 @@ from stream.quarters import DAY_SECONDS, day_of
 # How many offsets are read and written between two commits: some 20 ms of work, so that counting goes on.
 PAYMENT_OFFSETS = 2_000
 
+# After so many that could be read, twice as many are tried again.
+READS_UNTIL_DOUBLED = 8
+
 LOG_APPEND_TIME = 1
 
 # The window of recent ids allows for as much (stream/tables/recent_ids.py).
@@ -55,7 +58,7 @@ class OwedRows:
     def __init__(self, source: Source, partition: int, future_tolerance_seconds: int = 300) -> None:
         self._source, self._partition = source, partition
         self._tolerance_ms = future_tolerance_seconds * 1000
-        self._halvings = 0
+        self._halvings = self._read_since = 0
         self.rows_from: int | None = None
 
     async def find(self, owed: Owed) -> Found:
@@ -65,9 +68,11 @@ class OwedRows:
         try:
             found = await self._read(owed)
         except KafkaAway:
-            self._halvings = min(self._halvings + 1, PAYMENT_OFFSETS.bit_length())
+            self._halvings, self._read_since = min(self._halvings + 1, PAYMENT_OFFSETS.bit_length()), 0
             raise
-        self._halvings = max(self._halvings - 1, 0)
+        self._read_since += 1
+        if self._halvings and self._read_since % READS_UNTIL_DOUBLED == 0:
+            self._halvings -= 1
         return found
 
     def payment(self, found: Found, state: PartitionState, counts_from: int | None) -> Payment:

@@ -106,6 +106,19 @@ async def test_a_long_import_is_one_line_over_many_pages(bare: StandIn, window: 
     await expect(component(page, "activities").locator("tr.import")).to_contain_text("55")
 
 
+async def test_an_import_that_goes_on_grows_where_the_oldest_come_first(bare: StandIn, window: Open) -> None:
+    bare.add(*an_import(25))
+    bare.looks = 20
+    page = await window(f"{bare.url}/{VIEW}&order=asc")
+    line = component(page, "activities").locator("tr.import")
+    await expect(line).to_contain_text("25")
+
+    bare.add(Event(NOW - 1, "more", source="contact_import", batch_id="b1"))
+
+    await expect(line).to_contain_text("26")
+    await expect(line).to_have_count(1)
+
+
 async def test_an_answer_that_is_no_json_is_asked_for_again(bare: StandIn, window: Open) -> None:
     bare.add(Event(NOW - 60, "a"))
     bare.faults["live"] = 404
@@ -232,6 +245,11 @@ async def test_a_list_of_workspaces_that_is_late_replaces_no_report(api: StandIn
     await page.wait_for_timeout(1_500)
     await expect(page.locator("#view")).to_be_visible()
     await expect(page.locator("#guide")).to_be_hidden()
+    # and the report that was come back to is live, its table too
+    before = int(await count(page).get_attribute("data-value") or 0)
+    api.add(Event(NOW - 1, "after"))
+    await expect(count(page)).to_have_attribute("data-value", str(before + 1))
+    await expect(component(page, "activities").locator('[data-event-id="after"]')).to_have_count(1)
 
 
 async def test_the_oldest_first_keeps_its_place_when_events_come(bare: StandIn, window: Open) -> None:
