@@ -8,7 +8,6 @@ from pathlib import Path
 from api import query
 from api.documents import page
 from api.endpoints import COMPONENTS
-from api.metrics import Metrics
 from api.openapi import NAME, PARAMETERS, document_text, openapi
 from api.problems import CODES
 from stream.schema import asyncapi
@@ -77,10 +76,3 @@ async def test_schemathesis_finds_nothing(shared_redis: RunningRedis) -> None:
         )
         output, _ = await schemathesis.communicate()
         assert schemathesis.returncode == 0, output.decode()
-
-
-def test_the_guide_names_every_metric() -> None:
-    guide = (DOCS / "reading.md").read_text(encoding="utf-8")
-    families = list(Metrics().registry.collect())
-    names = [family.name + ("_total" if family.type == "counter" else "") for family in families]
-    assert [name for name in names if f"`{name}`" not in guide and f"`{name}{{" not in guide] == []
