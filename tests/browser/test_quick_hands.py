@@ -128,7 +128,7 @@ async def test_an_answer_that_is_no_json_is_asked_for_again(bare: StandIn, windo
     await expect(page.locator("html")).not_to_have_attribute("data-state", "loading")
 
     bare.broken.clear()
-    await expect(count(page)).to_have_attribute("data-value", "1")
+    await expect(count(page)).to_have_attribute("data-value", "1", timeout=20_000)
     await expect(badge(page)).to_have_attribute("data-connection", "polling")
 
 
