@@ -22,7 +22,6 @@ from enum import StrEnum
 from stream.partition import Batch, Commit, CountingRules, PartitionState
 from stream.ports import Flow, KafkaAway, Ledger, ReplicaAway, Source, TooLarge, WorkerMustStop
 from stream.projection.follower import Follower
-from stream.projection.rows import Found
 from stream.tables.position import Witness
 
 log = logging.getLogger(__name__)
@@ -142,8 +141,6 @@ class OwnedPartition:
         self._inbox: deque[Batch] = deque()
         self._held = 0  # weight of what was applied and is not committed, a commit under way included
         self._wake = asyncio.Event()
-        self._found: Found | None = None  # what the next payment of owed rows is made of
-        self._paid = asyncio.Event()
         self._doubt: Exception | None = None  # why this state must not be committed any more
         self._missed: int | None = None  # the next offset, while it is in the topic and does not come
         self._missed_for = 0  # in how many answers about the end
@@ -409,55 +406,46 @@ class OwnedPartition:
     async def _count(self, ledger: Ledger) -> None:
         """Until Redis falls out of step."""
         time, state = asyncio.get_running_loop().time, self._counted()
-        next_commit = time()
-        finding = asyncio.ensure_future(self._find_rows())
-        try:
-            while self._follower.in_step:
-                if self._doubt is not None:
-                    raise self._doubt
-                if finding.done():
-                    finding.result()
-                now, pending = time(), state.pending_weight
-                try:
-                    if pending and (now >= next_commit or pending >= self._pace.commit_max_events or self._room.full):
-                        commit = await self._commit(ledger)
-                        await self._follower.project(commit)
-                        self._listener.projected(self.partition, self._follower.owed_offsets)
-                        next_commit = self._pace.next_commit(now, time())
-                    elif self._found is not None:
-                        found, self._found = self._found, None
-                        await self._follower.pay_rows(found, state, self._covered())
-                        self._paid.set()
-                    elif (silent := self._silent_seconds()) >= self._pace.heartbeat_seconds:
-                        await self._follower.heartbeat(self._covered())
-                        self._listener.projected(self.partition, self._follower.owed_offsets)
-                    else:
-                        await self._rest(next_commit - now if pending else self._pace.heartbeat_seconds - silent)
-                except ReplicaAway as error:
-                    self._listener.failed(self.partition, str(error))
-                    log.warning("partition %d: Redis is away (%s)", self.partition, error)
-        finally:
-            finding.cancel()
-            self._found = None
-
-    async def _find_rows(self) -> None:
-        """Beside counting, which waits for no old records: what each payment of owed rows is made of, one after the
-        other. Where the topic cannot be read they wait: nothing that is committed is in doubt.
-        """
-        delay = self._pace.back_off_seconds
-        while self._follower.owes_rows:
-            self._paid.clear()
+        next_commit = next_payment = time()
+        rows_delay = 0.0
+        while self._follower.in_step:
+            if self._doubt is not None:
+                raise self._doubt
+            now, pending = time(), state.pending_weight
             try:
-                self._found = await self._follower.find_rows()
-            except KafkaAway as error:
+                if pending and (now >= next_commit or pending >= self._pace.commit_max_events or self._room.full):
+                    commit = await self._commit(ledger)
+                    await self._follower.project(commit)
+                    self._listener.projected(self.partition, self._follower.owed_offsets)
+                    next_commit = self._pace.next_commit(now, time())
+                elif self._follower.owes_rows and now >= next_payment:
+                    rows_delay = 0.0 if await self._pay_rows() else self._longer(rows_delay)
+                    next_payment = time() + rows_delay
+                elif (silent := self._silent_seconds()) >= self._pace.heartbeat_seconds:
+                    await self._follower.heartbeat(self._covered())
+                    self._listener.projected(self.partition, self._follower.owed_offsets)
+                else:
+                    rest = next_commit - now if pending else self._pace.heartbeat_seconds - silent
+                    await self._rest(min(rest, next_payment - now) if self._follower.owes_rows else rest)
+            except ReplicaAway as error:
                 self._listener.failed(self.partition, str(error))
-                log.warning("partition %d: rows that are owed cannot be read again: %s", self.partition, error)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, self._pace.back_off_limit_seconds)
-            else:
-                delay = self._pace.back_off_seconds
-                self._wake.set()
-                await self._paid.wait()
+                log.warning("partition %d: Redis is away (%s)", self.partition, error)
+
+    async def _pay_rows(self) -> bool:
+        """Write some of the rows that are owed. False where the topic could not be read: they wait, and counting goes
+        on, since nothing that is committed is in doubt.
+        """
+        try:
+            found = await self._follower.find_rows()
+        except KafkaAway as error:
+            self._listener.failed(self.partition, str(error))
+            log.warning("partition %d: rows that are owed cannot be read again: %s", self.partition, error)
+            return False
+        await self._follower.pay_rows(found, self._counted(), self._covered())
+        return True
+
+    def _longer(self, delay: float) -> float:
+        return min(max(delay * 2, self._pace.back_off_seconds), self._pace.back_off_limit_seconds)
 
     def _silent_seconds(self) -> float:
         """Since the last call to Redis."""
