@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
-import time
 from typing import Any
 
 from stream.metrics import Metrics
@@ -23,7 +21,6 @@ class Reporter(Listener):
         self._metrics, self._clock = metrics, clock
         self._facts: dict[int, dict[str, Any]] = {}
         self._ends: dict[int, int] = {}
-        self._ends_at = -math.inf
         self._told_ms = 0
 
     def partitions(self) -> dict[str, dict[str, Any]]:
@@ -38,12 +35,8 @@ class Reporter(Listener):
         end = self._ends.get(partition)
         return None if position is None or end is None else max(0, end - position)
 
-    def ends_age(self) -> float:
-        """Seconds since the broker told ends last."""
-        return time.monotonic() - self._ends_at
-
     def end(self, partition: int, end: int) -> None:
-        self._ends[partition], self._ends_at = end, time.monotonic()
+        self._ends[partition] = end
         self._show(partition)
 
     def phase(self, partition: int, phase: Phase) -> None:

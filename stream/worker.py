@@ -50,8 +50,6 @@ MONITOR_SECONDS = 3.0
 ROW_LIMITS_SECONDS = 5.0
 # In these phases a partition waits for Kafka or Redis, and says so.
 WAITING = (Phase.RECOVERING, Phase.REPAIRING)
-# Ends are asked for four times a second; older ones say nothing of events that wait.
-SILENT_SECONDS = 5.0
 REDIS_SECONDS = 5.0
 
 
@@ -268,15 +266,14 @@ class Worker:
         while True:
             if app.crashed:
                 return self._end_with(WorkerMustStop(f"Faust crashed: {app.crash_reason!r}"))
-            now, silent = steady(), self._reporter.ends_age() > SILENT_SECONDS
+            now = steady()
             watchdog.keep({owned.partition for owned in app.partitions})
             for owned in app.partitions:
                 covered = owned.covered_offset
                 if covered is not None:
                     self._reporter.covered(owned.partition, covered)
                 lag = self._reporter.lag(owned.partition)
-                excused = silent or owned.phase in WAITING
-                watchdog.note(owned.partition, covered or 0, lag or 0, now, excused=excused)
+                watchdog.note(owned.partition, covered or 0, lag or 0, now, excused=owned.phase in WAITING)
             stalled = watchdog.stalled(now)
             if stalled is not None:
                 return self._end_with(WorkerMustStop(stalled))
