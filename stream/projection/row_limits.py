@@ -108,8 +108,8 @@ class RowLimits:
             kept += (day for day in days if day >= rows_from)
         if not kept or not await self._too_full():
             return
-        days = sorted(set(kept))
-        for kept_from in dict.fromkeys((*(day + 1 for day in days[::DAYS_A_STEP]), days[-1] + 1)):
+        present = sorted(set(kept))
+        for kept_from in dict.fromkeys((*(day + 1 for day in present[::DAYS_A_STEP]), present[-1] + 1)):
             async for workspace, days, _ in self._days():
                 await self._forget_before(workspace, days, kept_from)
             if not await self._too_full():
