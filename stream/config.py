@@ -266,7 +266,8 @@ class WorkerConfig(SharedConfig):
         number(1.0, 86_400.0),
         60.0,
         unit="seconds",
-        meaning="With events waiting and none counted for so long the worker ends itself, with the reason.",
+        meaning="With events waiting and none counted for so long, or Redis told nothing, the worker ends itself, with "
+        "the reason.",
         when_wrong="Too short: restarts while Kafka or Redis is only slow. Too long: a hang is noticed late.",
     )
     stop_timeout_seconds: float = setting(
@@ -340,8 +341,8 @@ class WorkerConfig(SharedConfig):
                 "commit_interval_seconds",
                 f"must be less than CONTACTS_TRANSACTION_TIMEOUT_SECONDS ({self.transaction_timeout_seconds:g})",
             )
-        if self.commit_interval_seconds >= self.stall_seconds:
-            yield "commit_interval_seconds", f"must be less than CONTACTS_STALL_SECONDS ({self.stall_seconds:g})"
+        if self.transaction_timeout_seconds >= self.stall_seconds:
+            yield "transaction_timeout_seconds", f"must be less than CONTACTS_STALL_SECONDS ({self.stall_seconds:g})"
         if self.fetch_max_wait_seconds >= self.session_timeout_seconds:
             yield (
                 "fetch_max_wait_seconds",

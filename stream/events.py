@@ -5,7 +5,7 @@ thorough one reads the record again and finds the reason (tests/unit/test_events
 """
 
 import codecs
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Protocol
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
-from stream.cloudevents import Envelope, cloudevent_faults, event_fields, read_envelope
+from stream.cloudevents import cloudevent_faults, event_fields, read_envelope
 from stream.json_text import (
     INTEGER_DIGITS,
     LENGTH_OF_DEEP_NESTING,
@@ -209,56 +209,68 @@ def parse(record: Record, rules: EventRules) -> ContactActivity | Rejected | Non
     `occurred_at` decides the bucket: 23:59:59.999Z counts in that day's last quarter, 00:00:00Z in the first of the
     next day. Never raises: what cannot be counted comes back as Rejected, with the first reason in Reason's order.
     """
-    value = record.value
-    if value is None:
-        return None
-    if len(value) > rules.max_event_bytes:
-        message = f"the value has {len(value)} bytes, more than the {rules.max_event_bytes} that are read"
-        return Rejected(Reason.TOO_LARGE, message)
-    if value[:1] != b"{":
-        value = _unwrapped(value)
-    envelope = read_envelope(record.headers) if record.headers else None
-    try:
-        # msgspec skips unknown fields without decoding them: what is not UTF-8 would pass.
-        if not value.isascii():
-            value.decode()
-        if len(value) <= LENGTH_OF_DEEP_NESTING or not may_be_nested_deeply(value):
-            event = _decode(value) if envelope is None else _converted(value, envelope)
-            return _read_quickly(event, record.timestamp, rules)
-    except (ValueError, LookupError, RecursionError):
-        pass  # whatever it stumbled over, the thorough reader knows
-    return _read_thoroughly(value, envelope, record.timestamp, rules)
+    return parse_all((record,), rules)[0]
 
 
-def _read_quickly(event: Event, timestamp: int, rules: EventRules) -> ContactActivity:
-    """Read a good event as publishers nearly always write it.
+def parse_all(records: Iterable[Record], rules: EventRules) -> list[ContactActivity | Rejected | None]:
+    """Read records as `parse` reads each one.
 
-    Raises ValueError or LookupError for everything else, be it good or not.
+    The loop is the quick reader, and the dearest that there is for each event: 3 to 4 us. Whatever it stumbles over,
+    the thorough reader knows.
     """
-    time = event.occurred_at
-    after_second, fraction_digits = AFTER_SECOND[time[19:]]
-    occurred_at = DATES[time[:10]] + MINUTES[time[10:16]] + SECONDS[time[16:19]] + after_second
-    if occurred_at > timestamp * NANOSECONDS_A_MILLISECOND or rules.retention_days is not None:
-        _check_time(occurred_at, timestamp, rules)
-    contact_id = event.contact_id
-    user_id = event.user_id
-    return ContactActivity(
-        event.id,
-        ADDED if event.type == ADDED_TYPE else DELETED,
-        _WORKSPACES[event.workspace_id],
-        contact_id if isinstance(contact_id, str) else str(contact_id),
-        event.contact_name,
-        _SOURCES[event.source],
-        None if user_id in _BLANK else user_id,
-        event.user_name,
-        occurred_at,
-        fraction_digits,
-        event.batch_id or None,
-    )
+    read: list[ContactActivity | Rejected | None] = []
+    short = min(rules.max_event_bytes, LENGTH_OF_DEEP_NESTING)
+    for record in records:
+        value = record.value
+        try:
+            if value is not None and len(value) <= short and value[:1] == b"{" and not record.headers:
+                # msgspec skips unknown fields without decoding them: what is not UTF-8 would pass.
+                if not value.isascii():
+                    value.decode()
+                event = _decode(value)
+            else:
+                event = _in_other_clothes(value, record.headers, rules)
+            time = event.occurred_at
+            after_second, fraction_digits = AFTER_SECOND[time[19:]]
+            occurred_at = DATES[time[:10]] + MINUTES[time[10:16]] + SECONDS[time[16:19]] + after_second
+            if occurred_at > record.timestamp * NANOSECONDS_A_MILLISECOND or rules.retention_days is not None:
+                _check_time(occurred_at, record.timestamp, rules)
+            contact_id = event.contact_id
+            user_id = event.user_id
+            read.append(
+                ContactActivity(
+                    event.id,
+                    ADDED if event.type == ADDED_TYPE else DELETED,
+                    _WORKSPACES[event.workspace_id],
+                    contact_id if isinstance(contact_id, str) else str(contact_id),
+                    event.contact_name,
+                    _SOURCES[event.source],
+                    None if user_id in _BLANK else user_id,
+                    event.user_name,
+                    occurred_at,
+                    fraction_digits,
+                    event.batch_id or None,
+                )
+            )
+        except (ValueError, LookupError, RecursionError):
+            read.append(_read_thoroughly(record, rules))
+    return read
 
 
-def _converted(value: bytes, envelope: Envelope) -> Event:
-    """The event in a CloudEvent; raises ValueError where it is not plainly one."""
+def _in_other_clothes(value: bytes | None, headers: Sequence[tuple[str, bytes]], rules: EventRules) -> Event:
+    """The event in a value that is long, or begins with a frame, or has headers; raises ValueError where it is not
+    plainly one.
+    """
+    if value is None or len(value) > rules.max_event_bytes:
+        raise ValueError(value)
+    value = _unwrapped(value)
+    if not value.isascii():
+        value.decode()
+    if may_be_nested_deeply(value):
+        raise ValueError(value)
+    envelope = read_envelope(headers)
+    if envelope is None:
+        return _decode(value)
     document = _decode_object(value)
     if envelope.batch or cloudevent_faults(envelope, document):
         raise ValueError(envelope)
@@ -272,14 +284,19 @@ def _unwrapped(value: bytes) -> bytes:
     return value.removeprefix(codecs.BOM_UTF8)
 
 
-def _read_thoroughly(
-    value: bytes, envelope: Envelope | None, timestamp: int, rules: EventRules
-) -> ContactActivity | Rejected:
-    """Read any event by the standard library, and find the reason why it cannot be counted, if there is one."""
+def _read_thoroughly(record: Record, rules: EventRules) -> ContactActivity | Rejected | None:
+    """Read any record by the standard library, and find the reason why it cannot be counted, if there is one."""
+    value, timestamp = record.value, record.timestamp
+    if value is None:
+        return None
+    if len(value) > rules.max_event_bytes:
+        message = f"the value has {len(value)} bytes, more than the {rules.max_event_bytes} that are read"
+        return Rejected(Reason.TOO_LARGE, message)
     try:
-        document = read_object(value)
+        document = read_object(_unwrapped(value))
     except NotJsonError as fault:
         return Rejected(Reason.NOT_JSON, str(fault))
+    envelope = read_envelope(record.headers)
     if envelope is None:
         return _judge(document, timestamp, rules)
     if envelope.batch:

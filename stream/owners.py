@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 from stream.ownership import OwnedPartition
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 ASK_SECONDS = 0.25
 COUNT_PARTITIONS_SECONDS = 2.0
+WARN_SECONDS = 10.0
 
 
 class OwnedPartitions:
@@ -88,7 +90,7 @@ async def ask_for_ends(
     time.
     """
     time = asyncio.get_running_loop().time
-    counted_at = 0.0
+    counted_at = warned_at = -math.inf
     while True:
         try:
             partitions = list(owned)
@@ -103,5 +105,7 @@ async def ask_for_ends(
                 for one in partitions:
                     one.note_partitions(number)
         except KafkaAway as error:
-            log.debug("the ends are not known: %s", error)
+            if time() - warned_at > WARN_SECONDS:
+                warned_at = time()
+                log.warning("the ends of the partitions are not known, so `as_of` waits: %s", error)
         await asyncio.sleep(ASK_SECONDS)

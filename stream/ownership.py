@@ -194,6 +194,11 @@ class OwnedPartition:
         """
         return None if self._state is None else self._covered()
 
+    @property
+    def told(self) -> float:
+        """When Redis was told something last, in seconds of the loop's clock."""
+        return self._follower.last_call
+
     def note_partitions(self, partitions: int) -> None:
         """The topic has so many partitions now."""
         self._follower.partitions = max(partitions, self._follower.partitions)

@@ -22,7 +22,7 @@ from typing import Final
 
 import msgspec
 
-from stream.events import ContactActivity, EventRules, Reason, Record, Rejected, parse
+from stream.events import ContactActivity, EventRules, Reason, Record, Rejected, parse_all
 from stream.projection.row import PARTITION_LIMIT, encode_row
 from stream.quarters import QUARTER_NANOSECONDS, QUARTERS_A_DAY, day_of_hour
 from stream.tables import counts, names, position, recent_ids, uncounted
@@ -259,7 +259,7 @@ class PartitionState:
 
     def _judge(self, records: Sequence[Record], timestamps: list[int]) -> None:
         rules = self._rules.event
-        parsed = [parse(record, rules) for record in records]
+        parsed = parse_all(records, rules)
         events = [event for event in parsed if isinstance(event, ContactActivity)]
         aside: list[int] = []
         if len(events) < len(parsed):

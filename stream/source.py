@@ -71,10 +71,13 @@ class SourceTopic:
 
     async def read(self, partition: int, start: int, end: int) -> list[Record]:
         """The committed records with start <= offset < end that are still there, in order. Raises KafkaAway."""
-        async with self._reading:
-            return await answer(self._read(TopicPartition(self._topic, partition), start, end))
+        return await answer(self._read(TopicPartition(self._topic, partition), start, end))
 
     async def _read(self, tp: TopicPartition, start: int, end: int) -> list[Record]:
+        async with self._reading:
+            return await self._read_alone(tp, start, end)
+
+    async def _read_alone(self, tp: TopicPartition, start: int, end: int) -> list[Record]:
         consumer, found = self._ready(), []
         if consumer.assignment() != {tp}:
             consumer.assign([tp])

@@ -273,7 +273,14 @@ class Worker:
                 if covered is not None:
                     self._reporter.covered(owned.partition, covered)
                 lag = self._reporter.lag(owned.partition)
-                watchdog.note(owned.partition, covered or 0, lag or 0, now, excused=owned.phase in WAITING)
+                watchdog.note(
+                    owned.partition,
+                    offset=covered or 0,
+                    lag=lag or 0,
+                    told=owned.told,
+                    now=now,
+                    excused=owned.phase in WAITING,
+                )
             stalled = watchdog.stalled(now)
             if stalled is not None:
                 return self._end_with(WorkerMustStop(stalled))

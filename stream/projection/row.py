@@ -47,23 +47,20 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 def encode_row(event: ContactActivity, partition: int, offset: int) -> bytes:
     """Packs the row of an event that was counted. About a microsecond."""
-    packed = b"%b%b\x00\x01%b%b" % (
-        _TIME(event.occurred_at),
-        event.event_id.encode().replace(b"\x00", b"\x00\xff"),
-        _PLACE(partition, offset),
-        _encode(
-            (
-                event.activity,
-                event.fraction_digits,
-                event.contact_id,
-                event.contact_name,
-                event.source,
-                event.user_id,
-                event.user_name,
-                event.batch_id,
-            )
-        ),
+    event_id = event.event_id.encode()
+    if b"\x00" in event_id:
+        event_id = event_id.replace(b"\x00", b"\x00\xff")
+    rest = (
+        event.activity,
+        event.fraction_digits,
+        event.contact_id,
+        event.contact_name,
+        event.source,
+        event.user_id,
+        event.user_name,
+        event.batch_id,
     )
+    packed = b"".join((_TIME(event.occurred_at), event_id, _END_AND_PLACE(1, partition, offset), _encode(rest)))
     assert len(packed) <= ROW_BYTES_LIMIT, f"a row of {len(packed)} bytes"
     return packed
 
@@ -116,7 +113,8 @@ def quarter_bounds(first: int, end: int) -> tuple[bytes, bytes]:
 _END: Final = b"\x00\x01"
 _TIME: Final = Struct(">Q").pack
 _READ_TIME: Final = Struct(">Q").unpack_from
-_PLACE: Final = Struct(">HQ").pack
+_END_AND_PLACE: Final = Struct(">HHQ").pack
+"""The end of the id is the number 1 in two bytes."""
 _READ_PLACE: Final = Struct(">HQ").unpack_from
 _TIME_BYTES: Final = 8
 _PLACE_BYTES: Final = 10

@@ -161,7 +161,7 @@ def test_a_topic_made_anew_under_a_running_worker_stops_it(site: Site) -> None:
 
 def test_an_aborted_transaction_at_the_end_is_nothing_that_waits(site: Site) -> None:
     site.topics()
-    worker = site.worker(CONTACTS_STALL_SECONDS="5")
+    worker = site.worker(CONTACTS_TRANSACTION_TIMEOUT_SECONDS="4", CONTACTS_STALL_SECONDS="5")
     site.publish(3)
     eventually("counted", lambda: site.projected() == 3)
 

@@ -74,7 +74,18 @@ class Deployment:
 
     def wait_until_caught_up(self) -> None:
         self._asked_at = time.time()
-        eventually("caught up", self.caught_up, seconds=180, every=0.5)
+        try:
+            eventually("caught up", self.caught_up, seconds=180, every=0.5)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self._told()}") from None
+
+    def _told(self) -> str:
+        """What everybody says of where they are, for whom a failure puzzles."""
+        positions = self.redis.client.hgetall(f"cr1:{self.group}:{{0}}:positions")
+        lines = [f"{name!r}: {value!r}" for name, value in sorted(positions.items())]
+        for worker in self.workers:
+            lines += [f"{worker.log.name}: {worker.facts()}", worker.tail()]
+        return "\n".join(lines)
 
     def _rows_are_paid(self) -> bool:
         owed = self.redis.client.hmget(f"cr1:{self.group}:{{0}}:positions", [f"{p}.owed" for p in range(PARTITIONS)])

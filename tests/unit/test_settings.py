@@ -171,7 +171,7 @@ def test_times_that_do_not_go_together_are_problems() -> None:
     ] == [
         "CONTACTS_COMMIT_INTERVAL_SECONDS = 12 (environment): "
         "must be less than CONTACTS_TRANSACTION_TIMEOUT_SECONDS (12)",
-        "CONTACTS_COMMIT_INTERVAL_SECONDS = 12 (environment): must be less than CONTACTS_STALL_SECONDS (11)",
+        "CONTACTS_TRANSACTION_TIMEOUT_SECONDS = 12 (default): must be less than CONTACTS_STALL_SECONDS (11)",
         "CONTACTS_FETCH_MAX_WAIT_SECONDS = 10 (environment): must be less than CONTACTS_SESSION_TIMEOUT_SECONDS (10)",
     ]
 
