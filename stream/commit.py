@@ -9,23 +9,24 @@ elsewhere, for monitors alone.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, MessageSizeTooLargeError, ProducerFenced
+from aiokafka.errors import InvalidProducerEpoch, MessageSizeTooLargeError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.dead_letters import posted
 from stream.kafka_access import KafkaAccess
+from stream.kafka_clients import BROKER_AWAY, close_in_bounded_time, describe
 from stream.partition import Commit
 from stream.ports import CommitFailed, Fenced, KafkaAway, TooLarge, WorkerMustStop
 
 # A batch holds at most this much, well below the broker's message limit for our topics (stream/topics.py), so that no
 # record is refused for its neighbours.
 BATCH_BYTES = 1 << 20
-CLOSE_SECONDS = 5.0
+# A changelog of which nothing comes for so long is not read to its end: aiokafka may have given up without a word.
+READING_SECONDS = 30.0
 
 
 class TransactionalLedger:
@@ -64,13 +65,13 @@ class TransactionalLedger:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await self._producer.start()
-        except (KafkaError, OSError, TimeoutError) as error:
+        except BROKER_AWAY as error:
             raise KafkaAway(f"Kafka did not make us the owner: {describe(error)}") from error
 
     async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
         try:
             return await read_changelog(self._kafka, self._changelog, self._dead_letters, self._partition, progress)
-        except (KafkaError, OSError, TimeoutError) as error:
+        except BROKER_AWAY as error:
             raise KafkaAway(f"the changelog could not be read: {describe(error)}") from error
 
     async def commit(self, commit: Commit, *, valueless: frozenset[int] = frozenset()) -> None:
@@ -93,7 +94,7 @@ class TransactionalLedger:
             raise Fenced(
                 f"partition {self._partition} belongs to another worker, or this one slept too long"
             ) from error
-        except (KafkaError, OSError, TimeoutError) as error:
+        except BROKER_AWAY as error:
             raise CommitFailed(f"the commit failed or was not answered: {describe(error)}") from error
 
     async def close(self) -> None:
@@ -142,12 +143,6 @@ class Batches:
                 raise AssertionError("an empty batch takes any one record")
 
 
-async def close_in_bounded_time(service: Any) -> None:
-    """Stop an aiokafka client, whatever state it and its broker are in."""
-    with contextlib.suppress(Exception):
-        await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(service.stop())), CLOSE_SECONDS)
-
-
 async def read_changelog(
     kafka: KafkaAccess, topic: str, dead_letters: str, partition: int, progress: Callable[[int, int], None]
 ) -> dict[bytes, bytes]:
@@ -157,6 +152,18 @@ async def read_changelog(
     transaction's marker. It is asked again afterwards: who has fenced the last owner is the only one to write. Where it
     moved, another owner writes, and compaction may have taken what that one replaced. Raises Fenced then.
     """
+    async with asyncio.timeout(READING_SECONDS) as limit:
+        return await _read_changelog(kafka, topic, dead_letters, partition, progress, limit)
+
+
+async def _read_changelog(
+    kafka: KafkaAccess,
+    topic: str,
+    dead_letters: str,
+    partition: int,
+    progress: Callable[[int, int], None],
+    limit: asyncio.Timeout,
+) -> dict[bytes, bytes]:
     tp = TopicPartition(topic, partition)
     latest: dict[bytes, bytes] = {}
     consumer = AIOKafkaConsumer(
@@ -182,7 +189,9 @@ async def read_changelog(
                         latest.pop(record.key, None)
                     else:
                         latest[record.key] = record.value
-            position = await consumer.position(tp)
+            before, position = position, await consumer.position(tp)
+            if position > before:
+                limit.reschedule(asyncio.get_running_loop().time() + READING_SECONDS)
             progress(position - first, end - first)
         if (await consumer.end_offsets([tp]))[tp] != end:
             raise Fenced(f"partition {partition} was counted on by another worker while its state was read")
@@ -200,7 +209,3 @@ def check_partitions(cluster: Any, topics: Sequence[str], partition: int) -> Non
                 f"{topic} has {len(there)} partitions, and the source has a partition {partition}: "
                 f"`contacts-report topics --partitions {partition + 1}` raises it"
             )
-
-
-def describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -266,8 +266,8 @@ class WorkerConfig(SharedConfig):
         number(1.0, 86_400.0),
         60.0,
         unit="seconds",
-        meaning="With events waiting and none counted for so long, or Redis told nothing, the worker ends itself, with "
-        "the reason.",
+        meaning="With events waiting and none counted for so long, Redis told nothing, or a partition not begun, the "
+        "worker ends itself, with the reason.",
         when_wrong="Too short: restarts while Kafka or Redis is only slow. Too long: a hang is noticed late.",
     )
     stop_timeout_seconds: float = setting(

@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import MessageSizeTooLargeError
 
-from stream.commit import close_in_bounded_time, describe
 from stream.dead_letters import posted
 from stream.kafka_access import KafkaAccess
+from stream.kafka_clients import BROKER_AWAY, close_in_bounded_time, describe
 from stream.partition import Commit, DeadLetter
 from stream.ports import CommitFailed, KafkaAway, WorkerMustStop
 
@@ -47,7 +47,7 @@ class EmbeddedLedger:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await self._producer.start()
-        except (KafkaError, OSError, TimeoutError) as error:
+        except BROKER_AWAY as error:
             raise KafkaAway(f"the broker did not answer: {describe(error)}") from error
 
     async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
@@ -68,7 +68,7 @@ class EmbeddedLedger:
                         await (await self._post(letter, True))
                     elif isinstance(answer, BaseException):
                         raise answer
-        except (KafkaError, OSError, TimeoutError) as error:
+        except BROKER_AWAY as error:
             raise CommitFailed(f"dead letters were not taken: {describe(error)}") from error
         self._begun.add(self._partition)
 

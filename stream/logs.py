@@ -10,12 +10,17 @@ import orjson
 
 # Libraries that tell at INFO what is nobody's business, and at WARNING what our own lines say better.
 QUIET = {
-    "aiokafka": logging.CRITICAL,
+    "aiokafka": logging.ERROR,
     "kafka": logging.ERROR,
     "aiohttp": logging.WARNING,
     # Faust's services tell of themselves under the names of the modules that subclass them.
     **dict.fromkeys(("faust", "mode", "abc", "stream.app", "stream.transport", "stream.tables.state"), logging.WARNING),
 }
+
+
+def is_told(record: logging.LogRecord) -> bool:
+    """Of aiokafka's errors only those that it did not foresee: they come with a traceback, and end a task of it."""
+    return record.exc_info is not None or not record.name.startswith("aiokafka")
 
 
 class JsonLines(logging.Formatter):
@@ -36,6 +41,8 @@ def configure(log_format: str, level: str) -> None:
     handler.setFormatter(
         JsonLines() if log_format == "json" else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     )
+    if level != "debug":
+        handler.addFilter(is_told)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     if level != "debug":
         for name, least in QUIET.items():

@@ -35,6 +35,10 @@ MISSED_ENDS = 4
 ASKED_AGAIN_SECONDS = 2.0
 
 
+# A library may lose a cancel: `asyncio.wait_for` does before Python 3.12.
+CANCELLED_AGAIN_SECONDS = 1.0
+
+
 # A shorter rest may end where it began, by the rounding of the loop's clock.
 LEAST_REST_SECONDS = 0.001
 
@@ -147,6 +151,7 @@ class OwnedPartition:
         self._valueless: frozenset[int] = frozenset()  # dead letters, by offset, that were too large
         self._committing: asyncio.Task[None] | None = None
         self._being_revoked = False
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
 
     # ---- from outside ----------------------------------------------------------------------------------------
@@ -244,9 +249,10 @@ class OwnedPartition:
         """End the task. Nothing more is told of the partition: a new owner of it may have begun here meanwhile."""
         self._listener.phase(self.partition, Phase.ENDED)
         self._listener = Listener()
-        if self._task is not None:
+        self._closing = True
+        while self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait([self._task], timeout=CANCELLED_AGAIN_SECONDS)
 
     # ---- the task --------------------------------------------------------------------------------------------
 
@@ -277,6 +283,10 @@ class OwnedPartition:
                 log.exception("partition %d", self.partition)
                 self._stop_worker(error)
                 return
+            except asyncio.CancelledError:
+                if not self._closing:
+                    self._stop_worker(WorkerMustStop(f"partition {self.partition} was ended by nobody knows whom"))
+                raise
             finally:
                 self._drop()
                 self._enter(Phase.RECOVERING if going_on else Phase.ENDED)

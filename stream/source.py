@@ -8,21 +8,21 @@ that `as_of` rests on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
-from stream.commit import close_in_bounded_time, describe
 from stream.events import Record
 from stream.kafka_access import KafkaAccess
+from stream.kafka_clients import BROKER_AWAY, close_in_bounded_time, describe
 from stream.ports import KafkaAway
 from stream.transport import fetched_batches
 
 T = TypeVar("T")
 
 ANSWER_SECONDS = 10.0
+REQUEST_MS = 8_000  # less, so that aiokafka itself gives up a connection that leads nowhere
 FETCH_SECONDS = 0.2
 MAX_RECORDS = 1 << 30
 
@@ -32,21 +32,15 @@ class SourceTopic:
         self._kafka, self._topic = kafka, topic
         self._consumer: AIOKafkaConsumer | None = None
         self._reading = asyncio.Lock()
+        self._renewing = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        self._consumer = AIOKafkaConsumer(
-            **self._kafka.options(),
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            fetch_max_wait_ms=50,
-            max_partition_fetch_bytes=4 << 20,
-        )
-        await self._consumer.start()
+        await self._ready()
 
     async def stop(self) -> None:
-        if self._consumer is not None:
-            await close_in_bounded_time(self._consumer)
+        self._give_up(self._consumer)
+        await asyncio.gather(*self._closing)
 
     def partition(self, partition: int) -> SourcePartition:
         return SourcePartition(self, partition)
@@ -54,16 +48,17 @@ class SourceTopic:
     async def ends(self, partitions: Sequence[int]) -> dict[int, int]:
         """The end of each partition: all committed records lie before it. Raises KafkaAway."""
         tps = [TopicPartition(self._topic, p) for p in partitions]
-        return {tp.partition: end for tp, end in (await answer(self._ready().end_offsets(tps))).items()}
+        ends = await self._answer(lambda consumer: consumer.end_offsets(tps))
+        return {tp.partition: end for tp, end in ends.items()}
 
     async def bounds(self, partition: int) -> tuple[int, int]:
         tp = TopicPartition(self._topic, partition)
-        consumer = self._ready()
-        return (await answer(consumer.beginning_offsets([tp])))[tp], (await answer(consumer.end_offsets([tp])))[tp]
+        first = await self._answer(lambda consumer: consumer.beginning_offsets([tp]))
+        return first[tp], (await self._answer(lambda consumer: consumer.end_offsets([tp])))[tp]
 
     async def partitions(self) -> int:
         """How many partitions the topic has, by metadata asked for now. Raises KafkaAway."""
-        cluster = await answer(self._ready()._client.fetch_all_metadata())
+        cluster = await self._answer(lambda consumer: consumer._client.fetch_all_metadata())
         partitions = len(cluster.partitions_for_topic(self._topic) or ())
         if not partitions:
             raise KafkaAway(f"Kafka knows no topic {self._topic}, or does not show it")
@@ -71,28 +66,65 @@ class SourceTopic:
 
     async def read(self, partition: int, start: int, end: int) -> list[Record]:
         """The committed records with start <= offset < end that are still there, in order. Raises KafkaAway."""
-        return await answer(self._read(TopicPartition(self._topic, partition), start, end))
+        tp = TopicPartition(self._topic, partition)
+        return await self._answer(lambda consumer: self._read_alone(consumer, tp, start, end))
 
-    async def _read(self, tp: TopicPartition, start: int, end: int) -> list[Record]:
+    async def _answer(self, ask: Callable[[AIOKafkaConsumer], Awaitable[T]]) -> T:
+        """What a consumer answers. One that failed is replaced before the next question: of its tasks one may have
+        ended without a word, or its connection lead nowhere.
+        """
+        consumer = None
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                consumer = await self._ready()
+                return await ask(consumer)
+        except BROKER_AWAY as error:
+            self._give_up(consumer)
+            raise KafkaAway(f"Kafka did not answer: {describe(error)}") from error
+
+    async def _ready(self) -> AIOKafkaConsumer:
+        async with self._renewing:
+            if self._consumer is None:
+                consumer = AIOKafkaConsumer(
+                    **self._kafka.options(),
+                    isolation_level="read_committed",
+                    enable_auto_commit=False,
+                    auto_offset_reset="none",
+                    fetch_max_wait_ms=50,
+                    max_partition_fetch_bytes=4 << 20,
+                    request_timeout_ms=REQUEST_MS,
+                )
+                try:
+                    await consumer.start()
+                except BaseException:
+                    self._close_soon(consumer)
+                    raise
+                self._consumer = consumer
+            return self._consumer
+
+    def _give_up(self, consumer: AIOKafkaConsumer | None) -> None:
+        if consumer is not None and consumer is self._consumer:
+            self._consumer = None
+            self._close_soon(consumer)
+
+    def _close_soon(self, consumer: AIOKafkaConsumer) -> None:
+        closing = asyncio.get_running_loop().create_task(close_in_bounded_time(consumer))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def _read_alone(self, consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> list[Record]:
+        found: list[Record] = []
         async with self._reading:
-            return await self._read_alone(tp, start, end)
-
-    async def _read_alone(self, tp: TopicPartition, start: int, end: int) -> list[Record]:
-        consumer, found = self._ready(), []
-        if consumer.assignment() != {tp}:
-            consumer.assign([tp])
-        consumer.seek(tp, start)
-        while await consumer.position(tp) < end:
-            fetched = (await fetched_batches(consumer._fetcher, {tp}, FETCH_SECONDS, MAX_RECORDS)).get(tp)
-            if isinstance(fetched, Exception):
-                raise fetched
-            if fetched is not None:
-                found += [record for record in fetched.records if record.offset < end]
+            if consumer.assignment() != {tp}:
+                consumer.assign([tp])
+            consumer.seek(tp, start)
+            while await consumer.position(tp) < end:
+                fetched = (await fetched_batches(consumer._fetcher, {tp}, FETCH_SECONDS, MAX_RECORDS)).get(tp)
+                if isinstance(fetched, Exception):
+                    raise fetched
+                if fetched is not None:
+                    found += [record for record in fetched.records if record.offset < end]
         return found
-
-    def _ready(self) -> AIOKafkaConsumer:
-        assert self._consumer is not None, "the source is asked before it is started"
-        return self._consumer
 
 
 class SourcePartition:
@@ -109,11 +141,3 @@ class SourcePartition:
 
     async def read(self, start: int, end: int) -> Sequence[Record]:
         return await self._topic.read(self._partition, start, end)
-
-
-async def answer(asked: Awaitable[T]) -> T:
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return await asked
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise KafkaAway(f"Kafka did not answer: {describe(error)}") from error

@@ -36,6 +36,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
 from faust.types.tuples import TP
 
+from stream.kafka_clients import BROKER_AWAY
 from stream.partition import Batch
 
 log = logging.getLogger(__name__)
@@ -322,6 +323,22 @@ class Consumer(driver.Consumer):
                 self.pause_partitions({tp})
         return offsets
 
+    def assigned_partitions(self) -> set[int]:
+        """The source's partitions that Kafka has given to this worker, as the consumer's thread knows it now."""
+        return {tp.partition for tp in self.assignment() if tp.topic == self.settings.topic}
+
+    def group_error(self) -> BaseException | None:
+        """Why aiokafka takes no part in the group any more: it waits until somebody asks, and Faust never does."""
+        if self._thread._consumer is None:
+            return None
+        coordinator = self._thread._consumer._coordinator
+        task = coordinator._coordination_task
+        if task.done():
+            ended = KafkaError("the coordination of the group has ended")
+            return ended if task.cancelled() else task.exception() or ended
+        error: BaseException | None = coordinator._pending_exception
+        return error
+
     def resume_owned(self, partition: int) -> None:
         """Let a partition deliver again, unless a rebalance has taken it meanwhile."""
         tp = TP(self.settings.topic, partition)
@@ -358,7 +375,7 @@ class Consumer(driver.Consumer):
 async def commit_quietly(consumer: AIOKafkaConsumer, topic: str, offsets: Mapping[int, int]) -> None:
     try:
         await consumer.commit({TopicPartition(topic, partition): offset for partition, offset in offsets.items()})
-    except (KafkaError, OSError) as error:  # a rebalance, a broker that is away: the next one will do
+    except BROKER_AWAY as error:  # a rebalance, a broker that is away: the next one will do
         log.debug("the group's offsets were not written: %s", error)
 
 

@@ -1,5 +1,5 @@
-"""A worker that has events to count and counts none, or that tells Redis nothing, is ended, with the reason: Faust's
-own detector of such stalls compares two clocks and never fires.
+"""A worker that has events to count and counts none, that tells Redis nothing, or that does not begin what Kafka gave
+it, is ended, with the reason: Faust's own detector of such stalls compares two clocks and never fires.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ class Watchdog:
     def __init__(self, stall_seconds: float) -> None:
         self._stall_seconds = stall_seconds
         self._seen: dict[int, _Seen] = {}
+        self._unbegun: dict[int, float] = {}
 
     def keep(self, partitions: set[int]) -> None:
         """Forget the partitions that are no longer this worker's."""
@@ -38,6 +39,10 @@ class Watchdog:
             seen.offset, seen.since = offset, now
         seen.told = max(seen.told, told)
 
+    def note_unbegun(self, partitions: set[int], now: float) -> None:
+        """Kafka has given these partitions, and no others, to this worker that are not begun."""
+        self._unbegun = {partition: self._unbegun.get(partition, now) for partition in partitions}
+
     def stalled(self, now: float) -> str | None:
         """Which partition has stood still for too long, in words; None where all is well."""
         for partition, seen in self._seen.items():
@@ -48,4 +53,7 @@ class Watchdog:
                 )
             if now - seen.told > self._stall_seconds:
                 return f"partition {partition} has told Redis nothing for {now - seen.told:.0f} s"
+        for partition, since in self._unbegun.items():
+            if now - since > self._stall_seconds:
+                return f"partition {partition} has been this worker's for {now - since:.0f} s, and is not begun"
         return None

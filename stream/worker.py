@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
 import logging
 import os
@@ -13,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Coroutine
 from typing import Any, NoReturn
 
 import uvloop
@@ -25,6 +27,7 @@ from stream.config import CommitMode, WorkerConfig
 from stream.embedded import EmbeddedLedger
 from stream.events import EventRules
 from stream.health import Health
+from stream.kafka_clients import describe
 from stream.logs import configure
 from stream.metrics import Metrics
 from stream.owners import ask_for_ends
@@ -51,6 +54,8 @@ ROW_LIMITS_SECONDS = 5.0
 # In these phases a partition waits for Kafka or Redis, and says so.
 WAITING = (Phase.RECOVERING, Phase.REPAIRING)
 REDIS_SECONDS = 5.0
+# After the time for a stop: what is left then is ended by a thread.
+HARD_END_SECONDS = 3.0
 
 
 class SystemClock:
@@ -120,7 +125,6 @@ class Worker:
         await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
         await self._end(work)
         if self._reason is not None:
-            log.error("the worker ends: %s", self._reason)
             return STOPPED_BY_ITSELF
         log.info("stopped")
         return 0
@@ -139,10 +143,11 @@ class Worker:
             gc.set_threshold(
                 100_000, 20, 100
             )  # millions of small containers that hold no cycles: passes over them cost a third of the counting
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(ask_for_ends(self._app.partitions, self._source, self._clock, self._reporter.end))
-                tasks.create_task(self._watch(self._app))
-                tasks.create_task(self._limit_rows(self._app))
+            await until_one_ends(
+                ask_for_ends(self._app.partitions, self._source, self._clock, self._reporter.end),
+                self._watch(self._app),
+                self._limit_rows(self._app),
+            )
         except asyncio.CancelledError:
             raise
         except WorkerMustStop as error:
@@ -156,18 +161,27 @@ class Worker:
         self._stop.set()
 
     async def _end(self, work: asyncio.Task[None]) -> None:
-        """Stop in bounded time, whatever hangs."""
-        work.cancel()
-        with contextlib.suppress(TimeoutError, Exception):
-            async with asyncio.timeout(self._config.stop_timeout_seconds):
-                await asyncio.gather(work, return_exceptions=True)
-                if self._app is not None:
-                    await self._app.partitions.close()
-                if self._app is not None and self._started:  # stopped in the middle of its start, Faust waits for ever
-                    await self._app.stop()
-                await self._source.stop()
-                await self._redis.aclose()
+        """Stop in bounded time, whatever hangs: tasks that lose their cancel, and a loop that is blocked."""
+        if self._reason is not None:
+            log.error("the worker ends: %s", self._reason)
+        limit = self._config.stop_timeout_seconds
+        faulthandler.dump_traceback_later(limit + HARD_END_SECONDS, exit=True)
+        letting_go = asyncio.create_task(self._let_go(work))
+        done, _ = await asyncio.wait([letting_go], timeout=limit)
+        if not done:
+            log.warning("what this worker held was not let go within %.0f s", limit)
         await self._health.stop()
+
+    async def _let_go(self, work: asyncio.Task[None]) -> None:
+        with contextlib.suppress(Exception):
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            if self._app is not None:
+                await self._app.partitions.close()
+            if self._app is not None and self._started:  # stopped in the middle of its start, Faust waits for ever
+                await self._app.stop()
+            await self._source.stop()
+            await self._redis.aclose()
 
     # ---- what is there before the work -----------------------------------------------------------------------
 
@@ -264,10 +278,17 @@ class Worker:
         watchdog, steady = Watchdog(self._config.stall_seconds), asyncio.get_running_loop().time
         written = 0.0
         while True:
+            # Of a loop that is blocked nobody in it can tell: a thread of the interpreter ends the process.
+            faulthandler.dump_traceback_later(self._config.stall_seconds, exit=True)
             if app.crashed:
                 return self._end_with(WorkerMustStop(f"Faust crashed: {app.crash_reason!r}"))
+            group_error = app.batches.group_error()
+            if group_error is not None:
+                return self._end_with(WorkerMustStop(f"the consumer group is left: {describe(group_error)}"))
             now = steady()
-            watchdog.keep({owned.partition for owned in app.partitions})
+            begun = {owned.partition for owned in app.partitions}
+            watchdog.keep(begun)
+            watchdog.note_unbegun(app.batches.assigned_partitions() - begun, now)
             for owned in app.partitions:
                 covered = owned.covered_offset
                 if covered is not None:
@@ -311,3 +332,17 @@ class Worker:
             "worker": self._name,
             "partitions": partitions,
         }
+
+
+async def until_one_ends(*work: Coroutine[Any, Any, None]) -> None:
+    """Run all until one ends in any way; raises what that one raised, and leaves none behind."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            if task.cancelled():
+                raise RuntimeError(f"{task.get_coro()} was cancelled by nobody knows whom")
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -77,11 +77,11 @@ class Follower:
         """The broker said that the partition ends at `end` (read committed) to a question sent at `asked_ms`: evidence
         for `as_of`.
 
-        Of questions with one answer the latest says most.
+        Of questions with one answer the latest says most; and where a broker has lost records, one from before says
+        nothing that will ever be reached.
         """
-        if self._ends and self._ends[-1][0] == end:
-            self._ends[-1] = (end, asked_ms)
-            return
+        while self._ends and self._ends[-1][0] >= end:
+            self._ends.pop()
         self._ends.append((end, asked_ms))
         if len(self._ends) > EVIDENCE_LIMIT:
             self._ends = deque(list(self._ends)[1::2])

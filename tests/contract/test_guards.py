@@ -7,10 +7,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
 
+from stream import ownership
 from stream.events import Record
 from stream.ownership import Listener, OwnedPartition, Pace, Phase, Room
 from stream.partition import Batch, Commit, CountingRules, PartitionState
@@ -429,3 +431,62 @@ async def test_a_broker_that_knows_of_new_partitions_late_is_asked_again(
     site.owner().start()
     await until(lambda: bool(site.reasons))
     assert "1 partitions where 2 were counted" in str(site.reasons[0])
+
+
+# ---- tasks, and cancels that libraries lose or make up -------------------------------------------------------------
+
+
+async def test_a_closed_partition_ends_though_a_cancel_was_lost(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = site.owner()
+    owner.start()
+    await until(lambda: owner.counting)
+    heartbeat, lost = owner._follower.heartbeat, asyncio.Event()
+    owner._pace = replace(owner._pace, heartbeat_seconds=0.0)
+
+    async def losing(covered: int) -> bool:
+        if not lost.is_set():
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                lost.set()
+        return await heartbeat(covered)
+
+    monkeypatch.setattr(owner._follower, "heartbeat", losing)
+    monkeypatch.setattr(ownership, "CANCELLED_AGAIN_SECONDS", 0.05)
+    owner._wake.set()
+    await asyncio.sleep(0.05)
+    await owner.close()
+    assert lost.is_set()
+    assert owner.phase is Phase.ENDED
+
+
+async def test_a_cancel_that_nobody_asked_for_ends_the_worker_with_a_word(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(self: object, progress: object) -> None:
+        raise asyncio.CancelledError  # as a consumer does that is stopped in the middle of a back-off
+
+    monkeypatch.setattr(_Ledger, "read", gone)
+    owner = site.owner()
+    owner.start()
+    await until(lambda: bool(site.reasons))
+    assert isinstance(site.reasons[0], WorkerMustStop)
+    assert owner.phase is Phase.ENDED
+
+
+async def test_one_that_is_closed_says_nothing(site: Site) -> None:
+    owner = site.owner()
+    owner.start()
+    await until(lambda: owner.counting)
+    await owner.close()
+    assert site.reasons == []
+
+
+async def test_an_end_before_an_earlier_one_does_not_stop_as_of(site: Site) -> None:
+    """A broker that lost records tells so, and what it told before is never reached."""
+    follower = site.follower()
+    assert await follower.bring_up(site.state(0), 0)
+    for end, asked_ms in ((5, 1_000), (3, 2_000)):
+        follower.note_end(end, asked_ms)
+    assert await follower.heartbeat(3)
+    assert await site.field("as_of") == "2000"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer.subscription_state import SubscriptionState
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import GroupAuthorizationFailedError, OffsetOutOfRangeError
 from aiokafka.producer import message_accumulator
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from faust.types.tuples import TP
 
+from stream.commit import read_changelog
 from stream.events import Record
 from stream.kafka_access import KafkaAccess
 from stream.partition import Batch
+from stream.ports import KafkaAway
 from stream.source import SourceTopic
 from stream.transport import Consumer, fetched_batches
 from tests.support.kafka import RunningKafka, create_topic, unique_name
@@ -177,3 +180,66 @@ async def test_an_offset_out_of_range_is_told_and_never_reset(kafka: RunningKafk
     await consumer.stop()
 
     assert isinstance(answer, OffsetOutOfRangeError)
+
+
+async def test_a_source_that_has_died_without_a_word_is_made_anew(
+    kafka: RunningKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = unique_name("source")
+    await create_topic(kafka.bootstrap, topic)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
+    await producer.start()
+    await producer.send_and_wait(topic, b"0", partition=0)
+    await producer.stop()
+    source = SourceTopic(KafkaAccess(kafka.bootstrap), topic)
+    await source.start()
+    # Given a consumer whose fetching has ended, as it does where a connection is reset at the wrong moment,
+    assert source._consumer is not None
+    source._consumer._fetcher._fetch_task.cancel()
+    monkeypatch.setattr("stream.source.ANSWER_SECONDS", 1.0)
+    with pytest.raises(KafkaAway):
+        await source.read(0, 0, 1)
+    # then the next question is answered again.
+    monkeypatch.undo()
+    assert [record.value for record in await source.read(0, 0, 1)] == [b"0"]
+    assert await source.ends([0]) == {0: 1}
+    await source.stop()
+
+
+async def test_a_changelog_of_which_nothing_comes_is_not_waited_for_for_ever(
+    kafka: RunningKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = unique_name("changelog")
+    await create_topic(kafka.bootstrap, topic)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
+    await producer.start()
+    await producer.send_and_wait(topic, b"0", key=b"k", partition=0)
+    await producer.stop()
+
+    async def nothing(self: object, *partitions: object, timeout_ms: int) -> dict[object, object]:
+        await asyncio.sleep(0.05)
+        return {}
+
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", nothing)
+    monkeypatch.setattr("stream.commit.READING_SECONDS", 2.0)
+    with pytest.raises(TimeoutError):
+        await read_changelog(KafkaAccess(kafka.bootstrap), topic, topic, 0, lambda done, total: None)
+
+
+async def test_a_group_that_aiokafka_has_left_is_told() -> None:
+    async def ended() -> None:
+        raise GroupAuthorizationFailedError("the group")
+
+    task = asyncio.create_task(ended())
+    await asyncio.wait([task])
+    left = SimpleNamespace(_coordination_task=task, _pending_exception=None)
+    waiting = asyncio.get_running_loop().create_future()
+    asked = SimpleNamespace(_coordination_task=waiting, _pending_exception=GroupAuthorizationFailedError("the group"))
+    well = SimpleNamespace(_coordination_task=waiting, _pending_exception=None)
+    consumer = Consumer.__new__(Consumer)
+
+    told = []
+    for coordinator in (left, asked, well):
+        consumer._thread = SimpleNamespace(_consumer=SimpleNamespace(_coordinator=coordinator))
+        told.append(type(consumer.group_error()))
+    assert told == [GroupAuthorizationFailedError, GroupAuthorizationFailedError, type(None)]

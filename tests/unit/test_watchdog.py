@@ -54,3 +54,14 @@ def test_with_nothing_waiting_an_offset_may_stand_for_ever() -> None:
 def test_what_redis_was_told_is_never_taken_back() -> None:
     """A partition that is begun anew has told nothing yet."""
     assert watched({}, {}, {"told": 0.0}) == [None] * 3
+
+
+def test_what_kafka_gave_is_to_begin() -> None:
+    watchdog = Watchdog(STALL_SECONDS)
+    for now, unbegun in ((0.0, {3}), (40.0, {3, 4}), (59.0, set[int]()), (60.0, {4}), (120.0, {4})):
+        watchdog.note_unbegun(unbegun, now)
+        assert watchdog.stalled(now) is None
+
+    watchdog.note_unbegun({4}, 121.0)
+
+    assert watchdog.stalled(121.0) == "partition 4 has been this worker's for 61 s, and is not begun"

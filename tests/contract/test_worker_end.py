@@ -1,0 +1,49 @@
+"""A worker that ends says why, and its process ends in bounded time, whatever hangs in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.kafka import free_ports
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = """
+import asyncio, sys, time
+from stream import worker
+from stream.config import WorkerConfig
+from stream.ports import WorkerMustStop
+
+class Hanging(worker.Worker):
+    async def _work(self):
+        self._end_with(WorkerMustStop("enough"))
+
+    async def _let_go(self, work):
+        while True:
+            try:
+                {how}
+            except asyncio.CancelledError:
+                pass
+
+worker.Worker, worker.HARD_END_SECONDS = Hanging, 0.5
+worker.run(WorkerConfig(worker_port={port}, stop_timeout_seconds=0.5))
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("await asyncio.sleep(3600)", "was not let go within"), ("time.sleep(3600)", "Timeout (0:00:01)!")],
+    ids=["a task that loses its cancel", "a loop that is blocked"],
+)
+def test_whatever_hangs_the_reason_is_said_and_the_process_ends(how: str, said: str) -> None:
+    program = PROGRAM.format(how=how, port=free_ports(1)[0])
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 1
+    assert "the worker ends: enough" in ended.stderr
+    assert said in ended.stderr
