@@ -29,14 +29,17 @@ class OwnedPartitions:
         self._make, self._revoke_seconds = make, revoke_seconds
         self._owned: dict[int, OwnedPartition] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def __iter__(self) -> Iterator[OwnedPartition]:
         return iter(list(self._owned.values()))
 
     async def own(self, partitions: set[int]) -> None:
         """After a rebalance: keep, close and begin. A partition that is kept keeps its state: whether it is still
-        valid, its next commit says.
+        valid, its next commit says. Once all are closed none begins any more.
         """
+        if self._closed:
+            return
         for partition in [p for p, owned in self._owned.items() if p not in partitions or not owned.keep()]:
             self._close_soon(self._owned.pop(partition))
         for partition in sorted(partitions - set(self._owned)):
@@ -54,6 +57,7 @@ class OwnedPartitions:
         await asyncio.gather(*revoked)
 
     async def close(self) -> None:
+        self._closed = True
         owned, self._owned = list(self._owned.values()), {}
         await asyncio.gather(*(o.revoke(self._revoke_seconds) for o in owned))
         await asyncio.gather(*(o.close() for o in owned), *self._closing)

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from stream import ownership
 from stream.events import Record
+from stream.owners import OwnedPartitions
 from stream.ownership import Listener, OwnedPartition, Pace, Phase, Room
 from stream.partition import Batch, Commit, CountingRules, PartitionState
 from stream.ports import Call, Fenced, KafkaAway, WorkerMustStop
@@ -490,3 +491,13 @@ async def test_an_end_before_an_earlier_one_does_not_stop_as_of(site: Site) -> N
         follower.note_end(end, asked_ms)
     assert await follower.heartbeat(3)
     assert await site.field("as_of") == "2000"
+
+
+async def test_a_worker_that_ends_begins_nothing_more(site: Site) -> None:
+    partitions = OwnedPartitions("topic", lambda partition: site.owner(), revoke_seconds=1.0)
+    await partitions.own({0})
+    assert [owner.partition for owner in partitions] == [0]
+    await partitions.close()
+    # A rebalance that comes now finds nobody.
+    await partitions.own({0})
+    assert list(partitions) == []
