@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaConnectionError
 
 from stream.events import Record
 from stream.kafka_access import KafkaAccess
@@ -119,6 +120,9 @@ class SourceTopic:
                 consumer.assign([tp])
             consumer.seek(tp, start)
             while await consumer.position(tp) < end:
+                # Given up meanwhile, after another question, it would answer nothing, at once, for ever.
+                if consumer._fetcher._closed:
+                    raise KafkaConnectionError("the consumer was closed")
                 fetched = (await fetched_batches(consumer._fetcher, {tp}, FETCH_SECONDS, MAX_RECORDS)).get(tp)
                 if isinstance(fetched, Exception):
                     raise fetched

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer.subscription_state import SubscriptionState
-from aiokafka.errors import GroupAuthorizationFailedError, OffsetOutOfRangeError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, OffsetOutOfRangeError
 from aiokafka.producer import message_accumulator
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from faust.types.tuples import TP
@@ -243,3 +243,25 @@ async def test_a_group_that_aiokafka_has_left_is_told() -> None:
         consumer._thread = SimpleNamespace(_consumer=SimpleNamespace(_coordinator=coordinator))
         told.append(type(consumer.group_error()))
     assert told == [GroupAuthorizationFailedError, GroupAuthorizationFailedError, type(None)]
+
+
+async def test_a_reading_whose_consumer_is_given_up_meanwhile_ends(kafka: RunningKafka) -> None:
+    topic = unique_name("source")
+    await create_topic(kafka.bootstrap, topic)
+    source = SourceTopic(KafkaAccess(kafka.bootstrap), topic)
+    await source.start()
+    # Given one that reads what is not there yet, when another question finds the consumer dead,
+    consumer = source._consumer
+    assert consumer is not None
+    reading = asyncio.create_task(source.read(0, 0, 1))
+    await asyncio.sleep(0.5)
+    source._give_up(consumer)
+    # then it ends,
+    with pytest.raises(KafkaAway):
+        await reading
+    # also between two fetches, where nothing that it awaits takes time,
+    with pytest.raises(KafkaConnectionError):
+        await source._read_alone(consumer, TopicPartition(topic, 0), 0, 1)
+    # and the next question is answered.
+    assert await source.ends([0]) == {0: 0}
+    await source.stop()
