@@ -152,18 +152,6 @@ async def read_changelog(
     transaction's marker. It is asked again afterwards: who has fenced the last owner is the only one to write. Where it
     moved, another owner writes, and compaction may have taken what that one replaced. Raises Fenced then.
     """
-    async with asyncio.timeout(READING_SECONDS) as limit:
-        return await _read_changelog(kafka, topic, dead_letters, partition, progress, limit)
-
-
-async def _read_changelog(
-    kafka: KafkaAccess,
-    topic: str,
-    dead_letters: str,
-    partition: int,
-    progress: Callable[[int, int], None],
-    limit: asyncio.Timeout,
-) -> dict[bytes, bytes]:
     tp = TopicPartition(topic, partition)
     latest: dict[bytes, bytes] = {}
     consumer = AIOKafkaConsumer(
@@ -174,27 +162,29 @@ async def _read_changelog(
         max_partition_fetch_bytes=8 << 20,
         fetch_max_wait_ms=100,
     )
-    await consumer.start()
+    time = asyncio.get_running_loop().time
     try:
-        check_partitions(await consumer._client.fetch_all_metadata(), (topic, dead_letters), partition)
-        consumer.assign([tp])
-        first = (await consumer.beginning_offsets([tp]))[tp]
-        end = (await consumer.end_offsets([tp]))[tp]
-        consumer.seek(tp, first)
-        position = first
-        while position < end:
-            for records in (await consumer.getmany(tp, timeout_ms=500)).values():
-                for record in records:
-                    if record.value is None:
-                        latest.pop(record.key, None)
-                    else:
-                        latest[record.key] = record.value
-            before, position = position, await consumer.position(tp)
-            if position > before:
-                limit.reschedule(asyncio.get_running_loop().time() + READING_SECONDS)
-            progress(position - first, end - first)
-        if (await consumer.end_offsets([tp]))[tp] != end:
-            raise Fenced(f"partition {partition} was counted on by another worker while its state was read")
+        async with asyncio.timeout(READING_SECONDS) as limit:
+            await consumer.start()
+            check_partitions(await consumer._client.fetch_all_metadata(), (topic, dead_letters), partition)
+            consumer.assign([tp])
+            first = (await consumer.beginning_offsets([tp]))[tp]
+            end = (await consumer.end_offsets([tp]))[tp]
+            consumer.seek(tp, first)
+            position = first
+            while position < end:
+                for records in (await consumer.getmany(tp, timeout_ms=500)).values():
+                    for record in records:
+                        if record.value is None:
+                            latest.pop(record.key, None)
+                        else:
+                            latest[record.key] = record.value
+                before, position = position, await consumer.position(tp)
+                if position > before:
+                    limit.reschedule(time() + READING_SECONDS)
+                progress(position - first, end - first)
+            if (await consumer.end_offsets([tp]))[tp] != end:
+                raise Fenced(f"partition {partition} was counted on by another worker while its state was read")
     finally:
         await close_in_bounded_time(consumer)
     return latest

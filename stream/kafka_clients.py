@@ -13,10 +13,15 @@ connection that was reset right before."""
 
 CLOSE_SECONDS: Final = 5.0
 
+_STOPPING: Final[set[asyncio.Future[Any]]] = set()
+"""What outlives the time that it was given: asyncio keeps tasks weakly."""
+
 
 async def close_in_bounded_time(service: Any) -> None:
     """Stop an aiokafka client, whatever state it and its broker are in."""
     stopping = asyncio.ensure_future(service.stop())
+    _STOPPING.add(stopping)
+    stopping.add_done_callback(_STOPPING.discard)
     # It may end with a CancelledError that nobody asked for, which must not become ours.
     stopping.add_done_callback(lambda done: done.cancelled() or done.exception())
     await asyncio.wait([stopping], timeout=CLOSE_SECONDS)

@@ -39,6 +39,10 @@ ASKED_AGAIN_SECONDS = 2.0
 CANCELLED_AGAIN_SECONDS = 1.0
 
 
+# Reading owed rows takes at most so long, waiting for other partitions included: commits and heartbeats wait meanwhile.
+FINDING_SECONDS = 20.0
+
+
 # A shorter rest may end where it began, by the rounding of the loop's clock.
 LEAST_REST_SECONDS = 0.001
 
@@ -152,6 +156,7 @@ class OwnedPartition:
         self._committing: asyncio.Task[None] | None = None
         self._being_revoked = False
         self._closing = False
+        self._leaving = False  # this task lets go of its ledger
         self._task: asyncio.Task[None] | None = None
 
     # ---- from outside ----------------------------------------------------------------------------------------
@@ -251,7 +256,8 @@ class OwnedPartition:
         self._listener = Listener()
         self._closing = True
         while self._task is not None and not self._task.done():
-            self._task.cancel()
+            if not self._leaving:
+                self._task.cancel()
             await asyncio.wait([self._task], timeout=CANCELLED_AGAIN_SECONDS)
 
     # ---- the task --------------------------------------------------------------------------------------------
@@ -288,9 +294,11 @@ class OwnedPartition:
                     self._stop_worker(WorkerMustStop(f"partition {self.partition} was ended by nobody knows whom"))
                 raise
             finally:
+                self._leaving = True
                 self._drop()
                 self._enter(Phase.RECOVERING if going_on else Phase.ENDED)
                 await ledger.close()
+            self._leaving = False
             await asyncio.sleep(delay)
             delay = min(delay * 2, self._pace.back_off_limit_seconds)
 
@@ -451,10 +459,11 @@ class OwnedPartition:
         on, since nothing that is committed is in doubt.
         """
         try:
-            found = await self._follower.find_rows()
-        except KafkaAway as error:
+            async with asyncio.timeout(FINDING_SECONDS):
+                found = await self._follower.find_rows()
+        except (KafkaAway, TimeoutError) as error:
             self._listener.failed(self.partition, str(error))
-            log.warning("partition %d: rows that are owed cannot be read again: %s", self.partition, error)
+            log.warning("partition %d: rows that are owed cannot be read again: %r", self.partition, error)
             return False
         await self._follower.pay_rows(found, self._counted(), self._covered())
         return True

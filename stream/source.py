@@ -34,14 +34,18 @@ class SourceTopic:
         self._consumer: AIOKafkaConsumer | None = None
         self._reading = asyncio.Lock()
         self._renewing = asyncio.Lock()
-        self._closing: set[asyncio.Task[None]] = set()
+        self._retired: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     async def start(self) -> None:
         await self._ready()
 
     async def stop(self) -> None:
+        self._stopped = True
         self._give_up(self._consumer)
-        await asyncio.gather(*self._closing)
+        for retired in self._retired:
+            retired.cancel()
+        await asyncio.gather(*self._retired, return_exceptions=True)
 
     def partition(self, partition: int) -> SourcePartition:
         return SourcePartition(self, partition)
@@ -68,7 +72,8 @@ class SourceTopic:
     async def read(self, partition: int, start: int, end: int) -> list[Record]:
         """The committed records with start <= offset < end that are still there, in order. Raises KafkaAway."""
         tp = TopicPartition(self._topic, partition)
-        return await self._answer(lambda consumer: self._read_alone(consumer, tp, start, end))
+        async with self._reading:  # not within the limit: who waits for its turn has asked nobody yet
+            return await self._answer(lambda consumer: self._read_alone(consumer, tp, start, end))
 
     async def _answer(self, ask: Callable[[AIOKafkaConsumer], Awaitable[T]]) -> T:
         """What a consumer answers. One that failed is replaced before the next question: of its tasks one may have
@@ -85,6 +90,8 @@ class SourceTopic:
 
     async def _ready(self) -> AIOKafkaConsumer:
         async with self._renewing:
+            if self._stopped:
+                raise KafkaAway("the source is stopped")
             if self._consumer is None:
                 consumer = AIOKafkaConsumer(
                     **self._kafka.options(),
@@ -98,7 +105,7 @@ class SourceTopic:
                 try:
                     await consumer.start()
                 except BaseException:
-                    self._close_soon(consumer)
+                    self._retire(consumer)
                     raise
                 self._consumer = consumer
             return self._consumer
@@ -106,29 +113,36 @@ class SourceTopic:
     def _give_up(self, consumer: AIOKafkaConsumer | None) -> None:
         if consumer is not None and consumer is self._consumer:
             self._consumer = None
-            self._close_soon(consumer)
+            self._retire(consumer)
 
-    def _close_soon(self, consumer: AIOKafkaConsumer) -> None:
-        closing = asyncio.get_running_loop().create_task(close_in_bounded_time(consumer))
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+    def _retire(self, consumer: AIOKafkaConsumer) -> None:
+        """Close it when all that was asked of it has been answered: closed under a question, it answers much later."""
+        retired = asyncio.get_running_loop().create_task(closed_later(consumer))
+        self._retired.add(retired)
+        retired.add_done_callback(self._retired.discard)
 
     async def _read_alone(self, consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> list[Record]:
         found: list[Record] = []
-        async with self._reading:
-            if consumer.assignment() != {tp}:
-                consumer.assign([tp])
-            consumer.seek(tp, start)
-            while await consumer.position(tp) < end:
-                # Given up meanwhile, after another question, it would answer nothing, at once, for ever.
-                if consumer._fetcher._closed:
-                    raise KafkaConnectionError("the consumer was closed")
-                fetched = (await fetched_batches(consumer._fetcher, {tp}, FETCH_SECONDS, MAX_RECORDS)).get(tp)
-                if isinstance(fetched, Exception):
-                    raise fetched
-                if fetched is not None:
-                    found += [record for record in fetched.records if record.offset < end]
+        if consumer.assignment() != {tp}:
+            consumer.assign([tp])
+        consumer.seek(tp, start)
+        while await consumer.position(tp) < end:
+            # One that was closed meanwhile would answer nothing, at once, for ever.
+            if consumer._fetcher._closed:
+                raise KafkaConnectionError("the consumer was closed")
+            fetched = (await fetched_batches(consumer._fetcher, {tp}, FETCH_SECONDS, MAX_RECORDS)).get(tp)
+            if isinstance(fetched, Exception):
+                raise KafkaAway(f"partition {tp.partition} cannot be read: {describe(fetched)}") from fetched
+            if fetched is not None:
+                found += [record for record in fetched.records if record.offset < end]
         return found
+
+
+async def closed_later(consumer: AIOKafkaConsumer) -> None:
+    try:
+        await asyncio.sleep(ANSWER_SECONDS)
+    finally:
+        await close_in_bounded_time(consumer)
 
 
 class SourcePartition:

@@ -51,8 +51,6 @@ STOPPED_BY_ITSELF = 1
 WATCH_SECONDS = 1.0
 MONITOR_SECONDS = 3.0
 ROW_LIMITS_SECONDS = 5.0
-# In these phases a partition waits for Kafka or Redis, and says so.
-WAITING = (Phase.RECOVERING, Phase.REPAIRING)
 REDIS_SECONDS = 5.0
 # After the time for a stop: what is left then is ended by a thread.
 HARD_END_SECONDS = 3.0
@@ -300,7 +298,7 @@ class Worker:
                     lag=lag or 0,
                     told=owned.told,
                     now=now,
-                    excused=owned.phase in WAITING,
+                    excused=owned.phase is not Phase.COUNTING,  # it waits for Kafka or Redis, and says so
                 )
             stalled = watchdog.stalled(now)
             if stalled is not None:
@@ -346,3 +344,4 @@ async def until_one_ends(*work: Coroutine[Any, Any, None]) -> None:
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.wait(tasks, timeout=1.0)

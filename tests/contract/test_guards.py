@@ -43,6 +43,7 @@ class Topic:
         self.counted_partitions = [1]
         """How many partitions it says it has, each time it is asked; the last one stays."""
         self.unreadable = False
+        self.hangs = False
 
     def publish(self, count: int) -> None:
         for _ in range(count):
@@ -63,6 +64,8 @@ class Topic:
         return self.counted_partitions.pop(0) if len(self.counted_partitions) > 1 else self.counted_partitions[0]
 
     async def read(self, start: int, end: int) -> Sequence[Record]:
+        if self.hangs:
+            await asyncio.sleep(3600)
         if self.unreadable:
             raise KafkaAway("an old segment is damaged")
         return self.records[start:end]
@@ -376,7 +379,11 @@ async def test_a_batch_that_is_left_half_applied_is_never_committed(
     await owner.close()
 
 
-async def test_counting_goes_on_while_rows_that_are_owed_cannot_be_read_again(site: Site) -> None:
+@pytest.mark.parametrize("how", ["unreadable", "hangs"])
+async def test_counting_goes_on_while_rows_that_are_owed_cannot_be_read_again(
+    site: Site, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "FINDING_SECONDS", 0.05)
     # Given an owner whose Redis was emptied, and a topic that does not give its old records any more
     site.topic.publish(5)
     owner = site.owner()
@@ -385,7 +392,7 @@ async def test_counting_goes_on_while_rows_that_are_owed_cannot_be_read_again(si
     site.feed(owner, 0)
     await until(lambda: owner.covered_offset == 5)
     await site.client.flushall()
-    site.topic.unreadable = True
+    setattr(site.topic, how, True)
     site.topic.publish(1)
     site.feed(owner, 5)
     await until(lambda: owner.covered_offset == 6)
@@ -401,7 +408,7 @@ async def test_counting_goes_on_while_rows_that_are_owed_cannot_be_read_again(si
     assert len(site.ledgers.made) == 1
     assert await site.rows() == 3
     # When the topic is readable again, then they come.
-    site.topic.unreadable = False
+    setattr(site.topic, how, False)
     async with asyncio.timeout(20):
         while parse_owed(await site.field("owed")):
             await asyncio.sleep(0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -256,12 +257,26 @@ async def test_a_reading_whose_consumer_is_given_up_meanwhile_ends(kafka: Runnin
     reading = asyncio.create_task(source.read(0, 0, 1))
     await asyncio.sleep(0.5)
     source._give_up(consumer)
-    # then it ends,
+    # then the next question is answered by another, and the first is left to end in its own time,
+    assert await source.ends([0]) == {0: 0}
+    assert not reading.done()
+    # or when all is stopped;
+    await source.stop()
     with pytest.raises(KafkaAway):
         await reading
-    # also between two fetches, where nothing that it awaits takes time,
+    # also between two fetches, where nothing that it awaits takes time.
     with pytest.raises(KafkaConnectionError):
         await source._read_alone(consumer, TopicPartition(topic, 0), 0, 1)
-    # and the next question is answered.
-    assert await source.ends([0]) == {0: 0}
-    await source.stop()
+
+
+async def test_who_waits_for_its_turn_to_read_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slowly(self: SourceTopic, consumer: object, tp: TopicPartition, start: int, end: int) -> list[int]:
+        await asyncio.sleep(0.2)
+        return [tp.partition]
+
+    monkeypatch.setattr(SourceTopic, "_read_alone", slowly)
+    monkeypatch.setattr("stream.source.ANSWER_SECONDS", 0.5)
+    source = SourceTopic(KafkaAccess("127.0.0.1:1"), "topic")
+    source._consumer = consumer = MagicMock()
+    assert await asyncio.gather(*(source.read(p, 0, 1) for p in range(6))) == [[p] for p in range(6)]
+    assert source._consumer is consumer
