@@ -8,6 +8,7 @@ that `as_of` rests on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -35,17 +36,15 @@ class SourceTopic:
         self._reading = asyncio.Lock()
         self._renewing = asyncio.Lock()
         self._retired: set[asyncio.Task[None]] = set()
-        self._stopped = False
+        self._stopped = asyncio.Event()
 
     async def start(self) -> None:
         await self._ready()
 
     async def stop(self) -> None:
-        self._stopped = True
+        self._stopped.set()
         self._give_up(self._consumer)
-        for retired in self._retired:
-            retired.cancel()
-        await asyncio.gather(*self._retired, return_exceptions=True)
+        await asyncio.gather(*self._retired)
 
     def partition(self, partition: int) -> SourcePartition:
         return SourcePartition(self, partition)
@@ -90,7 +89,7 @@ class SourceTopic:
 
     async def _ready(self) -> AIOKafkaConsumer:
         async with self._renewing:
-            if self._stopped:
+            if self._stopped.is_set():
                 raise KafkaAway("the source is stopped")
             if self._consumer is None:
                 consumer = AIOKafkaConsumer(
@@ -105,7 +104,7 @@ class SourceTopic:
                 try:
                     await consumer.start()
                 except BaseException:
-                    self._retire(consumer)
+                    await close_in_bounded_time(consumer)
                     raise
                 self._consumer = consumer
             return self._consumer
@@ -113,13 +112,16 @@ class SourceTopic:
     def _give_up(self, consumer: AIOKafkaConsumer | None) -> None:
         if consumer is not None and consumer is self._consumer:
             self._consumer = None
-            self._retire(consumer)
+            retired = asyncio.get_running_loop().create_task(self._close_later(consumer))
+            self._retired.add(retired)
+            retired.add_done_callback(self._retired.discard)
 
-    def _retire(self, consumer: AIOKafkaConsumer) -> None:
-        """Close it when all that was asked of it has been answered: closed under a question, it answers much later."""
-        retired = asyncio.get_running_loop().create_task(closed_later(consumer))
-        self._retired.add(retired)
-        retired.add_done_callback(self._retired.discard)
+    async def _close_later(self, consumer: AIOKafkaConsumer) -> None:
+        """When all that was asked of it has been answered: closed under a question it answers that one much later."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._stopped.wait()
+        await close_in_bounded_time(consumer)
 
     async def _read_alone(self, consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> list[Record]:
         found: list[Record] = []
@@ -136,13 +138,6 @@ class SourceTopic:
             if fetched is not None:
                 found += [record for record in fetched.records if record.offset < end]
         return found
-
-
-async def closed_later(consumer: AIOKafkaConsumer) -> None:
-    try:
-        await asyncio.sleep(ANSWER_SECONDS)
-    finally:
-        await close_in_bounded_time(consumer)
 
 
 class SourcePartition:

@@ -260,10 +260,13 @@ async def test_a_reading_whose_consumer_is_given_up_meanwhile_ends(kafka: Runnin
     # then the next question is answered by another, and the first is left to end in its own time,
     assert await source.ends([0]) == {0: 0}
     assert not reading.done()
-    # or when all is stopped;
+    # or when all is stopped, which closes both;
     await source.stop()
     with pytest.raises(KafkaAway):
         await reading
+    assert consumer._closed
+    with pytest.raises(KafkaAway):
+        await source.ends([0])
     # also between two fetches, where nothing that it awaits takes time.
     with pytest.raises(KafkaConnectionError):
         await source._read_alone(consumer, TopicPartition(topic, 0), 0, 1)
