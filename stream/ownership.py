@@ -78,10 +78,13 @@ class Pace:
 
 
 class Room:
-    """How much all partitions of a worker hold that is not committed, by `PartitionState.pending_weight`: as events;
-    full at two commits' worth."""
+    """What all partitions of a worker share: how much they hold that is not committed, by
+    `PartitionState.pending_weight`, as events, full at two commits' worth; and whose turn it is to unpack a state.
+    """
 
     def __init__(self, weight: int) -> None:
+        self.unpacking = asyncio.Lock()
+        """A large state holds the loop for seconds, 1.3 s a million ids. Between two of them others have their turn."""
         self._weight, self._held = weight, 0
         self._waiting: list[Callable[[], None]] = []
 
@@ -326,7 +329,9 @@ class OwnedPartition:
         started = asyncio.get_running_loop().time()
         await ledger.fence()
         records = await ledger.read(lambda done, total: self._listener.reading(self.partition, done, total))
-        state = PartitionState.recovered(self.partition, self._rules, records)
+        async with self._room.unpacking:
+            await asyncio.sleep(0)
+            state = PartitionState.recovered(self.partition, self._rules, records)
         first, end = await self._source.bounds()
         partitions = await self._source.partitions()
         if records:

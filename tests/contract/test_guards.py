@@ -508,3 +508,30 @@ async def test_a_worker_that_ends_begins_nothing_more(site: Site) -> None:
     # A rebalance that comes now finds nobody.
     await partitions.own({0})
     assert list(partitions) == []
+
+
+async def test_states_are_unpacked_one_after_another_with_a_turn_for_others_between(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    unpack = PartitionState.recovered
+
+    def unpacked(*given: object) -> PartitionState:
+        events.append("unpacked")
+        return unpack(*given)  # type: ignore[arg-type]
+
+    async def others() -> None:
+        while events.count("unpacked") < 3:
+            events.append("others")
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(PartitionState, "recovered", unpacked)
+    room, owners = Room(1000), [site.owner() for _ in range(3)]
+    for owner in owners:
+        owner._room = room
+        owner.start()
+    await others()
+    monkeypatch.undo()
+    assert "unpacked unpacked" not in " ".join(events)
+    for owner in owners:
+        await owner.close()

@@ -154,8 +154,8 @@ MUTANTS = (
             (OWNERSHIP, "        self._state, self._doubt = None, None\n", "        self._doubt = None\n"),
             (
                 OWNERSHIP,
-                "        state = PartitionState.recovered(self.partition, self._rules, records)\n",
-                "        state = self._state or PartitionState.recovered(self.partition, self._rules, records)\n",
+                "            state = PartitionState.recovered(self.partition, self._rules, records)\n",
+                "            state = self._state or PartitionState.recovered(self.partition, self._rules, records)\n",
             ),
         ),
         KAFKA,
