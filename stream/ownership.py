@@ -467,8 +467,9 @@ class OwnedPartition:
             async with asyncio.timeout(FINDING_SECONDS):
                 found = await self._follower.find_rows()
         except (KafkaAway, TimeoutError) as error:
-            self._listener.failed(self.partition, str(error))
-            log.warning("partition %d: rows that are owed cannot be read again: %r", self.partition, error)
+            why = str(error) or f"nothing came within {FINDING_SECONDS:g} s"
+            self._listener.failed(self.partition, why)
+            log.warning("partition %d: rows that are owed cannot be read again: %s", self.partition, why)
             return False
         await self._follower.pay_rows(found, self._counted(), self._covered())
         return True

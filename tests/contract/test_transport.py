@@ -41,6 +41,16 @@ async def consumer_of(kafka: RunningKafka, topic: str, **options: object) -> AIO
     return consumer
 
 
+async def topic_of_one_record(kafka: RunningKafka) -> str:
+    topic = unique_name("one")
+    await create_topic(kafka.bootstrap, topic)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
+    await producer.start()
+    await producer.send_and_wait(topic, b"0", key=b"k", partition=0)
+    await producer.stop()
+    return topic
+
+
 async def publish(kafka: RunningKafka, topic: str) -> list[bytes]:
     """Plain records of every compression, committed and aborted transactions between them; returns what may be read."""
     visible: list[bytes] = []
@@ -186,12 +196,7 @@ async def test_an_offset_out_of_range_is_told_and_never_reset(kafka: RunningKafk
 async def test_a_source_that_has_died_without_a_word_is_made_anew(
     kafka: RunningKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    topic = unique_name("source")
-    await create_topic(kafka.bootstrap, topic)
-    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
-    await producer.start()
-    await producer.send_and_wait(topic, b"0", partition=0)
-    await producer.stop()
+    topic = await topic_of_one_record(kafka)
     source = SourceTopic(KafkaAccess(kafka.bootstrap), topic)
     await source.start()
     # Given a consumer whose fetching has ended, as it does where a connection is reset at the wrong moment,
@@ -210,12 +215,7 @@ async def test_a_source_that_has_died_without_a_word_is_made_anew(
 async def test_a_changelog_of_which_nothing_comes_is_not_waited_for_for_ever(
     kafka: RunningKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    topic = unique_name("changelog")
-    await create_topic(kafka.bootstrap, topic)
-    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
-    await producer.start()
-    await producer.send_and_wait(topic, b"0", key=b"k", partition=0)
-    await producer.stop()
+    topic = await topic_of_one_record(kafka)
 
     async def nothing(self: object, *partitions: object, timeout_ms: int) -> dict[object, object]:
         await asyncio.sleep(0.05)

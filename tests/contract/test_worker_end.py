@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from stream.logs import QUIET, configure
 from stream.worker import until_one_ends
 from tests.support.kafka import free_ports
 
@@ -74,29 +72,3 @@ async def test_of_what_runs_beside_each_other_the_first_end_is_the_end_of_all() 
     with pytest.raises(RuntimeError, match="nobody knows whom"):
         await until_one_ends(going_on(), ends(asyncio.CancelledError()))
     assert cancelled == ["going_on"] * 3
-
-
-@pytest.mark.parametrize("log_format", ["text", "json"])
-def test_of_aiokafka_only_what_it_did_not_foresee_is_logged(
-    log_format: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logging.root, "handlers", [])
-    aiokafka, ours = logging.getLogger("aiokafka.consumer.fetcher"), logging.getLogger("stream.worker")
-    before = logging.root.level
-    try:
-        configure(log_format, "info")
-        aiokafka.error("a broker is away, as now and then")
-        try:
-            raise RuntimeError("unable to perform operation")
-        except RuntimeError:
-            aiokafka.exception("Unexpected error in fetcher routine")
-        ours.error("the worker ends")
-    finally:
-        logging.root.setLevel(before)
-        for name in QUIET:
-            logging.getLogger(name).setLevel(logging.NOTSET)
-    said = capfd.readouterr().err
-    assert "a broker is away" not in said
-    assert "Unexpected error in fetcher routine" in said
-    assert "unable to perform operation" in said
-    assert "the worker ends" in said
