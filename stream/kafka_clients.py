@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError
+
+log = logging.getLogger(__name__)
 
 BROKER_AWAY: Final = (KafkaError, OSError, TimeoutError, RuntimeError)
 """What a call of aiokafka raises where the broker does not answer. RuntimeError is uvloop's word for writing on a
@@ -25,6 +28,23 @@ async def close_in_bounded_time(service: Any) -> None:
     # It may end with a CancelledError that nobody asked for, which must not become ours.
     stopping.add_done_callback(lambda done: done.cancelled() or done.exception())
     await asyncio.wait([stopping], timeout=CLOSE_SECONDS)
+
+
+def mute_unread_failures(loop: asyncio.AbstractEventLoop) -> None:
+    """Let asyncio say nothing of Kafka's errors in futures that nobody awaits.
+
+    aiokafka leaves such an error in the futures of its own bookkeeping, and in those of requests that were given up,
+    beside the one that it answers with. Whoever asked has that answer and says what it means.
+    """
+    loop.set_exception_handler(_handle_unread)
+
+
+def _handle_unread(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    future, error = context.get("future"), context.get("exception")
+    if isinstance(error, KafkaError) and future is not None and not isinstance(future, asyncio.Task):
+        log.debug("%s: %s", context.get("message"), describe(error))
+    else:
+        loop.default_exception_handler(context)
 
 
 def describe(error: BaseException) -> str:

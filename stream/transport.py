@@ -21,6 +21,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 import aiokafka.consumer.fetcher
+import faust.transport.consumer
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import FetchError
 from aiokafka.errors import (
@@ -35,8 +36,9 @@ from aiokafka.record.memory_records import MemoryRecords
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
 from faust.types.tuples import TP
+from mode import Service
 
-from stream.kafka_clients import BROKER_AWAY
+from stream.kafka_clients import BROKER_AWAY, close_in_bounded_time, mute_unread_failures
 from stream.partition import Batch
 
 log = logging.getLogger(__name__)
@@ -235,6 +237,26 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         with consumer._fetcher._subscriptions.fetch_context():
             return await fetched_batches(consumer._fetcher, active_partitions, timeout or 0.0, max_records or 1 << 30)
 
+    async def on_start(self) -> None:
+        mute_unread_failures(self.thread_loop)
+        await super().on_start()
+
+    async def on_thread_stop(self) -> None:
+        """Close the consumer in bounded time. Faust's own lets out what aiokafka's closing may raise while no broker
+        answers: the thread ends with a traceback, and who stops the worker waits for it until the time is over.
+        """
+        await super(driver.AIOKafkaConsumerThread, self).on_thread_stop()
+        if self._consumer is not None:
+            await close_in_bounded_time(self._consumer)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Nothing: Faust's watch takes our pauses, our commits and the changelog's partitions, which only its own
+        recovery would fetch, for failures, and says so every 7 s from the fifth minute on. Ours is stream/watchdog.py.
+        """
+
+    def verify_recovery_event_path(self, now: float, tp: TP) -> None:
+        """Nothing, as above."""
+
     def soon(self, act: Callable[..., None], *args: Any) -> None:
         """Call something in the consumer's own thread; what it complains about a partition that has just gone is no
         error.
@@ -371,6 +393,12 @@ class Consumer(driver.Consumer):
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         return False  # Faust's own commits know nothing of what is counted
 
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Nothing, as in the thread."""
+
+    def verify_recovery_event_path(self, now: float, tp: TP) -> None:
+        """Nothing, as in the thread."""
+
 
 async def commit_quietly(consumer: AIOKafkaConsumer, topic: str, offsets: Mapping[int, int]) -> None:
     try:
@@ -379,5 +407,25 @@ async def commit_quietly(consumer: AIOKafkaConsumer, topic: str, offsets: Mappin
         log.debug("the group's offsets were not written: %s", error)
 
 
+class Fetcher(faust.transport.consumer.Fetcher):
+    """Drains the consumer until it is stopped."""
+
+    @Service.task
+    async def _fetcher(self) -> None:
+        """Faust's own calls a stop in the middle of a rebalance a crash, twice and with tracebacks; and a cancel that
+        nobody asked for, at any other time, it swallows, and the worker counts nothing more.
+        """
+        consumer = self.app.consumer
+        assert isinstance(consumer, Consumer)
+        try:
+            await consumer._drain_messages(self)
+        except asyncio.CancelledError:
+            if not self.should_stop:
+                raise RuntimeError("the task that fetches was cancelled unexpectedly") from None
+        finally:
+            self.set_shutdown()
+
+
 class Transport(driver.Transport):
     Consumer = Consumer
+    Fetcher = Fetcher

@@ -27,7 +27,7 @@ from stream.config import CommitMode, WorkerConfig
 from stream.embedded import EmbeddedLedger
 from stream.events import EventRules
 from stream.health import Health
-from stream.kafka_clients import describe
+from stream.kafka_clients import describe, mute_unread_failures
 from stream.logs import configure
 from stream.metrics import Metrics
 from stream.owners import ask_for_ends
@@ -67,6 +67,7 @@ def run(config: WorkerConfig) -> NoReturn:
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # for the thread of Faust's consumer too
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    mute_unread_failures(loop)
     code = loop.run_until_complete(Worker(config).run())
     # Tasks and threads of libraries that hang on a broker that is away must not keep a process that has said all.
     logging.shutdown()

@@ -22,16 +22,32 @@ from intervaltree import IntervalTree  # type: ignore[import-untyped]
 from stream import app as ours
 from stream.config import WorkerConfig
 from stream.tables import state
-from stream.transport import Consumer, ConsumerThread, Transport
+from stream.transport import Consumer, ConsumerThread, Fetcher, Transport
 
 PLACE = TP("t", 0)
 
 # ---- what we build on ----------------------------------------------------------------------------------------------
 
 OVERRIDDEN: dict[type[object], set[str]] = {
-    ConsumerThread: {"_create_worker_consumer", "_fetch_records"},
-    Consumer: {"_new_consumer_thread", "getmany", "seek_to_committed", "_drain_messages", "commit"},
-    Transport: {"Consumer"},
+    ConsumerThread: {
+        "_create_worker_consumer",
+        "_fetch_records",
+        "on_start",
+        "on_thread_stop",
+        "verify_event_path",
+        "verify_recovery_event_path",
+    },
+    Consumer: {
+        "_new_consumer_thread",
+        "getmany",
+        "seek_to_committed",
+        "_drain_messages",
+        "commit",
+        "verify_event_path",
+        "verify_recovery_event_path",
+    },
+    Fetcher: {"_fetcher"},
+    Transport: {"Consumer", "Fetcher"},
     state.StateStore: {
         "on_rebalance",
         "persisted_offset",

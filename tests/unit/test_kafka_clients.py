@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from stream import kafka_clients
-from stream.kafka_clients import close_in_bounded_time
+from stream.kafka_clients import close_in_bounded_time, mute_unread_failures
 
 
 class Leaving:
@@ -44,3 +46,27 @@ async def test_our_own_cancel_goes_through() -> None:
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(KafkaConnectionError("closed"), False), (ValueError("ours"), True)], ids=["Kafka's", "ours"]
+)
+async def test_an_error_of_kafka_that_nobody_awaits_is_no_line_of_the_log(
+    caplog: pytest.LogCaptureFixture, error: Exception, told: bool
+) -> None:
+    loop = asyncio.get_running_loop()
+    mute_unread_failures(loop)
+    # Given a future that fails and that nobody awaits, as aiokafka keeps some beside the one that it answers with
+    loop.create_future().set_exception(error)
+    gc.collect()
+    assert any("never retrieved" in record.getMessage() for record in caplog.records) is told
+
+
+async def test_a_task_that_fails_unseen_is_told_whatever_it_raised(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise KafkaConnectionError("closed")
+
+    mute_unread_failures(asyncio.get_running_loop())
+    await asyncio.wait([asyncio.create_task(fail())])
+    gc.collect()
+    assert any("never retrieved" in record.getMessage() for record in caplog.records)
