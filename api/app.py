@@ -17,6 +17,7 @@ from api.auth import Authentication
 from api.config import ApiConfig
 from api.documents import Documents
 from api.endpoints import COMPONENTS, Endpoint, Endpoints, not_found
+from api.gate import Gate
 from api.http import SECURITY_HEADERS, Answer, Request, respond
 from api.live import Hub
 from api.metrics import Metrics
@@ -79,7 +80,8 @@ def create_app(config: ApiConfig, clock: Callable[[], float] = time.time) -> Lit
         "/": ("page", endpoints.page),
         "/page/{file:path}": ("page", endpoints.page),
     }
-    app = Litestar(
+    app = _Application(
+        Gate(metrics, bool(config.api_cors_origins), _problem_answer),
         route_handlers=[_handler(path, name, endpoint, metrics) for path, (name, endpoint) in routes.items()],
         openapi_config=None,
         cors_config=_cors(config.api_cors_origins),
@@ -89,6 +91,20 @@ def create_app(config: ApiConfig, clock: Callable[[], float] = time.time) -> Lit
     )
     app.state.hub = hub
     return app
+
+
+class _Application(Litestar):
+    """Litestar behind the gate: nothing of a request is looked at, or remembered, before it has passed."""
+
+    def __init__(self, gate: Gate, **options: Any) -> None:
+        super().__init__(**options)
+        self._gate = gate
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await self._gate.pass_on(super().__call__, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def _handler(path: str, name: str, endpoint: Endpoint, metrics: Metrics) -> HTTPRouteHandler:

@@ -12,7 +12,7 @@ from api import answers, choices, formats, health, query
 from api.activities import Activities, activity_row, revision_key
 from api.auth import Authentication, Principal, forbidden
 from api.formats import CONTENT_TYPES, Format
-from api.http import CACHE_CONTROL, VARY, Answer, Request, etag_matches
+from api.http import CACHE_CONTROL, Answer, Request, etag_matches
 from api.live import Hub
 from api.metrics import CONTENT_TYPE as METRICS_TYPE
 from api.metrics import Metrics
@@ -79,12 +79,11 @@ class Endpoints:
         _acceptable(request, "", JSON_ALONE)
         asked = choices.read_workspaces_query(_parameters(request, query.WORKSPACES_PARAMETERS))
         answer = await choices.workspaces(self._reports, principal, asked)
-        return Answer(200, [CACHE_CONTROL, ("Vary", VARY)], msgspec.json.encode(answer), "application/json")
+        return Answer(200, [CACHE_CONTROL], msgspec.json.encode(answer), "application/json")
 
     async def timezones(self, request: Request) -> Answer:
         _acceptable(request, "", JSON_ALONE)
-        headers = [("Cache-Control", "public, max-age=3600"), ("Vary", "Accept, Accept-Encoding")]
-        return Answer(200, headers, _timezones(), "application/json")
+        return Answer(200, [("Cache-Control", "public, max-age=3600")], _timezones(), "application/json")
 
     async def livez(self, _request: Request) -> Answer:
         return health.live()
@@ -173,7 +172,7 @@ class Endpoints:
         parameters = _parameters(request, query.LIVE_PARAMETERS)
         asked = query.read_query(parameters, now_mark(self._reports.clock()))
         last = request.headers.get("last-event-id") or parameters.text("last_event_id")
-        headers = [("Cache-Control", "no-store"), ("Vary", VARY), ("X-Accel-Buffering", "no")]
+        headers = [("Cache-Control", "no-store, no-transform"), ("X-Accel-Buffering", "no")]
         answer = Answer(200, headers, b"", CONTENT_TYPES[Format.EVENTS])
         if request.method != "HEAD":
             answer.body = await self._hub.listen(workspace_id, asked, last, principal.expires_at)
@@ -253,7 +252,6 @@ def _json(answer: Any) -> Answer:
 def _headers_of(fresh: answers.Freshness | Stamp, etag: bool = False) -> list[tuple[str, str]]:
     headers = [
         CACHE_CONTROL,
-        ("Vary", VARY),
         ("Contacts-As-Of", fresh.as_of),
         ("Contacts-Lag-Seconds", str(fresh.lag_seconds)),
     ]

@@ -4,12 +4,11 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from functools import lru_cache
 
 import msgspec
 
 from api import answers
-from api.http import weighted
+from api.http import qualities_of
 
 Cell = str | int | float | None
 
@@ -44,10 +43,9 @@ CONTENT_TYPES = {
 }
 
 
-@lru_cache(maxsize=1_024)
 def negotiate(accept: str, offered: tuple[Format, ...]) -> Format | None:
     """The format that an Accept header likes best, of equals the first offered; None where it takes none of them."""
-    ranges = dict(weighted(accept))
+    ranges = qualities_of(accept)
 
     def quality(media_type: str) -> float:
         kind = media_type.partition("/")[0]

@@ -21,7 +21,9 @@ COMPRESS_FROM_BYTES = 1_024
 """Below it a packet is a packet."""
 
 COMPRESSION_LEVEL = 5
-VARY = "Accept, Authorization, Accept-Encoding"
+REMEMBERED_CHARACTERS = 256
+"""Of a header; no browser's Accept is longer. With the 256 headers that are remembered it bounds them to 3 MB."""
+
 SECURITY_HEADERS = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
 CACHE_CONTROL = ("Cache-Control", "private, no-cache")
 
@@ -111,11 +113,20 @@ async def until_gone(receive: Receive) -> None:
         pass
 
 
-@lru_cache(maxsize=1_024)
 def accepts_encoding(header: str, name: str) -> bool:
     """Whether an Accept-Encoding has the name (or `*`) with a quality above 0."""
-    qualities = dict(weighted(header))
+    qualities = qualities_of(header)
     return qualities.get(name, qualities.get("*", 0.0)) > 0
+
+
+def qualities_of(header: str) -> Mapping[str, float]:
+    """The items of an Accept-like header with their qualities. Short headers, such as programs send, are remembered."""
+    return _remembered_qualities(header) if len(header) <= REMEMBERED_CHARACTERS else dict(weighted(header))
+
+
+@lru_cache(maxsize=256)
+def _remembered_qualities(header: str) -> Mapping[str, float]:
+    return dict(weighted(header))
 
 
 def weighted(header: str) -> list[tuple[str, float]]:

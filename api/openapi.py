@@ -151,7 +151,7 @@ def _operation(name: str) -> Document:
         "operationId": f"contacts_{name}" if name else "contacts",
         "summary": summary,
         "parameters": [_WORKSPACE, *(_parameter(parameter, name) for parameter in component.parameters)],
-        "responses": responses | _problems("400", "401", "403", "404", "406", "500", "503"),
+        "responses": responses | _problems("400", "401", "403", "404", "406", "414", "431", "500", "503"),
     }
 
 
@@ -197,7 +197,7 @@ def _problems(*statuses: str) -> Document:
 def _workspaces() -> Document:
     operation = _plain("workspaces", answers.WorkspacesAnswer, "The workspaces that the caller may see, in order.")
     operation["parameters"] = [_parameter(name, "workspaces") for name in query.WORKSPACES_PARAMETERS]
-    operation["responses"] |= _problems("400", "401", "406", "500", "503")
+    operation["responses"] |= _problems("400", "401", "406", "414", "431", "500", "503")
     return operation
 
 

@@ -19,6 +19,8 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "not_found": (404, "There is nothing at this address."),
     "method_not_allowed": (405, "This address is only read."),
     "not_acceptable": (406, "The answer does not exist in a format that is accepted."),
+    "address_too_long": (414, "The address is longer than any that is read."),
+    "headers_too_large": (431, "The headers are larger than any that are read."),
     "internal": (500, "Something is broken in the API; the log tells what."),
     "redis_unavailable": (503, "Redis does not answer at present."),
     "no_position": (503, "Counts of some partition are not there yet, or are being put back into Redis."),

@@ -62,7 +62,7 @@ class StaticFiles:
         file = await self._file(name)
         if file is None:
             return None
-        headers = [*self._headers, ("ETag", f'W/"{file.tag}"'), ("Vary", "Accept-Encoding")]
+        headers = [*self._headers, ("ETag", f'W/"{file.tag}"')]
         if etag_matches(request.headers.get("if-none-match", ""), file.tag):
             return Answer(304, headers)
         media_type = TYPES[Path(name).suffix]
