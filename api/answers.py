@@ -67,23 +67,42 @@ class Total(msgspec.Struct, frozen=True):
     change_percent: float | None
 
 
+class EarlierBucket(msgspec.Struct, frozen=True):
+    """What a bucket is compared with. All of a timeline sum to `previous` of the totals."""
+
+    start: Time
+    end: Time
+    added: Count
+    deleted: Count
+
+
 class Bucket(msgspec.Struct, frozen=True):
-    """Counts are null in the future."""
+    """Counts are null in the future; `previous` where nothing is compared."""
 
     start: Time
     end: Time
     state: BucketState
     added: Count | None
     deleted: Count | None
+    previous: EarlierBucket | None
+
+
+class EarlierSourceBucket(msgspec.Struct, frozen=True):
+    """`added` has every name of `names`, and those that only the earlier side has."""
+
+    start: Time
+    end: Time
+    added: dict[str, Count]
 
 
 class SourceBucket(msgspec.Struct, frozen=True):
-    """`added` has every name of `names`."""
+    """`added` has every name of `names`; `previous` is null where nothing is compared."""
 
     start: Time
     end: Time
     state: BucketState
     added: dict[str, Count | None]
+    previous: EarlierSourceBucket | None
 
 
 class Sources(msgspec.Struct, frozen=True):

@@ -76,8 +76,11 @@ def summary_rows(answer: answers.SummaryAnswer) -> list[Sequence[Cell]]:
 
 
 def timeline_rows(answer: answers.TimelineAnswer) -> list[Sequence[Cell]]:
-    rows: list[Sequence[Cell]] = [("start", "end", "state", "added", "deleted")]
-    rows.extend((b.start, b.end, b.state, b.added, b.deleted) for b in answer.timeline)
+    head = ("start", "end", "state", "added", "deleted", "previous_added", "previous_deleted")
+    rows: list[Sequence[Cell]] = [head]
+    for b in answer.timeline:
+        previous = (None, None) if b.previous is None else (b.previous.added, b.previous.deleted)
+        rows.append((b.start, b.end, b.state, b.added, b.deleted, *previous))
     return rows
 
 

@@ -89,12 +89,16 @@ class Dates:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The earlier side: [start, end) in marks. `to_same_time`: it stops at the present local time of day."""
+    """The earlier side: [start, end) in marks, and the dates that they lie in.
+
+    `to_same_time`: it stops at the present local time of day.
+    """
 
     mode: Compare
     start: int
     end: int
     to_same_time: bool
+    dates: Dates
 
 
 class TooManyBuckets(ValueError):
@@ -108,7 +112,12 @@ def day_start(zone_name: str, day: date) -> int:
     A midnight that exists twice: the first. One that does not exist: the instant of the change; so a date that the
     zone skipped starts where the next one does.
     """
-    return _mark(_instant(zone_name, datetime.combine(day, time())))
+    return wall_mark(zone_name, datetime.combine(day, time()))
+
+
+def wall_mark(zone_name: str, wall: datetime) -> int:
+    """The mark at which clocks show a wall time: the first of two; of none that of the change."""
+    return _mark(_instant(zone_name, wall))
 
 
 def preset_dates(period: Period, today: date, week_start: Weekday) -> Dates:
@@ -155,13 +164,21 @@ def bucket_marks(zone_name: str, dates: Dates, interval: Interval, week_start: W
     if interval is Interval.HOUR:
         marks = _hour_marks(zone_name, dates)
     else:
-        starts = _bucket_dates(dates, interval, week_start)
+        starts = bucket_dates(dates, interval, week_start)
         if len(starts) > MAX_BUCKETS:
             raise TooManyBuckets(len(starts))
         marks = [day_start(zone_name, day) for day in (*starts, dates.last + _ONE_DAY)]
     if len(marks) - 1 > MAX_BUCKETS:
         raise TooManyBuckets(len(marks) - 1)
     return tuple(marks)
+
+
+def bucket_dates(dates: Dates, interval: Interval, week_start: Weekday) -> Sequence[date]:
+    """The first date of each bucket, the first one clipped to the range."""
+    starts = [dates.first]
+    while (following := _next_bucket(starts[-1], interval, week_start)) <= dates.last:
+        starts.append(following)
+    return starts
 
 
 def comparison(zone_name: str, dates: Dates, period: Period | None, compare: Compare, now: int) -> Comparison | None:
@@ -178,9 +195,9 @@ def comparison(zone_name: str, dates: Dates, period: Period | None, compare: Com
     clock = local_time(zone_name, now)
     to_same_time = dates.last == clock.date()
     if to_same_time:
-        cut = _mark(_instant(zone_name, datetime.combine(earlier.last, clock.time().replace(fold=0))))
+        cut = wall_mark(zone_name, datetime.combine(earlier.last, clock.time().replace(fold=0)))
         end = min(max(cut, start), end)
-    return Comparison(compare, start, end, to_same_time)
+    return Comparison(compare, start, end, to_same_time, earlier)
 
 
 def local_time(zone_name: str, mark: int) -> datetime:
@@ -225,14 +242,6 @@ def _year_before(dates: Dates) -> Dates:
 def _same_date_a_year_before(day: date) -> date:
     leap_day = (day.month, day.day) == (2, 29)
     return day.replace(year=day.year - 1, day=28 if leap_day else day.day)
-
-
-def _bucket_dates(dates: Dates, interval: Interval, week_start: Weekday) -> Sequence[date]:
-    """The first date of each bucket, the first one clipped to the range."""
-    starts = [dates.first]
-    while (following := _next_bucket(starts[-1], interval, week_start)) <= dates.last:
-        starts.append(following)
-    return starts
 
 
 def _next_bucket(day: date, interval: Interval, week_start: Weekday) -> date:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from api.earlier import earlier_marks
 from api.periods import (
     FIRST_DATE,
     LAST_DATE,
@@ -128,6 +129,8 @@ class View:
     interval: Interval
     marks: tuple[int, ...]
     earlier: Comparison | None
+    earlier_marks: tuple[int, ...]
+    """Between them lie the earlier buckets, one beside each of the range's; empty where nothing is compared."""
     key: bytes
     """Equal for equal views alone."""
 
@@ -310,7 +313,11 @@ def view_of_dates(query: Query, dates: Dates, now: int) -> View:
         interval = Interval.MONTH if query.period is Period.ALL else auto_interval(dates)
     marks = bucket_marks(query.timezone, dates, interval, query.week_start)
     earlier = comparison(query.timezone, dates, query.period, query.compare, now)
-    return View(query, dates, interval, marks, earlier, _key(query, dates, interval, earlier))
+    beside: tuple[int, ...] = ()
+    if earlier is not None:
+        preset = query.period is not None
+        beside = earlier_marks(query.timezone, dates, interval, query.week_start, earlier, preset=preset, now=now)
+    return View(query, dates, interval, marks, earlier, beside, _key(query, dates, interval, earlier))
 
 
 def _key(query: Query, dates: Dates, interval: Interval, earlier: Comparison | None) -> bytes:

@@ -313,10 +313,10 @@ def query_answer(of: View) -> answers.QueryAnswer:
 
 
 def _totals(reading: Reading) -> tuple[answers.Total, answers.Total]:
-    counts, compared = reading.counts, reading.stamp.view.earlier is not None
+    counts, compared = reading.counts, reading.plan.compared
     return (
-        total(counts.added, counts.added_before if compared else None),
-        total(counts.deleted, counts.deleted_before if compared else None),
+        total(counts.added, sum(counts.added_before) if compared else None),
+        total(counts.deleted, sum(counts.deleted_before) if compared else None),
     )
 
 

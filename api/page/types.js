@@ -2,7 +2,8 @@
  * The shapes that the page reads from the API, for the editor and the type checker. No module loads this file when the page runs.
  *
  * @typedef {'final' | 'open' | 'settling' | 'future'} BucketState
- * @typedef {{ start: string, end: string, state: BucketState, added: number | null, deleted: number | null }} Bucket
+ * @typedef {{ start: string, end: string, added: number, deleted: number }} EarlierBucket
+ * @typedef {{ start: string, end: string, state: BucketState, added: number | null, deleted: number | null, previous: EarlierBucket | null }} Bucket
  * @typedef {{ start: string, end: string, state: BucketState, added: Record<string, number | null> }} SourceBucket
  * @typedef {{ mode: string, starts_at: string, ends_at: string, to_same_time: boolean }} Comparison
  * @typedef {{ from: string, to: string, timezone: string, interval: 'hour' | 'day' | 'week' | 'month', week_start: string,

@@ -13,13 +13,16 @@ Ranked = list[tuple[str | None, int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Counts of a view: lists have one item a bucket. `before_…` is the earlier side."""
+    """Counts of a view: one item a bucket. `…_before` are those of the earlier bucket beside it; empty where nothing is
+    compared.
+    """
 
     added: list[int]
     deleted: list[int]
     added_by_source: dict[str | None, list[int]]
-    added_before: int
-    deleted_before: int
+    added_before: list[int]
+    deleted_before: list[int]
+    added_by_source_before: dict[str | None, list[int]]
 
 
 @dataclass(frozen=True)
@@ -52,19 +55,29 @@ class KindFold:
 
     @cached_property
     def counts(self) -> Counts:
-        earlier = self.plan.earlier
+        buckets, earlier = slice(self.plan.buckets), self.plan.earlier_columns
         totals = [[0] * self.plan.columns, [0] * self.plan.columns]
         for activity in (ADDED, DELETED):
             mine = [row for (of, _), row in self.rows.items() if of == activity]
             if mine:
                 totals[activity] = list(map(sum, zip(*mine, strict=True)))
-        by_source = {
-            source: row[:earlier]
-            for (activity, source), row in self.rows.items()
-            if activity == ADDED and any(row[:earlier])
-        }
         added, deleted = totals
-        return Counts(added[:earlier], deleted[:earlier], by_source, added[earlier], deleted[earlier])
+        return Counts(
+            added[buckets],
+            deleted[buckets],
+            self._by_source(buckets),
+            added[earlier],
+            deleted[earlier],
+            self._by_source(earlier),
+        )
+
+    def _by_source(self, columns: slice) -> dict[str | None, list[int]]:
+        """Added, of the sources that have any there."""
+        return {
+            source: row[columns]
+            for (activity, source), row in self.rows.items()
+            if activity == ADDED and any(row[columns])
+        }
 
 
 def _gone(sums: Mapping[int, object], layouts: Mapping[int, bytes], changed: Mapping[int, object]) -> list[int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from api.periods import Comparison, Dates, Interval, Weekday, bucket_marks, mark_text
+from api.periods import mark_text
 from api.query import View
 from stream.quarters import QUARTERS_A_DAY
 
@@ -17,7 +17,7 @@ class DayPlan(NamedTuple):
     day: int
     cuts: tuple[int, ...]
     columns: tuple[int, ...]
-    """Where each piece counts: in its bucket, or in the column of the earlier side, or in that of what is outside."""
+    """Where each piece counts: in its bucket, or in the earlier one beside a bucket, or in that of what is outside."""
     also: tuple[tuple[int, int], ...]
     """(piece, column) of pieces that count a second time: two years, and those a year before."""
     window: tuple[int, int]
@@ -33,62 +33,81 @@ class Plan:
     buckets: int
     starts: tuple[str, ...]
     ends: tuple[str, ...]
+    earlier_starts: tuple[str, ...] = ()
+    """One beside each bucket, or none where nothing is compared."""
+    earlier_ends: tuple[str, ...] = ()
 
     @property
-    def earlier(self) -> int:
-        """The column of the earlier side, behind the buckets'."""
-        return self.buckets
+    def compared(self) -> bool:
+        return bool(self.earlier_starts)
+
+    @property
+    def earlier_columns(self) -> slice:
+        """Of the earlier buckets, behind the buckets'."""
+        return slice(self.buckets, self.buckets + len(self.earlier_starts))
 
     @property
     def columns(self) -> int:
-        """The buckets, the earlier side, and what is outside."""
-        return self.buckets + 2
+        """The buckets, the earlier ones, and what is outside."""
+        return self.buckets + len(self.earlier_starts) + 1
 
 
 def plan_of(view: View) -> Plan:
     """The plan of a view; equal ranges share one."""
-    return _plan(view.query.timezone, view.dates, view.interval, view.query.week_start, view.earlier)
+    return _plan(view.query.timezone, view.marks, view.earlier_marks)
 
 
 @lru_cache(maxsize=128)
 def range_plan(zone_name: str, start: int, end: int) -> Plan:
     """A range of marks as one bucket, without an earlier side."""
-    texts = [mark_text(zone_name, mark) for mark in (start, end)]
-    return Plan(_days((start, end), (0, 0)), 1, tuple(texts[:1]), tuple(texts[1:]))
+    return _plan(zone_name, (start, end), ())
 
 
 @lru_cache(maxsize=128)
-def _plan(zone_name: str, dates: Dates, interval: Interval, week_start: Weekday, earlier: Comparison | None) -> Plan:
-    marks = bucket_marks(zone_name, dates, interval, week_start)
+def _plan(zone_name: str, marks: tuple[int, ...], earlier: tuple[int, ...]) -> Plan:
     texts = [mark_text(zone_name, mark) for mark in marks]
-    side = (earlier.start, earlier.end) if earlier else (0, 0)
-    return Plan(_days(marks, side), len(marks) - 1, tuple(texts[:-1]), tuple(texts[1:]))
+    before = [mark_text(zone_name, mark) for mark in earlier]
+    return Plan(
+        _days(marks, earlier),
+        len(marks) - 1,
+        tuple(texts[:-1]),
+        tuple(texts[1:]),
+        tuple(before[:-1]),
+        tuple(before[1:]),
+    )
 
 
-def _days(marks: tuple[int, ...], side: tuple[int, int]) -> dict[int, DayPlan]:
-    earlier = len(marks) - 1
-    boundaries = sorted({*marks, *side})
+def _days(marks: tuple[int, ...], earlier: tuple[int, ...]) -> dict[int, DayPlan]:
+    buckets, outside = len(marks) - 1, len(marks) - 1 + max(0, len(earlier) - 1)
+    boundaries = sorted({*marks, *earlier})
     plans = {}
-    for day in sorted({*_days_of(marks[0], marks[-1]), *_days_of(*side)}):
+    for day in sorted({*_days_of(marks), *_days_of(earlier)}):
         start, end = day * QUARTERS_A_DAY, (day + 1) * QUARTERS_A_DAY
         inside = boundaries[bisect_right(boundaries, start) : bisect_right(boundaries, end - 1)]
         begins = (start, *inside)
         window = (max(marks[0], start) - start, min(marks[-1], end) - start)
-        buckets = [bisect_right(marks, mark) - 1 if marks[0] <= mark < marks[-1] else None for mark in begins]
-        before = [earlier if side[0] <= mark < side[1] else None for mark in begins]
+        own = [_place(marks, mark, 0) for mark in begins]
+        before = [_place(earlier, mark, buckets) for mark in begins]
         plans[day] = DayPlan(
             day,
             tuple(mark - start for mark in (*inside, end)),
-            tuple(_first(bucket, column, earlier + 1) for bucket, column in zip(buckets, before, strict=True)),
-            tuple((i, earlier) for i in range(len(begins)) if buckets[i] is not None and before[i] is not None),
+            tuple(_first(*columns, outside) for columns in zip(own, before, strict=True)),
+            tuple((i, column) for i, column in enumerate(before) if column is not None and own[i] is not None),
             window if window[0] < window[1] else (0, 0),
         )
     return plans
+
+
+def _place(marks: tuple[int, ...], mark: int, first: int) -> int | None:
+    """The column of the bucket that a mark lies in, where that of the first bucket is `first`."""
+    return first + bisect_right(marks, mark) - 1 if marks and marks[0] <= mark < marks[-1] else None
 
 
 def _first(*columns: int | None) -> int:
     return next(column for column in columns if column is not None)
 
 
-def _days_of(start: int, end: int) -> range:
-    return range(start // QUARTERS_A_DAY, (end - 1) // QUARTERS_A_DAY + 1) if start < end else range(0)
+def _days_of(marks: tuple[int, ...]) -> range:
+    if not marks or marks[0] == marks[-1]:
+        return range(0)
+    return range(marks[0] // QUARTERS_A_DAY, (marks[-1] - 1) // QUARTERS_A_DAY + 1)

@@ -1,8 +1,9 @@
 """Added by source: which names there are, their totals, and their counts in each bucket."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import repeat
 
-from api.answers import BucketState, SourceBucket, Sources
+from api.answers import BucketState, EarlierSourceBucket, SourceBucket, Sources
 from api.query import NONE
 from api.report.fold import Counts
 from api.report.plan import Plan
@@ -15,24 +16,55 @@ REST = "*"
 
 def sources(plan: Plan, counts: Counts, states: Sequence[BucketState]) -> Sources:
     """The known five in their order, others by name, none; past MAX_NAMES the smallest others are summed."""
-    rows = {NONE if source is None else source: row for source, row in counts.added_by_source.items()}
-    names = [*KNOWN_SOURCES, *sorted(rows.keys() - {*KNOWN_SOURCES, NONE}), *([NONE] if NONE in rows else [])]
+    rows = _by_name(counts.added_by_source)
+    names = [*KNOWN_SOURCES, *_others(rows)]
     if len(names) > MAX_NAMES:
-        rest = _smallest(rows, len(names) - MAX_NAMES)
-        names = [name for name in names if name not in rest]
-        rows[REST] = [sum(column) for column in zip(*(rows[name] for name in rest), strict=True)]
-        names.append(REST)
+        names = _summed(names, rows, MAX_NAMES, plan.buckets)
     nothing = [0] * plan.buckets
     columns = [rows.get(name, nothing) for name in names]
     future: dict[str, int | None] = dict.fromkeys(names)
     buckets = [
-        SourceBucket(start, end, state, future if state == "future" else dict(zip(names, values, strict=True)))
-        for start, end, state, *values in zip(plan.starts, plan.ends, states, *columns, strict=True)
+        SourceBucket(start, end, state, future if state == "future" else dict(zip(names, values, strict=True)), before)
+        for start, end, state, before, *values in zip(
+            plan.starts, plan.ends, states, _earlier(plan, counts, names), *columns, strict=True
+        )
     ]
     return Sources(names, {name: sum(column) for name, column in zip(names, columns, strict=True)}, buckets)
 
 
-def _smallest(rows: dict[str, list[int]], number: int) -> set[str]:
-    """The names to be summed: the smallest by count, then name; never one of the five or none."""
-    others = rows.keys() - {*KNOWN_SOURCES, NONE}
-    return set(sorted(others, key=lambda name: (sum(rows[name]), name))[:number])
+def _earlier(plan: Plan, counts: Counts, names: Sequence[str]) -> Iterable[EarlierSourceBucket | None]:
+    """The earlier buckets: every name of the range, then those that only they have; past MAX_NAMES summed too."""
+    if not plan.compared:
+        return repeat(None, plan.buckets)
+    rows = _by_name(counts.added_by_source_before)
+    known = [name for name in names if name != REST]
+    found = [*known, *(name for name in _others(rows) if name not in known)]
+    if REST in names or len(found) > MAX_NAMES:
+        found = _summed(found, rows, MAX_NAMES, plan.buckets, keep=known)
+    nothing = [0] * plan.buckets
+    columns = zip(*(rows.get(name, nothing) for name in found), strict=True)
+    return [
+        EarlierSourceBucket(start, end, dict(zip(found, values, strict=True)))
+        for start, end, values in zip(plan.earlier_starts, plan.earlier_ends, columns, strict=True)
+    ]
+
+
+def _by_name(rows: Mapping[str | None, list[int]]) -> dict[str, list[int]]:
+    return {NONE if source is None else source: row for source, row in rows.items()}
+
+
+def _others(rows: Mapping[str, object]) -> list[str]:
+    return [*sorted(rows.keys() - {*KNOWN_SOURCES, NONE}), *([NONE] if NONE in rows else [])]
+
+
+def _summed(
+    names: Sequence[str], rows: dict[str, list[int]], number: int, buckets: int, keep: Collection[str] = ()
+) -> list[str]:
+    """As many of the names, and REST, into whose row the smallest others went: by count, then name; never one of the
+    five, none, or of those to `keep`.
+    """
+    others = (name for name in names if name not in {*KNOWN_SOURCES, NONE, *keep})
+    smallest = sorted(others, key=lambda name: (sum(rows[name]), name))[: max(0, len(names) - number)]
+    rest = set(smallest)
+    rows[REST] = [sum(column) for column in zip([0] * buckets, *(rows[name] for name in smallest), strict=True)]
+    return [*(name for name in names if name not in rest), REST]

@@ -1,8 +1,9 @@
 """Every bucket of the range with its state and counts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 
-from api.answers import Bucket, BucketState
+from api.answers import Bucket, BucketState, EarlierBucket
 from api.report.fold import Counts
 from api.report.plan import Plan
 from stream.quarters import QUARTER_SECONDS
@@ -27,9 +28,13 @@ def bucket_states(marks: Sequence[int], counts: Counts, now: float, as_of: float
 
 
 def timeline(plan: Plan, counts: Counts, states: Sequence[BucketState]) -> list[Bucket]:
+    before: Iterable[EarlierBucket | None] = repeat(None, plan.buckets)
+    if plan.compared:
+        before = map(EarlierBucket, plan.earlier_starts, plan.earlier_ends, counts.added_before, counts.deleted_before)
+    of_buckets = zip(plan.starts, plan.ends, states, counts.added, counts.deleted, before, strict=True)
     return [
-        Bucket(start, end, state, None, None) if state == "future" else Bucket(start, end, state, added, deleted)
-        for start, end, state, added, deleted in zip(
-            plan.starts, plan.ends, states, counts.added, counts.deleted, strict=True
-        )
+        Bucket(start, end, state, None, None, previous)
+        if state == "future"
+        else Bucket(start, end, state, added, deleted, previous)
+        for start, end, state, added, deleted, previous in of_buckets
     ]

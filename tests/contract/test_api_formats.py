@@ -32,10 +32,10 @@ async def test_every_component_but_two_is_a_table(shared_redis: RunningRedis) ->
         tables = {
             "summary": "metric,count,previous,change_percent\r\nadded,1,2,-50.0\r\ndeleted,1,0,\r\n",
             "timeline": (
-                "start,end,state,added,deleted\r\n"
-                "2026-11-22T00:00:00+00:00,2026-11-23T00:00:00+00:00,final,0,0\r\n"
-                "2026-11-23T00:00:00+00:00,2026-11-24T00:00:00+00:00,open,1,1\r\n"
-                "2026-11-24T00:00:00+00:00,2026-11-25T00:00:00+00:00,future,,\r\n"
+                "start,end,state,added,deleted,previous_added,previous_deleted\r\n"
+                "2026-11-22T00:00:00+00:00,2026-11-23T00:00:00+00:00,final,0,0,0,0\r\n"
+                "2026-11-23T00:00:00+00:00,2026-11-24T00:00:00+00:00,open,1,1,2,0\r\n"
+                "2026-11-24T00:00:00+00:00,2026-11-25T00:00:00+00:00,future,,,0,0\r\n"
             ),
             "sources": (
                 "start,end,state,incoming_message,developer_api,contact_import,user,echo_message,'=shop\r\n"

@@ -46,6 +46,8 @@ async def test_the_whole_answer(shared_redis: RunningRedis) -> None:
     assert len(revision) == 24
     first = {"start": "2026-11-22T00:00:00+08:00", "end": "2026-11-23T00:00:00+08:00", "state": "final"}
     second = {"start": "2026-11-23T00:00:00+08:00", "end": "2026-11-24T00:00:00+08:00", "state": "open"}
+    before = {"start": "2026-11-20T00:00:00+08:00", "end": "2026-11-21T00:00:00+08:00"}
+    yesterday = {"start": "2026-11-21T00:00:00+08:00", "end": "2026-11-21T09:00:00+08:00"}
     five = dict.fromkeys(("incoming_message", "developer_api", "contact_import", "user", "echo_message"), 0)
     assert answer == {
         "query": {
@@ -68,13 +70,24 @@ async def test_the_whole_answer(shared_redis: RunningRedis) -> None:
         "freshness": {"state": "live", "as_of": "2026-11-23T01:13:07.212Z", "lag_seconds": 0.2},
         "added": {"count": 3, "previous": 0, "change_percent": None},
         "deleted": {"count": 1, "previous": 0, "change_percent": None},
-        "timeline": [first | {"added": 2, "deleted": 0}, second | {"added": 1, "deleted": 1}],
+        "timeline": [
+            first | {"added": 2, "deleted": 0, "previous": before | {"added": 0, "deleted": 0}},
+            second | {"added": 1, "deleted": 1, "previous": yesterday | {"added": 0, "deleted": 0}},
+        ],
         "sources": {
             "names": [*five, "shop", "none"],
             "totals": five | {"user": 1, "shop": 1, "none": 1},
             "timeline": [
-                first | {"added": five | {"user": 1, "shop": 1, "none": 0}},
-                second | {"added": five | {"shop": 0, "none": 1}},
+                first
+                | {
+                    "added": five | {"user": 1, "shop": 1, "none": 0},
+                    "previous": before | {"added": five | {"shop": 0, "none": 0}},
+                },
+                second
+                | {
+                    "added": five | {"shop": 0, "none": 1},
+                    "previous": yesterday | {"added": five | {"shop": 0, "none": 0}},
+                },
             ],
         },
         "users": [

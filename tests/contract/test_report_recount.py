@@ -99,6 +99,14 @@ def check_sums(answer: dict[str, Any]) -> None:
     assert added == sum(answer["sources"]["totals"].values())
     assert added == sum(user["added"] for user in answer["users"]) + answer["users_omitted"]["added"]
     assert answer["deleted"]["count"] == sum(bucket["deleted"] or 0 for bucket in answer["timeline"])
+    compared = answer["query"]["compare"] is not None
+    for kind in ("added", "deleted"):
+        earlier = [bucket["previous"] and bucket["previous"][kind] for bucket in answer["timeline"]]
+        assert (sum(earlier) if compared else None) == answer[kind]["previous"]
+        assert compared or set(earlier) == {None}
+    by_source = [bucket["previous"] for bucket in answer["sources"]["timeline"]]
+    total = sum(sum(bucket["added"].values()) for bucket in by_source) if compared else None
+    assert total == answer["added"]["previous"]
     deleted_by_users = sum(user["deleted"] for user in answer["users"]) + answer["users_omitted"]["deleted"]
     assert answer["deleted"]["count"] == deleted_by_users
 

@@ -118,6 +118,46 @@ def buckets(zone: str, first: date, last: date, interval: str, week_start: str) 
     return list(zip(starts, [*starts[1:], end], strict=True))
 
 
+def earlier_buckets(
+    zone: str,
+    later: tuple[date, date],
+    before: tuple[date, date],
+    interval: str,
+    week_start: str,
+    preset: bool,
+    end: int,
+    now: float | None,
+) -> list[tuple[int, int]]:
+    """Beside each later bucket an earlier one; `end` is that of the earlier side, `now` is given where it is cut."""
+    cut = buckets(zone, *later, interval, week_start)
+    if preset and interval in ("week", "month"):
+        starts = [start for start, _ in buckets(zone, *before, interval, week_start)]
+    else:
+        starts = [_beside(zone, at, later, before[0], interval) for at, _ in cut]
+    starts += [end] * (len(cut) - len(starts))
+    found: list[tuple[int, int]] = []
+    at = starts[0] = day_start(zone, before[0])
+    for place in range(len(cut)):
+        if place + 1 == len(cut) or (now is not None and cut[place + 1][0] > now):
+            until = end
+        else:
+            until = min(end, max(at, starts[place + 1]))
+        found.append((at, until))
+        at = until
+    return found
+
+
+def _beside(zone: str, at: int, later: tuple[date, date], first: date, interval: str) -> int:
+    day = later[1]
+    while day_start(zone, day) > at:
+        day -= ONE
+    if day_start(zone, day) == at:
+        return day_start(zone, first + (day - later[0]))
+    assert interval == "hour"
+    clock = local(zone, at)
+    return wall(zone, first + (clock.date() - later[0]), clock.hour, clock.minute)
+
+
 @dataclass
 class Asked:
     """Parameters as they are in an address; lists for the repeatable ones."""
@@ -216,12 +256,20 @@ def report(events: Iterable[Event], asked: Asked) -> dict[str, Any]:
         count = len(between(start, end, activity))
         previous = None if side is None else len(between(from_, to, activity))
         answer[activity] = {"count": count, "previous": previous, "change_percent": change(count, previous)}
+    beside: Sequence[tuple[int, int] | None] = [None] * len(cut)
+    earlier_names: list[str] = []
+    if side is not None:
+        beside = earlier_buckets(
+            zone, (first, last), (before_first, before_last), interval, asked.get("week_start", "monday"),
+            period is not None, to, asked.now if same_time else None,
+        )  # fmt: skip
+        earlier_names = [e.source or "none" for e in between(from_, to, "added")]
     timeline = []
     by_source = []
     within = between(start, end)
     seen = {(e.source or "none") for e in within if e.activity == "added"}
     names = [*KNOWN, *sorted(seen - {*KNOWN, "none"}), *(["none"] if "none" in seen else [])]
-    for a, b in cut:
+    for (a, b), before in zip(cut, beside, strict=True):
         held = [event for event in within if a * 10**9 <= event.at < b * 10**9]
         if a > asked.now and not held:
             state = "future"
@@ -231,10 +279,17 @@ def report(events: Iterable[Event], asked: Asked) -> dict[str, Any]:
             state = "final" if asked.as_of >= b else "settling"
         span = {"start": local(zone, a).isoformat(), "end": local(zone, b).isoformat(), "state": state}
         numbers = {activity: sum(e.activity == activity for e in held) for activity in ("added", "deleted")}
-        timeline.append(span | (dict.fromkeys(numbers) if state == "future" else numbers))
+        previous = previous_by_source = None
+        if before is not None:
+            its = {"start": local(zone, before[0]).isoformat(), "end": local(zone, before[1]).isoformat()}
+            of = {activity: between(*before, activity) for activity in numbers}
+            previous = its | {activity: len(events) for activity, events in of.items()}
+            by_name = Counter(e.source or "none" for e in of["added"])
+            previous_by_source = its | {"added": {name: by_name[name] for name in {*names, *earlier_names}}}
+        timeline.append(span | (dict.fromkeys(numbers) if state == "future" else numbers) | {"previous": previous})
         added = Counter(e.source or "none" for e in held if e.activity == "added")
         counts_of = dict.fromkeys(names) if state == "future" else {name: added[name] for name in names}
-        by_source.append(span | {"added": counts_of})
+        by_source.append(span | {"added": counts_of, "previous": previous_by_source})
     answer["timeline"] = timeline
     totals = {name: sum((e.source or "none") == name for e in between(start, end, "added")) for name in names}
     answer["sources"] = {"names": names, "totals": totals, "timeline": by_source}

@@ -1,6 +1,7 @@
 """The pure parts of the report: percentages, sources past a hundred, the order of users, and folds that are kept."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_changes_are_rounded_half_away_from_zero(count: int, previous: int, perc
 
 
 def counts(by_source: dict[str | None, list[int]]) -> Counts:
-    return Counts([sum(column) for column in zip(*by_source.values(), strict=True)], [0], by_source, 0, 0)
+    return Counts([sum(column) for column in zip(*by_source.values(), strict=True)], [0], by_source, [], [], {})
 
 
 def one_bucket() -> Plan:
@@ -70,6 +71,27 @@ def test_of_more_than_a_hundred_names_the_smallest_are_summed() -> None:
     assert not set(summed) & set(found.names)
     assert found.totals["*"] == 260
     assert sum(found.totals.values()) == sum(row[0] for row in by_source.values())
+
+
+def test_earlier_buckets_name_the_sources_that_only_they_have_and_sum_those_past_a_hundred() -> None:
+    of = plan(0, 0)
+    now = counts({"a": [1]})
+
+    def before(by_source: dict[str | None, list[int]], by_source_now: Counts = now) -> dict[str, int]:
+        found = sources(of, replace(by_source_now, added_by_source_before=by_source), ["final"])
+        previous = found.timeline[0].previous
+        assert previous is not None
+        assert sum(previous.added.values()) == sum(row[0] for row in by_source.values())
+        return {name: count for name, count in previous.added.items() if count or name == "a"}
+
+    assert before({None: [1], "b": [2], "user": [3]}) == {"user": 3, "a": 0, "b": 2, "none": 1}
+    many: dict[str | None, list[int]] = {f"s{i:03d}": [10 + i] for i in range(120)}
+    found = before(many)
+    # five, a and 94 of the others are a hundred
+    assert len(found) == 1 + 94 + 1
+    assert found["*"] == sum(10 + i for i in range(26))
+    # and where the range has more than a hundred itself, what is not among its names is summed
+    assert before({"b": [2], "s119": [3]}, counts({**many, "a": [500]})) == {"a": 0, "s119": 3, "*": 2}
 
 
 def test_users_are_ordered_by_added_deleted_and_id_and_the_null_user_is_last() -> None:
@@ -110,7 +132,7 @@ def test_a_fold_that_is_kept_is_the_fold_made_anew() -> None:
 
 
 def test_an_empty_bucket_is_closed_as_soon_as_it_begins() -> None:
-    nothing = Counts([0, 0], [0, 0], {}, 0, 0)
+    nothing = Counts([0, 0], [0, 0], {}, [], [], {})
     assert bucket_states([10, 10, 20], nothing, 9_000.0, 9_000.0) == ["final", "open"]
     assert bucket_states([10, 10, 20], nothing, 8_999.0, 8_000.0) == ["future", "future"]
 
@@ -122,4 +144,4 @@ def test_two_years_and_those_a_year_before_count_a_day_twice() -> None:
     fold = KindFold(of, None).updated(
         {both[9].day: b"x"}, {both[9].day: KindSums(((0, None),), (1,) * len(both[9].cuts))}
     )
-    assert sum(fold.counts.added) == fold.counts.added_before == len(both[9].cuts)
+    assert sum(fold.counts.added) == sum(fold.counts.added_before) == len(both[9].cuts)

@@ -236,12 +236,15 @@ def _count(seen: View, events: list[Event], now: float, lag: float) -> dict[str,
     added: list[Counter[str]] = [Counter() for _ in starts]
     deleted = [0] * len(starts)
     users: dict[str | None, list[int]] = {}
-    before = {"added": 0, "deleted": 0}
+    before = [(Counter[str](), Counter[str]()) for _ in starts]
+    """By place: activities, and sources of what was added."""
     labels: dict[str | None, str | None] = {None: None}
     for event in sorted(events, key=lambda e: e.at):
         mark = int(event.at // QUARTER_SECONDS)
         if seen.earlier and seen.earlier.start <= mark < seen.earlier.end:
-            before[event.activity] += 1
+            activities, sources = before[bisect_right(seen.earlier_marks, mark) - 1]
+            activities[event.activity] += 1
+            sources.update([event.source or "none"] if event.activity == "added" else [])
         if not seen.start <= mark < seen.end:
             continue
         place = bisect_right(starts, event.at) - 1
@@ -263,17 +266,34 @@ def _count(seen: View, events: list[Event], now: float, lag: float) -> dict[str,
         state = _state(opens, closes, now, now - lag, some)
         bucket = {"start": _text(seen, start), "end": _text(seen, end), "state": state}
         future = state == "future"
+        activities, sources = before[place]
+        previous = previous_by_source = None
+        if seen.earlier:
+            its = dict(
+                zip(
+                    ("start", "end"), (_text(seen, mark) for mark in seen.earlier_marks[place : place + 2]), strict=True
+                )
+            )
+            previous = {**its, "added": activities["added"], "deleted": activities["deleted"]}
+            names_before = sorted({name for _, found in before for name in found} - {*names})
+            previous_by_source = {**its, "added": {name: sources[name] for name in [*names, *names_before]}}
         timeline.append(
-            {**bucket, "added": None if future else added[place].total(), "deleted": None if future else deleted[place]}
+            {
+                **bucket,
+                "added": None if future else added[place].total(),
+                "deleted": None if future else deleted[place],
+                "previous": previous,
+            }
         )
-        by_source.append({**bucket, "added": {name: None if future else added[place][name] for name in names}})
+        of_sources = {name: None if future else added[place][name] for name in names}
+        by_source.append({**bucket, "added": of_sources, "previous": previous_by_source})
     people = [{"user_id": id_, "user_name": labels.get(id_), "added": a, "deleted": d} for id_, (a, d) in users.items()]
     people.sort(key=lambda u: (u["user_id"] is None, -u["added"], -u["deleted"], u["user_id"]))
     omitted = people[500:]
     return {
         "query": _query(seen),
-        "added": _total(totals.total(), before["added"] if seen.earlier else None),
-        "deleted": _total(sum(deleted), before["deleted"] if seen.earlier else None),
+        "added": _total(totals.total(), _sum(before, "added") if seen.earlier else None),
+        "deleted": _total(sum(deleted), _sum(before, "deleted") if seen.earlier else None),
         "timeline": timeline,
         "sources": {"names": names, "totals": {name: totals[name] for name in names}, "timeline": by_source},
         "users": people[:500],
@@ -284,6 +304,10 @@ def _count(seen: View, events: list[Event], now: float, lag: float) -> dict[str,
         },
         "all_users": people,
     }
+
+
+def _sum(before: list[tuple[Counter[str], Counter[str]]], activity: str) -> int:
+    return sum(activities[activity] for activities, _ in before)
 
 
 def _state(opens: float, closes: float, now: float, as_of: float, some: bool) -> str:
