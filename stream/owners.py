@@ -53,13 +53,17 @@ class OwnedPartitions:
         task.add_done_callback(self._closing.discard)
 
     async def revoke(self, partitions: Iterable[int]) -> None:
-        revoked = [self._owned[p].revoke(self._revoke_seconds) for p in partitions if p in self._owned]
-        await asyncio.gather(*revoked)
+        await self._revoke([self._owned[p] for p in partitions if p in self._owned])
+
+    async def _revoke(self, revoked: list[OwnedPartition]) -> None:
+        for owned in revoked:
+            owned.revoke()
+        await asyncio.gather(*(owned.settle(self._revoke_seconds) for owned in revoked))
 
     async def close(self) -> None:
         self._closed = True
         owned, self._owned = list(self._owned.values()), {}
-        await asyncio.gather(*(o.revoke(self._revoke_seconds) for o in owned))
+        await self._revoke(owned)
         await asyncio.gather(*(o.close() for o in owned), *self._closing)
 
     def accept(self, partition: int, batch: Batch) -> None:

@@ -125,6 +125,16 @@ class Listener:
     def lost(self, partition: int, offsets: int) -> None: ...
 
 
+class _NoFlow:
+    """Of a partition that is closed."""
+
+    def seek(self, partition: int, offset: int) -> None: ...
+
+    def pause(self, partition: int) -> None: ...
+
+    def resume(self, partition: int) -> None: ...
+
+
 class OwnedPartition:
     """Everything a worker does for one partition, as one task."""
 
@@ -144,7 +154,8 @@ class OwnedPartition:
     ) -> None:
         self.partition = partition
         self._rules, self._pace, self._room = rules, pace, room
-        self._new_ledger, self._source, self._follower, self._flow = new_ledger, source, follower, flow
+        self._new_ledger, self._source, self._follower = new_ledger, source, follower
+        self._flow: Flow = flow
         self._listener, self._stop_worker = listener, stop_worker
         self._phase = Phase.RECOVERING
         self._state: PartitionState | None = None
@@ -156,8 +167,9 @@ class OwnedPartition:
         self._missed: int | None = None  # the next offset, while it is in the topic and does not come
         self._missed_for = 0  # in how many answers about the end
         self._valueless: frozenset[int] = frozenset()  # dead letters, by offset, that were too large
-        self._committing: asyncio.Task[None] | None = None
-        self._being_revoked = False
+        self._asking: asyncio.Task[None] | None = None  # a fence or a commit, on its way to Kafka
+        self._stays = asyncio.Event()  # not set while the partition is being revoked
+        self._stays.set()
         self._closing = False
         self._leaving = False  # this task lets go of its ledger
         self._task: asyncio.Task[None] | None = None
@@ -240,23 +252,30 @@ class OwnedPartition:
         self._doubt = KafkaAway("the topic has not got the next offset")
         self._wake.set()
 
-    async def revoke(self, seconds: float) -> None:
-        """The partition may go to another worker: give a commit that is under way this long to end."""
-        self._being_revoked = True
-        if self._committing is not None and not self._committing.done():
-            await asyncio.wait([self._committing], timeout=seconds)
+    def revoke(self) -> None:
+        """The partition may go to another worker. It is not fenced until `keep`: that would end the commits of its next
+        owner.
+        """
+        self._stays.clear()
+
+    async def settle(self, seconds: float) -> None:
+        """Give a commit or a fence that is under way this long to end."""
+        if self._asking is not None and not self._asking.done():
+            await asyncio.wait([self._asking], timeout=seconds)
 
     def keep(self) -> bool:
         """The partition stays here after all. False where it has ended meanwhile, even if its task still lets go of
         its ledger: then it must be begun anew.
         """
-        self._being_revoked = False
+        self._stays.set()
         return self._phase is not Phase.ENDED and self._task is not None and not self._task.done()
 
     async def close(self) -> None:
-        """End the task. Nothing more is told of the partition: a new owner of it may have begun here meanwhile."""
+        """End the task. Nothing more is told of the partition, and its stream is left alone: a new owner of it may have
+        begun here meanwhile.
+        """
         self._listener.phase(self.partition, Phase.ENDED)
-        self._listener = Listener()
+        self._listener, self._flow = Listener(), _NoFlow()
         self._closing = True
         while self._task is not None and not self._task.done():
             if not self._leaving:
@@ -266,11 +285,12 @@ class OwnedPartition:
     # ---- the task --------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        delay = self._pace.back_off_seconds
+        delay, rest = self._pace.back_off_seconds, 0.0
         while True:
             ledger, going_on = self._new_ledger(), False
             self._enter(Phase.RECOVERING)
             try:
+                await self._wait_to_fence(rest)
                 await self._recover(ledger)
                 while True:
                     await self._repair(ledger)
@@ -283,10 +303,7 @@ class OwnedPartition:
                 self._listener.failed(self.partition, str(error))
                 log.warning("partition %d: %s; dropped, and recovered in %.1f s", self.partition, error, delay)
             except WorkerMustStop as error:
-                if self._being_revoked:
-                    log.info("partition %d: %s", self.partition, error)
-                else:
-                    self._stop_worker(error)
+                self._must_stop(error)
                 return
             except Exception as error:
                 log.exception("partition %d", self.partition)
@@ -299,11 +316,29 @@ class OwnedPartition:
             finally:
                 self._leaving = True
                 self._drop()
-                self._enter(Phase.RECOVERING if going_on else Phase.ENDED)
+                self._enter(Phase.RECOVERING if going_on and not self._closing else Phase.ENDED)
                 await ledger.close()
             self._leaving = False
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, self._pace.back_off_limit_seconds)
+            if self._closing:
+                break
+            delay, rest = min(delay * 2, self._pace.back_off_limit_seconds), delay
+        self._enter(Phase.ENDED)
+
+    def _must_stop(self, error: WorkerMustStop) -> None:
+        """End the worker, unless the partition is another's already, or may be: then nothing is wrong here."""
+        if self._closing or not self._stays.is_set():
+            log.info("partition %d: %s", self.partition, error)
+        else:
+            self._stop_worker(error)
+
+    async def _wait_to_fence(self, seconds: float) -> None:
+        """Wait until the back-off is over and the partition is not being revoked. Who was closed fences nobody: the
+        partition has its next owner by now, and a library may have lost the cancel that `close` sent.
+        """
+        await asyncio.sleep(seconds)
+        await self._stays.wait()
+        if self._closing:
+            raise asyncio.CancelledError
 
     def _drop(self) -> None:
         """Nothing of a partition outlives a doubt about its commits."""
@@ -327,7 +362,8 @@ class OwnedPartition:
 
     async def _recover(self, ledger: Ledger) -> None:
         started = asyncio.get_running_loop().time()
-        await ledger.fence()
+        self._asking = asyncio.ensure_future(ledger.fence())
+        await self._asking
         records = await ledger.read(lambda done, total: self._listener.reading(self.partition, done, total))
         async with self._room.unpacking:
             await asyncio.sleep(0)
@@ -500,8 +536,8 @@ class OwnedPartition:
         weight = self._counted().pending_weight
         commit = self._counted().encode()
         started = asyncio.get_running_loop().time()
-        self._committing = asyncio.ensure_future(ledger.commit(commit, valueless=self._valueless))
-        await self._committing
+        self._asking = asyncio.ensure_future(ledger.commit(commit, valueless=self._valueless))
+        await self._asking
         self._committed_offset = commit.position.next_offset
         self._valueless = frozenset(offset for offset in self._valueless if offset >= self._committed_offset)
         self._held -= weight

@@ -17,7 +17,7 @@ from stream.events import Record
 from stream.owners import OwnedPartitions
 from stream.ownership import Listener, OwnedPartition, Pace, Phase, Room
 from stream.partition import Batch, Commit, CountingRules, PartitionState
-from stream.ports import Call, Fenced, KafkaAway, WorkerMustStop
+from stream.ports import Call, CommitFailed, Fenced, KafkaAway, WorkerMustStop
 from stream.projection.follower import Follower
 from stream.projection.keys import OWED_SLACK_MS, Keys, parse_owed
 from stream.projection.replica import RedisReplica
@@ -77,6 +77,10 @@ class Ledgers:
     def __init__(self) -> None:
         self.table: dict[bytes, bytes] = {}
         self.owner: object = None
+        self.fences = 0
+        self.failures = 0
+        """How many commits fail from now on."""
+        self.closing_seconds = self.fencing_seconds = 0.0
         self.made: list[_Ledger] = []
 
     def new(self) -> _Ledger:
@@ -89,7 +93,9 @@ class _Ledger:
         self._of = of
 
     async def fence(self) -> None:
+        await asyncio.sleep(self._of.fencing_seconds)
         self._of.owner = self
+        self._of.fences += 1
 
     async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
         return dict(self._of.table)
@@ -97,13 +103,17 @@ class _Ledger:
     async def commit(self, commit: Commit, *, valueless: frozenset[int] = frozenset()) -> None:
         if self._of.owner is not self:
             raise Fenced("another producer has begun")
+        if self._of.failures:
+            self._of.failures -= 1
+            raise CommitFailed("no answer")
         for key, value in commit.table:
             if value is None:
                 self._of.table.pop(key, None)
             else:
                 self._of.table[key] = value
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        await asyncio.sleep(self._of.closing_seconds)
 
 
 class NoFlow:
@@ -342,7 +352,7 @@ async def test_a_partition_that_ended_while_it_was_being_revoked_is_not_kept(sit
         owner.start()
         await until(lambda: owner.counting)
         await site.ledgers.new().fence()
-        await owner.revoke(0)
+        owner.revoke()
         site.feed(owner, 0)
         await until(lambda: owner.phase is Phase.ENDED)
         # then nobody waits for it to count again, and the worker goes on.
@@ -352,6 +362,56 @@ async def test_a_partition_that_ended_while_it_was_being_revoked_is_not_kept(sit
         _Ledger.close = close  # type: ignore[method-assign]
         let_go.set()
         await owner.close()
+
+
+async def test_who_was_closed_while_its_ledger_lets_go_fences_nobody(site: Site) -> None:
+    # Given an owner whose first commit fails, and whose ledger takes long to let go,
+    site.topic.publish(1)
+    site.ledgers.failures, site.ledgers.closing_seconds = 1, 0.3
+    owner = site.owner()
+    owner.start()
+    await until(lambda: site.ledgers.failures == 0)
+    # when the partition goes to another worker meanwhile, which begins,
+    owner.revoke()
+    await owner.settle(1.0)
+    closing = asyncio.create_task(owner.close())
+    successor = site.ledgers.new()
+    await successor.fence()
+    await closing
+    await asyncio.sleep(0.5)
+    # then that one stays the owner, and the worker that lost the partition goes on.
+    assert site.ledgers.owner is successor
+    assert (site.reasons, owner.phase) == ([], Phase.ENDED)
+
+
+async def test_nobody_fences_a_partition_that_is_being_revoked(site: Site) -> None:
+    # Given an owner whose commit fails, and who recovers after its back-off,
+    site.topic.publish(1)
+    site.ledgers.failures = 1
+    owner = site.owner()
+    owner.start()
+    await until(lambda: site.ledgers.failures == 0)
+    # when the partition is being revoked, then it waits with that,
+    owner.revoke()
+    await asyncio.sleep(0.5)
+    assert site.ledgers.fences == 1
+    # and goes on once it is told that the partition stays.
+    assert owner.keep()
+    await until(lambda: owner.counting)
+    assert site.ledgers.fences == 2
+    await owner.close()
+
+
+async def test_a_fence_that_is_under_way_ends_before_the_partition_is_given_away(site: Site) -> None:
+    site.ledgers.fencing_seconds = 0.2
+    owner = site.owner()
+    owner.start()
+    await until(lambda: bool(site.ledgers.made))
+    await asyncio.sleep(0.05)
+    owner.revoke()
+    await owner.settle(5.0)
+    assert site.ledgers.fences == 1
+    await owner.close()
 
 
 async def test_a_batch_that_is_left_half_applied_is_never_committed(

@@ -51,6 +51,8 @@ class Profile:
     answer_lost: float = 0.03
     batch_fails: float = 0.02
     init_hangs: float = 0.05
+    slow_close: float = 0.02
+    """Of producers: closing takes longer than the product waits for it, or nearly as long."""
     compaction: float = 0.3
     too_large_letter: float = 0.0
     """Of seeds' dead letters: one that the broker refuses for its size."""
@@ -131,6 +133,7 @@ def draw(seed: int) -> Profile:
         answer_lost=rate(0.06),
         batch_fails=rate(0.06),
         init_hangs=rate(0.15),
+        slow_close=rate(0.5),
         compaction=rate(1.0),
         too_large_letter=rate(0.3, 0.8),
         call_lost=rate(0.06),

@@ -128,8 +128,9 @@ class SimProducer:
         world.note(self._link.name, f"begins as {self._id} epoch {self._epoch}")
 
     async def stop(self) -> None:
-        if self._world.chance(0.02):
-            await asyncio.sleep(20)
+        world = self._world
+        if world.chance(world.profile.slow_close):
+            await asyncio.sleep(world.rng.random() * 6)
 
     def create_batch(self) -> Batch:
         return Batch(self._world.profile.batch_bytes)

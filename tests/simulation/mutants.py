@@ -60,13 +60,29 @@ MUTANTS = (
         (
             (
                 OWNERSHIP,
-                "        await ledger.fence()\n        records = await ledger.read(lambda done, total: "
+                "        self._asking = asyncio.ensure_future(ledger.fence())\n        await self._asking\n"
+                "        records = await ledger.read(lambda done, total: "
                 "self._listener.reading(self.partition, done, total))\n",
                 "        records = await ledger.read(lambda done, total: "
                 "self._listener.reading(self.partition, done, total))\n        await ledger.fence()\n",
             ),
         ),
         FIGHT | {"slow": 0.2},
+    ),
+    Mutant(
+        "closed-fences-nobody",
+        "A partition that was closed fences nobody, however long its ledger takes to let go.",
+        (
+            (OWNERSHIP, "            if self._closing:\n                break\n", ""),
+            (OWNERSHIP, "        if self._closing:\n            raise asyncio.CancelledError\n", ""),
+        ),
+        KAFKA | {"slow_close": 1.0, "rebalance": 0.4, "zombie": 0.0},
+    ),
+    Mutant(
+        "revoked-fences-nobody",
+        "Between the revocation of a partition and its assignment nobody fences it.",
+        ((OWNERSHIP, "        await self._stays.wait()\n", ""),),
+        KAFKA | {"slow_close": 0.5, "rebalance": 0.6, "zombie": 0.0, "pause": 0.3},
     ),
     Mutant(
         "answers-before-commit",
@@ -224,9 +240,9 @@ MUTANTS = (
         (
             (
                 OWNERSHIP,
-                "        self._committing = asyncio.ensure_future(",
+                "        self._asking = asyncio.ensure_future(ledger.commit(",
                 "        if self._follower.in_step:\n            await self._follower.project(commit)\n"
-                "        self._committing = asyncio.ensure_future(",
+                "        self._asking = asyncio.ensure_future(ledger.commit(",
             ),
         ),
         {},
@@ -253,7 +269,8 @@ MUTANTS = (
                 OWNERSHIP,
                 "            await self._commit(ledger)  # who was replaced learns it here, and disturbs nobody\n",
                 "            await asyncio.sleep(0.001)\n            if self._state.pending_weight or "
-                "not self._committing:\n                await self._commit(ledger)\n",
+                "not hasattr(self, '_once'):\n                self._once = True\n"
+                "                await self._commit(ledger)\n",
             ),
             (
                 COUNTS,
@@ -272,7 +289,8 @@ MUTANTS = (
                 OWNERSHIP,
                 "            await self._commit(ledger)  # who was replaced learns it here, and disturbs nobody\n",
                 "            await asyncio.sleep(0.001)\n            if self._state.pending_weight or "
-                "not self._committing:\n                await self._commit(ledger)\n",
+                "not hasattr(self, '_once'):\n                self._once = True\n"
+                "                await self._commit(ledger)\n",
             ),
         ),
         FIGHT | {"zombies_stay": True},

@@ -129,6 +129,19 @@ class Ear(Listener):
         self._world.fail(AssertionError(f"p{partition}: {offsets} offsets lost"))
 
 
+class WatchedLedger(TransactionalLedger):
+    """The product's; who is no longer the owner, or may soon not be, must not fence: another one may own by now."""
+
+    def __init__(self, owns: Callable[[], bool], world: World, **given: Any) -> None:
+        super().__init__(**given)
+        self._owns, self._world = owns, world
+
+    async def fence(self) -> None:
+        if not self._owns():
+            self._world.fail(AssertionError(f"p{self._partition} is fenced by a worker that it was taken from"))
+        await super().fence()
+
+
 class Worker:
     def __init__(self, world: World, name: str) -> None:
         self._world, self.name = world, name
@@ -136,6 +149,8 @@ class Worker:
         self.link = world.links[name] = Link(world, name)
         self.told: set[int] = set()
         """The partitions that it believes to own."""
+        self._lost: set[int] = set()
+        """Those that were revoked, until it hears which ones it owns."""
         self.stopped = False
         self.being_told = asyncio.Lock()
         self.zombie = False
@@ -208,21 +223,26 @@ class Worker:
             clock=self._clock,
             worker=self.name,
         )
-        return OwnedPartition(
+        owned = OwnedPartition(
             partition,
             rules=self._rules,
             pace=self._pace,
             room=self._room,
-            new_ledger=lambda: self._ledger(partition),
+            new_ledger=lambda: self._ledger(
+                partition, lambda: partition not in self._lost and owned in self.partitions
+            ),
             source=source,
             follower=follower,
             flow=self.flow,
             listener=Ear(world, self.name),
             stop_worker=self._must_stop,
         )
+        return owned
 
-    def _ledger(self, partition: int) -> Any:
-        return TransactionalLedger(
+    def _ledger(self, partition: int, owns: Callable[[], bool]) -> Any:
+        return WatchedLedger(
+            owns,
+            self._world,
             kafka=KafkaAccess(self.name),
             group=GROUP,
             partition=partition,
@@ -239,6 +259,7 @@ class Worker:
             if self.stopped or self.link.paused_until > self._world.loop.now:
                 return
             self._world.note(self.name, f"revoked {sorted(lost)}")
+            self._lost |= lost
             await self.partitions.revoke(lost)
 
     async def own(self, assigned: Callable[[], set[int]]) -> None:
@@ -253,6 +274,7 @@ class Worker:
             for partition in partitions:
                 if self._world.chance(0.5):
                     self._stand_at_the_groups_offset(partition)
+            self._lost.clear()
             await self.partitions.own(partitions)
             for partition in partitions:  # as the transport does after a rebalance
                 needed = self.partitions.next_needed(partition)
