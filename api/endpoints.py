@@ -94,6 +94,7 @@ class Endpoints:
 
     async def metrics(self, _request: Request) -> Answer:
         self._metrics.redis_reads.set(self._reports.reader.reads)
+        self._metrics.lost_reads.set(self._reports.reader.lost_reads)
         self._metrics.cache_bytes.set(self._reports.cache.bytes)
         return Answer(200, [("Cache-Control", "no-store")], self._metrics.text(), METRICS_TYPE)
 

@@ -26,6 +26,11 @@ class Metrics:
             "Reads of Redis since the start: one an answer, two where much changed, none where it was just read.",
             registry=self.registry,
         )
+        self.lost_reads = Gauge(
+            "contacts_api_lost_reads",
+            "Reads since the start that missed keys in Redis, as after an eviction: answered with 503.",
+            registry=self.registry,
+        )
         self.cache_bytes = Gauge(
             "contacts_api_cache_bytes",
             "Bytes of what is remembered, estimated; at most CONTACTS_CACHE_BYTES.",

@@ -6,6 +6,7 @@ Which fields a day has is known from the last read; where that turns out to be o
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping, Sequence
@@ -22,8 +23,8 @@ from redis.exceptions import RedisError
 from api.freshness import READ_FIELDS, Positions, read_positions
 from api.report.days import PartitionDay
 from stream.projection.keys import ALL, DAYS_A_HASH, PARTITIONS, Keys, parse_layout, rows_from_of
+from stream.projection.lost_keys import report_lost_keys
 from stream.redis_client import redis_client
-from stream.tables.formats import FormatError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -37,6 +38,8 @@ TRIES = 12
 
 KNOWN_DAYS = 200_000
 """How many days' layouts a process remembers, some 120 bytes each."""
+
+REPORT_SECONDS = 10.0
 
 KNOWN_STATES = 20_000
 MANY_DAYS = 400
@@ -56,6 +59,10 @@ class Unavailable(Exception):
 def no_position() -> Unavailable:
     """Half of a count would be shown."""
     return Unavailable("no_position", "Counts of some partition are not there yet, or are being put back.")
+
+
+class KeysLost(Exception):
+    """Redis lacks what it must have, as after an eviction: a zero in its place would be wrong."""
 
 
 class Moved(Exception):
@@ -146,6 +153,8 @@ class Reader:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._known_days = 0
         self._states: OrderedDict[str, tuple[float, State]] = OrderedDict()
+        self.lost_reads = 0
+        self._lost_at = -math.inf
 
     async def close(self) -> None:
         if self._client is not None:
@@ -172,17 +181,29 @@ class Reader:
         self, workspace_id: str, days: Sequence[int] | None, wanted: Wanted, names: Sequence[str]
     ) -> Snapshot:
         """One state: these days (None: all that there are), what is `wanted` of them, and fields of `names`."""
+        try:
+            return await self._snapshot(workspace_id, days, wanted, names)
+        except KeysLost as error:
+            raise await self._report_lost(workspace_id, error) from None
+
+    async def _snapshot(
+        self, workspace_id: str, days: Sequence[int] | None, wanted: Wanted, names: Sequence[str]
+    ) -> Snapshot:
         whole = days is None or len(days) > MANY_DAYS
         ask_days: tuple[Any, ...] = ("HGETALL", self.keys.days(workspace_id))
         if not whole:
             ask_days = ("HMGET", self.keys.days(workspace_id), ALL, *(days or ()))
         ask_names = [("HMGET", self.keys.names(workspace_id), *names)] if names else []
+        ask_seen = workspace_id not in self._known
         for _ in range(TRIES):
             known = self._known.get(workspace_id) or _Known()
             expected = _expected(known, days)
             asked = _asked(known, expected, wanted)
             ask_cells = self._ask_cells(workspace_id, asked)
-            replies = await self._transaction([self._ask_positions(), ask_days, *ask_cells, *ask_names])
+            commands = [self._ask_positions(), ask_days, *ask_cells, *ask_names]
+            if ask_seen:
+                commands.append(("ZSCORE", self.keys.workspaces, workspace_id))
+            replies = await self._transaction(commands)
             asked_at = time.monotonic()
             positions = self._take_positions(replies[0])
             if positions is None:
@@ -191,6 +212,11 @@ class Reader:
             self._remember_layouts(workspace_id, known, expected, layouts)
             if asked and not positions.complete:
                 raise no_position()  # what is being put back, or taken away, has days without their parts
+            if not change and not ask_seen:
+                ask_seen = True
+                continue
+            if ask_seen:
+                _require_days(change, replies[-1], positions)
             if layouts != expected and not _suits(asked, expected, layouts, wanted):
                 continue
             state = State(positions, change)
@@ -199,7 +225,8 @@ class Reader:
             if positions.counts_from is not None:
                 kept = {day: value for day, value in layouts.items() if day >= positions.counts_from}
             parts = _parts(asked, replies[2 : 2 + len(ask_cells)], kept.keys())
-            return Snapshot(state, kept, parts, dict(zip(names, replies[-1], strict=True)) if names else {})
+            of_names = replies[2 + len(ask_cells)] if names else ()
+            return Snapshot(state, kept, parts, dict(zip(names, of_names, strict=True)))
         raise Unavailable("busy", "The counts move faster than they can be read.")
 
     async def rows(
@@ -244,10 +271,15 @@ class Reader:
                     self._ask_positions(),
                     ("HMGET", self.keys.days(workspace_id), ALL),
                     ("HGETALL", self.keys.names(workspace_id)),
+                    ("ZSCORE", self.keys.workspaces, workspace_id),
                 ]
             )
             positions = self._take_positions(replies[0])
             if positions is not None:
+                try:
+                    _require_days(replies[1][0] or b"", replies[3], positions)
+                except KeysLost as error:
+                    raise await self._report_lost(workspace_id, error) from None
                 return State(positions, replies[1][0] or b""), _pairs(replies[2])
 
     async def workspaces(self, after: str, limit: int) -> list[str]:
@@ -322,6 +354,20 @@ class Reader:
             log.warning("Redis does not answer: %s", str(error) or type(error).__name__)
         return Unavailable("redis_unavailable", "Redis does not answer at present.")
 
+    async def _report_lost(self, workspace_id: str, error: KeysLost) -> Unavailable:
+        """Have the workers send everything again, asked for at most once in REPORT_SECONDS. Returns what to raise."""
+        self.lost_reads += 1
+        now = time.monotonic()
+        if now - self._lost_at >= REPORT_SECONDS and self._client is not None:
+            self._lost_at = now
+            log.error("Redis lacks %s (%s): has it evicted keys? Everything is to be sent again", error, workspace_id)
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    await report_lost_keys(self._client, self.keys)
+            except (RedisError, OSError, TimeoutError) as failure:
+                log.error("the workers could not be asked; `contacts-report rebuild-redis` does it: %s", failure)
+        return no_position()
+
     def _ask_positions(self) -> tuple[Any, ...]:
         fields = (Keys.position_field(p, name) for p in range(self._partitions) for name in READ_FIELDS)
         return ("HMGET", self.keys.positions, PARTITIONS, *fields)
@@ -381,6 +427,12 @@ class Reader:
         self._states.move_to_end(workspace_id)
         if len(self._states) > KNOWN_STATES:
             self._states.popitem(last=False)
+
+
+def _require_days(change: bytes, listed: bytes | None, positions: Positions) -> None:
+    """A workspace in the list has its days, with a change; `listed` is its score there."""
+    if not change and listed is not None and positions.complete:
+        raise KeysLost("the days of a workspace that is listed")
 
 
 def _expected(known: _Known, days: Sequence[int] | None) -> dict[int, bytes]:
@@ -451,7 +503,9 @@ def _partition_day(
     of_bases: Sequence[bytes | None], tail: bytes | None, kinds: Sequence[PartName], bases: int
 ) -> PartitionDay:
     if None in of_bases:
-        raise FormatError("Redis lacks a base that the layout of its day names")
+        raise KeysLost("a base that the layout of its day names")
+    if bases == 0 and tail is None:
+        raise KeysLost("the tail of a day that has nothing else")
     present = cast("Sequence[bytes]", of_bases)
     return PartitionDay(
         **{kind: present[i * bases : (i + 1) * bases] for i, kind in enumerate(kinds)},

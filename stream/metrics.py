@@ -80,9 +80,24 @@ class Metrics:
         self.topic_differences = Gauge(
             "contacts_topic_differences", "Settings of the topics that are not as they should be.", registry=registry
         )
+        self.redis_may_evict = Gauge(
+            "contacts_redis_may_evict",
+            "1 while Redis' policy lets it evict counts: nothing is counted then.",
+            registry=registry,
+        )
+        self.redis_evictions = Counter(
+            "contacts_redis_evictions",
+            "Looks at Redis that found keys evicted, perhaps counts: everything was sent again.",
+            registry=registry,
+        )
         self.of_owned = (self.lag, self.position, self.last_commit, self.last_projection, self.owed)
         """Without a value for a partition that this worker does not own, or not any more."""
         self.counted_of_owned = (self.failures, self.lost, self.ids_early)
         """From 0 on for each partition that is owned, so that the first increase is one."""
         for outcome in ("counted", "duplicate", "rejected", "skipped"):
             self.events.labels(outcome)
+
+    def note_evictions(self, may_evict: bool, has_evicted: bool) -> None:
+        """What a look at Redis found."""
+        self.redis_may_evict.set(may_evict)
+        self.redis_evictions.inc(has_evicted)

@@ -34,6 +34,7 @@ from stream.owners import ask_for_ends
 from stream.ownership import OwnedPartition, Pace, Phase, Room
 from stream.partition import CountingRules
 from stream.ports import Ledger, WorkerMustStop
+from stream.projection.evictions import Evictions
 from stream.projection.follower import Follower
 from stream.projection.keys import Keys
 from stream.projection.replica import RedisReplica, empty
@@ -87,7 +88,8 @@ class Worker:
         self._health = Health(self._metrics.registry, self._facts)
         # No call is sent again by the client: of two copies the later might undo what came between. A repair does it.
         self._redis: Redis = redis_client(config.redis, timeout_seconds=REDIS_SECONDS, retries=0)
-        self._replica = RedisReplica(self._redis, self._keys)
+        self._evictions = Evictions(self._redis, self._keys, self._metrics.note_evictions)
+        self._replica = RedisReplica(self._redis, self._keys, lambda: self._evictions.refusal)
         self._source = SourceTopic(config.access, config.topic)
         self._pace = Pace(
             commit_interval_seconds=config.commit_interval_seconds, commit_max_events=config.commit_max_events
@@ -130,6 +132,7 @@ class Worker:
 
     async def _work(self) -> None:
         try:
+            await self._evictions.refuse_at_start()
             partitions = await self._wait_for_kafka()
             if self._config.commit is CommitMode.EMBEDDED:
                 await self._empty_redis()
@@ -146,6 +149,7 @@ class Worker:
                 ask_for_ends(self._app.partitions, self._source, self._clock, self._reporter.end),
                 self._watch(self._app),
                 self._limit_rows(self._app),
+                self._evictions.watch(),
             )
         except asyncio.CancelledError:
             raise

@@ -102,8 +102,8 @@ class Calls:
         if workspace not in self._changed:
             self._changed.add(workspace)
             self._call.workspaces.append(workspace)
-            self._operation("z", self._keys.workspaces, 1, workspace)
-            self._operation("a", self._keys.days(workspace))
+            days = self._number(self._keys.days(workspace))
+            self._operation("w", self._keys.workspaces, days, workspace)
 
     def _add(self, name: str, key: str, values: Sequence[str | bytes], *, pairs: bool = False) -> None:
         for at in range(0, len(values), OPERATION_LIMIT):
@@ -111,11 +111,14 @@ class Calls:
             self._operation(name, key, len(part) // 2 if pairs else len(part), *part)
 
     def _operation(self, name: str, key: str, *values: str | bytes | int) -> None:
+        self._call.operations += (name, self._number(key), *values)
+
+    def _number(self, key: str) -> int:
         number = self._numbers.get(key)
         if number is None:
             self._call.keys.append(key)
             number = self._numbers[key] = len(self._call.keys) + 1  # KEYS[1] is `positions`
-        self._call.operations += (name, number, *values)
+        return number
 
 
 def calls_of_commit(keys: Keys, partition: int, commit: Commit) -> Iterator[Call]:

@@ -5,6 +5,8 @@ one server. Below, `p` is a source partition, `day` the number of a UTC day sinc
 
     positions                hash     per partition the fields `<p>.<name>`, see POSITION_FIELDS;
                                       `partitions` -> the largest number of them that anyone saw
+                                      `evicted` -> `<run id> <keys evicted> <policy>` of the server, at a worker's last
+                                      look; `lost` -> seconds since 1970, when a reader last missed keys
     workspaces               zset     every workspace seen, all of score 0: a list in the order of its bytes
     days:<workspace>         hash     `all` -> change of the last call that changed anything of the workspace, names too
                                       behind it, where rows were dropped, the UTC day from which they are complete

@@ -1,4 +1,4 @@
--- The only writes to Redis. One file, two scripts: the first ARGV names which.
+-- All that writes counts to Redis. One file, four scripts: the first ARGV names which.
 --
 -- claim:    KEYS positions · ARGV "claim", partition, history, token
 --           Makes the caller the only one whose calls are taken. Answers {1, position or "", owed or "", as_of or ""},
@@ -6,11 +6,19 @@
 -- project:  KEYS positions, then whatever the operations name by number · ARGV "project", partition, token, number, change, channel, message,
 --           as_of or "", partitions or "", n, then n pairs of field and value for `positions`, then the operations.
 --           Done only if the token is that of the last claim and the number is one above that of the last call taken: answers 1, else 0.
+-- evicted:  KEYS positions · ARGV "evicted", run, count, policy
+--           What a server of this run id says of itself: so many keys evicted, by this policy. Where keys of ours may be
+--           among those evicted since the last look, the positions go and the workers send everything again: answers 1,
+--           else 0. While the policy may evict our keys they stay: what is sent again would be evicted too.
+-- lost:     KEYS positions · ARGV "lost", seconds
+--           Keys that must be there are not: the positions go, unless they went for this reason so few seconds ago.
+--           Answers 1 where they went, else 0.
 --
 -- Operations (all absolute, so that the same call done again changes nothing):
 --   h key n (field value)*n     set fields                x key n field*n     delete fields
 --   d key day segment           this partition's part of a day's layout, "<partition>:<bases>", or "" where it has none left; and the day's change
---   a key                       the workspace's last change of any kind; what row_limits.py put behind it stays
+--   w list days workspace       the workspace is in the list, and has changed; what row_limits.py put behind its change
+--                               stays. Where it has one of the two keys alone, the other was evicted: the positions go
 --   z key n member*n            add members, all of score 0
 --   l key n (field value)*n     labels: of two, the one with the later stamp stands, whoever wrote it
 --   u key                       unlink
@@ -23,6 +31,38 @@ if verb == 'claim' then
   redis.call('HSET', positions, partition .. '.history', ARGV[3], partition .. '.token', ARGV[4], partition .. '.number', '0')
   local told = redis.call('HMGET', positions, partition .. '.position', partition .. '.owed', partition .. '.as_of')
   return {1, told[1] or '', told[2] or '', told[3] or ''}
+end
+
+-- Readers answer 503 from here on; each owner's next call is refused, and it sends all that it has.
+local function forget_positions()
+  for _, field in ipairs(redis.call('HKEYS', positions)) do
+    if string.match(field, '^%d+%.position$') or string.match(field, '^%d+%.token$') then redis.call('HDEL', positions, field) end
+  end
+end
+
+if verb == 'evicted' then
+  local run, count, policy = ARGV[2], tonumber(ARGV[3]), ARGV[4]
+  local before_run, before_count, before_policy =
+    string.match(redis.call('HGET', positions, 'evicted') or '- 0 unknown', '^(%S+) (%d+) (%S+)$')
+  if string.match(policy, '^allkeys') then
+    redis.call('HSET', positions, 'evicted', before_run .. ' ' .. before_count .. ' ' .. policy)
+    return 0
+  end
+  redis.call('HSET', positions, 'evicted', run .. ' ' .. ARGV[3] .. ' ' .. policy)
+  local since = run == before_run and tonumber(before_count) or 0
+  local of_others = string.match(policy, '^volatile') and not string.match(before_policy, '^allkeys')
+  if count <= since or of_others then return 0 end
+  forget_positions()
+  return 1
+end
+
+if verb == 'lost' then
+  local now = tonumber(redis.call('TIME')[1])
+  local last = tonumber(redis.call('HGET', positions, 'lost') or '-1')
+  if last >= 0 and last <= now and now - last < tonumber(ARGV[2]) then return 0 end
+  redis.call('HSET', positions, 'lost', now)
+  forget_positions()
+  return 1
 end
 
 local held = redis.call('HMGET', positions, partition .. '.token', partition .. '.number')
@@ -70,10 +110,15 @@ while at <= last do
   elseif op == 'd' then
     layout(key, ARGV[at + 2], ARGV[at + 3])
     at = at + 4
-  elseif op == 'a' then
-    local stored = redis.call('HGET', key, 'all')
-    redis.call('HSET', key, 'all', change .. (stored and string.match(stored, ' %d+$') or ''))
-    at = at + 2
+  elseif op == 'w' then
+    local days = KEYS[tonumber(ARGV[at + 2])]
+    local is_new, stored = redis.call('ZADD', key, '0', ARGV[at + 3]) == 1, redis.call('HGET', days, 'all')
+    if is_new == (stored and true or false) and redis.call('HEXISTS', positions, partition .. '.position') == 1 then
+      forget_positions()
+      return 0
+    end
+    redis.call('HSET', days, 'all', change .. (stored and string.match(stored, ' %d+$') or ''))
+    at = at + 4
   elseif op == 'z' then
     local n, add = tonumber(ARGV[at + 2]), {}
     for i = 1, n do

@@ -1,10 +1,10 @@
-"""The two scripts on a real Redis: claim and project. What they do and promise stands in replica.lua."""
+"""The scripts of a partition's owner on a real Redis: claim and project. What they promise stands in replica.lua."""
 
 from __future__ import annotations
 
 import logging
 import secrets
-from importlib.resources import files
+from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio import Redis
@@ -12,10 +12,10 @@ from redis.exceptions import RedisError
 
 from stream.ports import AnotherHistory, Call, Claim, ReplicaAway
 from stream.projection.keys import Keys, parse_owed
+from stream.projection.lost_keys import SCRIPT
 
 log = logging.getLogger(__name__)
 
-SCRIPT = files("stream.projection").joinpath("replica.lua")
 EMPTY_BATCH = 500
 
 
@@ -24,8 +24,9 @@ class RedisReplica:
     refused or taken once.
     """
 
-    def __init__(self, client: Redis, keys: Keys) -> None:
-        self._client, self._keys = client, keys
+    def __init__(self, client: Redis, keys: Keys, refusal: Callable[[], str | None] = lambda: None) -> None:
+        """`refusal`: why nothing may be sent at present, or None."""
+        self._client, self._keys, self._refusal = client, keys, refusal
         self._script = client.register_script(SCRIPT.read_text())
 
     async def claim(self, partition: int, history: bytes, token: str) -> Claim:
@@ -58,6 +59,9 @@ class RedisReplica:
         return bool(await self._run([self._keys.positions, *call.keys], [*arguments, *fields, *call.operations]))
 
     async def _run(self, keys: list[str], arguments: list[Any]) -> Any:
+        refusal = self._refusal()
+        if refusal is not None:
+            raise ReplicaAway(refusal)
         try:
             return await self._script(keys=keys, args=arguments)
         except (RedisError, OSError, TimeoutError) as error:

@@ -48,12 +48,12 @@ def content(client: redis.Redis) -> State:
 
 def operations(rng: random.Random) -> tuple[list[bytes], list[bytes]]:
     """Some operations on some keys."""
-    keys = [b"cells", b"days", b"rows", b"names", b"other"]
+    keys = [b"cells", b"days", b"rows", b"names", b"other", b"list"]
     rng.shuffle(keys)
     place = {key: b"%d" % (number + 2) for number, key in enumerate(keys)}
     argv: list[bytes] = []
     for _ in range(rng.randrange(6)):
-        kind = rng.choice("hxdazluh")
+        kind = rng.choice("hxdwzluh")
         few = [b"f%d" % rng.randrange(5) for _ in range(rng.randrange(1, 5))]
         if kind == "h":
             argv += [b"h", place[b"cells"], b"%d" % len(few)]
@@ -63,8 +63,8 @@ def operations(rng: random.Random) -> tuple[list[bytes], list[bytes]]:
         elif kind == "d":
             p = b"%d" % rng.randrange(12)
             argv += [b"d", place[b"days"], b"%d" % rng.randrange(3), rng.choice((b"", p + b":0", p + b":3"))]
-        elif kind == "a":
-            argv += [b"a", place[b"days"]]
+        elif kind == "w":
+            argv += [b"w", place[b"list"], place[b"days"], rng.choice((b"w", b"w", b"w", b"w", b"w2"))]
             if rng.random() < 0.2:
                 argv += [b"h", place[b"days"], b"1", b"all", b"word 20000"]
         elif kind == "z":
@@ -73,7 +73,7 @@ def operations(rng: random.Random) -> tuple[list[bytes], list[bytes]]:
             pairs = [(b"u:%d" % rng.randrange(3), rng.choice(LABELS)) for _ in few]
             argv += [b"l", place[b"names"], b"%d" % len(pairs), *(part for pair in pairs for part in pair)]
         else:
-            argv += [b"u", place[rng.choice((b"rows", b"other"))]]
+            argv += [b"u", place[rng.choice((b"rows", b"other", b"other", b"days"))]]
     return keys, argv
 
 
@@ -82,6 +82,9 @@ def call(rng: random.Random, numbers: dict[bytes, int]) -> tuple[list[bytes], li
     partition = b"%d" % rng.choice((1, 1, 10))
     if rng.random() < 0.2:
         return [POSITIONS], [b"claim", partition, rng.choice((b"h1", b"h1", b"h1", b"h2")), rng.choice(TOKENS)]
+    if rng.random() < 0.05:
+        policy = rng.choice((b"noeviction", b"volatile-lru", b"allkeys-lfu"))
+        return [POSITIONS], [b"evicted", rng.choice((b"r1", b"r2")), b"%d" % rng.randrange(4), policy]
     keys, argv = operations(rng)
     # A segment is always of the caller's own partition.
     at = [i for i, word in enumerate(argv) if word == b"d"]
@@ -130,9 +133,30 @@ def test_a_refused_call_leaves_no_trace() -> None:
     _, state = run({}, [POSITIONS], [b"claim", b"0", b"h", b"t"])
     # When a call of another token comes
     head = [b"project", b"0", b"other", b"1", b"word", b"changes", b"", b"", b"", b"0"]
-    answer, after = run(state, [POSITIONS, b"days"], [*head, b"a", b"2"])
+    answer, after = run(state, [POSITIONS, b"days"], [*head, b"u", b"2"])
     # Then nothing changes
     assert (answer, after) == (0, state)
+
+
+def test_what_a_reader_misses_lets_the_positions_go_and_not_again_for_a_while(server: redis.Redis) -> None:
+    # Given a partition with a position
+    server.flushall()
+    script = server.register_script(SCRIPT)
+    held = {"partitions": 1, "0.position": 7, "0.token": "t", "0.as_of": 9, "0.owed": "[]"}
+    server.hset(POSITIONS, mapping=held)
+    state = content(server)
+    # When keys are missed twice in a row
+    answers = [script(keys=[POSITIONS], args=["lost", 300]) for _ in range(2)]
+    (now, _), models = server.time(), []
+    for _ in range(2):
+        model, state = run(state, [POSITIONS], [b"lost", b"300"], now * 1000)
+        models.append(model)
+    # Then position and token went once, and what readers were told before stays
+    assert answers == models == [1, 0]
+    left = content(server)[POSITIONS]
+    assert abs(int(left.pop(b"lost")) - now) < 60
+    assert left == {b"partitions": b"1", b"0.as_of": b"9", b"0.owed": b"[]"}
+    assert {f: v for f, v in state[POSITIONS].items() if f != b"lost"} == left
 
 
 def test_a_state_is_never_changed() -> None:

@@ -264,3 +264,9 @@ def test_partitions_that_are_raised_while_workers_run_are_counted(site: Site) ->
     site.publish(4, partition=2)
     eventually("the new partition counted", lambda: site.projected(2) == 4, seconds=120)
     assert worker.stop() == 0
+
+
+def test_a_redis_that_may_evict_counts_lets_no_worker_start(site: Site) -> None:
+    site.topics()
+    site.redis.client.config_set("maxmemory-policy", "allkeys-lru")
+    ends_saying(site.worker(), "maxmemory-policy allkeys-lru", "noeviction")

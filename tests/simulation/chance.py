@@ -74,6 +74,8 @@ class Profile:
     redis_lose_tail: float = 0.1
     redis_away: float = 0.03
     kafka_away: float = 0.02
+    redis_evicts: float = 0.0
+    """Some keys go, and nobody is told."""
     wire_survives: float = 0.3
     """Of losses in Redis: what was on its way still arrives."""
     zombies_stay: bool = True
@@ -154,6 +156,7 @@ def draw(seed: int) -> Profile:
         stop=rate(0.1),
         raise_partitions=rate(0.08, 0.8),
         without_rows=rate(0.5, 0.7),
+        redis_evicts=rate(0.2, 0.8),
     )
 
 

@@ -81,7 +81,7 @@ class Checks:
         if self._world.failure is not None:
             return
         try:
-            if argv[0] != b"claim":
+            if argv[0] == b"project":
                 self._on_call(before, after, argv)
         except Broken as error:
             self._world.fail(error)
@@ -94,6 +94,9 @@ class Checks:
         partition, word = int(argv[1]), argv[4]
         days, names = self._check_words(before, after, changed, word)
         places = [reader.Place(after, r.partition) for r in self.recounts]
+        if reader.is_spoilt(after, self._world.redis.evicted_keys):
+            self._check_spoilt(after, places)
+            return
         old = reader.Place(before, partition)
         gone = max((p.counts_from or 0 for p in places), default=0)
         for workspace, day in days:
@@ -104,6 +107,17 @@ class Checks:
         self._check_place(after, self.recounts[partition], old, places[partition], gone)
         if reader.answers(after):
             self._check_answer(places[: reader.partitions(after)])
+
+    def _check_spoilt(self, state: State, places: Sequence[reader.Place]) -> None:
+        """Of a workspace that has its days, no day is left out: where they went whole, readers see that they did."""
+        listed = state.get(reader.WORKSPACES, {})
+        for recount, place in zip(self.recounts, places, strict=True):
+            for (workspace, day), entry in recount.entries.items():
+                days = f"{reader.PREFIX}days:{workspace}".encode()
+                known = workspace.encode() in listed and days in state and reader.answers(state)
+                counted = entry.before(place.position or 0) and day >= (place.counts_from or 0)
+                if known and counted and recount.partition not in reader.layout(state, workspace, day):
+                    raise Broken(f"p{recount.partition} {workspace} day {day} reads as zero after an eviction")
 
     def _check_answer(self, places: Sequence[reader.Place]) -> None:
         """Where a report would be given, no partition is left out of what it says to be complete."""
@@ -155,8 +169,8 @@ class Checks:
         self, state: State, workspace: str, day: int, recount: Recount, place: reader.Place, gone: int
     ) -> None:
         """An entry is a committed state of it, covers the position, and its rows are there or owed."""
-        if day < gone:
-            return
+        if day < gone or (place.position is None and self._world.redis.evicted_keys):
+            return  # what is to be sent again is not all there
         what = f"p{recount.partition} {workspace} day {day}"
         shown = self._reading.entry(state, workspace, day, recount.partition)
         if isinstance(shown, str):

@@ -316,13 +316,23 @@ class SimSource:
 
 
 class SimRedis:
-    """redis-py's client, as far as RedisReplica uses it."""
+    """redis-py's client, as far as RedisReplica and Evictions use it."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
 
     def register_script(self, _text: str) -> "Script":
         return Script(self._link)
+
+    async def info(self) -> dict[str, Any]:
+        await self._link.ready()
+        redis = self._link.world.redis
+        if redis.away:
+            raise RedisConnectionError("away")
+        told = {"maxmemory_policy": redis.policy, "run_id": "one", "evicted_keys": redis.evicted_keys}
+        await asyncio.sleep(self._link.world.delay())
+        await self._link.ready()
+        return told
 
 
 class Script:
@@ -373,6 +383,8 @@ class Script:
 
 
 def describe(argv: Sequence[bytes]) -> str:
+    if argv[0] == b"evicted":
+        return b" ".join(argv).decode()
     if argv[0] == b"claim":
         return f"claim p{argv[1].decode()} {argv[3][:6].decode()}"
     n = 2 * int(argv[9])

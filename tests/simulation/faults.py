@@ -5,6 +5,7 @@ retention.
 import asyncio
 from typing import Any
 
+from tests.simulation import reader
 from tests.simulation.checks import Checks
 from tests.simulation.kafka import Log, Txn
 from tests.simulation.worker import Worker, World
@@ -202,11 +203,32 @@ def _redis_goes_wrong(world: World, now: Any) -> None:
             return
         world.note("redis", f"loses its last {lost} calls")
         redis.restore(redis.states[-1 - lost])
+    if now(profile.redis_evicts):
+        evict_some(world)
     if now(profile.redis_away):
         redis.away = True
         seconds = rng.random() * rng.choice((0.3, 2, 10))
         world.note("redis", f"away for {seconds:.1f} s")
         world.loop.call_later(seconds, setattr, redis, "away", False)
+
+
+def evict_some(world: World) -> None:
+    """By a policy that an administrator sets for a while. The list of workspaces and the days of one never go together:
+    of that no reader can tell.
+    """
+    rng, redis = world.rng, world.redis
+    if not reader.is_spoilt(redis.state, redis.evicted_keys) and rng.random() < 0.2:
+        keys = [reader.WORKSPACES]
+    elif reader.WORKSPACES in redis.state:
+        others = sorted(redis.state.keys() - {reader.WORKSPACES})
+        keys = rng.sample(others, min(rng.choice((1, 1, 2, 5)), len(others)))
+    else:
+        return
+    redis.policy = "allkeys-lru"
+    redis.evict([key for key in keys if key in redis.state])
+    world.note("redis", lambda: f"evicts {keys}")
+    after = rng.choice(("noeviction", "noeviction", "volatile-lru"))
+    world.loop.call_later(rng.random() * 4, setattr, redis, "policy", after)
 
 
 def compact_some(world: World) -> None:

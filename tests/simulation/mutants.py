@@ -423,6 +423,25 @@ MUTANTS = (
         LOSSES | {"events": 110},
     ),
     Mutant(
+        "evicted-is-sent-again",
+        "Where Redis has evicted keys since the last look, everything is sent again.",
+        ((SCRIPT, "    if int(count) <= since or of_others:\n", "    if True:\n"),),
+        {"redis_evicts": 0.5, "redis_empty": 0.0, "redis_restore": 0.0, "redis_lose_tail": 0.0},
+    ),
+    Mutant(
+        "evicted-while-it-might-be",
+        "What was evicted by a policy that an administrator has changed since is sent again, whatever the new one is.",
+        ((SCRIPT, ' and not before_policy.startswith(b"allkeys")\n', "\n"),),
+        {"redis_evicts": 0.5, "redis_empty": 0.0, "redis_restore": 0.0, "redis_lose_tail": 0.0},
+        600,
+    ),
+    Mutant(
+        "listed-and-its-days",
+        "A workspace that is listed without its days, or has days and is not listed, is seen by the next call.",
+        ((SCRIPT, "            if is_new == (stored is not None) and ", "            if False and "),),
+        QUIET | {"redis_evicts": 1.0, "events": 110},
+    ),
+    Mutant(
         "no-answer-without-a-position",
         "Readers answer nothing (503) as long as a partition has no position.",
         ((READER, 'all(b"%d.position" % p in held for p in range(known))', "True"),),

@@ -131,6 +131,8 @@ def _entry(
     if bases is None:
         return Counter()
     parts: list[Any] = []
+    if not bases and f"{day}.{partition}.t".encode() not in fields:
+        return "a tail alone, and it is not there"
     for number in range(bases):
         place = f"{day}.{partition}.{number}."
         found = tuple(fields.get((place + part).encode()) for part in "hcs")
@@ -175,6 +177,12 @@ class Place:
 def partitions(state: State) -> int:
     """How many partitions readers know of."""
     return int(state.get(POSITIONS, {}).get(b"partitions", b"0"))
+
+
+def is_spoilt(state: State, evicted_keys: int) -> bool:
+    """Whether keys were evicted that no worker has noticed yet: content is no recount then."""
+    _, known, _ = state.get(POSITIONS, {}).get(b"evicted", b"- 0 unknown").split(b" ")
+    return evicted_keys > int(known)
 
 
 def answers(state: State) -> bool:

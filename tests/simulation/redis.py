@@ -17,6 +17,7 @@ LABEL = re.compile(rb"(\d+) (\d+) (\d+) (\d+) ([01])")
 KEPT_FROM = re.compile(rb" \d+$")
 """What stream/projection/row_limits.py puts behind a workspace's change."""
 PART = re.compile(rb"(\d+):")
+FORGOTTEN = re.compile(rb"\d+\.(position|token)")
 
 
 def as_bytes(value: Any) -> bytes:
@@ -53,11 +54,49 @@ class Writing:
         return self.state
 
 
-def run(state: State, keys: Sequence[bytes], argv: Sequence[bytes]) -> tuple[Any, State]:
-    """The answer of the script, and the state after it."""
+def run(state: State, keys: Sequence[bytes], argv: Sequence[bytes], now_ms: int = 0) -> tuple[Any, State]:
+    """The answer of the script at a time, and the state after it."""
     writing = Writing(state)
-    answer = _claim(writing, keys[0], argv) if argv[0] == b"claim" else _project(writing, keys, argv)
+    answer: Any
+    if argv[0] == b"claim":
+        answer = _claim(writing, keys[0], argv)
+    elif argv[0] == b"evicted":
+        answer = _evicted(writing, keys[0], argv)
+    elif argv[0] == b"lost":
+        answer = _lost(writing, keys[0], argv, now_ms // 1000)
+    else:
+        answer = _project(writing, keys, argv)
     return answer, writing.done()
+
+
+def _evicted(writing: Writing, positions: bytes, argv: Sequence[bytes]) -> int:
+    _, run_id, count, policy = argv
+    held = writing.of(positions)
+    before_run, before_count, before_policy = held.get(b"evicted", b"- 0 unknown").split(b" ")
+    if policy.startswith(b"allkeys"):
+        held[b"evicted"] = b" ".join((before_run, before_count, policy))
+        return 0
+    held[b"evicted"] = b" ".join((run_id, count, policy))
+    since = int(before_count) if run_id == before_run else 0
+    of_others = policy.startswith(b"volatile") and not before_policy.startswith(b"allkeys")
+    if int(count) <= since or of_others:
+        return 0
+    return _forget_positions(held)
+
+
+def _lost(writing: Writing, positions: bytes, argv: Sequence[bytes], now: int) -> int:
+    held = writing.of(positions)
+    last = int(held.get(b"lost", b"-1"))
+    if 0 <= last <= now and now - last < int(argv[1]):
+        return 0
+    held[b"lost"] = b"%d" % now
+    return _forget_positions(held)
+
+
+def _forget_positions(held: dict[bytes, bytes]) -> int:
+    for field in [f for f in held if FORGOTTEN.fullmatch(f)]:
+        del held[field]
+    return 1
 
 
 def _claim(writing: Writing, positions: bytes, argv: Sequence[bytes]) -> list[Any]:
@@ -78,7 +117,9 @@ def _project(writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes]) -> 
     if int(writing.get(positions, partition + b".number") or b"0") != int(number) - 1:
         return 0
     fields_end = 10 + 2 * int(n)
-    _operations(writing, keys, argv, fields_end, partition, change)
+    if not _operations(writing, keys, argv, fields_end, partition, change):
+        _forget_positions(writing.of(positions))
+        return 0
     mine = writing.of(positions)
     for field, value in ((partition + b".as_of", as_of), (b"partitions", partitions)):
         if value and int(mine.get(field, b"-1")) < int(value):
@@ -90,7 +131,8 @@ def _project(writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes]) -> 
 
 def _operations(
     writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes], at: int, partition: bytes, change: bytes
-) -> None:
+) -> bool:
+    """False where a key was missed."""
     while at < len(argv):
         op, key = argv[at], keys[int(argv[at + 1]) - 1]
         if op == b"h":
@@ -100,10 +142,15 @@ def _operations(
         elif op == b"d":
             _layout(writing, key, argv[at + 2], argv[at + 3], partition, change)
             at += 4
-        elif op == b"a":
-            kept = KEPT_FROM.search(writing.get(key, b"all") or b"")
-            writing.of(key)[b"all"] = change + (kept[0] if kept else b"")
-            at += 2
+        elif op == b"w":
+            days, workspace = keys[int(argv[at + 2]) - 1], argv[at + 3]
+            is_new, stored = writing.get(key, workspace) is None, writing.get(days, b"all")
+            writing.of(key)[workspace] = b"0"
+            if is_new == (stored is not None) and writing.get(keys[0], partition + b".position") is not None:
+                return False
+            kept = KEPT_FROM.search(stored or b"")
+            writing.of(days)[b"all"] = change + (kept[0] if kept else b"")
+            at += 4
         elif op == b"z":
             n = int(argv[at + 2])
             writing.of(key).update(dict.fromkeys(argv[at + 3 : at + 3 + n], b"0"))
@@ -126,6 +173,7 @@ def _operations(
             at += 2
         else:
             raise AssertionError(f"unknown operation {op!r}")
+    return True
 
 
 def _later(new: bytes, old: bytes | None) -> bool:
@@ -159,6 +207,9 @@ class ModelRedis:
         self.state: State = {}
         self.states: list[State] = [self.state]
         self.away = False
+        self.policy = "noeviction"
+        self.evicted_keys = 0
+        self.clock_ms: Callable[[], int] = lambda: 0
         self.generation = 0
         """How often it was restored or emptied: what was on its way before may be cut off then."""
         self.on_write: Callable[[State, State, Sequence[bytes]], None] | None = None
@@ -166,12 +217,18 @@ class ModelRedis:
 
     def run(self, keys: Sequence[bytes], argv: Sequence[bytes]) -> Any:
         before = self.state
-        answer, self.state = run(before, keys, argv)
+        answer, self.state = run(before, keys, argv, self.clock_ms())
         if answer != 0:
             self.states.append(self.state)
             if self.on_write is not None:
                 self.on_write(before, self.state, argv)
         return answer
+
+    def evict(self, keys: Sequence[bytes]) -> None:
+        """Keys go, and nobody is told."""
+        self.state = {key: value for key, value in self.state.items() if key not in keys}
+        self.states.append(self.state)
+        self.evicted_keys += len(keys)
 
     def restore(self, state: State) -> None:
         self.state = state

@@ -16,6 +16,7 @@ import stream.commit
 import stream.owners
 import stream.ownership
 import stream.projection.calls
+import stream.projection.evictions
 import stream.projection.follower
 import stream.projection.replica
 import stream.projection.rows
@@ -24,7 +25,7 @@ from tests.simulation.checks import Broken, Checks
 from tests.simulation.clients import SimConsumer, SimProducer
 from tests.simulation.loop import DeadlockError, VirtualLoop
 from tests.simulation.loop import run as run_loop
-from tests.simulation.reader import POSITIONS, Place, answers, partitions
+from tests.simulation.reader import POSITIONS, Place, answers, is_spoilt, partitions
 from tests.simulation.worker import World
 from tests.simulation.workload import START_MS, Publishers
 
@@ -81,6 +82,7 @@ def _product_in(world: World) -> Iterator[None]:
         put(stream.commit, "AIOKafkaProducer", lambda **options: SimProducer(world, **options))
         put(stream.commit, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options))
         put(stream.owners, "ASK_SECONDS", 0.5)
+        put(stream.projection.evictions, "LOOK_SECONDS", 2.0)
         put(stream.projection.calls, "CALL_BYTES", profile.call_bytes)
         put(stream.projection.calls, "OPERATION_LIMIT", profile.operation_limit)
         put(stream.projection.rows, "PAYMENT_OFFSETS", profile.payment_offsets)
@@ -123,6 +125,7 @@ class Run:
         world, cluster = self.world, self.cluster
         world.calm = True
         world.redis.away = False
+        world.redis.policy = "noeviction"
         world.kafka_away_until = 0.0
         for worker in cluster.workers:
             worker.link.paused_until = 0.0
@@ -226,6 +229,8 @@ class Run:
     def _drained(self, since: float) -> bool:
         world, state = self.world, self.world.redis.state
         if not answers(state) or partitions(state) < len(world.broker.source):
+            return False
+        if is_spoilt(state, world.redis.evicted_keys):
             return False
         if any(log.stable != log.end for log in (*world.broker.changelog, *world.broker.letters)):
             return False  # markers of the last commits are on their way, and who reads the tables waits for them

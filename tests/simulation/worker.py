@@ -14,6 +14,7 @@ from stream.owners import OwnedPartitions, ask_for_ends
 from stream.ownership import Listener, OwnedPartition, Pace, Phase, Room
 from stream.partition import Batch, CountingRules, PartitionState
 from stream.ports import WorkerMustStop
+from stream.projection.evictions import Evictions
 from stream.projection.follower import Follower
 from stream.projection.keys import Keys
 from stream.projection.replica import RedisReplica
@@ -159,14 +160,18 @@ class Worker:
         self._pace = Pace(commit_interval_seconds=profile.commit_interval, commit_max_events=profile.commit_max_events)
         self._room = Room(2 * profile.commit_max_events)
         self._clock = SimClock(world.loop)
-        self._replica = RedisReplica(SimRedis(self.link), world.keys)  # type: ignore[arg-type]
+        redis: Any = SimRedis(self.link)
+        self._evictions = Evictions(redis, world.keys)
+        self._replica = RedisReplica(redis, world.keys, lambda: self._evictions.refusal)
         self._source = SimSource(self.link)
         self.flow = SimFlow(world)
         self.partitions = OwnedPartitions("source", self._make, revoke_seconds=3.0)
         self._tasks: list[asyncio.Task[Any]] = []
 
     def start(self) -> None:
-        for task in (self._feed(), ask_for_ends(self.partitions, self._source, self._clock, lambda p, end: None)):  # type: ignore[arg-type]
+        source: Any = self._source
+        asking = ask_for_ends(self.partitions, source, self._clock, lambda p, end: None)
+        for task in (self._feed(), asking, self._evictions.watch()):
             created = self._world.loop.create_task(task)
             created.add_done_callback(self._ended)
             self._tasks.append(created)

@@ -1,0 +1,96 @@
+"""Redis that evicts keys: a policy that may take ours stops the counting, and what was evicted is sent again.
+
+Counts of an evicted key would read as zero. Keys of ours never expire, so the `volatile-*` policies leave them alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from stream.ports import WorkerMustStop
+from stream.projection.keys import Keys
+from stream.projection.lost_keys import SCRIPT
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 60.0
+# Not in redis-py's answer: a proxy in front of Redis, or a user who may not ask.
+UNKNOWN = "unknown"
+
+
+class Evictions:
+    """What the server says of its policy, and how many keys it has evicted."""
+
+    def __init__(
+        self, client: Redis, keys: Keys, noticed: Callable[[bool, bool], None] = lambda _may, _did: None
+    ) -> None:
+        """`noticed` is told at each look whether keys of ours may be evicted, and whether some may have been."""
+        self._client, self._keys, self._noticed = client, keys, noticed
+        self._script = client.register_script(SCRIPT.read_text())
+        self._policy = ""
+        self.refusal: str | None = None
+        """Why nothing may be sent at present; None: it may."""
+
+    async def refuse_at_start(self) -> None:
+        """Raises WorkerMustStop where keys may be evicted. A Redis that does not answer is asked again by `watch`."""
+        await self.look_quietly()
+        if self.refusal is not None:
+            raise WorkerMustStop(self.refusal)
+
+    async def watch(self) -> None:
+        """Look once a minute, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.look_quietly()
+
+    async def look_quietly(self) -> None:
+        try:
+            await self.look()
+        except (RedisError, OSError) as error:
+            log.debug("Redis was not asked for its policy: %s", error)
+
+    async def look(self) -> None:
+        """Look once. Raises RedisError."""
+        policy, run, evicted = await self._ask()
+        self._judge(policy)
+        self._noticed(self.refusal is not None, False)
+        arguments: list[Any] = ["evicted", run, evicted, policy]
+        if await self._script(keys=[self._keys.positions], args=arguments):
+            log.error("Redis has evicted keys, perhaps counts (evicted_keys: %d): everything is sent again", evicted)
+            self._noticed(False, True)
+
+    def _judge(self, policy: str) -> None:
+        self.refusal = None
+        if policy.startswith("allkeys"):
+            self.refusal = (
+                f"Redis evicts keys (maxmemory-policy {policy}), and evicted counts would read as zero: nothing is "
+                "counted until the policy is noeviction"
+            )
+        if policy != self._policy:
+            self._policy = policy
+            if self.refusal is not None:
+                log.error("%s", self.refusal)
+            elif policy.startswith("volatile"):
+                log.info("Redis has maxmemory-policy %s, which leaves our keys alone: they never expire", policy)
+            elif policy == UNKNOWN:
+                log.warning("Redis does not tell its maxmemory-policy, which must be noeviction")
+
+    async def _ask(self) -> tuple[str, str, int]:
+        """Policy, run id, and the number of keys evicted. INFO has all; CONFIG is often forbidden."""
+        try:
+            info = await self._client.info()
+        except ResponseError:  # NOPERM is one
+            info = {}
+        policy = info.get("maxmemory_policy")
+        if policy is None:
+            try:
+                policy = (await self._client.config_get("maxmemory-policy")).get("maxmemory-policy")
+            except ResponseError:
+                policy = None
+        return str(policy or UNKNOWN), str(info.get("run_id") or "-"), int(info.get("evicted_keys", 0))
