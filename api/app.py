@@ -63,6 +63,7 @@ def create_app(config: ApiConfig, clock: Callable[[], float] = time.time) -> Lit
         authentication.open()
         yield
         hub.close()
+        authentication.close()
         await reader.close()
 
     routes: dict[str, tuple[str, Endpoint]] = {

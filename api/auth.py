@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPException
@@ -38,6 +39,8 @@ JWKS_TIMEOUT_SECONDS = 5.0
 JWKS_BYTES_LIMIT = 1_000_000
 FILE_CHECK_SECONDS = 1.0
 TOKEN_CHARACTERS_LIMIT = 8_192
+LAST_SECOND = 253_402_300_799
+"""Of the year 9999, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ class Authentication:
         if self._tokens is not None:
             self._tokens.load()
 
+    def close(self) -> None:
+        """Fetch no keys any more."""
+        if self._keys is not None:
+            self._keys.close()
+
     async def principal(self, authorization: str | None) -> Principal:
         """Who sends this header. Raises ProblemError of 401, or of 403 where the scope is missing."""
         if not self.required:
@@ -103,9 +111,10 @@ class Authentication:
         return principal
 
     async def _claims(self, token: str) -> Mapping[str, Any]:
-        try:
+        with _refusing():
             header = jwt.get_unverified_header(token)
-            key, algorithm = await self._key(header)
+        key, algorithm = await self._key(header)
+        with _refusing():
             claims: Mapping[str, Any] = jwt.decode(
                 token,
                 key,
@@ -121,9 +130,6 @@ class Authentication:
                     "verify_iss": self._config.jwt_issuer is not None,
                 },
             )
-        except jwt.PyJWTError as error:
-            text = str(error).encode("utf-8", "replace").decode()  # it may repeat what the token says
-            raise _invalid(f"The token is not good: {text}") from None
         self._check_times(claims)
         return claims
 
@@ -143,6 +149,18 @@ class Authentication:
         if algorithm in ("RS256", "ES256") and self._keys is not None:
             return await self._keys.key(header.get("kid"), algorithm), algorithm
         raise _invalid("The token's algorithm is not accepted.")
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Whatever the library stumbles over is the token's fault, e.g. a RecursionError at JSON of a thousand brackets."""
+    try:
+        yield
+    except jwt.PyJWTError as error:
+        text = str(error).encode("utf-8", "replace").decode()  # it may repeat what the token says
+        raise _invalid(f"The token is not good: {text}") from None
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        raise _invalid("The token cannot be read.") from None
 
 
 class TokenEntry(msgspec.Struct, frozen=True):
@@ -203,13 +221,20 @@ class _KeySet:
         self._fetched_at = float("-inf")
         self._tried_at = float("-inf")
         self._lock = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None
+
+    def close(self) -> None:
+        if self._refreshing is not None:
+            self._refreshing.cancel()
 
     async def key(self, key_id: Any, algorithm: str) -> Any:
-        if time.monotonic() - self._fetched_at > JWKS_SECONDS or self._find(key_id, algorithm) is None:
-            async with self._lock:
-                if time.monotonic() - self._tried_at > JWKS_RETRY_SECONDS:
-                    await self._fetch()
+        """The key of a token. One that is at hand is given at once; old keys are fetched again behind it."""
         found = self._find(key_id, algorithm)
+        if found is None:
+            await self._refresh()
+            found = self._find(key_id, algorithm)
+        elif time.monotonic() - self._fetched_at > JWKS_SECONDS and self._may_try():
+            self._refreshing = asyncio.create_task(self._refresh())
         if found is not None:
             return found.key
         if not self._keys:
@@ -221,6 +246,15 @@ class _KeySet:
         if key_id is None:
             return fitting[0] if len(fitting) == 1 else None
         return next((key for key in fitting if key.key_id == key_id), None)
+
+    def _may_try(self) -> bool:
+        idle = self._refreshing is None or self._refreshing.done()
+        return idle and time.monotonic() - self._tried_at > JWKS_RETRY_SECONDS
+
+    async def _refresh(self) -> None:
+        async with self._lock:
+            if time.monotonic() - self._tried_at > JWKS_RETRY_SECONDS:
+                await self._fetch()
 
     async def _fetch(self) -> None:
         self._tried_at = time.monotonic()
@@ -235,7 +269,20 @@ class _KeySet:
 
 def _fetch_keys(url: str) -> list[jwt.PyJWK]:
     with urllib.request.urlopen(url, timeout=JWKS_TIMEOUT_SECONDS) as response:  # the scheme is checked by the config
-        return jwt.PyJWKSet.from_dict(json.loads(response.read(JWKS_BYTES_LIMIT))).keys
+        return jwt.PyJWKSet.from_dict(json.loads(_read_in_time(response))).keys
+
+
+def _read_in_time(response: Any) -> bytes:
+    """The body. A server that gives a byte now and then holds nobody: `timeout` bounds each read, not all of them."""
+    until = time.monotonic() + JWKS_TIMEOUT_SECONDS
+    body = b""
+    while piece := response.read1(JWKS_BYTES_LIMIT):
+        body += piece
+        if len(body) > JWKS_BYTES_LIMIT:
+            raise ValueError(f"they are more than {JWKS_BYTES_LIMIT} bytes")
+        if time.monotonic() > until:
+            raise TimeoutError("they come too slowly")
+    return body
 
 
 def _read_tokens(path: Path) -> Iterator[tuple[str, Principal]]:
@@ -273,8 +320,9 @@ def _workspaces(claim: Any) -> frozenset[str] | None:
 
 def _seconds(claims: Mapping[str, Any], name: str) -> float:
     value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _invalid(f"The claim `{name}` is no number.")
+    # NaN is not less than anything, and 10^400 is no float.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LAST_SECOND:
+        raise _invalid(f"The claim `{name}` is no time.")
     return float(value)
 
 

@@ -135,6 +135,11 @@ class ApiConfig(SharedConfig):
     def remarks(self) -> Iterator[str]:
         if self.jwt_secret is not None and len(self.jwt_secret.encode()) < SECRET_BYTES:
             yield f"CONTACTS_JWT_SECRET is shorter than {SECRET_BYTES} bytes; it can be guessed"
+        if self.jwt_secret is not None or self.jwks_url is not None:
+            if self.jwt_audience is None:
+                yield "CONTACTS_JWT_AUDIENCE is not set; a token that was made for another service is accepted"
+            if self.jwt_issuer is None:
+                yield "CONTACTS_JWT_ISSUER is not set; a token of any issuer with such a key is accepted"
 
 
 def is_loopback(host: str) -> bool:

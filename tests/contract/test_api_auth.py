@@ -1,9 +1,12 @@
 """Who may read what: JSON Web Tokens, static tokens, and where no token is asked for."""
 
+import asyncio
 import json
+import socket
 import threading
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,6 +38,15 @@ GOOD: dict[str, Any] = {"exp": NOW + 60, "aud": "reports", "iss": "https://id.ex
 def token(key: Any = SECRET, algorithm: str = "HS256", key_id: str | None = None, **claims: Any) -> str:
     made = {name: value for name, value in (GOOD | claims).items() if value is not None}
     return jwt.encode(made, key, algorithm, headers={"kid": key_id} if key_id else None)
+
+
+def base64url(text: bytes) -> str:
+    return urlsafe_b64encode(text).decode().rstrip("=")
+
+
+def signed(payload: bytes) -> str:
+    """A token with a good signature of whatever bytes."""
+    return jwt.api_jws.encode(payload, SECRET, "HS256")
 
 
 def key_set() -> dict[str, Any]:
@@ -88,6 +100,19 @@ TABLE = {
     "expired": (f"Bearer {token(exp=NOW)}", 401),
     "without an end": (f"Bearer {token(exp=None)}", 401),
     "an end that is no number": (f"Bearer {token(exp='soon')}", 401),
+    "an end that never comes": (f"Bearer {token(exp=float('nan'))}", 401),
+    "an end beyond all": (f"Bearer {token(exp=float('inf'))}", 401),
+    "an end that is no float": (f"Bearer {token(exp=10**400)}", 401),
+    "an end before all": (f"Bearer {token(exp=-(10**400))}", 401),
+    "an end that is true": (f"Bearer {token(exp=True)}", 401),
+    "a beginning that is no number": (f"Bearer {token(nbf=float('nan'))}", 401),
+    "a beginning that is no float": (f"Bearer {token(nbf=10**400)}", 401),
+    "an end in the year 9999": (f"Bearer {token(exp=253_402_300_799)}", 200),
+    "a head of brackets": (f"Bearer {base64url(b'[' * 4_000)}.e30.AA", 401),
+    "claims of brackets": (f"Bearer {signed(b'[' * 4_000)}", 401),
+    "claims that are no object": (f"Bearer {signed(b'[]')}", 401),
+    "a number of too many digits": (f"Bearer {signed(b'1' * 5_000)}", 401),
+    "an algorithm that is a list": ("Bearer " + base64url(b'{"alg": []}') + ".e30.AA", 401),
     "not yet good": (f"Bearer {token(nbf=NOW + 1)}", 401),
     "another audience": (f"Bearer {token(aud='others')}", 401),
     "no audience": (f"Bearer {token(aud=None)}", 401),
@@ -191,6 +216,65 @@ async def test_an_answer_that_is_no_set_of_keys_changes_nothing(
             unknown = {"Authorization": f"Bearer {token(OTHER_RSA, 'RS256', 'unknown')}"}
             assert (await api.get("", unknown)).status_code == 401
             assert (await api.get("", good)).status_code == 200
+
+
+async def test_while_keys_cannot_be_had_the_old_ones_serve_at_once(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "JWKS_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(auth, "REMEMBERED_SECONDS", 0.0)
+    keys, fetches = key_set(), []
+    away = threading.Event()
+
+    def fetch(url: str) -> Any:
+        fetches.append(url)
+        if len(fetches) == 2:
+            assert away.wait(60)
+            raise TimeoutError
+        return jwt.PyJWKSet.from_dict(keys).keys
+
+    monkeypatch.setattr(auth, "_fetch_keys", fetch)
+    async with api_over(shared_redis, NOW, jwks_url="http://127.0.0.1:1/keys") as api:
+        api.write([])
+        # Given keys that are old, and a server that does not answer
+        good = {"Authorization": f"Bearer {token(RSA, 'RS256', 'r')}"}
+        assert (await api.get("", good)).status_code == 200
+        monkeypatch.setattr(auth, "JWKS_SECONDS", 0.0)
+        # When many ask, then each is answered while one fetch waits
+        for _ in range(3):
+            assert (await api.get("", good)).status_code == 200
+        assert len(fetches) == 2
+        # and once it is back, its keys hold
+        keys["keys"][0] = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(OTHER_RSA.public_key())) | {"kid": "r"}
+        away.set()
+        new = {"Authorization": f"Bearer {token(OTHER_RSA, 'RS256', 'r')}"}
+        async with asyncio.timeout(20):
+            while (await api.get("", new)).status_code != 200:
+                await asyncio.sleep(0.01)
+        assert (await api.get("", good)).status_code == 401
+
+
+async def test_keys_that_come_byte_by_byte_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "JWKS_TIMEOUT_SECONDS", 0.3)
+    ended = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+            while not ended.wait(0.05):
+                connection.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        try:
+            with pytest.raises(TimeoutError, match="too slowly"):
+                async with asyncio.timeout(20):
+                    await asyncio.to_thread(auth._fetch_keys, f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        finally:
+            ended.set()
+            thread.join()
 
 
 async def test_keys_that_cannot_be_had_are_503(shared_redis: RunningRedis) -> None:

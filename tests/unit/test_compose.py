@@ -74,7 +74,9 @@ def test_our_services_get_settings_that_there_are(name: str) -> None:
         for variable, value in SERVICES[name]["environment"].items()
     }
     reading = read(READ_BY[name], Sources({}, environ, {}), set(READ_BY.values()))
-    assert (reading.problems, reading.warnings) == ((), ())
+    # A secret of our own, which no other service signs with, can do without these two.
+    unchecked = ["CONTACTS_JWT_AUDIENCE", "CONTACTS_JWT_ISSUER"] if name == "api" else []
+    assert (reading.problems, [text.partition(" ")[0] for text in reading.warnings]) == ((), unchecked)
     assert SERVICES[name]["image"] == f"contacts-report:{VERSION}"
 
 

@@ -227,8 +227,17 @@ def test_without_authentication_the_api_is_served_on_loopback_alone() -> None:
 
 
 def test_a_short_secret_is_a_warning() -> None:
-    assert api(JWT_SECRET="x" * 32).warnings == ()
-    assert api(JWT_SECRET="x" * 31).warnings == ("CONTACTS_JWT_SECRET is shorter than 32 bytes; it can be guessed",)
+    checked = {"JWT_AUDIENCE": "reports", "JWT_ISSUER": "https://id.example"}
+    assert api(JWT_SECRET="x" * 32, **checked).warnings == ()
+    [warning] = api(JWT_SECRET="x" * 31, **checked).warnings
+    assert warning == "CONTACTS_JWT_SECRET is shorter than 32 bytes; it can be guessed"
+
+
+@pytest.mark.parametrize("keys", [{"JWT_SECRET": "x" * 32}, {"JWKS_URL": "https://id.example/keys"}])
+def test_claims_that_are_not_looked_at_are_a_warning(keys: dict[str, str]) -> None:
+    assert [text.partition(" ")[0] for text in api(**keys).warnings] == ["CONTACTS_JWT_AUDIENCE", "CONTACTS_JWT_ISSUER"]
+    assert api(**keys, JWT_AUDIENCE="reports", JWT_ISSUER="https://id.example").warnings == ()
+    assert api(TOKENS_FILE="tokens").warnings == ()
 
 
 def test_the_api_takes_what_its_settings_say() -> None:
