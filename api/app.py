@@ -26,6 +26,7 @@ from api.query import Faults
 from api.reader import Reader, Unavailable
 from api.reports import Reports
 from api.static import PAGE, StaticFiles
+from api.stream_access import StreamLimits
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def create_app(config: ApiConfig, clock: Callable[[], float] = time.time) -> Lit
     metrics = Metrics()
     reader = Reader(config.redis, config.group, config.redis_timeout_seconds, config.positions_cache_ms)
     reports = Reports(config, reader, clock)
-    hub = Hub(reports, metrics)
+    hub = Hub(reports, metrics, StreamLimits(config.live_streams, config.live_streams_per_principal))
     authentication = Authentication(config, clock)
     endpoints = Endpoints(reports, authentication, hub, metrics, StaticFiles(PAGE, config.api_frame_ancestors))
     documents = Documents(config.topic)

@@ -45,10 +45,14 @@ LAST_SECOND = 253_402_300_799
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. `workspaces` None: all of them. `expires_at`: seconds since 1970; None: never."""
+    """Who asks. `workspaces` None: all of them. `expires_at`: seconds since 1970; None: never.
+
+    `name` is equal for tokens of one subject, else for one token; None where no token is asked for.
+    """
 
     workspaces: frozenset[str] | None
     expires_at: float | None = None
+    name: bytes | None = None
 
     def may_see(self, workspace_id: str) -> bool:
         return self.workspaces is None or workspace_id in self.workspaces
@@ -101,7 +105,7 @@ class Authentication:
         now = self._clock()
         if remembered is not None and remembered[0] > now:
             return remembered[1]
-        principal = _principal_of(await self._claims(token))
+        principal = _principal_of(await self._claims(token), digest)
         if principal.expires_at is not None:
             until = min(now + REMEMBERED_SECONDS, principal.expires_at)
             self._remembered[digest] = (until, principal)
@@ -295,18 +299,28 @@ def _read_tokens(path: Path) -> Iterator[tuple[str, Principal]]:
                 continue
             workspaces = None if entry.workspaces == "*" else frozenset(entry.workspaces)
             expires_at = None if entry.expires_at is None else entry.expires_at.timestamp()
-            yield entry.sha256.lower(), Principal(workspaces, expires_at)
+            sha256 = entry.sha256.lower()
+            yield sha256, Principal(workspaces, expires_at, sha256.encode())
 
 
-def _principal_of(claims: Mapping[str, Any]) -> Principal:
+def _principal_of(claims: Mapping[str, Any], digest: bytes) -> Principal:
     scope = claims.get("scope", "")
     scopes = scope.split() if isinstance(scope, str) else scope if isinstance(scope, list) else []
     if SCOPE not in scopes:
         raise forbidden(f"The token lacks the scope {SCOPE}.")
     try:
-        return Principal(_workspaces(claims.get("workspaces", [])), _seconds(claims, "exp"))
+        workspaces, name = _workspaces(claims.get("workspaces", [])), _subject(claims) or digest
+        return Principal(workspaces, _seconds(claims, "exp"), name)
     except (TypeError, ValueError):
         raise _invalid('The claim `workspaces` is no list of ids or "*".') from None
+
+
+def _subject(claims: Mapping[str, Any]) -> bytes | None:
+    """Equal for all tokens of one subject; None where they do not name one."""
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not subject:
+        return None
+    return hashlib.sha256(f"{claims.get('iss')}\n{subject}".encode("utf-8", "replace")).digest()
 
 
 def _workspaces(claim: Any) -> frozenset[str] | None:

@@ -111,6 +111,20 @@ class ApiConfig(SharedConfig):
         meaning="How much of days' sums a process remembers.",
         when_wrong="Too small: days are summed again and again. Too large: the process is killed for its memory.",
     )
+    live_streams: int = setting(
+        whole_number(1, 1_000_000),
+        10_000,
+        unit="streams a process",
+        meaning="How many live streams may be open; one more is a 503.",
+        when_wrong="Too small: pages poll instead. Too large: memory and file descriptors run out.",
+    )
+    live_streams_per_principal: int = setting(
+        whole_number(1, 1_000_000),
+        200,
+        unit="streams a process",
+        meaning="How many live streams the tokens of one subject (or one token) may have open; one more is a 429.",
+        when_wrong="Too small: pages poll instead. Too large: one token can take all streams of a process.",
+    )
     redis_timeout_seconds: float = setting(
         number(0.01, 300.0),
         2.0,

@@ -21,6 +21,7 @@ from api.problems import CODES, ProblemError
 from api.query import ActivityQuery, Fault, Faults, Parameters, Query, read_pairs
 from api.reports import Reports, Stamp
 from api.static import StaticFiles
+from api.stream_access import Access
 from api.zones import TZDATA_VERSION, aliases, zone, zone_names
 from stream.projection.row import Row
 
@@ -176,7 +177,8 @@ class Endpoints:
         headers = [("Cache-Control", "no-store, no-transform"), ("X-Accel-Buffering", "no")]
         answer = Answer(200, headers, b"", CONTENT_TYPES[Format.EVENTS])
         if request.method != "HEAD":
-            answer.body = await self._hub.listen(workspace_id, asked, last, principal.expires_at)
+            access = Access(self._authentication, request.headers.get("authorization"), workspace_id, principal)
+            answer.body = await self._hub.listen(workspace_id, asked, last, access)
         return answer
 
     async def _activity_table(self, request: Request, workspace_id: str, wanted: Format) -> Answer:

@@ -17,13 +17,14 @@ from contextlib import suppress
 
 import msgspec
 
+from api.auth import Principal
 from api.http import Receive, Send, until_gone
 from api.metrics import Metrics
 from api.periods import Period, now_mark
 from api.query import Faults, Query
 from api.reader import State, Unavailable
 from api.reports import Reports, Stamp, view_at
-from stream.tables.formats import FormatError
+from api.stream_access import Access, StreamLimits
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,9 @@ INTERVAL_SECONDS = 1.0
 FRESHNESS_SECONDS = 15.0
 SEND_SECONDS = 10.0
 """A listener whose connection takes no more for so long is dropped."""
+
+RENEW_SECONDS = 60.0
+"""A stream's token is looked at again so often: it may have been taken out of the file, or its key withdrawn."""
 
 SHARD_LISTENERS = 200
 """So many listeners of a group are woken at once; then others may go on."""
@@ -49,22 +53,24 @@ GROUPS_A_SLICE = 100
 class Hub:
     """The live streams of one process."""
 
-    def __init__(self, reports: Reports, metrics: Metrics) -> None:
+    def __init__(self, reports: Reports, metrics: Metrics, limits: StreamLimits) -> None:
         self.reports = reports
         self.metrics = metrics
+        self._limits = limits
         self._groups: dict[tuple[str, Query], Group] = {}
         self._by_workspace: dict[str, set[Group]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._subscribed = False
         self._closing = False
 
-    async def listen(
-        self, workspace_id: str, query: Query, last_event_id: str | None, ends_at: float | None
-    ) -> "Listener":
-        """A stream, whose first report is there already. Raises Unavailable and Faults.
+    async def listen(self, workspace_id: str, query: Query, last_event_id: str | None, access: Access) -> "Listener":
+        """A stream, whose first report is there already. Raises Unavailable and Faults, and ProblemError where too many
+        are open.
 
-        `last_event_id`: the revision that the listener has. `ends_at`: seconds since 1970 at which its token expires.
+        `last_event_id`: the revision that the listener has.
         """
+        principal = access.principal
+        self._limits.enter(principal)
         if not self._tasks:
             # asyncio itself holds tasks weakly.
             self._tasks = [asyncio.create_task(self._hear_changes()), asyncio.create_task(self._watch_the_clock())]
@@ -78,11 +84,13 @@ class Hub:
         try:
             has_present = await group.have_report(last_event_id)
         except BaseException:
-            self.leave(group, shard)
+            self.leave(group, shard, principal)
             raise
-        return Listener(self, group, shard, group.revision if has_present else None, ends_at)
+        return Listener(self, group, shard, group.revision if has_present else None, access)
 
-    def leave(self, group: "Group", shard: "Shard") -> None:
+    def leave(self, group: "Group", shard: "Shard", principal: Principal) -> None:
+        """A stream has ended, which began as this principal's."""
+        self._limits.leave(principal)
         self.metrics.live_listeners.dec()
         if group.leave(shard):
             del self._groups[group.workspace_id, group.query]
@@ -114,31 +122,41 @@ class Hub:
                         for workspace_id in workspaces:
                             self._make_due(self._by_workspace.get(workspace_id, ()))
             except Unavailable:
-                self._subscribed = False
-                await asyncio.sleep(INTERVAL_SECONDS)
+                pass
+            except Exception:
+                # Nobody would see this task end: the streams would stay open, and never be told of a change.
+                log.exception("Changes could not be heard; they are subscribed to again")
+            self._subscribed = False
+            await asyncio.sleep(INTERVAL_SECONDS)
 
     async def _watch_the_clock(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
-            if not self._groups:
-                continue
-            if not self._subscribed:
-                self._make_due(self._groups.values())
-                continue
             try:
-                positions = await self.reports.reader.ping()
+                await self._look_at_the_clock()
             except Unavailable:
-                continue
-            if positions.complete:
-                due = []
-                for number, group in enumerate(list(self._groups.values())):
-                    if number % GROUPS_A_SLICE == 0:
-                        await asyncio.sleep(0)
-                    with suppress(Faults):  # its report cannot be made any more, which ends it
-                        if not group.would_differ(positions_at=State(positions, b"")):
-                            continue
-                    due.append(group)
-                self._make_due(due, min(SPREAD_SECONDS, len(due) * SPREAD_SECONDS_A_GROUP))
+                pass
+            except Exception:  # as in _hear_changes
+                log.exception("The clock of live reports stumbled; it goes on")
+
+    async def _look_at_the_clock(self) -> None:
+        """Make due whose report would be another one by now."""
+        if not self._groups:
+            return
+        if not self._subscribed:
+            self._make_due(self._groups.values())
+            return
+        positions = await self.reports.reader.ping()
+        if positions.complete:
+            due = []
+            for number, group in enumerate(list(self._groups.values())):
+                if number % GROUPS_A_SLICE == 0:
+                    await asyncio.sleep(0)
+                with suppress(Faults):  # its report cannot be made any more, which ends it
+                    if not group.would_differ(positions_at=State(positions, b"")):
+                        continue
+                due.append(group)
+            self._make_due(due, min(SPREAD_SECONDS, len(due) * SPREAD_SECONDS_A_GROUP))
 
     def _make_due(self, groups: Iterable["Group"], spread_seconds: float = 0.0) -> None:
         for group in list(groups):
@@ -256,7 +274,8 @@ class Group:
                 await self._step()
             except Unavailable:
                 await asyncio.sleep(INTERVAL_SECONDS)
-            except (Faults, FormatError):
+            except Exception:
+                # Faults or FormatError, or a bug: whoever listens comes again, and is told by the first answer.
                 log.exception("The live report of %s ends", self.workspace_id)
                 self.end()
                 return
@@ -304,19 +323,21 @@ class Group:
 class Listener:
     """One stream: the body of an answer."""
 
-    def __init__(self, hub: Hub, group: Group, shard: Shard, revision: str | None, ends_at: float | None) -> None:
+    def __init__(self, hub: Hub, group: Group, shard: Shard, revision: str | None, access: Access) -> None:
         self._hub = hub
         self._group = group
         self._shard = shard
         self._revision = revision
         self._freshness = group.freshness
-        self._ends_at = ends_at
+        self._access = access
+        self._entered_as = access.principal
+        self._renew_at = time.monotonic() + RENEW_SECONDS
 
     async def run(self, receive: Receive, send: Send) -> None:
         gone = asyncio.ensure_future(until_gone(receive))
         try:
             await self._send(send, b"retry: %d\n\n" % RETRY_MS)
-            while not (gone.done() or self._group.ended or self._hub.closing or self._left() <= 0):
+            while not (gone.done() or self._group.ended or self._hub.closing) and await self._may_go_on():
                 changed = self._shard.changed
                 await self._send_news(send)
                 await asyncio.wait({changed, gone}, timeout=self._left(), return_when=asyncio.FIRST_COMPLETED)
@@ -326,7 +347,7 @@ class Listener:
             self._hub.metrics.live_dropped.inc()
         finally:
             gone.cancel()
-            self._hub.leave(self._group, self._shard)
+            self._hub.leave(self._group, self._shard, self._entered_as)
 
     async def _send_news(self, send: Send) -> None:
         group = self._group
@@ -344,9 +365,19 @@ class Listener:
         async with asyncio.timeout(SEND_SECONDS):
             await send({"type": "http.response.body", "body": piece, "more_body": not last})
 
+    async def _may_go_on(self) -> bool:
+        """Whether the token is still good, as asked once a minute."""
+        if time.monotonic() >= self._renew_at:
+            self._renew_at = time.monotonic() + RENEW_SECONDS
+            if not await self._access.renew():
+                return False
+        return self._left() > 0
+
     def _left(self) -> float:
-        """Seconds until the token expires, an hour at most (what a wait may take)."""
-        return 3_600.0 if self._ends_at is None else min(self._ends_at - self._hub.reports.clock(), 3_600.0)
+        """Seconds until the token expires, or is to be looked at again."""
+        left = max(0.001, self._renew_at - time.monotonic())
+        ends_at = self._access.principal.expires_at
+        return left if ends_at is None else min(ends_at - self._hub.reports.clock(), left)
 
 
 def event(name: str, data: bytes, event_id: str | None = None) -> bytes:

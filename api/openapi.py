@@ -147,11 +147,12 @@ def _operation(name: str) -> Document:
     }
     if Format.JSON in component.formats:
         responses["304"] = {"description": "The caller's `If-None-Match` names the present answer."}
+    more = ["429"] if name == "live" else []
     return {
         "operationId": f"contacts_{name}" if name else "contacts",
         "summary": summary,
         "parameters": [_WORKSPACE, *(_parameter(parameter, name) for parameter in component.parameters)],
-        "responses": responses | _problems("400", "401", "403", "404", "406", "414", "431", "500", "503"),
+        "responses": responses | _problems("400", "401", "403", "404", "406", "414", *more, "431", "500", "503"),
     }
 
 

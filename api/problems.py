@@ -21,10 +21,12 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "not_acceptable": (406, "The answer does not exist in a format that is accepted."),
     "address_too_long": (414, "The address is longer than any that is read."),
     "headers_too_large": (431, "The headers are larger than any that are read."),
+    "too_many_streams": (429, "The token has as many live streams open as it may have."),
     "internal": (500, "Something is broken in the API; the log tells what."),
     "redis_unavailable": (503, "Redis does not answer at present."),
     "no_position": (503, "Counts of some partition are not there yet, or are being put back into Redis."),
     "busy": (503, "The counts move faster than they can be read at present."),
+    "streams_full": (503, "The process has as many live streams open as it may have."),
     "keys_unavailable": (503, "The keys that tokens are checked with cannot be had at present."),
 }
 """Every code with its status and what it means."""

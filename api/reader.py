@@ -33,6 +33,10 @@ PartName = Literal["summaries", "heads", "cells"]
 READS_AT_ONCE = 32
 """Connections to Redis a process; further reads wait for one, within the time that a read may take."""
 
+KEEP_ALIVE_SECONDS = 10.0
+"""A subscription of which nothing came for so long is pinged, and given up after as long again. A connection that was
+forgotten on its way (a firewall, a machine that lost its power) looks like one on which nothing is published."""
+
 TRIES = 12
 """A read is done again where the layout moved between two of them, a matter of a millisecond or two."""
 
@@ -312,13 +316,20 @@ class Reader:
                 await client.aclose()
 
     async def _messages(self, subscription: Any) -> AsyncIterator[list[str]]:
+        silent = False
         while True:
             try:
-                message = await subscription.get_message(ignore_subscribe_messages=True, timeout=None)
+                message = await subscription.get_message(timeout=KEEP_ALIVE_SECONDS)
+                if message is None and silent:
+                    raise TimeoutError("nothing came of a subscription, not even the answer to a ping")
             except (RedisError, OSError) as error:
                 raise self._unavailable(error) from error
-            if message is not None:
-                yield message["data"].decode().split("\n")
+            silent = message is None
+            if message is None:
+                await self._in_time(subscription.ping())
+            elif message["type"] == "message":
+                # Whoever may write to Redis may publish anything.
+                yield message["data"].decode(errors="replace").split("\n")
 
     async def _transaction(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
         if self._client is None:

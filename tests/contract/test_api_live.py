@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,7 +17,10 @@ import jwt
 import pytest
 import redis
 
-from api import live
+from api import auth, live, reader
+from api.auth import EVERYONE, Authentication
+from api.config import ApiConfig
+from api.stream_access import Access
 from cli.local.ports import free_port, listens
 from tests.support.api import BASE, api_over, own_redis, serving, shared_redis
 from tests.support.redis_data import Event, Positions, RedisData
@@ -184,6 +188,174 @@ async def test_a_stream_ends_with_its_token(shared_redis: RunningRedis) -> None:
         assert (await client.get(f"{BASE}/live")).status_code == 401
 
 
+async def test_a_stream_ends_when_its_token_is_taken_out_of_the_file(
+    shared_redis: RunningRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "RENEW_SECONDS", 0.2)
+    monkeypatch.setattr(auth, "FILE_CHECK_SECONDS", 0.0)
+    path = tmp_path / "tokens"
+    lines = [
+        json.dumps({"sha256": auth.token_hash(name), "workspaces": workspaces})
+        for name, workspaces in (("one", ["w"]), ("two", ["w"]), ("three", "*"))
+    ]
+    path.write_text("\n".join(lines))
+    async with serving(shared_redis, NOW, tokens_file=path) as (api, client):
+        api.write(events(1))
+        async with (
+            listening(client, {"Authorization": "Bearer one"}) as one,
+            listening(client, {"Authorization": "Bearer two"}) as two,
+            listening(client, {"Authorization": "Bearer three"}) as three,
+        ):
+            for stream in (one, two, three):
+                await stream.next("report")
+            # When one is taken out, and another one is for another workspace from now on
+            path.write_text("\n".join([lines[1].replace('"w"', '"v"'), lines[2]]))
+            # Then both streams end, and the third goes on
+            assert await one.ended()
+            assert await two.ended()
+            api.write(events(2))
+            assert (await three.next("report"))["data"]["added"]["count"] == 2
+
+
+async def test_a_principal_and_a_process_have_only_so_many_streams(shared_redis: RunningRedis) -> None:
+    def bearer(**claims: Any) -> dict[str, str]:
+        made = {"exp": NOW + 60, "workspaces": "*", "scope": "reports:read"} | claims
+        return {"Authorization": f"Bearer {jwt.encode(made, SECRET)}"}
+
+    async def refused(client: httpx.AsyncClient, headers: dict[str, str]) -> tuple[int, str]:
+        answer = await client.get(f"{BASE}/live", headers=headers)
+        assert int(answer.headers["retry-after"]) > 0
+        return answer.status_code, answer.json()["code"]
+
+    limits = {"live_streams": 4, "live_streams_per_principal": 2}
+    async with serving(shared_redis, NOW, jwt_secret=SECRET, **limits) as (api, client):
+        api.write(events(1))
+        ada = [bearer(sub="ada", jti=str(number)) for number in range(3)]
+        async with listening(client, ada[0]), listening(client, ada[1]):
+            # another token of the same subject is refused; others are not
+            assert await refused(client, ada[2]) == (429, "too_many_streams")
+            async with listening(client, bearer(sub="bob")):
+                async with listening(client, bearer()):
+                    assert await refused(client, bearer(sub="eve")) == (503, "streams_full")
+                    # all else is answered
+                    assert (await client.get(BASE, headers=ada[2])).status_code == 200
+                    assert (await client.get("/livez")).status_code == 200
+                await eventually(lambda: api.app.state.hub.metrics.live_listeners._value.get() == 3)
+                async with listening(client, bearer(sub="eve")):
+                    pass
+        await eventually(lambda: api.app.state.hub.metrics.live_listeners._value.get() == 0)
+        async with listening(client, ada[2]):
+            pass
+
+
+async def test_a_subscription_that_falls_silent_is_made_again(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "FRESHNESS_SECONDS", 3_600.0)
+    monkeypatch.setattr(reader, "KEEP_ALIVE_SECONDS", 0.3)
+    async with forgetful_proxy(shared_redis.port) as proxy:
+        proxied = {"redis": f"redis://127.0.0.1:{proxy.port}/0", "redis_timeout_seconds": 1.0}
+        async with serving(shared_redis, NOW, **proxied) as (api, client):
+            api.write(events(1))
+            async with listening(client) as stream:
+                await stream.next("report")
+                await eventually(lambda: api.app.state.hub._subscribed)
+                # Given connections that take and give nothing any more, without being closed
+                proxy.forget()
+                # When something changes, then it is heard all the same, by a new connection
+                api.write(events(2))
+                assert (await stream.next("report"))["data"]["added"]["count"] == 2
+                api.write(events(3))
+                assert (await stream.next("report"))["data"]["added"]["count"] == 3
+
+
+class Proxy:
+    """Passes connections on to a port of this machine, until it forgets those that there are."""
+
+    def __init__(self, to_port: int) -> None:
+        self.port = 0
+        self._to_port = to_port
+        self._relays: list[asyncio.Task[None]] = []
+
+    def forget(self) -> None:
+        for relay in self._relays:
+            relay.cancel()
+
+    async def serve(self, from_them: asyncio.StreamReader, to_them: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", self._to_port)
+        for source, target in ((from_them, to_server), (from_server, to_them)):
+            self._relays.append(asyncio.create_task(self._relay(source, target)))
+
+    async def _relay(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while piece := await source.read(65_536):
+            target.write(piece)
+
+
+@asynccontextmanager
+async def forgetful_proxy(to_port: int) -> AsyncIterator[Proxy]:
+    proxy = Proxy(to_port)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        proxy.forget()
+        server.close()
+
+
+@pytest.mark.parametrize("payload", [b"\xff\xfe", b"", b"no workspace", b"\n" * 1_000])
+async def test_whatever_is_published_does_not_end_the_subscription(
+    shared_redis: RunningRedis, payload: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "FRESHNESS_SECONDS", 3_600.0)
+    async with serving(shared_redis, NOW) as (api, client):
+        api.write(events(1))
+        async with listening(client) as stream:
+            await stream.next("report")
+            await eventually(lambda: api.app.state.hub._subscribed)
+            api.data.client.publish(api.data.prefix + "changes", payload)
+            api.write(events(2))
+            assert (await stream.next("report"))["data"]["added"]["count"] == 2
+
+
+async def test_what_goes_wrong_while_changes_are_heard_is_logged_and_they_are_heard_again(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(live, "FRESHNESS_SECONDS", 3_600.0)
+    async with serving(shared_redis, NOW) as (api, client):
+        api.write(events(1))
+        hub = api.app.state.hub
+        async with listening(client) as stream:
+            await stream.next("report")
+            await eventually(lambda: hub._subscribed)
+            with monkeypatch.context() as broken:
+                broken.setattr(hub, "_by_workspace", None)
+                api.write(events(2))
+                await eventually(lambda: "subscribed to again" in caplog.text)
+            assert (await stream.next("report"))["data"]["added"]["count"] == 2
+            # so does the clock of the streams
+            await eventually(lambda: hub._subscribed)
+            with monkeypatch.context() as broken:
+                broken.setattr(hub.reports.reader, "ping", None)
+                await eventually(lambda: "clock of live reports stumbled" in caplog.text)
+            api.clock.now += 86_400
+            api.data.positions(Positions(api.clock.now))
+            assert (await stream.next("report"))["data"]["query"]["to"] == "2026-11-24"
+
+
+async def test_a_report_that_cannot_be_made_ends_its_streams_with_a_word(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(shared_redis, NOW) as (api, client):
+        api.write(events(1))
+        async with listening(client) as stream:
+            await stream.next("report")
+            monkeypatch.setattr(api.app.state.hub.reports, "stamped_report", None)
+            api.write(events(2))
+            assert await stream.ended()
+        assert "The live report of w ends" in caplog.text
+
+
 async def test_a_stream_outlives_redis(own_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "FRESHNESS_SECONDS", 0.5)
     async with serving(own_redis, NOW) as (api, client):
@@ -215,7 +387,9 @@ async def test_a_reader_that_is_too_slow_is_dropped(
     monkeypatch.setattr(live, "SEND_SECONDS", 0.2)
     async with api_over(shared_redis, NOW) as api:
         api.write(events(1))
-        answer = await api.app.state.hub.listen("w", _query(), None, None)
+        answer = await api.app.state.hub.listen(
+            "w", _query(), None, Access(Authentication(ApiConfig()), None, "w", EVERYONE)
+        )
 
         async def receive() -> dict[str, Any]:
             await asyncio.Event().wait()
