@@ -15,7 +15,7 @@ from stream.kafka_access import KafkaAccess
 from stream.owners import OwnedPartitions
 from stream.ownership import OwnedPartition
 from stream.tables.state import StateTableManager, state_table
-from stream.transport import Consumer, Transport
+from stream.transport import Consumer, Producer, Transport
 
 # A batch holds at most so many records: some 25 ms of counting, after which other work of the process has its turn.
 BATCH_RECORDS = 5_000
@@ -39,8 +39,10 @@ class ContactsApp(faust.App):
     partitions: OwnedPartitions
 
     def _new_transport(self) -> Transport:
-        bound = type("BoundConsumer", (Consumer,), {"partitions": self.partitions, "settings": self.config})
-        return type("BoundTransport", (Transport,), {"Consumer": bound})(self.conf.broker_consumer, self)
+        consumer = type("BoundConsumer", (Consumer,), {"partitions": self.partitions, "settings": self.config})
+        producer = type("BoundProducer", (Producer,), {"settings": self.config})
+        transport = type("BoundTransport", (Transport,), {"Consumer": consumer, "Producer": producer})
+        return transport(self.conf.broker_consumer, self)
 
     @property
     def batches(self) -> Consumer:

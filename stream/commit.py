@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, MessageSizeTooLargeError, ProducerFenced
@@ -19,6 +18,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from stream.dead_letters import posted
 from stream.kafka_access import KafkaAccess
 from stream.kafka_clients import BROKER_AWAY, close_in_bounded_time, describe
+from stream.kafka_metadata import fetch_partition_counts, limit_metadata
 from stream.partition import Commit
 from stream.ports import CommitFailed, Fenced, KafkaAway, TooLarge, WorkerMustStop
 
@@ -59,6 +59,7 @@ class TransactionalLedger:
             linger_ms=0,
             request_timeout_ms=int(timeout_seconds * 1000),
         )
+        limit_metadata(self._producer.client, (changelog, dead_letters))
 
     async def fence(self) -> None:
         # A coordinator that reloads may leave init_transactions without an answer for ever, hence the limit.
@@ -162,11 +163,14 @@ async def read_changelog(
         max_partition_fetch_bytes=8 << 20,
         fetch_max_wait_ms=100,
     )
+    limit_metadata(consumer._client, [topic])
     time = asyncio.get_running_loop().time
     try:
         async with asyncio.timeout(READING_SECONDS) as limit:
             await consumer.start()
-            check_partitions(await consumer._client.fetch_all_metadata(), (topic, dead_letters), partition)
+            check_partitions(
+                await fetch_partition_counts(consumer._client, (topic, dead_letters)), (topic, dead_letters), partition
+            )
             consumer.assign([tp])
             first = (await consumer.beginning_offsets([tp]))[tp]
             end = (await consumer.end_offsets([tp]))[tp]
@@ -190,12 +194,12 @@ async def read_changelog(
     return latest
 
 
-def check_partitions(cluster: Any, topics: Sequence[str], partition: int) -> None:
+def check_partitions(counts: Mapping[str, int], topics: Sequence[str], partition: int) -> None:
     """Raises WorkerMustStop where a topic lacks the partition: then the source was raised before it."""
     for topic in topics:
-        there = cluster.partitions_for_topic(topic) or set()
-        if partition not in there:
+        there = counts.get(topic, 0)
+        if partition >= there:
             raise WorkerMustStop(
-                f"{topic} has {len(there)} partitions, and the source has a partition {partition}: "
+                f"{topic} has {there} partitions, and the source has a partition {partition}: "
                 f"`contacts-report topics --partitions {partition + 1}` raises it"
             )

@@ -16,6 +16,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 from stream.dead_letters import posted
 from stream.kafka_access import KafkaAccess
 from stream.kafka_clients import BROKER_AWAY, close_in_bounded_time, describe
+from stream.kafka_metadata import limit_metadata
 from stream.partition import Commit, DeadLetter
 from stream.ports import CommitFailed, KafkaAway, WorkerMustStop
 
@@ -42,6 +43,7 @@ class EmbeddedLedger:
             timeout_seconds,
         )
         self._producer = AIOKafkaProducer(**kafka.options(), acks="all", max_request_size=8 << 20)
+        limit_metadata(self._producer.client, [dead_letters])
 
     async def fence(self) -> None:
         try:

@@ -5,20 +5,10 @@ the stream.
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
 from collections.abc import Callable, Iterable, Iterator
 
 from stream.ownership import OwnedPartition
 from stream.partition import Batch
-from stream.ports import Clock, KafkaAway
-from stream.source import SourceTopic
-
-log = logging.getLogger(__name__)
-
-ASK_SECONDS = 0.25
-COUNT_PARTITIONS_SECONDS = 2.0
-WARN_SECONDS = 10.0
 
 
 class OwnedPartitions:
@@ -87,33 +77,3 @@ class OwnedPartitions:
     def covered_offsets(self) -> dict[int, int]:
         offsets = {p: owned.covered_offset for p, owned in self._owned.items() if owned.counting}
         return {p: offset for p, offset in offsets.items() if offset is not None}
-
-
-async def ask_for_ends(
-    owned: OwnedPartitions, source: SourceTopic, clock: Clock, note: Callable[[int, int], None]
-) -> None:
-    """Ask the broker for the partitions' ends, over and over: what was asked before an answer is what `as_of` may say.
-
-    Broker times of records and the high watermarks of fetches are no evidence: they come late, and a batch has but one
-    time.
-    """
-    time = asyncio.get_running_loop().time
-    counted_at = warned_at = -math.inf
-    while True:
-        try:
-            partitions = list(owned)
-            asked_ms = clock.now_ms()
-            ends = await source.ends([one.partition for one in partitions]) if partitions else {}
-            for one in partitions:
-                note(one.partition, ends[one.partition])
-                one.note_end(ends[one.partition], asked_ms)
-            if time() - counted_at > COUNT_PARTITIONS_SECONDS:
-                number = await source.partitions()
-                counted_at = time()
-                for one in partitions:
-                    one.note_partitions(number)
-        except KafkaAway as error:
-            if time() - warned_at > WARN_SECONDS:
-                warned_at = time()
-                log.warning("the ends of the partitions are not known, so `as_of` waits: %s", error)
-        await asyncio.sleep(ASK_SECONDS)

@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError, LeaderNotAvailableError
 
 from stream.events import Record
 from stream.kafka_access import KafkaAccess
 from stream.kafka_clients import BROKER_AWAY, close_in_bounded_time, describe
+from stream.kafka_metadata import by_leader, fetch_ends, fetch_partition_counts, limit_metadata
 from stream.ports import KafkaAway
 from stream.transport import fetched_batches
 
@@ -33,6 +34,7 @@ class SourceTopic:
     def __init__(self, kafka: KafkaAccess, topic: str) -> None:
         self._kafka, self._topic = kafka, topic
         self._consumer: AIOKafkaConsumer | None = None
+        self._made_at = 0.0
         self._reading = asyncio.Lock()
         self._renewing = asyncio.Lock()
         self._retired: set[asyncio.Task[None]] = set()
@@ -49,11 +51,49 @@ class SourceTopic:
     def partition(self, partition: int) -> SourcePartition:
         return SourcePartition(self, partition)
 
+    def groups(self, partitions: Sequence[int]) -> list[list[int]]:
+        """The partitions by leader, as far as it is known: who asks about one group waits for one broker."""
+        if self._consumer is None or not partitions:
+            return [list(partitions)] if partitions else []
+        return list(by_leader(self._consumer._client, self._topic, partitions).values())
+
     async def ends(self, partitions: Sequence[int]) -> dict[int, int]:
-        """The end of each partition: all committed records lie before it. Raises KafkaAway."""
-        tps = [TopicPartition(self._topic, p) for p in partitions]
-        ends = await self._answer(lambda consumer: consumer.end_offsets(tps))
-        return {tp.partition: end for tp, end in ends.items()}
+        """The end of each partition whose leader tells it: all committed records lie before it. Raises KafkaAway where
+        none does.
+        """
+        consumer = None
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                consumer = await self._ready()
+                return await self._told_ends(consumer, partitions)
+        except BROKER_AWAY as error:
+            # One broker of several may be away for long, and others are asked through the same consumer.
+            if asyncio.get_running_loop().time() - self._made_at > ANSWER_SECONDS:
+                self._give_up(consumer)
+            raise KafkaAway(f"Kafka did not answer: {describe(error)}") from error
+
+    async def _told_ends(self, consumer: AIOKafkaConsumer, partitions: Sequence[int]) -> dict[int, int]:
+        client, failures, ends = consumer._client, list[BaseException](), dict[int, int]()
+        groups = by_leader(client, self._topic, partitions)
+        if groups.pop(None, None):
+            failures.append(LeaderNotAvailableError(self._topic))
+        asked = [
+            fetch_ends(client, leader, self._topic, group) for leader, group in groups.items() if leader is not None
+        ]
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(answer, BaseException):
+                failures.append(answer)
+                continue
+            for partition, end in answer.items():
+                if isinstance(end, KafkaError):
+                    failures.append(end)
+                else:
+                    ends[partition] = end
+        if failures:  # who leads what may have changed
+            client.force_metadata_update()
+        if failures and not ends:
+            raise failures[0]
+        return ends
 
     async def bounds(self, partition: int) -> tuple[int, int]:
         tp = TopicPartition(self._topic, partition)
@@ -62,8 +102,8 @@ class SourceTopic:
 
     async def partitions(self) -> int:
         """How many partitions the topic has, by metadata asked for now. Raises KafkaAway."""
-        cluster = await self._answer(lambda consumer: consumer._client.fetch_all_metadata())
-        partitions = len(cluster.partitions_for_topic(self._topic) or ())
+        counts = await self._answer(lambda consumer: fetch_partition_counts(consumer._client, [self._topic]))
+        partitions = counts.get(self._topic, 0)
         if not partitions:
             raise KafkaAway(f"Kafka knows no topic {self._topic}, or does not show it")
         return partitions
@@ -101,12 +141,14 @@ class SourceTopic:
                     max_partition_fetch_bytes=4 << 20,
                     request_timeout_ms=REQUEST_MS,
                 )
+                limit_metadata(consumer._client, [self._topic])
                 try:
                     await consumer.start()
+                    await consumer._client.force_metadata_update()
                 except BaseException:
                     await close_in_bounded_time(consumer)
                     raise
-                self._consumer = consumer
+                self._consumer, self._made_at = consumer, asyncio.get_running_loop().time()
             return self._consumer
 
     def _give_up(self, consumer: AIOKafkaConsumer | None) -> None:

@@ -19,10 +19,11 @@ from typing import Any, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 
 from stream.config import WorkerConfig
 from stream.kafka_access import KafkaAccess
+from stream.kafka_metadata import metadata_of, visible
 
 T = TypeVar("T")
 
@@ -183,11 +184,8 @@ class Topics:
 
     async def describe(self, names: Sequence[str]) -> dict[str, ActualTopic]:
         """Those of the topics that are there, with their settings."""
-        # All topics are listed, since asking some brokers for one by its name makes it, with settings of their own.
-        listed = await self._ask("list the topics", self._admin.describe_topics())
-        there = [topic for topic in listed if topic["topic"] in names and not topic["error_code"]]
         found: dict[str, ActualTopic] = {}
-        for topic in there:
+        for topic in await self._visible(names):
             name = topic["topic"]
             replicas = min((len(partition["replicas"]) for partition in topic["partitions"]), default=0)
             found[name] = ActualTopic(name, len(topic["partitions"]), replicas, await self._settings(name))
@@ -195,12 +193,7 @@ class Topics:
 
     async def partitions(self, names: Sequence[str]) -> dict[str, int]:
         """How many partitions those of the topics have that are there."""
-        listed = await self._ask("list the topics", self._admin.describe_topics())
-        return {
-            topic["topic"]: len(topic["partitions"])
-            for topic in listed
-            if topic["topic"] in names and not topic["error_code"]
-        }
+        return {topic["topic"]: len(topic["partitions"]) for topic in await self._visible(names)}
 
     async def create(self, topic: WantedTopic, partitions: int) -> bool:
         """Make a topic; False where somebody else just did. Returns when it can be seen."""
@@ -221,6 +214,14 @@ class Topics:
         what = f"give {name} {partitions} partitions"
         await self._ask(what, self._admin.create_partitions(request, timeout_ms=self._timeout_ms))
         await self._until_seen(name, partitions)
+
+    async def _visible(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        what = f"describe {', '.join(names)}"
+        response = await self._ask(what, self._admin._send_request(metadata_of(names)))
+        try:
+            return visible(response)
+        except TopicAuthorizationFailedError as error:
+            raise TopicsError(f"Kafka at {self._kafka} does not let us describe {error.args[0]}") from error
 
     async def _settings(self, name: str) -> dict[str, str]:
         # Without a choice of settings: the embedded broker closes the connection on a request that names some.

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 import aiokafka.consumer.fetcher
 import faust.transport.consumer
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer.fetcher import FetchError
 from aiokafka.errors import (
     CorruptRecordException,
@@ -39,6 +39,7 @@ from faust.types.tuples import TP
 from mode import Service
 
 from stream.kafka_clients import BROKER_AWAY, close_in_bounded_time, mute_unread_failures
+from stream.kafka_metadata import limit_metadata
 from stream.partition import Batch
 
 log = logging.getLogger(__name__)
@@ -426,6 +427,18 @@ class Fetcher(faust.transport.consumer.Fetcher):
             self.set_shutdown()
 
 
+class Producer(driver.Producer):
+    """Faust's producer, by which nothing is sent."""
+
+    settings: FetchSettings
+
+    def _new_producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:
+        producer = super()._new_producer(transactional_id)
+        limit_metadata(producer.client, [self.settings.topic])
+        return producer
+
+
 class Transport(driver.Transport):
     Consumer = Consumer
+    Producer = Producer
     Fetcher = Fetcher

@@ -25,12 +25,12 @@ from stream.app import ContactsApp, StreamFlow, create_app
 from stream.commit import TransactionalLedger
 from stream.config import CommitMode, WorkerConfig
 from stream.embedded import EmbeddedLedger
+from stream.ends import ask_for_ends
 from stream.events import EventRules
 from stream.health import Health
 from stream.kafka_clients import describe, mute_unread_failures
 from stream.logs import configure
 from stream.metrics import Metrics
-from stream.owners import ask_for_ends
 from stream.ownership import OwnedPartition, Pace, Phase, Room
 from stream.partition import CountingRules
 from stream.ports import Ledger, WorkerMustStop

@@ -22,7 +22,7 @@ from intervaltree import IntervalTree  # type: ignore[import-untyped]
 from stream import app as ours
 from stream.config import WorkerConfig
 from stream.tables import state
-from stream.transport import Consumer, ConsumerThread, Fetcher, Transport
+from stream.transport import Consumer, ConsumerThread, Fetcher, Producer, Transport
 
 PLACE = TP("t", 0)
 
@@ -47,7 +47,8 @@ OVERRIDDEN: dict[type[object], set[str]] = {
         "verify_recovery_event_path",
     },
     Fetcher: {"_fetcher"},
-    Transport: {"Consumer", "Fetcher"},
+    Producer: {"_new_producer"},
+    Transport: {"Consumer", "Fetcher", "Producer"},
     state.StateStore: {
         "on_rebalance",
         "persisted_offset",

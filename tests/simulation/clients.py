@@ -7,6 +7,7 @@ without it.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import TopicPartition
@@ -17,6 +18,7 @@ from aiokafka.errors import (
     MessageSizeTooLargeError,
     ProducerFenced,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -104,7 +106,7 @@ class SimProducer:
     def __init__(
         self, world: "World", *, bootstrap_servers: str, transactional_id: str, transaction_timeout_ms: int, **_: Any
     ) -> None:
-        self._world = world
+        self._world, self.client = world, SimpleNamespace()
         self._link = world.links[bootstrap_servers]
         self._id, self._timeout = transactional_id, transaction_timeout_ms / 1000
         self._epoch = 0
@@ -225,11 +227,17 @@ class SimConsumer:
     async def start(self) -> None:
         await self._link.ask(lambda: None)
 
-    async def fetch_all_metadata(self) -> "SimConsumer":
-        return await self._link.ask(lambda: self)
+    @property
+    def cluster(self) -> Any:
+        return SimpleNamespace(brokers=lambda: [SimpleNamespace(nodeId=1)])
 
-    def partitions_for_topic(self, topic: str) -> set[int]:
-        return set(range(len(self._world.topic(topic))))
+    async def send(self, node: int, request: MetadataRequest) -> Any:
+        def told() -> dict[str, Any]:
+            counts = {name: len(self._world.topic(name)) for name in request._topics or ()}
+            return {"topics": [{"topic": t, "error_code": 0, "partitions": [{}] * n} for t, n in counts.items()]}
+
+        topics = await self._link.ask(told)
+        return SimpleNamespace(to_object=lambda: topics)
 
     async def stop(self) -> None:
         if self._log is not None:
@@ -281,9 +289,16 @@ class SimSource:
     def partition(self, partition: int) -> SourcePartition:
         return SourcePartition(self, partition)  # type: ignore[arg-type]
 
+    def groups(self, partitions: Sequence[int]) -> list[list[int]]:
+        """Two brokers lead them."""
+        groups = [[p for p in partitions if p % 2 == leader] for leader in (0, 1)]
+        return [group for group in groups if group]
+
     async def ends(self, partitions: Sequence[int]) -> dict[int, int]:
-        logs = self._world.broker.source
-        return await self._ask(lambda: {p: logs[p].stable for p in partitions})
+        """Now and then a leader does not tell one of them."""
+        logs, world = self._world.broker.source, self._world
+        told = [p for p in partitions if not world.chance(world.profile.kafka_fails / 3)]
+        return await self._ask(lambda: {p: logs[p].stable for p in told})
 
     async def bounds(self, partition: int) -> tuple[int, int]:
         log = self._world.broker.source[partition]

@@ -23,7 +23,7 @@ PAGE = ROOT / "docs" / "guarantees.md"
 BEGIN = "<!-- guards: written by `python -m tests.simulation --page`, held by tests/unit/test_guards.py -->"
 END = "<!-- end of guards -->"
 OWNERSHIP, FOLLOWER, ROWS = "stream/ownership.py", "stream/projection/follower.py", "stream/projection/rows.py"
-CALLS, COMMIT, OWNERS = "stream/projection/calls.py", "stream/commit.py", "stream/owners.py"
+CALLS, COMMIT, ENDS = "stream/projection/calls.py", "stream/commit.py", "stream/ends.py"
 PARTITION, COUNTS, IDS = "stream/partition.py", "stream/tables/counts.py", "stream/tables/recent_ids.py"
 NAMES, SCRIPT, READER = "stream/tables/names.py", "tests/simulation/redis.py", "tests/simulation/reader.py"
 KEYS = "stream/projection/keys.py"
@@ -452,9 +452,9 @@ MUTANTS = (
         "`as_of` is the time before the question for the end, not after its answer.",
         (
             (
-                OWNERS,
-                "            for one in partitions:\n                note(",
-                "            asked_ms = clock.now_ms()\n            for one in partitions:\n                note(",
+                ENDS,
+                "            for partition, end in ends.items():\n",
+                "            asked_ms = self._clock.now_ms()\n            for partition, end in ends.items():\n",
             ),
         ),
         {"slow": 0.3, "events": 110},

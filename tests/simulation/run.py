@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import stream.commit
-import stream.owners
+import stream.ends
 import stream.ownership
 import stream.projection.calls
 import stream.projection.evictions
@@ -81,8 +81,8 @@ def _product_in(world: World) -> Iterator[None]:
             put(module, "secrets", drawn)
         put(stream.commit, "AIOKafkaProducer", lambda **options: SimProducer(world, **options))
         put(stream.commit, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options))
-        put(stream.owners, "ASK_SECONDS", 0.5)
         put(stream.projection.evictions, "LOOK_SECONDS", 2.0)
+        put(stream.ends, "ASK_SECONDS", 0.5)
         put(stream.projection.calls, "CALL_BYTES", profile.call_bytes)
         put(stream.projection.calls, "OPERATION_LIMIT", profile.operation_limit)
         put(stream.projection.rows, "PAYMENT_OFFSETS", profile.payment_offsets)

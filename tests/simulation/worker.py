@@ -8,9 +8,10 @@ from random import Random
 from typing import Any
 
 from stream.commit import TransactionalLedger
+from stream.ends import ask_for_ends
 from stream.events import EventRules
 from stream.kafka_access import KafkaAccess
-from stream.owners import OwnedPartitions, ask_for_ends
+from stream.owners import OwnedPartitions
 from stream.ownership import Listener, OwnedPartition, Pace, Phase, Room
 from stream.partition import Batch, CountingRules, PartitionState
 from stream.ports import WorkerMustStop
