@@ -3,7 +3,7 @@ workspace, and the page loads nothing from elsewhere."""
 
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
 from html import escape
@@ -60,7 +60,8 @@ class Documents:
 
 def page(document: dict[str, Any]) -> str:
     """The OpenAPI document as HTML: addresses, parameters, fields of the answers, and the codes of problems."""
-    sections = [_address(path, of["get"]) for path, of in document["paths"].items()]
+    shared = document["components"]["parameters"]
+    sections = [_address(path, of["get"], shared) for path, of in document["paths"].items()]
     schemas = [_schema(name, of) for name, of in document["components"]["schemas"].items()]
     problems = _table(
         ("code", "status", "meaning"),
@@ -77,10 +78,11 @@ def page(document: dict[str, Any]) -> str:
     )
 
 
-def _address(path: str, operation: dict[str, Any]) -> str:
+def _address(path: str, operation: dict[str, Any], shared: Mapping[str, dict[str, Any]]) -> str:
+    taken = [shared[_name(one)] if "$ref" in one else one for one in operation.get("parameters", [])]
     parameters = [
         (f"<code>{one['name']}</code>", _kind(one["schema"]), _text(one.get("description", "")))
-        for one in operation.get("parameters", [])
+        for one in taken
         if one["in"] == "query"
     ]
     answer = "".join(
@@ -104,10 +106,14 @@ def _schema(name: str, schema: dict[str, Any]) -> str:
 def _kind(schema: dict[str, Any]) -> str:
     """A schema in a few words."""
     if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
+        name = _name(schema)
         return f'<a href="#{name}">{name}</a>'
-    if "anyOf" in schema:
-        return " or ".join(_kind(one) for one in schema["anyOf"] if one.get("maxLength") != 0)
+    if choices := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(_kind(one) for one in choices if one.get("maxLength") != 0)
+    if "const" in schema:
+        return f"<code>{escape(str(schema['const']))}</code>"
+    if "contentSchema" in schema:
+        return f"{_kind(schema['contentSchema'])} as a line of JSON"
     if "enum" in schema:
         values = schema["enum"]
         shown = ", ".join(f"<code>{escape(str(value))}</code>" for value in values[:14])
@@ -120,6 +126,11 @@ def _kind(schema: dict[str, Any]) -> str:
     if "maximum" in schema:
         return f"{kind} {schema.get('minimum', '')}..{schema['maximum']}"
     return kind
+
+
+def _name(reference: Mapping[str, str]) -> str:
+    """What a `$ref` leads to."""
+    return reference["$ref"].rpartition("/")[2]
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -25,6 +25,7 @@ Document = dict[str, Any]
 
 BASE = "/v1/workspaces/{workspace_id}/reports/contacts"
 REF = "#/components/schemas/{name}"
+PARAMETER_REF = "#/components/parameters/{name}"
 NAME = "openapi.json"
 
 ANSWERS: Mapping[str, tuple[type[Any], str]] = {
@@ -52,6 +53,15 @@ def _choice(choices_of: type[Any], default: str | None = None) -> Document:
     return {"type": "string", "enum": [str(one) for one in choices_of]} | ({"default": default} if default else {})
 
 
+def _data_of(name: str) -> Document:
+    """The data of a server-sent event: one line of JSON."""
+    return {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": {"$ref": REF.format(name=name)},
+    }
+
+
 def _number(largest: int, default: int) -> Document:
     return {"type": "integer", "minimum": 1, "maximum": largest, "default": default}
 
@@ -60,7 +70,7 @@ PARAMETERS: Mapping[str, tuple[Document, str]] = {
     "from": (_DATE, f"First local date, with `to`; {FIRST_DATE} to {LAST_DATE}."),
     "to": (_DATE, f"Last local date, inclusive; at most {MAX_DAYS} days in all."),
     "period": (_choice(Period, Period.LAST_7_DAYS), "In place of `from` and `to`. `all`: from the first event on."),
-    "timezone": ({"type": "string", "enum": sorted(zone_names()), "default": "UTC"}, "An IANA time zone."),
+    "timezone": ({"$ref": REF.format(name="TimeZone"), "default": "UTC"}, "An IANA time zone."),
     "interval": (
         _choice(Interval, Interval.AUTO),
         "How wide a bucket is. `auto`: hour up to 2 days, day up to 92, week up to 366, else month. "
@@ -94,6 +104,32 @@ _WORKSPACE: Document = {
 }
 
 
+SCHEMAS: Mapping[str, Document] = {
+    "TimeZone": {
+        "type": "string",
+        "description": "The name of an IANA time zone, or an alias of one.",
+        "enum": sorted(zone_names()),
+    },
+    "LiveEvent": {
+        "description": "One event of `live`.",
+        "oneOf": [{"$ref": REF.format(name=name)} for name in ("ReportEvent", "FreshnessEvent")],
+    },
+    "ReportEvent": {
+        "type": "object",
+        "description": "The report, at first and whenever it changed. `id` is its `freshness.revision`.",
+        "properties": {"id": _TEXT, "event": {"const": "report"}, "data": _data_of("Report")},
+        "required": ["id", "event", "data"],
+    },
+    "FreshnessEvent": {
+        "type": "object",
+        "description": "How fresh the report is, every 15 seconds.",
+        "properties": {"event": {"const": "freshness"}, "data": _data_of("Freshness")},
+        "required": ["event", "data"],
+    },
+}
+"""Schemas of no type of ours."""
+
+
 def openapi() -> Document:
     """The document."""
     types: list[type[Any]] = [
@@ -123,7 +159,8 @@ def openapi() -> Document:
             "/healthz": {"get": _ready("healthz")},
         },
         "components": {
-            "schemas": dict(sorted(schemas.items())),
+            "schemas": dict(sorted({**schemas, **SCHEMAS}.items())),
+            "parameters": {"workspace_id": _WORKSPACE} | {name: _parameter(name) for name in PARAMETERS},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
@@ -151,7 +188,7 @@ def _operation(name: str) -> Document:
     return {
         "operationId": f"contacts_{name}" if name else "contacts",
         "summary": summary,
-        "parameters": [_WORKSPACE, *(_parameter(parameter, name) for parameter in component.parameters)],
+        "parameters": [_parameter_ref(one, name) for one in ("workspace_id", *component.parameters)],
         "responses": responses | _problems("400", "401", "403", "404", "406", "414", *more, "431", "500", "503"),
     }
 
@@ -159,10 +196,10 @@ def _operation(name: str) -> Document:
 def _schema(of: Format, kind: type[Any]) -> Document:
     if of is Format.JSON:
         return {"$ref": REF.format(name=kind.__name__)}
-    return {
-        "type": "string",
-        "description": "The data of each `report` event is a Report." if of is Format.EVENTS else of,
-    }
+    if of is Format.CSV:
+        return {"type": "string", "description": "One header line, then the rows."}
+    each = "LiveEvent" if of is Format.EVENTS else answers.ActivityRow.__name__
+    return {"type": "array", "items": {"$ref": REF.format(name=each)}, "description": "One after the other."}
 
 
 def _headers(formats: tuple[Format, ...]) -> Iterator[tuple[str, Document]]:
@@ -173,10 +210,16 @@ def _headers(formats: tuple[Format, ...]) -> Iterator[tuple[str, Document]]:
     yield "ETag", {"description": "`freshness.revision`, of JSON alone.", "schema": {"type": "string"}}
 
 
-def _parameter(name: str, of: str) -> Document:
+def _parameter_ref(name: str, of: str) -> Document:
+    """The shared parameter; inline where this resource has limits of its own."""
+    if name == "limit" and of in _LIMITS:
+        return _parameter(name, _LIMITS[of])
+    return {"$ref": PARAMETER_REF.format(name=name)}
+
+
+def _parameter(name: str, own: Document | None = None) -> Document:
     schema, description = PARAMETERS[name]
-    if name == "limit":
-        schema = _LIMITS.get(of, schema)
+    schema = own or schema
     if schema not in (_TEXT, _NAMES):
         schema = {"anyOf": [schema, _EMPTY]}
     return {"name": name, "in": "query", "description": description, "schema": schema, "allowEmptyValue": True}
@@ -197,7 +240,7 @@ def _problems(*statuses: str) -> Document:
 
 def _workspaces() -> Document:
     operation = _plain("workspaces", answers.WorkspacesAnswer, "The workspaces that the caller may see, in order.")
-    operation["parameters"] = [_parameter(name, "workspaces") for name in query.WORKSPACES_PARAMETERS]
+    operation["parameters"] = [_parameter_ref(name, "workspaces") for name in query.WORKSPACES_PARAMETERS]
     operation["responses"] |= _problems("400", "401", "406", "414", "431", "500", "503")
     return operation
 

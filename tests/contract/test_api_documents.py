@@ -3,15 +3,20 @@
 import asyncio
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
 
 from api import query
 from api.documents import page
 from api.endpoints import COMPONENTS
+from api.openapi import BASE as DOCUMENTED_BASE
 from api.openapi import NAME, PARAMETERS, document_text, openapi
 from api.problems import CODES
 from stream.schema import asyncapi
-from tests.support.api import api_over, serving, shared_redis
+from tests.support.api import BASE, api_over, serving, shared_redis
 from tests.support.redis_data import Event
 from tests.support.redis_server import RunningRedis
 
@@ -28,6 +33,65 @@ def test_the_committed_document_is_the_generated_one() -> None:
 def test_every_parameter_of_every_resource_is_described() -> None:
     used = {name for component in COMPONENTS.values() for name in component.parameters}
     assert used | {*query.WORKSPACES_PARAMETERS} == set(PARAMETERS)
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from ([node["$ref"]] if isinstance(node.get("$ref"), str) else [])
+        for part in node.values():
+            yield from references(part)
+    elif isinstance(node, list):
+        for part in node:
+            yield from references(part)
+
+
+def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
+    document = openapi()
+    used = set(references(document))
+    there = {
+        f"#/components/{kind}/{name}" for kind in ("schemas", "parameters") for name in document["components"][kind]
+    }
+    # `limit` is inline where its limits are others, and listed for the rest
+    assert used == there
+
+
+def test_zones_are_listed_once() -> None:
+    assert document_text().count('"Asia/Kuala_Lumpur"') == 1
+
+
+async def test_the_events_of_a_stream_are_those_of_the_document(shared_redis: RunningRedis) -> None:
+    # Given what the document says of the stream, and of its events
+    document = openapi()
+    live = document["paths"][f"{DOCUMENTED_BASE}/live"]["get"]["responses"]["200"]["content"]["text/event-stream"]
+    assert live["schema"]["items"] == {"$ref": "#/components/schemas/LiveEvent"}
+    validator = Draft202012Validator({**live["schema"]["items"], "components": document["components"]})
+    content = {
+        name: Draft202012Validator(
+            {
+                **document["components"]["schemas"][f"{name.capitalize()}Event"]["properties"]["data"]["contentSchema"],
+                "components": document["components"],
+            }
+        )
+        for name in ("report", "freshness")
+    }
+    # When a stream is read
+    async with serving(shared_redis, 1_795_000_000.0) as (api, client):
+        api.write([Event(1_794_999_000 * 10**9, "1")])
+        async with client.stream("GET", f"{BASE}/live") as answer:
+            lines: list[str] = []
+            async for line in answer.aiter_lines():
+                if not line and len(lines) > 1:
+                    break
+                lines = [*lines, line] if line else []
+    # Then its event is one of them, and its data what is said of it
+    event = dict(line.split(": ", 1) for line in lines)
+    validator.validate(event)
+    content[event["event"]].validate(json.loads(event["data"]))
+    freshness = {"event": "freshness", "data": "{}"}
+    validator.validate(freshness)
+    assert not validator.is_valid({"event": "other", "data": "{}"})
+    assert not validator.is_valid({"event": "report", "data": "{}"})
+    assert not content["freshness"].is_valid({})
 
 
 def test_the_page_of_documents_needs_nothing_from_elsewhere() -> None:
