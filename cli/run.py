@@ -31,9 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "With CONTACTS_KAFKA or CONTACTS_REDIS set, that server is used in place of the embedded one."
     )
     parser.add_argument("--port", metavar="N", dest="api_port", help="the port of the API (default: 8080, 0: any free)")
-    events = parser.add_mutually_exclusive_group()
-    events.add_argument("--events", metavar="FILE", help="publish a file of NDJSON, - for standard input; no samples")
-    events.add_argument("--no-samples", action="store_true", help="publish nothing")
+    parser.add_argument("--events", metavar="FILE", help="publish a file of NDJSON, - for standard input; no samples")
+    parser.add_argument("--no-samples", action="store_true", help="publish no samples; `--events` implies it")
     add_settings(parser, WorkerConfig, ApiConfig, only=SETTINGS)
 
 
