@@ -4,11 +4,9 @@ The cells say how many rows pass the filters on each day, and, where they are fe
 a rare user in a million rows takes no look at most of them, and `total` is exact and never capped.
 """
 
-import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from hashlib import blake2b
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -16,7 +14,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from api import answers
-from api.periods import FIRST_DATE, LAST_DATE, Dates, TooManyBuckets, now_mark
+from api.cursor import NO_CURSOR, VERSION, Cursor, decode_cursor, encode_cursor
+from api.periods import Dates, TooManyBuckets, now_mark
 from api.query import (
     DEFAULT_ACTIVITIES,
     Activity,
@@ -38,7 +37,6 @@ from stream.events import ACTIVITIES, ADDED
 from stream.projection.keys import rows_from_of
 from stream.projection.row import Row, decode_row, key_after, key_of, occurred_at_of, quarter_bounds
 from stream.quarters import NANOSECONDS, QUARTERS_A_DAY, date_of, day_of
-from stream.tables.formats import FormatError
 
 ROWS_A_PAGE = 20_000
 """How many rows a page looks at, at most: folded imports and the rows of one import may need many."""
@@ -57,16 +55,6 @@ FEW_ROWS = 500
 
 TRIES = 8
 _EVERY_QUARTER = tuple(range(1, QUARTERS_A_DAY + 1))
-
-
-class Cursor(msgspec.Struct, array_like=True, frozen=True):
-    """Where a page ended: the dates that its first page had, and the key of the last row that was looked at."""
-
-    version: int
-    question: bytes
-    first: date
-    last: date
-    key: bytes
 
 
 class Span(NamedTuple):
@@ -184,7 +172,7 @@ class Activities:
         next_cursor = None
         if page.end is not None:
             question = _question(workspace_id, query)
-            next_cursor = write_cursor(Cursor(1, question, of.dates.first, of.dates.last, page.end))
+            next_cursor = encode_cursor(Cursor(VERSION, question, of.dates.first, of.dates.last, page.end))
         state = reading.snapshot.state
         rows_from = max(state.positions.rows_from or 0, rows_from_of(state.change) or 0) or None
         return answers.ActivitiesAnswer(
@@ -454,29 +442,13 @@ def time_text(row: Row, here: ZoneInfo) -> str:
 
 def read_cursor(text: str, workspace_id: str, query: ActivityQuery) -> Cursor:
     """Raises Faults where it is no cursor, or one of other parameters (`limit` may differ)."""
-    try:
-        packed = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        cursor = msgspec.msgpack.decode(packed, type=Cursor)
-        good = cursor.version == 1 and key_of(cursor.key) == cursor.key and _are_dates(cursor, query)
-    except (ValueError, binascii.Error, msgspec.DecodeError, FormatError):
-        good = False
-    if not good:
-        raise Faults([Fault("cursor", "is no cursor of an earlier answer")])
+    cursor = decode_cursor(text)
+    of = query.query.dates
+    if cursor is None or (of is not None and Dates(cursor.first, cursor.last) != of):
+        raise Faults([Fault("cursor", NO_CURSOR)])
     if cursor.question != _question(workspace_id, query):
         raise Faults([Fault("cursor", "is of an answer to other parameters")])
     return cursor
-
-
-def _are_dates(cursor: Cursor, query: ActivityQuery) -> bool:
-    """Whether a first page can have had them: a cursor is no secret, so anyone can make one."""
-    dates = Dates(cursor.first, cursor.last)
-    if query.query.dates is not None:
-        return dates == query.query.dates
-    return FIRST_DATE <= dates.first <= dates.last <= LAST_DATE
-
-
-def write_cursor(cursor: Cursor) -> str:
-    return urlsafe_b64encode(msgspec.msgpack.encode(cursor)).decode().rstrip("=")
 
 
 def _question(workspace_id: str, query: ActivityQuery) -> bytes:

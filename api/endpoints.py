@@ -18,7 +18,7 @@ from api.metrics import CONTENT_TYPE as METRICS_TYPE
 from api.metrics import Metrics
 from api.periods import now_mark
 from api.problems import CODES, ProblemError
-from api.query import ActivityQuery, Fault, Faults, Parameters, Query, read_pairs
+from api.query import ActivityQuery, Parameters, Query, read_pairs
 from api.reports import Reports, Stamp
 from api.static import StaticFiles
 from api.stream_access import Access
@@ -182,9 +182,7 @@ class Endpoints:
         return answer
 
     async def _activity_table(self, request: Request, workspace_id: str, wanted: Format) -> Answer:
-        asked, bom = _read_activity_query(request.query_string, now_mark(self._reports.clock()))
-        if wanted is not Format.JSON and asked.batches is not None:
-            raise Faults([Fault("batches", "is for JSON alone; other formats have every row")])
+        asked, bom = _read_activity_query(request.query_string, wanted, now_mark(self._reports.clock()))
         if wanted is Format.NDJSON or (wanted is Format.CSV and asked.limit is None and asked.cursor is None):
             return await self._all_activities(workspace_id, asked, wanted, bom)
         if wanted is Format.JSON and asked.cursor is None:
@@ -227,8 +225,10 @@ def _read_query(query_string: bytes, known: tuple[str, ...], now: int) -> tuple[
 
 
 @lru_cache(maxsize=4_096)
-def _read_activity_query(query_string: bytes, now: int) -> tuple[ActivityQuery, bool]:
+def _read_activity_query(query_string: bytes, wanted: Format, now: int) -> tuple[ActivityQuery, bool]:
     parameters = Parameters(read_pairs(query_string), COMPONENTS["activities"].parameters)
+    if wanted is not Format.JSON and parameters.text("batches") is not None:
+        parameters.fault("batches", "is for JSON alone; other formats have every row")
     bom = parameters.flag("bom")
     return query.read_activity_query(parameters, now), bom
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from api.cursor import NO_CURSOR, decode_cursor
 from api.earlier import earlier_marks
 from api.periods import (
     FIRST_DATE,
@@ -278,7 +279,7 @@ def read_query(parameters: Parameters, now: int) -> Query:
 
 
 def read_activity_query(parameters: Parameters, now: int) -> ActivityQuery:
-    """The parameters of the activity table; raises Faults. What the cursor holds is judged later."""
+    """The parameters of the activity table; raises Faults. Whether the cursor is of this question is judged later."""
     activity = parameters.choice("activity", Activity)
     order = parameters.choice("order", Order) or Order.DESC
     limit = parameters.number("limit", MAX_ACTIVITIES, None)
@@ -286,8 +287,11 @@ def read_activity_query(parameters: Parameters, now: int) -> ActivityQuery:
     batch = parameters.text("batch")
     if batches and batch:
         parameters.fault("batches", "does not go together with batch")
+    cursor = parameters.text("cursor")
+    if cursor is not None and decode_cursor(cursor) is None:
+        parameters.fault("cursor", NO_CURSOR)
     query = read_query(parameters, now)
-    return ActivityQuery(query, activity, order, limit, parameters.text("cursor"), batches, batch)
+    return ActivityQuery(query, activity, order, limit, cursor, batches, batch)
 
 
 def view(query: Query, now: int, first_date: date | None = None) -> View:

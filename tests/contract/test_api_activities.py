@@ -398,6 +398,24 @@ async def test_a_folded_page_is_there_although_events_keep_coming(
         assert page["next_cursor"] is not None
 
 
+@pytest.mark.parametrize(
+    ("path", "parameters", "named"),
+    [
+        ("/activities", {"cursor": "nonsense", "interval": "second"}, {"cursor", "interval"}),
+        ("/activities", {"cursor": "nonsense", "to": "2026-11-23"}, {"cursor", "from"}),
+        ("/activities.ndjson", {"cursor": "%", "batches": "fold", "limit": "0"}, {"cursor", "batches", "limit"}),
+        ("/activities.csv", {"batches": "fold", "bom": "yes"}, {"batches", "bom"}),
+    ],
+)
+async def test_every_parameter_at_fault_is_named_at_once(
+    shared_redis: RunningRedis, path: str, parameters: dict[str, str], named: set[str]
+) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        answer = await api.client.get(f"{BASE}{path}", params=parameters)
+        assert answer.status_code == 400
+        assert {error["parameter"] for error in answer.json()["errors"]} == named
+
+
 async def test_a_link_leaves_out_what_is_as_if_absent(shared_redis: RunningRedis) -> None:
     async with api_over(shared_redis, NOW) as api:
         api.write([Event(at(1), "a"), Event(at(2), "b")])
