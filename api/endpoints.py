@@ -1,5 +1,6 @@
 """What each address answers: who may ask, what was asked, and in which format."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -38,6 +39,9 @@ class Component:
 
 JSON_ALONE = (Format.JSON,)
 JSON_OR_CSV = (Format.JSON, Format.CSV)
+_NO_FILE_NAME = re.compile(r"[^A-Za-z0-9._~@+-]")
+"""What workspaces and zones may have in their names and files may not, on one system or another: `:` and `/`."""
+
 _CSV_PARAMETERS = (*query.REPORT_PARAMETERS, "bom")
 
 COMPONENTS = {
@@ -139,7 +143,7 @@ class Endpoints:
         if wanted is Format.JSON:
             return _json(answer)
         rows = _CSV_ROWS[name](answer)
-        headers = [*_headers_of(answer.freshness), _attachment(f"contacts-{name}", answer.query, wanted)]
+        headers = [*_headers_of(answer.freshness), _attachment(name, workspace_id, answer.query, wanted)]
         return Answer(200, headers, _csv_bytes(formats.csv_lines(rows), bom), CONTENT_TYPES[wanted])
 
     def _reports_of(self, name: str) -> Callable[[str, Query], Awaitable[Any]]:
@@ -198,12 +202,12 @@ class Endpoints:
                 return Answer(304, answer.headers)
             return answer
         text = formats.csv_lines([formats.ACTIVITY_COLUMNS, *map(formats.activity_cells, page.activities)])
-        headers = [*_headers_of(page.freshness), _attachment("contacts-activities", page.query, wanted), *link]
+        headers = [*_headers_of(page.freshness), _attachment("activities", workspace_id, page.query, wanted), *link]
         return Answer(200, headers, _csv_bytes(text, bom), CONTENT_TYPES[wanted])
 
     async def _all_activities(self, workspace_id: str, asked: ActivityQuery, wanted: Format, bom: bool) -> Answer:
         stamp, of, pieces = await self._activities.stream(workspace_id, asked)
-        headers = [*_headers_of(stamp), _attachment("contacts-activities", of, wanted)]
+        headers = [*_headers_of(stamp), _attachment("activities", workspace_id, of, wanted)]
         body = _csv_pieces(pieces, asked, bom) if wanted is Format.CSV else _ndjson_pieces(pieces, asked)
         return Answer(200, headers, await _started(body), CONTENT_TYPES[wanted])
 
@@ -261,8 +265,9 @@ def _headers_of(fresh: answers.Freshness | Stamp, etag: bool = False) -> list[tu
     return [*headers, ("ETag", f'W/"{fresh.revision}"')] if etag else headers
 
 
-def _attachment(name: str, of: answers.QueryAnswer, wanted: Format) -> tuple[str, str]:
-    return "Content-Disposition", f'attachment; filename="{name}_{of.from_}_{of.to}.{wanted}"'
+def _attachment(name: str, workspace_id: str, of: answers.QueryAnswer, wanted: Format) -> tuple[str, str]:
+    file = f"contacts-{name}_{workspace_id}_{of.from_}_{of.to}_{of.timezone}"
+    return "Content-Disposition", f'attachment; filename="{_NO_FILE_NAME.sub("-", file)}.{wanted}"'
 
 
 def _next_link(request: Request, cursor: str) -> tuple[str, str]:

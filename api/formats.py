@@ -85,7 +85,11 @@ def timeline_rows(answer: answers.TimelineAnswer) -> list[Sequence[Cell]]:
 
 
 def sources_rows(answer: answers.SourcesAnswer) -> list[Sequence[Cell]]:
-    rows: list[Sequence[Cell]] = [("start", "end", "state", *answer.sources.names)]
+    """A column a source. Sources are in lower case, so no source has the name `Source: start`."""
+    spans = ("start", "end", "state")
+    rows: list[Sequence[Cell]] = [
+        (*spans, *(f"Source: {name}" if name in spans else name for name in answer.sources.names))
+    ]
     rows.extend((b.start, b.end, b.state, *b.added.values()) for b in answer.sources.timeline)
     return rows
 

@@ -342,10 +342,16 @@ def _unknown_values(query: Query, snapshot: Snapshot) -> Iterator[answers.Warnin
     sources, users = _unknowable(query)
     for source in sources:
         if snapshot.names[Keys.source_field(source)] is None:
-            yield answers.Warning("unknown_source", "source", source, "No event of this workspace has this source.")
+            yield answers.Warning("unknown_source", "source", source, _unknown_source(source))
     for user in users:
         if snapshot.names[Keys.user_field(user)] is None:
             yield answers.Warning("unknown_user", "user", user, "No event of this workspace has this user.")
+
+
+def _unknown_source(source: str) -> str:
+    message = "No event of this workspace has this source."
+    lower = source.lower()
+    return message if lower == source else f"{message} Sources are in lower case: is {lower} meant?"
 
 
 def _before_retention(of: View, positions: Positions) -> Iterator[answers.Warning]:

@@ -1,5 +1,6 @@
 """Formats by suffix or Accept, problems of every kind, and what comes with every answer."""
 
+import csv
 import gzip
 from datetime import UTC, datetime
 from typing import Any
@@ -57,7 +58,7 @@ async def test_every_component_but_two_is_a_table(shared_redis: RunningRedis) ->
                 assert answer.content.decode() == table
                 assert answer.headers["content-type"].startswith("text/csv; charset=utf-8")
                 assert answer.headers["content-disposition"] == (
-                    f'attachment; filename="contacts-{name}_2026-11-22_2026-11-24.csv"'
+                    f'attachment; filename="contacts-{name}_w_2026-11-22_2026-11-24_UTC.csv"'
                 )
                 assert answer.headers["contacts-lag-seconds"] == "0.0"
             answer = await api.get(f"/{name}.csv", **asked, bom="true")
@@ -66,6 +67,36 @@ async def test_every_component_but_two_is_a_table(shared_redis: RunningRedis) ->
             for suffix, headers in ((".csv", {}), ("", {"Accept": "text/csv"})):
                 answer = await api.get(path + suffix, headers)
                 assert (answer.status_code, answer.json()["code"]) == (406, "not_acceptable")
+
+
+async def test_a_source_that_is_called_like_a_column_has_one_of_its_own(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        sources = ["start", "end", "state", "added", "source: start"]
+        api.write([Event(MOMENT, name, source=name, offset=i) for i, name in enumerate(sources)])
+        answer = await api.get("/sources.csv", from_="2026-11-23", to="2026-11-23", interval="day")
+        head, row, *_ = csv.reader(answer.text.splitlines())
+        assert len(set(head)) == len(head)
+        assert head[8:] == ["added", "Source: end", "source: start", "Source: start", "Source: state"]
+        assert row[8:] == ["1"] * 5
+
+
+async def test_a_file_tells_its_workspace_and_zone(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        api.write([Event(MOMENT, "1")])
+        asked = {"timezone": "America/Argentina/Buenos_Aires", "from": "2026-11-22", "to": "2026-11-23"}
+        page: dict[str, str] = {"limit": "1"}
+        for file, more in (
+            ("summary.csv", {}),
+            ("activities.csv", {}),
+            ("activities.csv", page),
+            ("activities.ndjson", {}),
+        ):
+            name, suffix = file.split(".")
+            path = f"/v1/workspaces/eu:a.b~1@c/reports/contacts/{file}"
+            answer = await api.client.get(path, params=asked | more)
+            assert answer.status_code == 200, answer.text
+            expected = f"contacts-{name}_eu-a.b~1@c_2026-11-22_2026-11-23_America-Argentina-Buenos_Aires.{suffix}"
+            assert answer.headers["content-disposition"] == f'attachment; filename="{expected}"'
 
 
 @pytest.mark.parametrize(

@@ -278,6 +278,16 @@ async def test_filters_that_match_nothing_are_warned_of(shared_redis: RunningRed
         assert answer["added"]["count"] == 0
 
 
+async def test_a_source_with_capitals_is_told_that_sources_have_none(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        api.write([added("2026-11-22T00:00:00+00:00", 1, source="whatsapp")])
+        first, second = (await api.json(source="WhatsApp,telegram"))["warnings"]
+        assert first["message"] == (
+            "No event of this workspace has this source. Sources are in lower case: is whatsapp meant?"
+        )
+        assert second["message"] == "No event of this workspace has this source."
+
+
 async def test_many_users_are_omitted_with_their_sum_but_for_their_own_resource(shared_redis: RunningRedis) -> None:
     async with api_over(shared_redis, NOW) as api:
         events = [added("2026-11-22T00:00:00+00:00", i, user=f"u{i % 601:03d}") for i in range(1_000)]
