@@ -88,6 +88,8 @@ def _print_text(config: WorkerConfig, outcome: Outcome) -> None:
         else:
             said = "is there"
         print(f"{topic.name}: {said}")
+    for name in outcome.hidden:
+        print(f"{name}: Kafka does not let us see its settings (DescribeConfigs), so they were not compared")
     for difference in outcome.differences:
         print(f"differs: {difference}{_advice(difference.what, difference.wanted)}")
 

@@ -20,6 +20,8 @@ class OwnedPartitions:
         self._owned: dict[int, OwnedPartition] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
+        self.assigned = False
+        """Whether the group has told which partitions are this worker's, though it may be none."""
 
     def __iter__(self) -> Iterator[OwnedPartition]:
         return iter(list(self._owned.values()))
@@ -35,12 +37,16 @@ class OwnedPartitions:
         for partition in sorted(partitions - set(self._owned)):
             owned = self._owned[partition] = self._make(partition)
             owned.start()
+        self.assigned = True
 
     def _close_soon(self, owned: OwnedPartition) -> None:
         """Not awaited: heartbeats go on only after the callback of the assignment."""
         task = asyncio.get_running_loop().create_task(owned.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+    def numbers(self) -> set[int]:
+        return set(self._owned)
 
     async def revoke(self, partitions: Iterable[int]) -> None:
         await self._revoke([self._owned[p] for p in partitions if p in self._owned])

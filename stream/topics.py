@@ -24,6 +24,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizat
 from stream.config import WorkerConfig
 from stream.kafka_access import KafkaAccess
 from stream.kafka_metadata import metadata_of, visible
+from stream.ports import WorkerMustStop
 
 T = TypeVar("T")
 
@@ -31,6 +32,8 @@ LOG_APPEND_TIME = "LogAppendTime"
 TIMESTAMP_TYPE = "message.timestamp.type"
 MESSAGE_BYTES = "max.message.bytes"
 IN_SYNC_REPLICAS = "min.insync.replicas"
+CLEANUP_POLICY = "cleanup.policy"
+COMPACT = "compact"
 REPLICATION = "replication.factor"
 PARTITIONS = "partitions"
 
@@ -76,6 +79,8 @@ class ActualTopic:
     """The smallest number over its partitions."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Only what the broker told."""
+    hidden: bool = False
+    """Whether the broker tells the settings to others than us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ def wanted_topics(config: WorkerConfig) -> tuple[WantedTopic, ...]:
     }
     activity_bytes = max(BROKER_MESSAGE_BYTES, config.max_event_bytes + MEBIBYTE // 16)
     changelog = {
-        "cleanup.policy": "compact",
+        CLEANUP_POLICY: COMPACT,
         # By the broker's clock segments roll and tombstones expire, whatever the clocks of workers say.
         TIMESTAMP_TYPE: LOG_APPEND_TIME,
         MESSAGE_BYTES: str(CHANGELOG_MESSAGE_BYTES),
@@ -116,7 +121,7 @@ def wanted_topics(config: WorkerConfig) -> tuple[WantedTopic, ...]:
         **durable,
     }
     dead_letters = {
-        "cleanup.policy": "delete",
+        CLEANUP_POLICY: "delete",
         TIMESTAMP_TYPE: LOG_APPEND_TIME,
         "retention.ms": str(config.dlq_retention_ms),
         # The largest event, and room for the headers that a dead letter adds.
@@ -124,7 +129,7 @@ def wanted_topics(config: WorkerConfig) -> tuple[WantedTopic, ...]:
         **durable,
     }
     activity = {
-        "cleanup.policy": "delete",
+        CLEANUP_POLICY: "delete",
         # Duplicates are judged by the hours of the broker's clock, and no publisher can set that.
         TIMESTAMP_TYPE: LOG_APPEND_TIME,
         "retention.ms": str(config.topic_retention_ms),
@@ -160,6 +165,19 @@ def differences(
     return tuple(found)
 
 
+def refuse_unless_compacted(changelog: ActualTopic) -> None:
+    """Raises WorkerMustStop where Kafka deletes what the changelog holds by age or size: the state of old days and ids
+    would be gone, and the next recovery would go on without it and without a word.
+    """
+    policy = changelog.settings.get(CLEANUP_POLICY, COMPACT)
+    if policy.strip() != COMPACT:
+        raise WorkerMustStop(
+            f"{changelog.name} has {CLEANUP_POLICY}={policy}, so Kafka deletes what was counted; only {COMPACT} keeps "
+            f"it: kafka-configs.sh --alter --topic {changelog.name} --add-config {CLEANUP_POLICY}={COMPACT}. What is "
+            "deleted already does not come back; a new CONTACTS_GROUP counts the topic from its beginning"
+        )
+
+
 def _satisfied(name: str, wanted: str, actual: str) -> bool:
     if name in AT_LEAST:
         return int(actual) >= int(wanted)
@@ -188,7 +206,8 @@ class Topics:
         for topic in await self._visible(names):
             name = topic["topic"]
             replicas = min((len(partition["replicas"]) for partition in topic["partitions"]), default=0)
-            found[name] = ActualTopic(name, len(topic["partitions"]), replicas, await self._settings(name))
+            settings = await self._settings(name)
+            found[name] = ActualTopic(name, len(topic["partitions"]), replicas, settings or {}, settings is None)
         return found
 
     async def partitions(self, names: Sequence[str]) -> dict[str, int]:
@@ -223,11 +242,14 @@ class Topics:
         except TopicAuthorizationFailedError as error:
             raise TopicsError(f"Kafka at {self._kafka} does not let us describe {error.args[0]}") from error
 
-    async def _settings(self, name: str) -> dict[str, str]:
+    async def _settings(self, name: str) -> dict[str, str] | None:
+        """None where we may not see them."""
         # Without a choice of settings: the embedded broker closes the connection on a request that names some.
         resource = ConfigResource(ConfigResourceType.TOPIC, name)
         (answer,) = await self._ask(f"tell the settings of {name}", self._admin.describe_configs([resource]))
         code, message, _, _, entries = answer.resources[0]
+        if code == TopicAuthorizationFailedError.errno:
+            return None
         if code:
             raise TopicsError(f"Kafka did not tell the settings of {name}: {message or for_code(code).__name__}")
         return {entry[0]: entry[1] for entry in entries if entry[1] is not None}
@@ -279,6 +301,8 @@ class Outcome:
     partitions: int
     """Of the activity topic, now."""
     differences: tuple[Difference, ...]
+    hidden: tuple[str, ...] = ()
+    """The topics whose settings we may not see."""
 
 
 async def ensure_topics(
@@ -316,7 +340,8 @@ async def ensure_topics(
             await topics.add_partitions(topic.name, raise_to)
             raised.append(topic.name)
     after = await topics.describe(names)
-    return Outcome(tuple(created), tuple(raised), partitions, differences(wanted, after, partitions))
+    hidden = tuple(name for name in names if name in after and after[name].hidden)
+    return Outcome(tuple(created), tuple(raised), partitions, differences(wanted, after, partitions), hidden)
 
 
 def told(outcome: Outcome) -> dict[str, Any]:
@@ -329,4 +354,5 @@ def told(outcome: Outcome) -> dict[str, Any]:
             {"topic": one.topic, "what": one.what, "wanted": one.wanted, "actual": one.actual}
             for one in outcome.differences
         ],
+        "hidden": list(outcome.hidden),
     }

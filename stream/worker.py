@@ -40,10 +40,19 @@ from stream.projection.keys import Keys
 from stream.projection.replica import RedisReplica, empty
 from stream.projection.row_limits import Limits, RowLimits, keep_quietly
 from stream.projection.rows import OwedRows
+from stream.readiness import Readiness
 from stream.redis_client import redis_client
 from stream.reporting import Reporter
 from stream.source import SourceTopic
-from stream.topics import Role, Topics, TopicsError, differences, open_topics, wanted_topics
+from stream.topics import (
+    Role,
+    Topics,
+    TopicsError,
+    differences,
+    open_topics,
+    refuse_unless_compacted,
+    wanted_topics,
+)
 from stream.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -108,6 +117,7 @@ class Worker:
         self._flow = StreamFlow(config.topic)
         self._app: ContactsApp | None = None
         self._started = False
+        self._readiness = Readiness()
         self._begun: set[int] = set()
         self._stop = asyncio.Event()
         self._reason: Exception | None = None
@@ -136,10 +146,11 @@ class Worker:
             partitions = await self._wait_for_kafka()
             if self._config.commit is CommitMode.EMBEDDED:
                 await self._empty_redis()
+            self._readiness.waits_for = "Kafka is to let this worker into its consumer group"
             await self._source.start()
             self._app = self._flow.app = create_app(self._config, partitions, self._make)
             await self._app.start()
-            self._started = True
+            self._started, self._readiness.waits_for = True, None
             gc.collect()
             gc.freeze()
             gc.set_threshold(
@@ -198,6 +209,7 @@ class Worker:
                 async with open_topics(self._config.access) as topics:
                     return await self._checked(topics)
             except TopicsError as error:
+                self._readiness.waits_for = str(error)
                 log.warning("%s; tried again in %.0f s", error, delay)
             await asyncio.sleep(delay)
             delay = min(2 * delay, 15.0)
@@ -217,6 +229,13 @@ class Worker:
                     f"{topic.name} has {actual[topic.name].partitions} partitions, {self._config.topic} {partitions}: "
                     f"`contacts-report topics --partitions {partitions}` raises it"
                 )
+        hidden = [topic.name for topic in wanted if actual[topic.name].hidden]
+        if hidden:
+            log.warning(
+                "Kafka does not let us see the settings of %s (DescribeConfigs), so they were not compared",
+                ", ".join(hidden),
+            )
+        refuse_unless_compacted(actual[self._config.changelog_topic])
         found = [d for d in differences(wanted, actual, partitions) if d.what != "partitions"]
         for difference in found:
             log.warning("%s", difference)
@@ -230,6 +249,7 @@ class Worker:
                 await empty(self._redis, self._keys)
                 return
             except (RedisError, OSError) as error:
+                self._readiness.waits_for = f"Redis does not answer ({type(error).__name__}: {error})"
                 log.warning("Redis does not answer (%s: %s); tried again in %.1f s", type(error).__name__, error, delay)
             await asyncio.sleep(delay)
             delay = min(2 * delay, 5.0)
@@ -327,11 +347,13 @@ class Worker:
 
     def _facts(self) -> dict[str, Any]:
         partitions = self._reporter.partitions()
-        ready = self._app is not None and all(p["phase"] == "counting" for p in partitions.values())
+        app = self._app if self._started else None
+        owned, given = (None, set()) if app is None else (app.partitions, app.batches.assigned_partitions())
+        waits_for = self._readiness.reason(owned, given, partitions)
         return {
             "live": not self._stop.is_set(),
-            "ready": ready,
-            "reason": str(self._reason) if self._reason is not None else None,
+            "ready": self._reason is None and waits_for is None,
+            "reason": waits_for if self._reason is None else str(self._reason),
             "worker": self._name,
             "partitions": partitions,
         }

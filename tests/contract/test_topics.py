@@ -190,7 +190,13 @@ def test_the_command_makes_them_and_then_says_that_they_are_there(
         f"{activity}: created with 4 partitions",
     ]
     assert main(["topics", "--json"], environ(config)) == 0
-    assert json.loads(capsys.readouterr().out) == {"created": [], "raised": [], "partitions": 4, "differences": []}
+    assert json.loads(capsys.readouterr().out) == {
+        "created": [],
+        "raised": [],
+        "partitions": 4,
+        "differences": [],
+        "hidden": [],
+    }
 
 
 def test_the_command_exits_with_one_where_something_differs(

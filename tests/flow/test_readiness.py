@@ -1,0 +1,62 @@
+"""`/readyz` of a worker says whether a rolling restart may go on, and what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.flow.test_worker_stops import Site, ends_saying
+from tests.support.kafka import RunningKafka, create_topic, free_ports
+from tests.support.stack import Worker, eventually, get_json
+
+
+@pytest.fixture
+def site(tmp_path: Path, kafka: RunningKafka) -> Iterator[Site]:
+    made = Site(tmp_path, kafka.bootstrap)
+    yield made
+    made.close()
+
+
+def readiness(worker: Worker) -> tuple[int, str | None]:
+    status, facts = get_json(f"http://127.0.0.1:{worker.port}/readyz?verbose")
+    return status, (facts or {}).get("reason")
+
+
+def test_a_worker_is_ready_when_it_counts_and_a_spare_one_when_it_was_given_nothing(site: Site) -> None:
+    site.topics(partitions=1)
+    # Given a worker from its first answer on,
+    worker = site.worker()
+    seen: list[tuple[int, int]] = []
+
+    def counting() -> bool:
+        status, facts = get_json(f"http://127.0.0.1:{worker.port}/readyz?verbose")
+        if status:
+            seen.append((status, len(facts["partitions"])))
+        return status == 200
+
+    eventually("ready", counting, every=0.01)
+    # then it was not ready before it owned something, and said why not.
+    assert seen[0][0] == 503
+    assert [owned for status, owned in seen if status == 200] == [1]
+    # And one that is given nothing is ready.
+    spare = site.worker()
+    eventually("ready", lambda: readiness(spare) == (200, None))
+    facts = (worker.facts()["partitions"], spare.facts()["partitions"])
+    assert sorted(map(len, facts)) == [0, 1]
+
+
+def test_a_worker_that_waits_says_for_what(site: Site) -> None:
+    (nobody,) = free_ports(1)
+    worker = site.worker(CONTACTS_KAFKA=f"127.0.0.1:{nobody}")
+    eventually("said", lambda: f"cannot reach Kafka at 127.0.0.1:{nobody}" in (readiness(worker)[1] or ""))
+    assert readiness(worker)[0] == 503
+
+
+@pytest.mark.parametrize("policy", ["delete", "compact,delete"])
+async def test_on_a_changelog_that_kafka_deletes_from_no_worker_starts(site: Site, policy: str) -> None:
+    await create_topic(site.bootstrap, f"{site.group}-state-changelog", 1, {"cleanup.policy": policy})
+    await create_topic(site.bootstrap, f"{site.topic}.dlq", 1)
+    await create_topic(site.bootstrap, site.topic, 1)
+    ends_saying(site.worker(), f"cleanup.policy={policy}", "--add-config cleanup.policy=compact")
