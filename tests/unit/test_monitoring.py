@@ -39,8 +39,14 @@ def test_what_is_asked_for_is_told() -> None:
         assert {one for phase in phases for one in phase.split("|")} <= set(Phase)
 
 
-def test_every_alert_is_explained() -> None:
+RUNBOOK = "{{ with $externalLabels.contacts_docs }}{{ . }}{{ else }}docs{{ end }}/operations.md#"
+
+
+def test_every_alert_leads_to_a_section_of_the_runbook_that_says_what_to_do() -> None:
     page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
-    explained = re.findall(r"^\| `(Contacts\w+)` \|", page, re.MULTILINE)
-    assert explained == [rule["alert"] for rule in alerts()]
-    assert all(rule["labels"]["severity"] in ("page", "ticket") for rule in alerts())
+    sections = re.findall(r"^### (Contacts\w+)\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in sections] == [rule["alert"] for rule in alerts()]
+    assert [name for name, text in sections if "\n**What to do.** " not in text] == []
+    for rule in alerts():
+        assert rule["annotations"]["runbook_url"] == RUNBOOK + rule["alert"].lower()
+        assert rule["labels"]["severity"] in ("page", "ticket")
