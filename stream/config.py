@@ -190,6 +190,15 @@ class WorkerConfig(SharedConfig):
         meaning="How far `occurred_at` may lie ahead of the record's broker time.",
         when_wrong="Too small: publishers whose clocks run ahead are rejected as `time_in_future`.",
     )
+    record_future_tolerance_seconds: int = setting(
+        whole_number(60, 100 * 365 * 86_400),
+        3_600,
+        unit="seconds",
+        meaning="How far a record's own time may be ahead of the worker's clock. Beyond it a record whose publisher "
+        "set the time is rejected as `time_in_future`; where the broker set it, the partition waits.",
+        when_wrong="Too small: publishers, or a broker, whose clocks run ahead are not counted. Too large: one record "
+        "far ahead ends deduplication until time catches up, and with retention drops counts.",
+    )
     retention_days: int | None = setting(
         or_none(whole_number(1, 36_500)),
         None,

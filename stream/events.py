@@ -108,6 +108,10 @@ class Rejected(msgspec.Struct, frozen=True, gc=False):
     """For the publisher: which fields, and what they must be."""
 
 
+LOG_APPEND_TIME: Final = 1
+"""The `timestamp_type` of a record whose time is the broker's."""
+
+
 class Record(Protocol):
     """One record as the broker gave it; aiokafka's ConsumerRecord is one."""
 
@@ -119,7 +123,7 @@ class Record(Protocol):
 
     @property
     def timestamp_type(self) -> int | None:
-        """1 where it is the broker's clock."""
+        """LOG_APPEND_TIME where it is the broker's clock."""
 
     @property
     def key(self) -> bytes | None: ...
@@ -139,6 +143,8 @@ class EventRules:
     """How far `occurred_at` may be ahead of the record's timestamp."""
     retention_days: int | None = None
     """How many days `occurred_at` may lie before the day of the record's timestamp, both in UTC; None: any number."""
+    record_future_tolerance_seconds: int = 3_600
+    """How far a record's timestamp may be ahead of the clock reading that came with its fetch."""
 
 
 class Event(msgspec.Struct, kw_only=True, gc=False):

@@ -14,7 +14,10 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
         self.events = Counter(
-            "contacts_events", "Records applied and committed, by outcome.", ["outcome"], registry=registry
+            "contacts_events",
+            "Records applied and committed, by outcome; `expired`: of a day that retention had dropped before.",
+            ["outcome"],
+            registry=registry,
         )
         self.rejected = Counter("contacts_rejected", "Rejected records, by reason.", ["reason"], registry=registry)
         self.lag = Gauge(
@@ -65,6 +68,12 @@ class Metrics:
             ["partition"],
             registry=registry,
         )
+        self.ids = Gauge(
+            "contacts_recent_ids",
+            "Ids held, by which copies are known; at most CONTACTS_DEDUPE_MAX_IDS.",
+            ["partition"],
+            registry=registry,
+        )
         self.ids_early = Counter(
             "contacts_recent_ids_dropped_early",
             "Ids dropped before the window ended, for the limit's sake.",
@@ -90,11 +99,16 @@ class Metrics:
             "Looks at Redis that found keys evicted, perhaps counts: everything was sent again.",
             registry=registry,
         )
-        self.of_owned = (self.lag, self.position, self.last_commit, self.last_projection, self.owed)
+        self.clock_difference = Gauge(
+            "contacts_clock_difference_seconds",
+            "How far the worker's clock is ahead of Redis'; from 300 on, either way, nothing is counted.",
+            registry=registry,
+        )
+        self.of_owned = (self.lag, self.position, self.last_commit, self.last_projection, self.owed, self.ids)
         """Without a value for a partition that this worker does not own, or not any more."""
         self.counted_of_owned = (self.failures, self.lost, self.ids_early)
         """From 0 on for each partition that is owned, so that the first increase is one."""
-        for outcome in ("counted", "duplicate", "rejected", "skipped"):
+        for outcome in ("counted", "duplicate", "rejected", "skipped", "expired"):
             self.events.labels(outcome)
 
     def note_evictions(self, may_evict: bool, has_evicted: bool) -> None:

@@ -43,6 +43,10 @@ CANCELLED_AGAIN_SECONDS = 1.0
 FINDING_SECONDS = 20.0
 
 
+# So often it is logged why a partition waits.
+WAITING_LOG_SECONDS = 60.0
+
+
 # A shorter rest may end where it began, by the rounding of the loop's clock.
 LEAST_REST_SECONDS = 0.001
 
@@ -124,6 +128,12 @@ class Listener:
 
     def lost(self, partition: int, offsets: int) -> None: ...
 
+    def waiting(self, partition: int, why: str | None) -> None: ...
+
+
+def apply_any(batch: Batch) -> str | None:
+    """Nothing that is fetched must wait."""
+
 
 class _NoFlow:
     """Of a partition that is closed."""
@@ -151,8 +161,11 @@ class OwnedPartition:
         flow: Flow,
         listener: Listener,
         stop_worker: Callable[[Exception], None],
+        why_not: Callable[[Batch], str | None] = apply_any,
     ) -> None:
+        """`why_not`: why a batch that was just fetched must wait, in words; None where it may be applied."""
         self.partition = partition
+        self._why_not = why_not
         self._rules, self._pace, self._room = rules, pace, room
         self._new_ledger, self._source, self._follower = new_ledger, source, follower
         self._flow: Flow = flow
@@ -166,6 +179,7 @@ class OwnedPartition:
         self._doubt: Exception | None = None  # why this state must not be committed any more
         self._missed: int | None = None  # the next offset, while it is in the topic and does not come
         self._missed_for = 0  # in how many answers about the end
+        self._waits_since: float | None = None  # when it was last logged that batches must wait
         self._valueless: frozenset[int] = frozenset()  # dead letters, by offset, that were too large
         self._asking: asyncio.Task[None] | None = None  # a fence or a commit, on its way to Kafka
         self._stays = asyncio.Event()  # not set while the partition is being revoked
@@ -209,8 +223,24 @@ class OwnedPartition:
             )
             self._flow.seek(self.partition, needed)
             return
+        why = self._why_not(batch)
+        if why is not None:
+            self._wait(why)
+            return
+        if self._waits_since is not None:
+            self._waits_since = None
+            self._listener.waiting(self.partition, None)
         self._inbox.append(batch)
         self._drain()
+
+    def _wait(self, why: str) -> None:
+        """Count nothing more of the stream for now. `_miss` asks for the batch again."""
+        self._flow.pause(self.partition)
+        self._listener.waiting(self.partition, why)
+        now = asyncio.get_running_loop().time()
+        if self._waits_since is None or now - self._waits_since > WAITING_LOG_SECONDS:
+            self._waits_since = now
+            log.warning("partition %d waits: %s", self.partition, why)
 
     @property
     def covered_offset(self) -> int | None:

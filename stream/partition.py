@@ -1,6 +1,7 @@
 """What does a partition know, and what does each record change about it? The whole counting decision.
 
     parse     each record is a contact activity, or rejected, or a tombstone                             events.py
+    trust     one whose publisher set its time far ahead of the clock is rejected             record_time.py
     dedupe    an activity whose id was counted within the window is a copy
     tables/recent_ids.py
     count     every other one adds one to its cell, and to the rows
@@ -10,8 +11,10 @@
     note      the offsets of what did not count
     tables/uncounted.py
 
-Pure: no clock and no I/O. The same log gives the same verdicts and the same counts, into whatever batches it is cut and
-wherever commits fall; and what the records of all commits up to one say is a state that goes on in the same way.
+Pure: no clock and no I/O; the reading of a clock that one verdict needs comes with the batch. The same log gives the
+same verdicts and the same counts, into whatever batches it is cut and wherever commits fall; and what the records of
+all commits up to one say is a state that goes on in the same way. A verdict that is committed is kept: a recount takes
+it from `was_counted`, since the reading is not kept.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import msgspec
 from stream.events import ContactActivity, EventRules, Reason, Record, Rejected, parse_all
 from stream.projection.row import PARTITION_LIMIT, encode_row
 from stream.quarters import QUARTER_NANOSECONDS, QUARTERS_A_DAY, day_of_hour
+from stream.record_time import records_ahead, too_far_ahead
 from stream.tables import counts, names, position, recent_ids, uncounted
 from stream.tables.counts import CountRules, Counts, Entry, EntryChange
 from stream.tables.formats import VALUE_BYTES_LIMIT, Changes, FormatError
@@ -43,6 +47,9 @@ class Batch(msgspec.Struct, frozen=True):
     end: int
     """The next offset to ask for; higher than the last record's by at least one, for markers of transactions have
     offsets."""
+    fetched_at_ms: int = 1 << 63
+    """The worker's clock when the records were fetched, in milliseconds since 1970: it judges how far a record's
+    timestamp is ahead. As it stands, no timestamp is ahead: for records whose times are believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,8 @@ class Outcomes(msgspec.Struct):
     rejected: dict[Reason, int] = {}
     ids_dropped_early: int = 0
     """Not records: ids that were forgotten before their time, since there were too many."""
+    expired: int = 0
+    """Judged like those that count, and remembered, but of a day that retention had dropped before they came."""
 
     def __sub__(self, earlier: Outcomes) -> Outcomes:
         """What came since."""
@@ -83,6 +92,7 @@ class Outcomes(msgspec.Struct):
                 if number > earlier.rejected.get(reason, 0)
             },
             self.ids_dropped_early - earlier.ids_dropped_early,
+            self.expired - earlier.expired,
         )
 
     def copy(self) -> Outcomes:
@@ -108,6 +118,8 @@ class Commit(msgspec.Struct, frozen=True):
     names: NameChanges
     outcomes: Outcomes
     """Of the records applied since the commit before."""
+    ids: int = 0
+    """How many recent ids are remembered."""
 
 
 class PartitionState:
@@ -186,7 +198,8 @@ class PartitionState:
 
     def apply(self, batch: Batch) -> None:
         """Judges and counts the records of a batch that follows on the position, or overlaps it: what lies below the
-        position was judged, and is passed over."""
+        position was judged, and is passed over. No record's time may be ahead by the broker's own clock
+        (`broker_ahead`): who owns the partition waits with such a batch."""
         next_offset = self.position.next_offset
         assert batch.start <= next_offset, f"a batch from {batch.start} on does not follow on {next_offset}"
         if batch.end <= next_offset:
@@ -199,14 +212,15 @@ class PartitionState:
             return
         assert records[-1].offset < batch.end, f"a batch up to {batch.end} ends with {records[-1].offset}"
         timestamps = [record.timestamp for record in records]
-        self._judge(records, timestamps)
+        ahead = records_ahead(records, timestamps, self._trusted_ms(batch))
+        self._judge(records, timestamps, ahead)
         self.pending_weight += len(records)
         self._move(
             next_offset=batch.end,
             witness=Witness.of(records[-1]),
             counts_from=self._counts.counts_from,
             latest_hour=self._ids.latest_hour,
-            greatest_broker_ms=max(self.position.greatest_broker_ms, max(timestamps)),
+            greatest_broker_ms=max(self.position.greatest_broker_ms, _greatest(timestamps, ahead)),
         )
 
     def encode(self) -> Commit:
@@ -224,7 +238,7 @@ class PartitionState:
         self._encoded_outcomes = self.outcomes.copy()
         dead_letters, self._dead_letters = self._dead_letters, []
         self.pending_weight = 0
-        return Commit(self.position, list(table.items()), dead_letters, entries, moved, outcomes)
+        return Commit(self.position, list(table.items()), dead_letters, entries, moved, outcomes, len(self._ids))
 
     def whole(self, after: int) -> Iterator[EntryChange]:
         """Every entry whose last event has an offset above this one (-1: every entry), all of it. Only of a clean
@@ -257,9 +271,16 @@ class PartitionState:
     def _move(self, **fields: object) -> None:
         self._position = msgspec.structs.replace(self.position, **fields)
 
-    def _judge(self, records: Sequence[Record], timestamps: list[int]) -> None:
+    def _trusted_ms(self, batch: Batch) -> int:
+        """The latest timestamp that a record of this batch may have."""
+        return batch.fetched_at_ms + self._rules.event.record_future_tolerance_seconds * 1000
+
+    def _judge(self, records: Sequence[Record], timestamps: list[int], ahead: Sequence[int]) -> None:
         rules = self._rules.event
-        parsed = parse_all(records, rules)
+        parsed: list[ContactActivity | Rejected | None] = parse_all(records, rules)
+        for place in ahead:
+            if isinstance(parsed[place], ContactActivity):  # other reasons come before those of the time
+                parsed[place] = too_far_ahead(rules)
         events = [event for event in parsed if isinstance(event, ContactActivity)]
         aside: list[int] = []
         if len(events) < len(parsed):
@@ -275,8 +296,9 @@ class PartitionState:
         for offset in sorted(aside):
             self._uncounted.add(offset)
         self._keep_retention()
-        self._count(records, events)
-        self.outcomes.counted += len(events)
+        expired = self._count(records, events)
+        self.outcomes.counted += len(events) - expired
+        self.outcomes.expired += expired
         self.outcomes.duplicate += len(copies)
         self.outcomes.ids_dropped_early = self._ids.dropped_early
 
@@ -302,8 +324,10 @@ class PartitionState:
         if days is not None and latest_hour is not None:
             self._counts.drop_before(day_of_hour(latest_hour) - days)
 
-    def _count(self, records: Sequence[Record], events: Sequence[ContactActivity]) -> None:
-        """Adds one to the cell of each event. The hot loop: about 1 us an event with rows, 0.6 us without."""
+    def _count(self, records: Sequence[Record], events: Sequence[ContactActivity]) -> int:
+        """Adds one to the cell of each event. Returns how many had none, since retention has dropped their day. The hot
+        loop: about 1 us an event with rows, 0.6 us without."""
+        expired = 0
         workspaces, changed = self._workspaces, self._counts.changed
         partition, keep_rows = self.partition, self._rules.keep_rows
         for record, event in zip(records, events, strict=True):
@@ -321,6 +345,7 @@ class PartitionState:
             if entry is None:
                 entry = self._counts.begin(workspace.names.workspace_id, day)
                 if entry is None:
+                    expired += 1
                     continue
             rows = entry.rows
             if rows is None:
@@ -337,6 +362,7 @@ class PartitionState:
             tail[cell] = tail.get(cell, 0) + 1
             if keep_rows:
                 rows.append(encode_row(event, partition, offset))
+        return expired
 
     def _meet(self, workspace_id: str) -> _Workspace:
         known = self._workspaces[workspace_id] = _Workspace(
@@ -355,6 +381,14 @@ class _Workspace:
         self.users: Final[dict[str | None, LatestLabel]] = names.users
         self.sources: Final[dict[str | None, int]] = names.sources
         self.days: Final = days
+
+
+def _greatest(timestamps: Sequence[int], ahead: Sequence[int]) -> int:
+    """The greatest timestamp, without those that are not believed; 0 where there is none."""
+    if not ahead:
+        return max(timestamps)
+    left = set(ahead)
+    return max((timestamp for place, timestamp in enumerate(timestamps) if place not in left), default=0)
 
 
 _KINDS: Final = (counts.KIND, recent_ids.KIND, uncounted.KIND, names.KIND, position.KEY)

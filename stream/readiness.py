@@ -46,4 +46,6 @@ class Readiness:
             if facts["phase"] != "counting":
                 failure = facts.get("failure")
                 return f"partition {partition} is {facts['phase']}" + (f": {failure}" if failure else "")
+            if facts.get("waiting"):
+                return f"partition {partition} waits: {facts['waiting']}"
         return None

@@ -79,9 +79,11 @@ class Reporter(Listener):
         metrics.events.labels("counted").inc(outcomes.counted)
         metrics.events.labels("duplicate").inc(outcomes.duplicate)
         metrics.events.labels("skipped").inc(outcomes.skipped)
+        metrics.events.labels("expired").inc(outcomes.expired)
         for reason, number in outcomes.rejected.items():
             metrics.events.labels("rejected").inc(number)
             metrics.rejected.labels(reason.value).inc(number)
+        metrics.ids.labels(partition).set(commit.ids)
         metrics.ids_early.labels(partition).inc(outcomes.ids_dropped_early)
         metrics.last_commit.labels(partition).set(self._clock.now_ms() / 1000)
         metrics.commit_seconds.observe(seconds)
@@ -93,6 +95,12 @@ class Reporter(Listener):
     def failed(self, partition: int, why: str) -> None:
         self._facts.setdefault(partition, {"position": None})["failure"] = why
         self._metrics.failures.labels(partition).inc()
+
+    def waiting(self, partition: int, why: str | None) -> None:
+        """Why what was fetched of a partition is not applied yet."""
+        facts = self._facts.get(partition)
+        if facts is not None:
+            facts["waiting"] = why
 
     def _show(self, partition: int) -> None:
         position, lag = self._facts.get(partition, {}).get("position"), self.lag(partition)

@@ -134,7 +134,7 @@ class Cursor:
             records, self._left = records[:limit], records[limit:]
             end = records[-1].offset + 1
         self._from.next_fetch_offset = end
-        return Batch(records=records, start=start, end=end)
+        return Batch(records=records, start=start, end=end, fetched_at_ms=time.time_ns() // 1_000_000)
 
     def _visible(self, batch: Any, start: int) -> list[Any]:
         """The records of a record batch that a reader of committed records sees, from an offset on."""

@@ -22,6 +22,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from stream.app import ContactsApp, StreamFlow, create_app
+from stream.clocks import Clocks, Gate
 from stream.commit import TransactionalLedger
 from stream.config import CommitMode, WorkerConfig
 from stream.embedded import EmbeddedLedger
@@ -99,6 +100,8 @@ class Worker:
         self._redis: Redis = redis_client(config.redis, timeout_seconds=REDIS_SECONDS, retries=0)
         self._evictions = Evictions(self._redis, self._keys, self._metrics.note_evictions)
         self._replica = RedisReplica(self._redis, self._keys, lambda: self._evictions.refusal)
+        self._clocks = Clocks(self._clock, self._replica.now_ms, time.monotonic)
+        self._metrics.clock_difference.set_function(lambda: self._clocks.difference_seconds() or 0.0)
         self._source = SourceTopic(config.access, config.topic)
         self._pace = Pace(
             commit_interval_seconds=config.commit_interval_seconds, commit_max_events=config.commit_max_events
@@ -108,12 +111,14 @@ class Worker:
             event=EventRules(
                 max_event_bytes=config.max_event_bytes,
                 future_tolerance_seconds=config.future_tolerance_seconds,
+                record_future_tolerance_seconds=config.record_future_tolerance_seconds,
                 retention_days=config.retention_days,
             ),
             dedupe_window_hours=config.dedupe_window_hours,
             dedupe_max_ids=config.dedupe_max_ids,
             keep_rows=config.row_days != 0,
         )
+        self._gate = Gate(self._clocks, self._rules.event)
         self._flow = StreamFlow(config.topic)
         self._app: ContactsApp | None = None
         self._started = False
@@ -159,6 +164,7 @@ class Worker:
             await until_one_ends(
                 ask_for_ends(self._app.partitions, self._source, self._clock, self._reporter.end),
                 self._watch(self._app),
+                self._clocks.watch(),
                 self._limit_rows(self._app),
                 self._evictions.watch(),
             )
@@ -279,6 +285,7 @@ class Worker:
             flow=self._flow,
             listener=self._reporter,
             stop_worker=self._end_with,
+            why_not=self._gate.why_not,
         )
 
     def _ledger(self, partition: int) -> Ledger:
@@ -349,12 +356,14 @@ class Worker:
         partitions = self._reporter.partitions()
         app = self._app if self._started else None
         owned, given = (None, set()) if app is None else (app.partitions, app.batches.assigned_partitions())
-        waits_for = self._readiness.reason(owned, given, partitions)
+        clocks = self._clocks.facts()
+        waits_for = self._readiness.reason(owned, given, partitions) or clocks["waiting"]
         return {
             "live": not self._stop.is_set(),
             "ready": self._reason is None and waits_for is None,
             "reason": waits_for if self._reason is None else str(self._reason),
             "worker": self._name,
+            "clocks": clocks,
             "partitions": partitions,
         }
 

@@ -58,6 +58,14 @@ class RedisReplica:
         ]
         return bool(await self._run([self._keys.positions, *call.keys], [*arguments, *fields, *call.operations]))
 
+    async def now_ms(self) -> int:
+        """What Redis' clock says, in milliseconds since 1970. Raises ReplicaAway."""
+        try:
+            seconds, microseconds = await self._client.time()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise ReplicaAway(f"{type(error).__name__}: {error}"[:300]) from error
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
     async def _run(self, keys: list[str], arguments: list[Any]) -> Any:
         refusal = self._refusal()
         if refusal is not None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from stream.events import ContactActivity, EventRules, Record, parse
+from stream.events import LOG_APPEND_TIME, ContactActivity, EventRules, Record, parse
 from stream.partition import PartitionState
 from stream.ports import Call, KafkaAway, Source
 from stream.projection.calls import calls_of_rows
@@ -25,8 +25,6 @@ PAYMENT_OFFSETS = 2_000
 
 # After so many that could be read, twice as many are tried again.
 READS_UNTIL_DOUBLED = 8
-
-LOG_APPEND_TIME = 1
 
 # The window of recent ids allows for as much (stream/tables/recent_ids.py).
 CLOCKS_DIFFER_MS = 3_600_000
@@ -104,11 +102,12 @@ class OwedRows:
     async def _gone(self, first: int, end: int, greatest_ms: int) -> dict[str, str]:
         """Rows are complete from the day after the newest record that is gone.
 
-        Brokers differ by less than an hour, so its time is at most so much above that of the first that is left.
+        Brokers differ by less than an hour, so its time is at most so much above that of the first that is left. Of a
+        time that a publisher set nothing follows.
         """
         left = await self._source.read(first, first + 1) if first < end else ()
         latest_ms = greatest_ms + OWED_SLACK_MS
-        if left:
+        if left and left[0].timestamp_type == LOG_APPEND_TIME:
             latest_ms = min(latest_ms, left[0].timestamp + CLOCKS_DIFFER_MS + self._tolerance_ms)
         day = latest_ms // (DAY_SECONDS * 1000) + 1
         self.rows_from = max(day, self.rows_from or 0)

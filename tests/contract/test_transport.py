@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
@@ -95,6 +96,7 @@ async def test_batches_hold_every_committed_record_once_and_touch_each_other(kaf
     assert all(len(b.records) <= limit for b in batches)
     assert [b.start for b in batches] == [0, *(b.end for b in batches[:-1])]
     assert all(b.start <= r.offset < b.end for b in batches for r in b.records)
+    assert all(abs(b.fetched_at_ms / 1000 - time.time()) < 60 for b in batches)
     # The last thing in the log is a transaction's marker: only the batch's end passes it.
     assert batches[-1].end == end
 

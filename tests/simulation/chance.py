@@ -42,6 +42,12 @@ class Profile:
     """Broker time of a record that lies before that of the one before."""
     backwards_hours: float = 0.9
     lateness: float = 0.3
+    publishers_time: float = 0.0
+    """Of records: the publisher set their time."""
+    ahead: float = 0.0
+    """Of those: the time is far ahead, some of them only until the clocks have gone on."""
+    broker_ahead: float = 0.0
+    """Per second: the brokers' clock is hours ahead of all others, until these have gone on."""
     head_retention: float = 0.0
     """Per second: the topic loses its head, up to what is committed."""
     # Kafka
@@ -79,6 +85,8 @@ class Profile:
     wire_survives: float = 0.3
     """Of losses in Redis: what was on its way still arrives."""
     zombies_stay: bool = True
+    clock_wrong: float = 0.0
+    """The clock of a worker, or of Redis, is set wrong for a while."""
     stop: float = 0.03
     """A worker is told to stop, and another takes its place."""
     raise_partitions: float = 0.0
@@ -157,6 +165,10 @@ def draw(seed: int) -> Profile:
         raise_partitions=rate(0.08, 0.8),
         without_rows=rate(0.5, 0.7),
         redis_evicts=rate(0.2, 0.8),
+        publishers_time=rate(0.8),
+        ahead=0.0 if head_retention else rate(0.5),
+        broker_ahead=0.0 if head_retention else rate(0.2, 0.7),
+        clock_wrong=rate(0.2),
     )
 
 

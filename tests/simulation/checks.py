@@ -14,7 +14,7 @@ from stream.tables import packed
 from tests.simulation import reader
 from tests.simulation.clients import LETTER_BYTES_LIMIT
 from tests.simulation.kafka import Log, Txn
-from tests.simulation.recount import COUNTED, REJECTED, Recount
+from tests.simulation.recount import BELIEVED_AHEAD_MS, CLOCKS_DIFFER_MS, COUNTED, REJECTED, Recount, is_ahead
 from tests.simulation.redis import State
 from tests.simulation.workload import DAY_MS, START_MS, Activity
 
@@ -57,6 +57,7 @@ class Checks:
     # ---- what is committed -------------------------------------------------------------------------------------------
 
     def _on_commit(self, txn: Txn) -> None:
+        rejected = self._rejected_for_their_time(txn)
         for log, first in txn.first.items():
             if log not in self._world.broker.changelog:
                 continue
@@ -70,7 +71,31 @@ class Checks:
                 self._world.fail(Broken(f"p{partition}: committed {position[1]} after {self.committed[partition][-1]}"))
             if self.histories.setdefault(partition, position[3]) != position[3]:
                 self._world.fail(Broken(f"p{partition}: the history changed"))
+            self._keep_verdicts(partition, position[1], rejected)
             self.committed[partition].append(position[1])
+
+    def _rejected_for_their_time(self, txn: Txn) -> set[int]:
+        letters = (
+            r
+            for log in txn.first
+            if log in self._world.broker.letters
+            for r in log.visible(txn.first[log], log.end, dirty=True)
+            if r.txn is txn
+        )
+        told = (dict(letter.headers) for letter in letters)
+        return {int(h["__connect.errors.offset"]) for h in told if h["contacts.reason"] == b"time_in_future"}
+
+    def _keep_verdicts(self, partition: int, upto: int, rejected: set[int]) -> None:
+        """Of times far ahead: the verdicts that are committed now, which must be ones that a clock could give."""
+        self.grow()
+        recount, log = self.recounts[partition], self._world.broker.source[partition]
+        latest = self._world.true_ms() + BELIEVED_AHEAD_MS + CLOCKS_DIFFER_MS
+        for record in log.visible(self.committed_upto(partition), upto):
+            believed = record.timestamp_type == 1 or is_ahead(record)
+            if record.timestamp > latest and believed and record.offset not in rejected:
+                self._world.fail(Broken(f"p{partition} offset {record.offset} counts at {record.timestamp}, far ahead"))
+        recount.kept.rejected |= rejected
+        recount.kept.upto = max(recount.kept.upto, upto)
 
     def committed_upto(self, partition: int) -> int:
         return self.committed[partition][-1] if self.committed[partition] else 0
@@ -212,10 +237,15 @@ class Checks:
                     f"{place.owed}, rows from {place.rows_from}"
                 )
             # What is left of a range is as old as brokers' clocks allow, which differ by less than an hour.
-            if day >= (max(owed) + TOLERANCE_MS) // DAY_MS + 1 and self._world.profile.backwards_hours < 1:
+            if day >= (max(owed) + TOLERANCE_MS) // DAY_MS + 1 and self._clocks_agree:
                 raise Broken(
                     f"p{recount.partition} offset {offset} of day {day} is owed, but readers are told of {owed}"
                 )
+
+    @property
+    def _clocks_agree(self) -> bool:
+        profile = self._world.profile
+        return profile.backwards_hours < 1 and not profile.ahead and not profile.broker_ahead
 
     def _check_row_contents(self, state: State, workspace: str, day: int) -> set[tuple[int, int]]:
         members = state.get(f"{reader.PREFIX}rows1:{workspace}:{day}".encode())

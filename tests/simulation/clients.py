@@ -54,13 +54,19 @@ class Link:
 
     async def ask(self, act: Callable[[], Any]) -> Any:
         """Send a request to Kafka, and wait for what it did. Clients of Kafka try again until it is back."""
+        return await self._ask(act, lambda: self.world.kafka_away_until)
+
+    async def ask_redis(self, act: Callable[[], Any]) -> Any:
+        return await self._ask(act, lambda: 0.0)
+
+    async def _ask(self, act: Callable[[], Any], away_until: Callable[[], float]) -> Any:
         await self.ready()
         world = self.world
         answer: asyncio.Future[Any] = world.loop.create_future()
 
         def arrive() -> None:
-            if world.kafka_away_until > world.loop.now:
-                world.loop.call_at(world.kafka_away_until + world.delay(), arrive)
+            if away_until() > world.loop.now:
+                world.loop.call_at(away_until() + world.delay(), arrive)
                 return
             try:
                 result = act()
@@ -348,6 +354,17 @@ class SimRedis:
         await asyncio.sleep(self._link.world.delay())
         await self._link.ready()
         return told
+
+    async def time(self) -> tuple[int, int]:
+        world = self._link.world
+
+        def tell() -> int:
+            if world.redis.away:
+                raise RedisConnectionError("away")
+            return world.true_ms() + world.redis_clock_off_ms
+
+        seconds, ms = divmod(await self._link.ask_redis(tell), 1000)
+        return seconds, ms * 1000
 
 
 class Script:

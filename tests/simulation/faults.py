@@ -9,10 +9,12 @@ from tests.simulation import reader
 from tests.simulation.checks import Checks
 from tests.simulation.kafka import Log, Txn
 from tests.simulation.worker import Worker, World
-from tests.simulation.workload import Publishers
+from tests.simulation.workload import DAY_MS, HOUR_MS, Publishers
 
 TICK_SECONDS = 0.1
 SESSION_SECONDS = 3.0
+BROKERS_AHEAD_MS = 4 * HOUR_MS
+WRONG_BY_MS = (6 * 60_000, 3 * HOUR_MS, 40 * DAY_MS, 60 * 365 * DAY_MS)
 
 
 class Cluster:
@@ -142,7 +144,7 @@ def _decide(world: World, txn: Txn, committed: bool) -> None:
     world.broker.decide(txn, committed=committed)
 
 
-async def go_wrong(world: World, cluster: Cluster, checks: Checks) -> None:
+async def go_wrong(world: World, cluster: Cluster, checks: Checks, publishers: Publishers) -> None:
     """Until the run's seconds are over: each tick, each fault by its rate."""
     rng, profile = world.rng, world.profile
 
@@ -157,6 +159,7 @@ async def go_wrong(world: World, cluster: Cluster, checks: Checks) -> None:
         if now(profile.kafka_away):
             world.kafka_away_until = world.loop.now + rng.random() * rng.choice((1, 15))
             world.note("kafka", f"away until {world.kafka_away_until:.1f}")
+        _clocks_go_wrong(world, cluster, publishers, now)
         if now(profile.compaction):
             compact_some(world)
         if now(profile.head_retention):
@@ -229,6 +232,27 @@ def evict_some(world: World) -> None:
     world.note("redis", lambda: f"evicts {keys}")
     after = rng.choice(("noeviction", "noeviction", "volatile-lru"))
     world.loop.call_later(rng.random() * 4, setattr, redis, "policy", after)
+
+
+def _clocks_go_wrong(world: World, cluster: Cluster, publishers: Publishers, now: Any) -> None:
+    rng, profile = world.rng, world.profile
+    if profile.broker_ahead and now(profile.broker_ahead):
+        publishers.brokers_ahead_ms = BROKERS_AHEAD_MS
+        world.note("kafka", "the brokers' clock is ahead")
+        world.loop.call_later(rng.random() * 3, setattr, publishers, "brokers_ahead_ms", 0)
+    if not profile.clock_wrong or not now(profile.clock_wrong):
+        return
+    off = rng.choice((-1, 1)) * rng.choice(WRONG_BY_MS)
+    alive = [w for w in cluster.workers if not w.stopped]
+    if alive and rng.random() < 0.7:
+        worker = rng.choice(alive)
+        worker.wall_clock.off_ms = off
+        world.note(worker.name, f"has a clock that is off by {off} ms")
+        world.loop.call_later(rng.random() * 8, setattr, worker.wall_clock, "off_ms", 0)
+    else:
+        world.redis_clock_off_ms = off
+        world.note("redis", f"has a clock that is off by {off} ms")
+        world.loop.call_later(rng.random() * 8, setattr, world, "redis_clock_off_ms", 0)
 
 
 def compact_some(world: World) -> None:

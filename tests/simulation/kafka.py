@@ -16,11 +16,12 @@ from typing import Any
 class SimRecord:
     """A record, in the shape of aiokafka's."""
 
-    __slots__ = ("headers", "key", "offset", "timestamp", "truth", "txn", "value")
-    timestamp_type = 1
+    __slots__ = ("headers", "key", "offset", "published_ms", "timestamp", "timestamp_type", "truth", "txn", "value")
 
     def __init__(self, key: bytes | None, value: bytes | None, headers: Any, timestamp: int, truth: Any = None) -> None:
         self.key, self.value, self.headers, self.timestamp, self.truth = key, value, headers, timestamp, truth
+        self.timestamp_type = 1
+        self.published_ms = timestamp  # by the true time
         self.offset = -1
         self.txn: Txn | None = None
 

@@ -26,7 +26,7 @@ OWNERSHIP, FOLLOWER, ROWS = "stream/ownership.py", "stream/projection/follower.p
 CALLS, COMMIT, ENDS = "stream/projection/calls.py", "stream/commit.py", "stream/ends.py"
 PARTITION, COUNTS, IDS = "stream/partition.py", "stream/tables/counts.py", "stream/tables/recent_ids.py"
 NAMES, SCRIPT, READER = "stream/tables/names.py", "tests/simulation/redis.py", "tests/simulation/reader.py"
-KEYS = "stream/projection/keys.py"
+KEYS, CLOCKS, RECORD_TIME = "stream/projection/keys.py", "stream/clocks.py", "stream/record_time.py"
 
 FIGHT = {"workers": 3, "rebalance": 0.4, "zombie": 1.0, "pause": 0.3, "zombie_returns": 0.1}
 KAFKA = {"kafka_fails": 0.15, "answer_lost": 0.15, "batch_fails": 0.1}
@@ -39,6 +39,7 @@ QUIET = {"rebalance": 0.0, "crash": 0.0, "pause": 0.0, "stop": 0.0, "kafka_away"
     "raise_partitions": 0.0,
     "slow": 0.0,
 }
+TIMES = {"publishers_time": 0.6, "ahead": 0.4, "head_retention": 0.0}
 STREAM = {"duplicates": 0.4, "hour_jumps": 0.3, "backwards": 0.3, "backwards_hours": 0.9, "max_ids": 1000}
 
 
@@ -616,6 +617,30 @@ MUTANTS = (
             "backwards_hours": 3.5,
             "lateness": 0.9,
         },
+    ),
+    Mutant(
+        "publishers-time-far-ahead",
+        "A record whose publisher set its time far ahead is rejected, and moves neither hours nor days.",
+        ((PARTITION, "        ahead = records_ahead(", "        ahead = [] and records_ahead("),),
+        TIMES,
+        60,
+    ),
+    Mutant(
+        "brokers-time-far-ahead",
+        "What a broker stamped far ahead waits until the clocks have gone on.",
+        (
+            (CLOCKS, " or broker_ahead(", " or None and broker_ahead("),
+            (RECORD_TIME, "    assert all(", "    assert True or all("),
+        ),
+        {"broker_ahead": 0.3, "head_retention": 0.0},
+        60,
+    ),
+    Mutant(
+        "clocks-agree",
+        "How far a time is ahead is judged only while the worker's clock and Redis' agree.",
+        ((CLOCKS, "return self._clocks.why_not(batch.fetched_at_ms) or ", "return "),),
+        TIMES | {"clock_wrong": 0.5},
+        60,
     ),
     Mutant(
         "values-left-out",

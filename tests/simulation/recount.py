@@ -17,6 +17,9 @@ from tests.simulation.workload import DAY_MS, HOUR_MS, Activity, Reject, Tombsto
 COUNTED, DUPLICATE, REJECTED, SKIPPED = "counted", "duplicate", "rejected", "skipped"
 QUARTER_NS = 900 * 1_000_000_000
 
+BELIEVED_AHEAD_MS, CLOCKS_DIFFER_MS = HOUR_MS, 300_000
+"""How far a publisher's time may be ahead of the worker's clock, and this one be off."""
+
 Cell = tuple[int, str | None, str | None, int]
 """(activity, source, user, quarter of the day)"""
 
@@ -40,11 +43,26 @@ class Entry:
         return self._sums[number]
 
 
+class Kept:
+    """What was committed of one partition about times far ahead: a recount has no clock, and takes that."""
+
+    def __init__(self) -> None:
+        self.upto = 0
+        self.rejected: set[int] = set()
+
+
+def is_ahead(record: SimRecord) -> bool:
+    """Whether the verdict on a record is that of a clock reading: its publisher set a time that is far ahead."""
+    latest = record.published_ms + BELIEVED_AHEAD_MS - CLOCKS_DIFFER_MS
+    return record.timestamp_type == 0 and isinstance(record.truth, Activity) and record.timestamp > latest
+
+
 class Recount:
-    """One partition, recounted as far as its log is stable."""
+    """One partition, recounted as far as its log is stable, and the verdicts that must be taken are there."""
 
     def __init__(self, partition: int, log: Log, profile: Profile) -> None:
         self.partition, self._log, self._profile = partition, log, profile
+        self.kept = Kept()
         self._next = 0
         self.verdicts: dict[int, str] = {}
         self.records: dict[int, SimRecord] = {}
@@ -65,6 +83,9 @@ class Recount:
         if self._next >= stable:
             return
         for record in self._log.visible(self._next, stable):
+            if is_ahead(record) and record.offset >= self.kept.upto:
+                self._next = record.offset
+                return
             self._judge(record)
         self._next = stable
 
@@ -76,6 +97,9 @@ class Recount:
         elif isinstance(truth, Reject):
             self.verdicts[record.offset] = REJECTED
             self.letters[record.offset] = truth.reason
+        elif is_ahead(record) and record.offset in self.kept.rejected:
+            self.verdicts[record.offset] = REJECTED
+            self.letters[record.offset] = "time_in_future"
         elif self._is_copy(truth, record.timestamp // HOUR_MS):
             self.verdicts[record.offset] = DUPLICATE
         else:

@@ -95,6 +95,7 @@ class Run:
         self.checks = Checks(world)
         self.cluster = faults.Cluster(world)
         self.publishers = Publishers(world.rng, world.profile)
+        world.true_ms = lambda: self.publishers.broker_ms
 
     async def whole(self) -> str | None:
         try:
@@ -109,7 +110,7 @@ class Run:
     async def _parts(self) -> None:
         world, cluster = self.world, self.cluster
         publishing = asyncio.ensure_future(faults.publish(world, self.publishers))
-        await self._watched(faults.go_wrong(world, cluster, self.checks))
+        await self._watched(faults.go_wrong(world, cluster, self.checks, self.publishers))
         self._calm()
         world.note("run", "quiet")
         await self._watched(publishing)
@@ -127,8 +128,11 @@ class Run:
         world.redis.away = False
         world.redis.policy = "noeviction"
         world.kafka_away_until = 0.0
+        world.redis_clock_off_ms = self.publishers.brokers_ahead_ms = 0
+        self.publishers.broker_ms += faults.BROKERS_AHEAD_MS  # what the brokers stamped ahead is no longer
         for worker in cluster.workers:
             worker.link.paused_until = 0.0
+            worker.wall_clock.off_ms = 0
             gone = worker.zombie and not world.profile.zombies_stay
             if not worker.stopped and (gone or not worker.keeps_rows):
                 worker.crash()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from stream.clocks import Clocks, Gate
 from stream.commit import TransactionalLedger
 from stream.ends import ask_for_ends
 from stream.events import EventRules
@@ -47,6 +48,9 @@ class World:
         self.failure: BaseException | None = None
         self.stops: list[str] = []
         self.claims = 0
+        self.true_ms: Callable[[], int] = lambda: START_MS
+        """What all clocks would say that are right."""
+        self.redis_clock_off_ms = 0
 
     def chance(self, probability: float, *, calm_too: bool = False) -> bool:
         return (not self.calm or calm_too) and self.rng.random() < probability
@@ -93,6 +97,17 @@ class SimClock:
         return START_MS + int(self._loop.now * 1000)
 
 
+class SimWallClock:
+    """A worker's clock, which may be wrong."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.off_ms = 0
+
+    def now_ms(self) -> int:
+        return self._world.true_ms() + self.off_ms
+
+
 class SimFlow:
     """The consumer's side: where each partition is read next, and which are paused."""
 
@@ -126,6 +141,9 @@ class Ear(Listener):
 
     def failed(self, partition: int, why: str) -> None:
         self._world.note(self._name, f"p{partition} failed: {why}")
+
+    def waiting(self, partition: int, why: str | None) -> None:
+        self._world.note(self._name, f"p{partition} waits: {why}")
 
     def lost(self, partition: int, offsets: int) -> None:
         self._world.fail(AssertionError(f"p{partition}: {offsets} offsets lost"))
@@ -164,6 +182,9 @@ class Worker:
         redis: Any = SimRedis(self.link)
         self._evictions = Evictions(redis, world.keys)
         self._replica = RedisReplica(redis, world.keys, lambda: self._evictions.refusal)
+        self.wall_clock = SimWallClock(world)
+        self._clocks = Clocks(self.wall_clock, self._replica.now_ms, lambda: world.true_ms() / 1000)
+        self._gate = Gate(self._clocks, self._rules.event)
         self._source = SimSource(self.link)
         self.flow = SimFlow(world)
         self.partitions = OwnedPartitions("source", self._make, revoke_seconds=3.0)
@@ -172,7 +193,7 @@ class Worker:
     def start(self) -> None:
         source: Any = self._source
         asking = ask_for_ends(self.partitions, source, self._clock, lambda p, end: None)
-        for task in (self._feed(), asking, self._evictions.watch()):
+        for task in (self._clocks.watch(), self._feed(), asking, self._evictions.watch()):
             created = self._world.loop.create_task(task)
             created.add_done_callback(self._ended)
             self._tasks.append(created)
@@ -242,6 +263,7 @@ class Worker:
             flow=self.flow,
             listener=Ear(world, self.name),
             stop_worker=self._must_stop,
+            why_not=self._gate.why_not,
         )
         return owned
 
@@ -326,7 +348,7 @@ class Worker:
         end = min(log.stable, start + rng.choice((1, 2, 5, 20, 1000)))
         if end <= start:
             return
-        batch = Batch(records=list(log.visible(start, end)), start=start, end=end)
+        batch = Batch(list(log.visible(start, end)), start, end, self.wall_clock.now_ms())
         self.flow.at[partition] = end
         if world.chance(0.02):
             world.note(self.name, lambda: f"p{partition} [{start}, {end}) is dropped on its way")

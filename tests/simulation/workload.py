@@ -20,6 +20,7 @@ WORKSPACES = ("acme", "bolt.io", "c")
 USERS = (None, "u1", "u2", "u\u00fc3")
 SOURCES = (None, "user", "developer_api", "contact_import", "fax")
 MAX_EVENT_BYTES = 900
+AHEAD_MS = (30 * 60_000, HOUR_MS, HOUR_MS + 60_000, 3 * HOUR_MS, 30 * HOUR_MS, 400 * DAY_MS, 70 * 365 * DAY_MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class Publishers:
     def __init__(self, rng: Random, profile: Profile) -> None:
         self._rng, self._profile = rng, profile
         self.broker_ms = START_MS + int((profile.first_hour - 20) * HOUR_MS)
+        """The true time, which the brokers' clock follows, but for what it is ahead."""
+        self.brokers_ahead_ms = 0
         self._made: list[list[Activity]] = []
         self._numbers = 0
 
@@ -75,14 +78,21 @@ class Publishers:
             timestamp -= int(rng.random() * profile.backwards_hours * HOUR_MS)
         while len(self._made) <= partition:
             self._made.append([])
+        stamp, publishers = timestamp + self.brokers_ahead_ms, False
+        if profile.publishers_time and rng.random() < profile.publishers_time:
+            stamp, publishers = timestamp, True
+            if rng.random() < profile.ahead:
+                stamp = self.broker_ms + rng.choice(AHEAD_MS)
         if rng.random() < profile.poison:
-            value, truth = self._poison(timestamp)
+            value, truth = self._poison(stamp)
         else:
             activity = self._activity(self._made[partition], timestamp)
-            value, truth = _written(activity), self._judged(activity, timestamp)
+            value, truth = _written(activity), self._judged(activity, stamp)
         key = None if rng.random() < 0.1 else b"k%d" % rng.randrange(5)
         headers = [("trace", b"1")] if rng.random() < 0.1 else []
-        return SimRecord(key, value, headers, timestamp, truth)
+        record = SimRecord(key, value, headers, stamp, truth)
+        record.timestamp_type, record.published_ms = int(not publishers), self.broker_ms
+        return record
 
     def _activity(self, made: list[Activity], timestamp: int) -> Activity:
         rng, profile = self._rng, self._profile

@@ -22,7 +22,8 @@ COUNTING, RECOVERING = {"phase": "counting"}, {"phase": "recovering", "failure":
         (None, True, {0, 1}, {"0": COUNTING}, "partition 1 was given to this worker, and is not begun yet"),
         (None, True, {0}, {"0": RECOVERING}, "partition 0 is recovering: Kafka did not answer"),
         (None, True, {0}, {"0": {"phase": "repairing"}}, "partition 0 is repairing"),
-        (None, True, {0, 1}, {"0": COUNTING, "1": COUNTING}, None),
+        (None, True, {0}, {"0": COUNTING | {"waiting": "the clocks differ"}}, "partition 0 waits: the clocks differ"),
+        (None, True, {0, 1}, {"0": COUNTING, "1": COUNTING | {"waiting": None}}, None),
         # In the middle of a rebalance Kafka has taken all, and what is still here counts on.
         (None, True, set(), {"0": COUNTING}, None),
     ],
