@@ -5,13 +5,13 @@ import asyncio
 import json
 from collections.abc import Mapping
 
-from redis.exceptions import RedisError
-
 from cli.command import DONE, WRONG, CommandError
 from cli.options import add_settings, read_settings
 from stream.config import ACCESS_SETTINGS, WorkerConfig
+from stream.new_partitions import NewPartitions
 from stream.projection.keys import Keys
-from stream.projection.partitions import announce_partitions
+from stream.projection.partitions import Announcements
+from stream.projection.replica import RedisReplica
 from stream.redis_client import redis_client
 from stream.topics import PARTITIONS, Outcome, TopicsError, ensure_topics, open_topics, told, wanted_topics
 
@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Creates the activity topic, the dead-letter topic and the changelog where they are missing, and says what "
         "differs in those that are there; their settings are left alone. The flag --partitions N also raises all of "
-        "them to N partitions, the activity topic last; partitions cannot be taken away again."
+        "them to N partitions, the activity topic last, and begins the new ones, so that reports never wait for a "
+        "worker; partitions cannot be taken away again."
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     add_settings(parser, WorkerConfig, only=SETTINGS)
@@ -57,26 +58,15 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 async def _ensure(config: WorkerConfig, raise_to: int | None) -> Outcome:
-    async with open_topics(config.access) as topics:
+    async with (
+        open_topics(config.access) as topics,
+        redis_client(config.redis, timeout_seconds=REDIS_TIMEOUT_SECONDS) as redis,
+    ):
+        keys = Keys(config.group)
+        growth = NewPartitions(config, RedisReplica(redis, keys), Announcements(redis, keys))
         return await ensure_topics(
-            topics,
-            wanted_topics(config),
-            partitions_if_new=config.partitions,
-            raise_to=raise_to,
-            before_activity_grows=lambda partitions: _announce(config, partitions),
+            topics, wanted_topics(config), partitions_if_new=config.partitions, raise_to=raise_to, growth=growth
         )
-
-
-async def _announce(config: WorkerConfig, partitions: int) -> None:
-    try:
-        async with redis_client(config.redis, timeout_seconds=REDIS_TIMEOUT_SECONDS) as redis:
-            await announce_partitions(redis, Keys(config.group), partitions)
-    except RedisError as error:
-        message = (
-            f"{config.topic} was not raised, since Redis must know of the new partitions first and failed ({error}). "
-            "Give the same command again once it does."
-        )
-        raise TopicsError(message) from error
 
 
 def _print_text(config: WorkerConfig, outcome: Outcome) -> None:

@@ -11,15 +11,22 @@ Brokers that tell no settings, or only some (the embedded one), are not said to 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
+from aiokafka.errors import (
+    BrokerResponseError,
+    KafkaError,
+    RequestTimedOutError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from stream.config import WorkerConfig
 from stream.kafka_access import KafkaAccess
@@ -53,6 +60,20 @@ METADATA_PATIENCE_SECONDS = 0.1
 
 class TopicsError(Exception):
     """Kafka did not do, or did not answer, what was asked about topics; the text is for the person who asked."""
+
+
+class TopicsRefused(TopicsError):
+    """Kafka answered that it does not do it, so nothing was done."""
+
+
+class Growth(Protocol):
+    """What must be done beside a topic that is raised. Raises TopicsError."""
+
+    async def prepare(self, known: int, partitions: int) -> None:
+        """Right before the activity topic is raised from `known` partitions."""
+
+    async def withdraw(self, partitions: int) -> None:
+        """Kafka has refused to raise it."""
 
 
 class Role(StrEnum):
@@ -227,12 +248,17 @@ class Topics:
         await self._until_seen(topic.name, partitions)
         return True
 
-    async def add_partitions(self, name: str, partitions: int) -> None:
-        """Raise a topic to so many partitions. Returns when they can be seen."""
+    async def add_partitions(self, name: str, partitions: int, *, validate_only: bool = False) -> None:
+        """Raise a topic to so many partitions. Returns when they can be seen. Raises TopicsRefused.
+
+        `validate_only`: do nothing, but raise where Kafka would refuse.
+        """
         request = {name: NewPartitions(partitions)}
         what = f"give {name} {partitions} partitions"
-        await self._ask(what, self._admin.create_partitions(request, timeout_ms=self._timeout_ms))
-        await self._until_seen(name, partitions)
+        asked = self._admin.create_partitions(request, timeout_ms=self._timeout_ms, validate_only=validate_only)
+        await self._ask(what, asked)
+        if not validate_only:
+            await self._until_seen(name, partitions)
 
     async def _visible(self, names: Sequence[str]) -> list[dict[str, Any]]:
         what = f"describe {', '.join(names)}"
@@ -270,7 +296,10 @@ class Topics:
             message = f"Kafka at {self._kafka} did not {what} within {self._timeout_seconds:g} s"
             raise TopicsError(message) from None
         except KafkaError as error:
-            raise TopicsError(f"Kafka at {self._kafka} did not {what}: {error}") from error
+            # A broker that ran out of time, or whose connection broke, may have done it nevertheless.
+            refused = isinstance(error, BrokerResponseError) and not isinstance(error, RequestTimedOutError)
+            kind = TopicsRefused if refused else TopicsError
+            raise kind(f"Kafka at {self._kafka} did not {what}: {error}") from error
 
     @property
     def _timeout_ms(self) -> int:
@@ -311,13 +340,14 @@ async def ensure_topics(
     *,
     partitions_if_new: int,
     raise_to: int | None = None,
-    before_activity_grows: Callable[[int], Awaitable[None]] | None = None,
+    growth: Growth | None = None,
 ) -> Outcome:
     """Make the missing topics, each with the activity topic's partitions; change none that is there, but to raise it.
 
-    With `raise_to` all are raised to so many partitions, the activity topic last: right before, `before_activity_grows`
-    is called with the number, for readers must know of a partition before it can hold an event. May be repeated after
-    a failure at any point. Raises TopicsError; where `raise_to` is less than what is there, before anything is changed.
+    With `raise_to` all are raised to so many partitions, the activity topic last: right before, `growth` prepares them,
+    for readers must know of a partition before it can hold an event. May be repeated after a failure at any point.
+    Raises TopicsError; where `raise_to` is less than what is there, or Kafka would refuse it, before anything is
+    changed.
     """
     names = [topic.name for topic in wanted]
     activity = next(topic for topic in wanted if topic.role is Role.ACTIVITY)
@@ -327,21 +357,33 @@ async def ensure_topics(
         has = ", ".join(f"{name} has {count}" for name, count in before.items() if count > raise_to)
         raise TopicsError(f"partitions cannot be lowered to {raise_to}: {has}")
     partitions = raise_to or before.get(activity.name) or max(largest, partitions_if_new)
+    growing = [] if raise_to is None else [name for name in names if before.get(name, raise_to) < raise_to]
+    for name in growing:
+        await topics.add_partitions(name, partitions, validate_only=True)
     created: list[str] = []
     raised: list[str] = []
     for topic in wanted:
-        growing = topic is activity and activity.name in before and before[activity.name] < partitions
-        if growing and before_activity_grows is not None:
-            await before_activity_grows(partitions)
         if topic.name not in before:
             if await topics.create(topic, partitions):
                 created.append(topic.name)
-        elif raise_to is not None and before[topic.name] < raise_to:
-            await topics.add_partitions(topic.name, raise_to)
+        elif topic.name in growing:
+            if topic is activity and growth is not None:
+                await _grow(topics, topic.name, before[topic.name], partitions, growth)
+            else:
+                await topics.add_partitions(topic.name, partitions)
             raised.append(topic.name)
     after = await topics.describe(names)
     hidden = tuple(name for name in names if name in after and after[name].hidden)
     return Outcome(tuple(created), tuple(raised), partitions, differences(wanted, after, partitions), hidden)
+
+
+async def _grow(topics: Topics, name: str, known: int, partitions: int, growth: Growth) -> None:
+    await growth.prepare(known, partitions)
+    try:
+        await topics.add_partitions(name, partitions)
+    except TopicsRefused:
+        await growth.withdraw(partitions)
+        raise
 
 
 def told(outcome: Outcome) -> dict[str, Any]:

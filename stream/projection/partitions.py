@@ -1,18 +1,46 @@
 """How do readers learn of partitions that no worker has reported yet?"""
 
-from redis.asyncio import Redis
+from __future__ import annotations
 
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from stream.ports import ReplicaAway
 from stream.projection.keys import PARTITIONS, Keys
 
 _RAISE = """
 local known = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
 if tonumber(ARGV[2]) > known then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
+return known
+"""
+_LOWER = """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+if ARGV[3] == '0' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
+return 1
 """
 
 
-async def announce_partitions(redis: Redis, keys: Keys, partitions: int) -> None:
-    """Say that there are so many partitions, unless more were known: readers answer only when each has a position.
+class Announcements:
+    """How many partitions there are, as readers are told. Each call raises ReplicaAway."""
 
-    May run twice. Raises redis.RedisError.
-    """
-    await redis.register_script(_RAISE)(keys=[keys.positions], args=[PARTITIONS, partitions])
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis, self._keys = redis, keys
+
+    async def announce(self, partitions: int) -> int:
+        """Say that there are so many, unless more were known: readers answer only when each has a position.
+
+        Returns how many were known before, 0 where none. May run twice.
+        """
+        return int(await self._run(_RAISE, partitions))
+
+    async def withdraw(self, announced: int, before: int) -> bool:
+        """Take an announcement back; False where another number was announced meanwhile."""
+        return bool(await self._run(_LOWER, announced, before))
+
+    async def _run(self, script: str, *numbers: int) -> Any:
+        try:
+            return await self._redis.register_script(script)(keys=[self._keys.positions], args=[PARTITIONS, *numbers])
+        except (RedisError, OSError) as error:
+            raise ReplicaAway(f"{type(error).__name__}: {error}"[:300]) from error

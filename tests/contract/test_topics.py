@@ -11,7 +11,7 @@ from cli.main import main
 from stream.config import WorkerConfig
 from stream.kafka_access import KafkaAccess
 from stream.projection.keys import Keys
-from stream.projection.partitions import announce_partitions
+from stream.projection.partitions import Announcements
 from stream.redis_client import redis_client
 from stream.topics import Difference, Outcome, Topics, TopicsError, ensure_topics, open_topics, wanted_topics
 from tests.support.kafka import RunningKafka, create_topic, unique_name
@@ -84,18 +84,29 @@ async def test_what_differs_is_told_and_left_alone(config: WorkerConfig) -> None
     assert await partitions(config) == [2, 3, 3]
 
 
+class Growing:
+    """Nothing to prepare; notes what is taken back."""
+
+    def __init__(self) -> None:
+        self.withdrawn: list[int] = []
+
+    async def prepare(self, known: int, number: int) -> None: ...
+
+    async def withdraw(self, number: int) -> None:
+        self.withdrawn.append(number)
+
+
 async def test_partitions_are_raised_with_the_activity_topic_last_after_readers_know(config: WorkerConfig) -> None:
     await ensure(config)
-    at_the_call: list[tuple[int, list[int]]] = []
+    at_the_call: list[tuple[int, int, list[int]]] = []
 
-    async def announce(number: int) -> None:
-        at_the_call.append((number, await partitions(config)))
+    class Noted(Growing):
+        async def prepare(self, known: int, number: int) -> None:
+            at_the_call.append((known, number, await partitions(config)))
 
     async with open_topics(config.access) as topics:
-        outcome = await ensure_topics(
-            topics, wanted_topics(config), partitions_if_new=4, raise_to=6, before_activity_grows=announce
-        )
-    assert at_the_call == [(6, [6, 6, 4])]
+        outcome = await ensure_topics(topics, wanted_topics(config), partitions_if_new=4, raise_to=6, growth=Noted())
+    assert at_the_call == [(4, 6, [6, 6, 4])]
     assert outcome == Outcome((), tuple(names(config)), 6, ())
     assert await partitions(config) == [6, 6, 6]
 
@@ -103,13 +114,12 @@ async def test_partitions_are_raised_with_the_activity_topic_last_after_readers_
 async def test_a_raise_that_was_interrupted_is_finished_by_the_next(config: WorkerConfig) -> None:
     await ensure(config)
 
-    async def fail(_: int) -> None:
-        raise TopicsError("Redis is away")
+    class Failing(Growing):
+        async def prepare(self, known: int, number: int) -> None:
+            raise TopicsError("Redis is away")
 
     async def raise_all(topics: Topics) -> Outcome:
-        return await ensure_topics(
-            topics, wanted_topics(config), partitions_if_new=4, raise_to=6, before_activity_grows=fail
-        )
+        return await ensure_topics(topics, wanted_topics(config), partitions_if_new=4, raise_to=6, growth=Failing())
 
     async with open_topics(config.access) as topics:
         with pytest.raises(TopicsError, match="Redis is away"):
@@ -235,7 +245,16 @@ async def test_redis_keeps_the_largest_number_that_anyone_announced(shared_redis
     keys = Keys(unique_name("group"))
     async with redis_client(shared_redis.url, timeout_seconds=5) as redis:
         told = []
+        announcements = Announcements(redis, keys)
         for number in (4, 6, 5, 6):
-            await announce_partitions(redis, keys, number)
-            told.append(await redis.hgetall(keys.positions))
-    assert told == [{b"partitions": b"4"}, {b"partitions": b"6"}, {b"partitions": b"6"}, {b"partitions": b"6"}]
+            before = await announcements.announce(number)
+            told.append((before, await redis.hgetall(keys.positions)))
+        four, six = {b"partitions": b"4"}, {b"partitions": b"6"}
+        assert told == [(0, four), (4, six), (6, six), (6, six)]
+        # What another has announced meanwhile stays.
+        assert not await announcements.withdraw(5, 4)
+        assert await redis.hgetall(keys.positions) == six
+        assert await announcements.withdraw(6, 4)
+        assert await redis.hgetall(keys.positions) == four
+        assert await announcements.withdraw(4, 0)
+        assert await redis.hgetall(keys.positions) == {}
