@@ -22,6 +22,7 @@ from enum import StrEnum
 from stream.partition import Batch, Commit, CountingRules, PartitionState
 from stream.ports import Flow, KafkaAway, Ledger, ReplicaAway, Source, TooLarge, WorkerMustStop
 from stream.projection.follower import Follower
+from stream.tables.formats import FormatError
 from stream.tables.position import Witness
 
 log = logging.getLogger(__name__)
@@ -397,7 +398,10 @@ class OwnedPartition:
         records = await ledger.read(lambda done, total: self._listener.reading(self.partition, done, total))
         async with self._room.unpacking:
             await asyncio.sleep(0)
-            state = PartitionState.recovered(self.partition, self._rules, records)
+            try:
+                state = PartitionState.recovered(self.partition, self._rules, records)
+            except FormatError as error:
+                raise WorkerMustStop(f"partition {self.partition}: {error}") from error
         first, end = await self._source.bounds()
         partitions = await self._source.partitions()
         if records:

@@ -31,7 +31,7 @@ from stream.quarters import QUARTER_NANOSECONDS, QUARTERS_A_DAY, day_of_hour
 from stream.record_time import records_ahead, too_far_ahead
 from stream.tables import counts, names, position, recent_ids, uncounted
 from stream.tables.counts import CountRules, Counts, Entry, EntryChange
-from stream.tables.formats import VALUE_BYTES_LIMIT, Changes, FormatError
+from stream.tables.formats import VALUE_BYTES_LIMIT, Changes, FormatError, LostKeysError
 from stream.tables.names import LatestLabel, NameChanges, Names, WorkspaceNames
 from stream.tables.position import HISTORY_BYTES, Position, Witness, decode_position, encode_position
 from stream.tables.recent_ids import RecentIds
@@ -147,7 +147,8 @@ class PartitionState:
     def recovered(cls, partition: int, rules: CountingRules, records: Mapping[bytes, bytes]) -> PartitionState:
         """The state of the latest changelog record of each key; without any, one that is still to `begin`.
 
-        Raises FormatError (a ValueError) for a value of an unknown format, and for records without a position.
+        Raises FormatError (a ValueError) for a value of an unknown format, for records without a position, and for
+        more or fewer of them than that one was committed with.
         """
         state = cls(partition, rules)
         if not records:
@@ -160,6 +161,12 @@ class PartitionState:
         if position.KEY not in records:
             raise FormatError("there are records without a position")
         known = decode_position(records[position.KEY])
+        if known.live_keys is not None and known.live_keys != len(records):
+            raise LostKeysError(
+                f"the changelog has {len(records)} keys, where the commit of offset {known.next_offset} left "
+                f"{known.live_keys}: it lost records (is its cleanup.policy `compact`?). A new CONTACTS_GROUP counts "
+                "the topic from its beginning"
+            )
         state._ids = RecentIds.recovered(
             rules.dedupe_window_hours, rules.dedupe_max_ids, known.latest_hour, kinds[recent_ids.KIND]
         )
@@ -231,6 +238,7 @@ class PartitionState:
         self._uncounted.encode(table)
         moved = self._names.encode(table)
         entries = self._counts.encode(self.position.next_offset, table)
+        self._move(live_keys=1 + self._ids.keys + self._uncounted.keys + self._names.keys + self._counts.keys)
         table[position.KEY] = encode_position(self.position)
         for key, value in table.items():
             assert value is None or len(value) <= VALUE_BYTES_LIMIT, f"{key!r} has {len(value)} bytes"

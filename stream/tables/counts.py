@@ -94,6 +94,11 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     def base_count(self) -> int:
         return len(self.frozen) + (self.last is not None)
 
+    @property
+    def keys(self) -> int:
+        """How many keys the changelog has of it, with what was encoded."""
+        return self.base_count + (self.tail is not None)
+
     def open(self) -> Counting:
         """Makes what counting needs from what is committed."""
         assert self.counting is None, "an entry is opened once"
@@ -291,6 +296,8 @@ class Counts:
         would look for the next one from its beginning each time."""
         self._open_series = 0
         self._to_drop: deque[Entry] = deque()
+        self.keys = 0
+        """How many keys the changelog has of the entries, with what was encoded."""
 
     def days_of(self, workspace_id: str) -> dict[int, Entry]:
         """The entries of a workspace by day; `begin` adds to it."""
@@ -316,7 +323,10 @@ class Counts:
     def encode(self, upto: int, changes: Changes) -> list[EntryChange]:
         """Adds the changelog records of what was counted since the last call; `upto` is the next offset."""
         changed, self.changed = self.changed, []
-        entries = [entry.encode(self._rules, changes) for entry in changed if self._is_kept(entry)]
+        kept = [entry for entry in changed if self._is_kept(entry)]
+        self.keys -= sum(entry.keys for entry in kept)
+        entries = [entry.encode(self._rules, changes) for entry in kept]
+        self.keys += sum(entry.keys for entry in kept)
         for _ in range(min(len(self._to_drop), DROPS_A_COMMIT)):
             gone = self._to_drop.popleft()
             if self._drop(gone, changes):
@@ -332,6 +342,7 @@ class Counts:
 
     def adopt(self, records: list[tuple[bytes, bytes]], counts_from: int | None) -> None:
         """Takes the changelog's records. Raises FormatError."""
+        self.keys += len(records)
         for key, value in sorted(records):  # by day, then slot: the bases of an entry in order
             _, day, slot = _KEY.unpack_from(key)
             workspace_id = key[_KEY.size :].decode()
@@ -355,6 +366,7 @@ class Counts:
         slots = [*range(entry.base_count), *([TAIL_SLOT] if entry.tail is not None else [])]
         for slot in slots:
             changes[key_of(entry.workspace_id, entry.day, slot)] = None
+        self.keys -= len(slots)
         self._forget_open(entry)
         return bool(slots)
 

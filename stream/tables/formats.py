@@ -19,6 +19,10 @@ class FormatError(ValueError):
     stops."""
 
 
+class LostKeysError(FormatError):
+    """What was read is not all that was committed, or more. The worker stops."""
+
+
 def check_array(value: bytes, version: int, name: object) -> None:
     """Asserts that a value is a msgpack array of at most 15 elements whose first is `version`."""
     if len(value) < 2 or value[0] & 0xF0 != 0x90 or value[1] != version:

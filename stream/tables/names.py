@@ -80,6 +80,8 @@ class Names:
         self._users: dict[tuple[str, str | None], LatestLabel] = {}
         """Those that moved since the last commit."""
         self._sources: dict[tuple[str, str | None], int] = {}
+        self.keys = 0
+        """How many keys the changelog has of them, with what was encoded."""
 
     def of(self, workspace_id: str) -> WorkspaceNames:
         """The names of a workspace, which is seen from now on."""
@@ -95,6 +97,7 @@ class Names:
         known = names.users.get(user_id)
         if known is None:
             known = names.users[user_id] = LatestLabel(event.occurred_at, offset, label)
+            self.keys += 1
         elif label is not None and (event.occurred_at >= known.occurred_at or known.label is None):
             known.occurred_at, known.offset, known.label = event.occurred_at, offset, label
         else:
@@ -103,6 +106,7 @@ class Names:
 
     def see_source(self, names: WorkspaceNames, source: str | None, offset: int) -> None:
         """Notes the first event of a source."""
+        self.keys += 1
         names.sources[source] = self._sources[names.workspace_id, source] = offset
 
     def encode(self, changes: Changes) -> NameChanges:
@@ -147,6 +151,7 @@ class Names:
         if not separator or kind not in (_USER, _SOURCE):
             raise FormatError(f"{key!r} is no name's key")
         names = self.of(workspace.decode())
+        self.keys += 1
         if kind == _USER:
             user = decode_array(_STORED_USER, value, VERSION, key)
             names.users[name] = LatestLabel(user.occurred_at, user.offset, user.label)

@@ -2,7 +2,9 @@
 
 key    70 ("p"), the last record of every commit
 value  msgpack [1, next_offset, first_offset, history 16 bytes, witness nil|[offset, timestamp, crc32],
-       counts_from nil|day, latest_hour nil|hour, greatest_broker_ms, partitions]
+       counts_from nil|day, latest_hour nil|hour, greatest_broker_ms, partitions, live_keys]
+
+An array without its last element is of a version that did not know it yet.
 """
 
 from __future__ import annotations
@@ -54,6 +56,9 @@ class Position(msgspec.Struct, frozen=True):
     """Greatest broker timestamp among all records applied; 0 before the first."""
     partitions: int
     """The largest number of partitions that the topic was seen to have."""
+    live_keys: int | None = None
+    """How many keys the changelog has with this commit, this one included: fewer were lost, more were not deleted. None
+    where it was not counted yet."""
 
 
 def encode_position(position: Position) -> bytes:
@@ -80,6 +85,7 @@ class _Stored(msgspec.Struct, array_like=True):
     latest_hour: int | None
     greatest_broker_ms: int
     partitions: int
+    live_keys: int | None = None
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode

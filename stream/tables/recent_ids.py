@@ -63,6 +63,11 @@ class RecentIds:
     def __len__(self) -> int:
         return self._size
 
+    @property
+    def keys(self) -> int:
+        """How many keys the changelog has of them, with what was encoded."""
+        return sum(hour.blocks for hour in self._hours.values())
+
     def remember(self, events: Sequence[ContactActivity], timestamps: list[int]) -> list[int]:
         """Judges events in the order of their offsets; `timestamps` are those of their records, in ms of broker time.
         Returns the places of the copies; the others count, and are remembered from now on."""

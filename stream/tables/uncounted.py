@@ -46,6 +46,11 @@ class Uncounted:
         """The ranges of the block that was asked last; it is told by its first offset, and the last range at that
         time."""
 
+    @property
+    def keys(self) -> int:
+        """How many keys the changelog has of them, with what was encoded."""
+        return len(self._firsts)
+
     def add(self, offset: int) -> None:
         """Notes an offset, greater than all before."""
         last = self._last

@@ -94,6 +94,7 @@ class Profile:
     """Of workers: it is told to keep no rows."""
     # at the end: what the worker must refuse
     changelog_lost: float = 0.03
+    keys_lost: float = 0.03
     topic_anew: float = 0.03
 
 

@@ -13,7 +13,7 @@ from stream.projection.keys import parse_label
 from stream.tables import packed
 from tests.simulation import reader
 from tests.simulation.clients import LETTER_BYTES_LIMIT
-from tests.simulation.kafka import Log, Txn
+from tests.simulation.kafka import Log, SimRecord, Txn
 from tests.simulation.recount import BELIEVED_AHEAD_MS, CLOCKS_DIFFER_MS, COUNTED, REJECTED, Recount, is_ahead
 from tests.simulation.redis import State
 from tests.simulation.workload import DAY_MS, START_MS, Activity
@@ -409,6 +409,8 @@ class Checks:
         table = latest(self._world.broker.changelog[recount.partition])
         what = f"p{recount.partition} tables: "
         position = msgspec.msgpack.decode(table[b"p"])
+        if position[9] != len(table):
+            raise Broken(f"{what}{len(table)} keys are alive, and the position says {position[9]}")
         gone = position[5] or 0
         counts: dict[tuple[str, int], dict[int, bytes]] = defaultdict(dict)
         for key, value in table.items():
@@ -488,13 +490,17 @@ class Checks:
 
 def latest(log: Log) -> dict[bytes, bytes]:
     """The latest committed value of each key."""
-    table: dict[Any, Any] = {}
+    return {key: record.value for key, record in live(log).items() if record.value is not None}
+
+
+def live(log: Log) -> dict[bytes, SimRecord]:
+    """The latest committed record of each key that is not deleted."""
+    table: dict[Any, SimRecord] = {}
     for record in log.visible(0, log.end):
-        if record.value is None:
-            table.pop(record.key, None)
-        else:
-            table[record.key] = record.value
+        table.pop(record.key, None)
+        if record.value is not None:
+            table[record.key] = record
     return table
 
 
-__all__ = ["REJECTED", "Broken", "Checks", "PartitionState", "json", "latest"]
+__all__ = ["REJECTED", "Broken", "Checks", "PartitionState", "json", "latest", "live"]

@@ -607,7 +607,7 @@ MUTANTS = (
                 "        if self.counts_from is not None and day < self.counts_from:\n            return None\n",
                 "",
             ),
-            (COUNTS, " for entry in changed if self._is_kept(entry)]", " for entry in changed]"),
+            (COUNTS, "kept = [entry for entry in changed if self._is_kept(entry)]", "kept = changed"),
         ),
         {
             "retention_days": 1,
@@ -640,6 +640,13 @@ MUTANTS = (
         "How far a time is ahead is judged only while the worker's clock and Redis' agree.",
         ((CLOCKS, "return self._clocks.why_not(batch.fetched_at_ms) or ", "return "),),
         TIMES | {"clock_wrong": 0.5},
+        60,
+    ),
+    Mutant(
+        "lost-keys",
+        "A changelog that holds fewer keys than its last commit left, or more, is refused.",
+        ((PARTITION, "        if known.live_keys is not None and known", "        if False and known"),),
+        {"keys_lost": 1.0, "changelog_lost": 0.0},
         60,
     ),
     Mutant(

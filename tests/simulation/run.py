@@ -21,8 +21,9 @@ import stream.projection.follower
 import stream.projection.replica
 import stream.projection.rows
 from tests.simulation import chance, faults
-from tests.simulation.checks import Broken, Checks
+from tests.simulation.checks import Broken, Checks, live
 from tests.simulation.clients import SimConsumer, SimProducer
+from tests.simulation.kafka import SimRecord
 from tests.simulation.loop import DeadlockError, VirtualLoop
 from tests.simulation.loop import run as run_loop
 from tests.simulation.reader import POSITIONS, Place, answers, is_spoilt, partitions
@@ -119,6 +120,8 @@ class Run:
         await self._new_life()
         if world.rng.random() < world.profile.changelog_lost:
             await self._refuses(self._lose_changelog, "AnotherHistory")
+        elif world.rng.random() < world.profile.keys_lost:
+            await self._refuses(self._lose_keys, "it lost records")
         elif world.rng.random() < world.profile.topic_anew:
             await self._refuses(self._make_topic_anew, "made anew")
 
@@ -184,6 +187,17 @@ class Run:
         number = len(broker.source)
         broker.changelog, broker.coordinators = [], {}
         broker.raise_to(number)
+
+    def _lose_keys(self) -> None:
+        """Retention takes the head of each changelog, up to some record that nothing has replaced; or a tombstone is
+        missed, and what it deleted comes back."""
+        broker, rng = self.world.broker, self.world.rng
+        for log in broker.changelog:
+            alive = sorted(record.offset for record in live(log).values())
+            if len(alive) == 1:
+                log.append(SimRecord(b"c" + bytes(6) + b"w", b"of another day", [], 0))
+            else:
+                log.first = rng.choice(alive[:-1]) + 1
 
     def _make_topic_anew(self) -> None:
         """Other records where the old ones were, in every partition of which any was counted."""

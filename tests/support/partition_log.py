@@ -153,6 +153,7 @@ class Follower:
                 del self.table[key]
             else:
                 self.table[key] = value
+        assert commit.position.live_keys == len(self.table)
         for change in commit.entries:
             self._take_entry(change)
 

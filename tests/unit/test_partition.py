@@ -61,7 +61,7 @@ def test_a_commit_carries_all_that_changed() -> None:
     assert state.pending_weight == 6
     commit = state.encode()
 
-    position = Position(9, 0, HISTORY, Witness.of(records[-1]), None, ARRIVED // HOUR, ARRIVED, 4)
+    position = Position(9, 0, HISTORY, Witness.of(records[-1]), None, ARRIVED // HOUR, ARRIVED, 4, 8)
     assert commit.position == state.position == position
     assert commit.outcomes == Outcomes(3, 1, 1, {Reason.NOT_JSON: 1}, 0)
     assert [(letter.record, letter.reason) for letter in commit.dead_letters] == [(records[2], Reason.NOT_JSON)]

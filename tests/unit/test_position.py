@@ -7,12 +7,17 @@ from tests.support.records import Received
 
 HISTORY = bytes(range(16))
 NEW = Position(500, 500, HISTORY, None, None, None, 0, 4)
-COUNTED = Position(777, 500, HISTORY, Witness(775, 1_700_000_000_000, 99), 20_000, 470_000, 1_700_000_000_001, 4)
+COUNTED = Position(777, 500, HISTORY, Witness(775, 1_700_000_000_000, 99), 20_000, 470_000, 1_700_000_000_001, 4, 12)
 
 
 @pytest.mark.parametrize("position", [NEW, COUNTED], ids=["new", "counted"])
 def test_a_position_is_what_was_packed(position: Position) -> None:
     assert decode_position(encode_position(position)) == position
+
+
+def test_a_position_from_before_keys_were_counted_is_read() -> None:
+    stored = msgspec.msgpack.encode((1, *msgspec.structs.astuple(COUNTED)[:-1]))
+    assert decode_position(stored) == msgspec.structs.replace(COUNTED, live_keys=None)
 
 
 def test_another_version_is_refused() -> None:
