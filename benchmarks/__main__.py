@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cli import output
+
 BENCHMARKS: Mapping[str, str] = {
     "worker": "benchmarks.worker",
     "latency": "benchmarks.latency",
@@ -35,4 +37,4 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(output.run(lambda: main(sys.argv[1:])))

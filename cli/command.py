@@ -9,6 +9,8 @@ WRONG = 1
 """Done, and something is wrong with what was looked at."""
 NOT_DONE = 2
 """Not done: a wrong argument or setting, or a server that is not there."""
+OUTPUT_LOST = 3
+"""Done, but what was to be printed could not be written."""
 
 
 class Command(Protocol):

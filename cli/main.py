@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from cli import output
 from cli.command import NOT_DONE, Command, CommandError
 from stream.settings import SettingsError
 from stream.version import VERSION
@@ -28,9 +29,13 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
-    """Run one command; `argv` is without the program's name. Returns its exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    variables = os.environ if environ is None else environ
+    """Run one command; `argv` is without the program's name, None in a process of its own. Returns its exit code."""
+    if argv is None:
+        return output.run(lambda: _run(sys.argv[1:], os.environ))
+    return _run(argv, os.environ if environ is None else environ)
+
+
+def _run(words: Sequence[str], variables: Mapping[str, str]) -> int:
     chosen = next((word for word in words if not word.startswith("-")), "")
     parser, command = _parser(chosen)
     args = parser.parse_args(words)
@@ -45,10 +50,6 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
         return NOT_DONE
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # The reader of our output (head, less) has gone; Python would complain once more when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _parser(chosen: str) -> tuple[argparse.ArgumentParser, Command | None]:

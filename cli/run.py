@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from api.config import ApiConfig
 from cli.api import listening_socket
-from cli.command import DONE, WRONG, CommandError
+from cli.command import DONE, OUTPUT_LOST, WRONG, CommandError
 from cli.local.machine import Machine
 from cli.local.ports import free_port
 from cli.local.supervisor import ChildEnded, StopRequested, Supervisor
@@ -107,7 +107,7 @@ def _last_words(machine: Machine) -> str:
 def _publish(machine: Machine, args: argparse.Namespace) -> None:
     if args.events is not None:
         code = machine.events(args.events)
-        if code not in (DONE, WRONG):
+        if code not in (DONE, WRONG, OUTPUT_LOST):
             raise ChildEnded("the events could not be published")
     elif not args.no_samples:
         machine.samples()

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer
 from cli.bulk import BATCH_BYTES, open_bulk
 from cli.main import main
 from stream.kafka_access import KafkaAccess
+from tests.contract.test_output import LOST, MAIN, run_losing
 from tests.support.kafka import RunningKafka, create_topic, read_partition, unique_name
 
 PARTITIONS = 3
@@ -178,3 +179,21 @@ async def test_the_block_ends_in_time_where_kafka_hangs(kafka_cluster: Any) -> N
             await bulk.put_all([(b"k", b"v")])
             cluster.nodes[0].pause()
     cluster.nodes[0].resume()
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+@pytest.mark.parametrize("how", LOST)
+async def test_all_of_a_file_is_published_though_nobody_reads_what_is_said(
+    embedded_kafka: RunningKafka, tmp_path: Path, stream: int, how: str
+) -> None:
+    topic = unique_name("activity")
+    await create_topic(embedded_kafka.bootstrap, topic, PARTITIONS)
+    good = [event(number) for number in range(50)]
+    file = written(tmp_path / "events", [b"{", *good[:25], b"[]", *good[25:]])
+    words = ["env", f"CONTACTS_KAFKA={embedded_kafka.bootstrap}", f"CONTACTS_TOPIC={topic}", *MAIN, "publish", file]
+
+    code, _ = await asyncio.to_thread(run_losing, words, stream, how)
+
+    assert code == 1  # for the bad lines
+    found = await content(embedded_kafka, topic)
+    assert sorted(value for records in found.values() for _, value in records) == sorted(good)

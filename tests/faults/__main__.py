@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cli import output
 from tests.support.comparison import differences
 from tests.support.deployment import SESSION_SECONDS, Deployment, InBackground, dead_letters
 from tests.support.kafka import KafkaCluster
@@ -141,4 +142,4 @@ def run(deployment: Deployment, seed: int, minutes: float) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(output.run(main))

@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
+from cli import output
+
 AT_ONCE = 25
 
 
@@ -89,4 +91,4 @@ def many(first: int, number: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(output.run(main))
