@@ -15,12 +15,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, MessageSizeTooLargeError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from stream.dead_letters import posted
+from stream.dead_letters import BATCH_OVERHEAD, encode_dead_letter
 from stream.kafka_access import KafkaAccess
 from stream.kafka_clients import BROKER_AWAY, close_in_bounded_time, describe
 from stream.kafka_metadata import fetch_partition_counts, limit_metadata
+from stream.letter_limit import MESSAGE_BYTES
 from stream.partition import Commit
-from stream.ports import CommitFailed, Fenced, KafkaAway, TooLarge, WorkerMustStop
+from stream.ports import CommitFailed, Earlier, Fenced, KafkaAway, TooLarge, WorkerMustStop
 
 # A batch holds at most this much, well below the broker's message limit for our topics (stream/topics.py), so that no
 # record is refused for its neighbours.
@@ -44,8 +45,11 @@ class TransactionalLedger:
         dead_letters: str,
         source: str,
         timeout_seconds: float,
+        letter_bytes: int = MESSAGE_BYTES,
     ) -> None:
+        """`letter_bytes`: what a batch on the dead-letter topic may have."""
         self._kafka, self._partition = kafka, partition
+        self._letter_bytes = letter_bytes
         self._changelog, self._dead_letters, self._source = changelog, dead_letters, source
         self._timeout_seconds = timeout_seconds
         self._producer = AIOKafkaProducer(
@@ -75,8 +79,8 @@ class TransactionalLedger:
         except BROKER_AWAY as error:
             raise KafkaAway(f"the changelog could not be read: {describe(error)}") from error
 
-    async def commit(self, commit: Commit, *, valueless: frozenset[int] = frozenset()) -> None:
-        letters, state = self._letters(commit, valueless), self._state(commit)
+    async def commit(self, commit: Commit, earlier: Earlier) -> None:
+        letters, state = self._letters(commit, earlier), self._state(commit)
         batches = [(self._dead_letters, b) for b, _ in letters] + [(self._changelog, b) for b in state]
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -107,15 +111,16 @@ class TransactionalLedger:
             batches.put(key, value, [])
         return batches.built
 
-    def _letters(self, commit: Commit, valueless: frozenset[int]) -> list[tuple[BatchBuilder, list[int]]]:
-        """Batches, each with the offsets of the records that are in it. What is too large has a batch of its own where
-        the topic takes as much as our batches hold.
-        """
-        batches, offsets = Batches(self._producer), list[list[int]]()
+    def _letters(self, commit: Commit, earlier: Earlier) -> list[tuple[BatchBuilder, list[int]]]:
+        """Batches, each with the offsets of the records that are in it, and none larger than the topic takes."""
+        limit = min(self._letter_bytes, MESSAGE_BYTES) if earlier.careful else self._letter_bytes
+        batches, offsets = Batches(self._producer, min(limit, BATCH_BYTES)), list[list[int]]()
         for letter in commit.dead_letters:
             offset = letter.record.offset
-            value, headers = posted(letter, self._source, self._partition, offset in valueless)
-            batches.put(letter.record.key, value, headers)
+            encoded = encode_dead_letter(
+                letter, self._source, self._partition, limit, omit_at_least=earlier.refusals(offset)
+            )
+            batches.put(encoded.key, encoded.value, encoded.headers, encoded.size)
             if len(offsets) < len(batches.built):
                 offsets.append([])
             offsets[-1].append(offset)
@@ -133,12 +138,19 @@ def refused_for_size(letters: Sequence[tuple[BatchBuilder, list[int]]], answers:
 class Batches:
     """Records in as few batches as the size allows. Without a record there is no batch."""
 
-    def __init__(self, producer: AIOKafkaProducer) -> None:
-        self._producer = producer
+    def __init__(self, producer: AIOKafkaProducer, limit: int = BATCH_BYTES) -> None:
+        """`limit`: of the bytes of a batch with several records, by their `size`."""
+        self._producer, self._limit = producer, limit
+        self._size = 0
         self.built: list[BatchBuilder] = []
 
-    def put(self, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]) -> None:
-        if not self.built or self.built[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
+    def put(
+        self, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]], size: int = 0
+    ) -> None:
+        self._size += size
+        full = not self.built or self._size > self._limit
+        if full or self.built[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
+            self._size = BATCH_OVERHEAD + size
             self.built.append(self._producer.create_batch())
             if self.built[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
                 raise AssertionError("an empty batch takes any one record")

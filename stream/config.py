@@ -279,6 +279,15 @@ class WorkerConfig(SharedConfig):
         "worker ends itself, with the reason.",
         when_wrong="Too short: restarts while Kafka or Redis is only slow. Too long: a hang is noticed late.",
     )
+    stuck_seconds: float = setting(
+        number(1.0, 86_400.0 * 7),
+        1_800.0,
+        unit="seconds",
+        meaning="With events waiting and a position that has not moved for so long, whatever the partition fails at or "
+        "waits for, the worker ends itself, with the reason. Not less than `CONTACTS_STALL_SECONDS`.",
+        when_wrong="Too short: restarts while Kafka or Redis is away, or in the middle of a long recovery. Too long: "
+        "what a new start would mend is mended late.",
+    )
     stop_timeout_seconds: float = setting(
         number(0.1, 3_600.0),
         8.0,

@@ -13,12 +13,14 @@ from collections.abc import Callable, Mapping
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
-from stream.dead_letters import posted
+from stream.dead_letters import PARTS, encode_dead_letter
 from stream.kafka_access import KafkaAccess
 from stream.kafka_clients import BROKER_AWAY, close_in_bounded_time, describe
 from stream.kafka_metadata import limit_metadata
 from stream.partition import Commit, DeadLetter
-from stream.ports import CommitFailed, KafkaAway, WorkerMustStop
+from stream.ports import CommitFailed, Earlier, KafkaAway, WorkerMustStop
+
+REQUEST_BYTES = 8 << 20
 
 
 class EmbeddedLedger:
@@ -32,6 +34,7 @@ class EmbeddedLedger:
         dead_letters: str,
         source: str,
         timeout_seconds: float,
+        letter_bytes: int,
         begun: set[int],
     ) -> None:
         """`begun`: the worker's partitions with a commit, which cannot begin once more."""
@@ -42,7 +45,8 @@ class EmbeddedLedger:
             source,
             timeout_seconds,
         )
-        self._producer = AIOKafkaProducer(**kafka.options(), acks="all", max_request_size=8 << 20)
+        self._letter_bytes = min(letter_bytes, REQUEST_BYTES // 2)
+        self._producer = AIOKafkaProducer(**kafka.options(), acks="all", max_request_size=REQUEST_BYTES)
         limit_metadata(self._producer.client, [dead_letters])
 
     async def fence(self) -> None:
@@ -60,26 +64,33 @@ class EmbeddedLedger:
             )
         return {}
 
-    async def commit(self, commit: Commit, *, valueless: frozenset[int] = frozenset()) -> None:
-        letters = commit.dead_letters
+    async def commit(self, commit: Commit, earlier: Earlier) -> None:
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                sent = [await self._post(letter, letter.record.offset in valueless) for letter in letters]
-                for letter, answer in zip(letters, await asyncio.gather(*sent, return_exceptions=True), strict=True):
-                    if isinstance(answer, MessageSizeTooLargeError):
-                        await (await self._post(letter, True))
-                    elif isinstance(answer, BaseException):
-                        raise answer
+                await asyncio.gather(*(self._post(letter) for letter in commit.dead_letters))
         except BROKER_AWAY as error:
             raise CommitFailed(f"dead letters were not taken: {describe(error)}") from error
         self._begun.add(self._partition)
 
-    async def _post(self, letter: DeadLetter, valueless: bool) -> asyncio.Future[object]:
-        value, headers = posted(letter, self._source, self._partition, valueless)
-        sent: asyncio.Future[object] = await self._producer.send(
-            self._dead_letters, value=value, key=letter.record.key, headers=headers, partition=self._partition
-        )
-        return sent
+    async def _post(self, letter: DeadLetter) -> None:
+        """Send a dead letter, and with ever less where the broker, which tells no limits, refuses it for its size."""
+        for omitted in range(PARTS + 1):
+            encoded = encode_dead_letter(
+                letter, self._source, self._partition, self._letter_bytes, omit_at_least=omitted
+            )
+            try:
+                await self._producer.send_and_wait(
+                    self._dead_letters,
+                    value=encoded.value,
+                    key=encoded.key,
+                    headers=encoded.headers,
+                    partition=self._partition,
+                )
+            except MessageSizeTooLargeError:
+                if omitted == PARTS:
+                    raise
+            else:
+                return
 
     async def close(self) -> None:
         await close_in_bounded_time(self._producer)

@@ -41,6 +41,18 @@ class Metrics:
             ["partition"],
             registry=registry,
         )
+        self.moved = Gauge(
+            "contacts_position_moved_timestamp_seconds",
+            "When the position of the partition moved last, or no event waited.",
+            ["partition"],
+            registry=registry,
+        )
+        self.stuck = Gauge(
+            "contacts_stuck_offsets",
+            "Offsets at which five commits or more in a row have failed: 1 or 0.",
+            ["partition"],
+            registry=registry,
+        )
         self.last_projection = Gauge(
             "contacts_last_projection_timestamp_seconds",
             "When Redis took a call of the partition last.",
@@ -104,7 +116,16 @@ class Metrics:
             "How far the worker's clock is ahead of Redis'; from 300 on, either way, nothing is counted.",
             registry=registry,
         )
-        self.of_owned = (self.lag, self.position, self.last_commit, self.last_projection, self.owed, self.ids)
+        self.of_owned = (
+            self.lag,
+            self.position,
+            self.last_commit,
+            self.moved,
+            self.stuck,
+            self.last_projection,
+            self.owed,
+            self.ids,
+        )
         """Without a value for a partition that this worker does not own, or not any more."""
         self.counted_of_owned = (self.failures, self.lost, self.ids_early)
         """From 0 on for each partition that is owned, so that the first increase is one."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 
+from stream.attempts import Attempts
 from stream.commit import TransactionalLedger
 from stream.config import WorkerConfig
 from stream.partition import CountingRules, PartitionState
@@ -42,7 +43,7 @@ async def open_partition(partition: int, known: int, ledger: Ledger, follower: F
         if not records:
             state.begin(history=secrets.token_bytes(16), first_offset=0, partitions=known)
         commit = state.encode()
-        await ledger.commit(commit)
+        await ledger.commit(commit, Attempts())
         # Before it exists it ends where it begins.
         follower.note_end(0, asked_ms)
         if not await follower.bring_up(state, commit.position.next_offset):

@@ -19,8 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from stream.attempts import Attempts
 from stream.partition import Batch, Commit, CountingRules, PartitionState
-from stream.ports import Flow, KafkaAway, Ledger, ReplicaAway, Source, TooLarge, WorkerMustStop
+from stream.ports import Flow, KafkaAway, Ledger, ReplicaAway, Source, WorkerMustStop
 from stream.projection.follower import Follower
 from stream.tables.formats import FormatError
 from stream.tables.position import Witness
@@ -127,6 +128,8 @@ class Listener:
 
     def failed(self, partition: int, why: str) -> None: ...
 
+    def stuck(self, partition: int, stuck: bool) -> None: ...
+
     def lost(self, partition: int, offsets: int) -> None: ...
 
     def waiting(self, partition: int, why: str | None) -> None: ...
@@ -181,7 +184,7 @@ class OwnedPartition:
         self._missed: int | None = None  # the next offset, while it is in the topic and does not come
         self._missed_for = 0  # in how many answers about the end
         self._waits_since: float | None = None  # when it was last logged that batches must wait
-        self._valueless: frozenset[int] = frozenset()  # dead letters, by offset, that were too large
+        self._attempts = Attempts()
         self._asking: asyncio.Task[None] | None = None  # a fence or a commit, on its way to Kafka
         self._stays = asyncio.Event()  # not set while the partition is being revoked
         self._stays.set()
@@ -262,6 +265,8 @@ class OwnedPartition:
     def note_end(self, end: int, asked_ms: int) -> None:
         """The partition ended at `end` (read committed) when asked at `asked_ms`."""
         self._follower.note_end(end, asked_ms)
+        if self._state is not None and end <= self._covered():
+            self._attempts.forget()
         self._miss(end)
 
     def _miss(self, end: int) -> None:
@@ -325,12 +330,11 @@ class OwnedPartition:
                 await self._recover(ledger)
                 while True:
                     await self._repair(ledger)
-                    delay = self._pace.back_off_seconds
+                    if not self._attempts.failures:
+                        delay = self._pace.back_off_seconds
                     await self._count(ledger)
             except KafkaAway as error:
                 going_on = True
-                if isinstance(error, TooLarge):
-                    self._valueless |= error.letters
                 self._listener.failed(self.partition, str(error))
                 log.warning("partition %d: %s; dropped, and recovered in %.1f s", self.partition, error, delay)
             except WorkerMustStop as error:
@@ -570,10 +574,16 @@ class OwnedPartition:
         weight = self._counted().pending_weight
         commit = self._counted().encode()
         started = asyncio.get_running_loop().time()
-        self._asking = asyncio.ensure_future(ledger.commit(commit, valueless=self._valueless))
-        await self._asking
+        self._asking = asyncio.ensure_future(ledger.commit(commit, self._attempts))
+        try:
+            await self._asking
+        except KafkaAway as error:
+            self._attempts.note_failure(self._committed_offset, error)
+            self._listener.stuck(self.partition, self._attempts.stuck)
+            raise
         self._committed_offset = commit.position.next_offset
-        self._valueless = frozenset(offset for offset in self._valueless if offset >= self._committed_offset)
+        self._attempts.note_position(self._committed_offset)
+        self._listener.stuck(self.partition, self._attempts.stuck)
         self._held -= weight
         self._room.give_back(weight)
         self._listener.committed(self.partition, commit, asyncio.get_running_loop().time() - started)

@@ -37,7 +37,9 @@ class CommitFailed(KafkaAway):
 
 
 class TooLarge(CommitFailed):
-    """The broker refused dead letters for their size: the next time these go without their values."""
+    """The broker refused dead letters for their size, which its topic did not tell: the next time one more part of each
+    of these is left out.
+    """
 
     def __init__(self, message: str, letters: frozenset[int]) -> None:
         super().__init__(message)
@@ -47,6 +49,17 @@ class TooLarge(CommitFailed):
 
 class ReplicaAway(Exception):
     """Redis did not answer, or refused to write: the one procedure, once it is back."""
+
+
+class Earlier(Protocol):
+    """What earlier attempts to commit the same have taught."""
+
+    @property
+    def careful(self) -> bool:
+        """No dead letter may be larger than what any broker takes."""
+
+    def refusals(self, offset: int) -> int:
+        """So many parts of the dead letter of this offset are left out, whatever their size."""
 
 
 class Ledger(Protocol):
@@ -60,10 +73,10 @@ class Ledger(Protocol):
         Raises KafkaAway, and Fenced where another worker was seen to go on.
         """
 
-    async def commit(self, commit: Commit, *, valueless: frozenset[int] = frozenset()) -> None:
+    async def commit(self, commit: Commit, earlier: Earlier) -> None:
         """All of the commit, or nothing. Encodes before its first await. Raises Fenced, TooLarge, CommitFailed.
 
-        `valueless`: the dead letters of these offsets go without their values, which were too large for the topic.
+        `earlier`: what attempts that failed have taught about the size of dead letters.
         """
 
     async def close(self) -> None:

@@ -21,6 +21,7 @@ class Reporter(Listener):
         self._metrics, self._clock = metrics, clock
         self._facts: dict[int, dict[str, Any]] = {}
         self._ends: dict[int, int] = {}
+        self._furthest: dict[int, int] = {}
         self._told_ms = 0
 
     def partitions(self) -> dict[str, dict[str, Any]]:
@@ -44,11 +45,13 @@ class Reporter(Listener):
             self._metrics.phase.labels(partition, one.value).set(one is phase)
         if phase is Phase.ENDED:
             self._facts.pop(partition, None)
+            self._furthest.pop(partition, None)
             for gauge in self._metrics.of_owned:
                 with contextlib.suppress(KeyError):
                     gauge.remove(partition)
         else:
             self._facts.setdefault(partition, {"position": None})["phase"] = phase.value
+            self._metrics.stuck.labels(partition)
             for counter in self._metrics.counted_of_owned:
                 counter.labels(partition)
 
@@ -102,12 +105,18 @@ class Reporter(Listener):
         if facts is not None:
             facts["waiting"] = why
 
+    def stuck(self, partition: int, stuck: bool) -> None:
+        self._metrics.stuck.labels(partition).set(stuck)
+
     def _show(self, partition: int) -> None:
         position, lag = self._facts.get(partition, {}).get("position"), self.lag(partition)
         if position is not None:
             self._metrics.position.labels(partition).set(position)
         if lag is not None:
             self._metrics.lag.labels(partition).set(lag)
+        if position is not None and (lag == 0 or position > self._furthest.get(partition, -1)):
+            self._furthest[partition] = position
+            self._metrics.moved.labels(partition).set(self._clock.now_ms() / 1000)
 
     def lost(self, partition: int, offsets: int) -> None:
         self._metrics.lost.labels(partition).inc(offsets)

@@ -176,7 +176,13 @@ def _reject_headers() -> Schema:
             "__connect.errors.offset": text,
             "__connect.errors.exception.class.name": text,
             "__connect.errors.exception.message": {"type": "string", "description": "Which fields, and why."},
-            "contacts.value_omitted": {"type": "string", "description": "Bytes of a value that did not fit, left out."},
+            **{
+                f"contacts.{part}_omitted": {
+                    "type": "string",
+                    "description": f"Bytes of {what} that did not fit, left out.",
+                }
+                for part, what in (("value", "a value"), ("headers", "its own headers"), ("key", "a key"))
+            },
         },
         "required": ["contacts.reason"],
     }

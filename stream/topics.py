@@ -43,6 +43,7 @@ CLEANUP_POLICY = "cleanup.policy"
 COMPACT = "compact"
 REPLICATION = "replication.factor"
 PARTITIONS = "partitions"
+REQUEST_BYTES = "socket.request.max.bytes"
 
 AT_LEAST = frozenset({MESSAGE_BYTES, IN_SYNC_REPLICAS, REPLICATION})
 """What may be larger than wanted."""
@@ -267,6 +268,18 @@ class Topics:
             return visible(response)
         except TopicAuthorizationFailedError as error:
             raise TopicsError(f"Kafka at {self._kafka} does not let us describe {error.args[0]}") from error
+
+    async def request_bytes(self) -> int | None:
+        """The largest request that every broker takes; None where they do not tell us, which is no trouble."""
+        brokers = [str(broker.nodeId) for broker in self._admin._client.cluster.brokers()]
+        resources = [ConfigResource(ConfigResourceType.BROKER, broker) for broker in brokers]
+        try:
+            answers = await self._ask("tell their settings", self._admin.describe_configs(resources))
+        except TopicsError:
+            return None
+        found = [resource for answer in answers for resource in answer.resources]
+        told = [entry[1] for resource in found for entry in resource[4] if entry[0] == REQUEST_BYTES]
+        return min(map(int, told)) if len(told) == len(brokers) else None
 
     async def _settings(self, name: str) -> dict[str, str] | None:
         """None where we may not see them."""

@@ -30,6 +30,7 @@ from stream.ends import ask_for_ends
 from stream.events import EventRules
 from stream.health import Health
 from stream.kafka_clients import describe, mute_unread_failures
+from stream.letter_limit import MESSAGE_BYTES, letter_limit
 from stream.logs import configure
 from stream.metrics import Metrics
 from stream.ownership import OwnedPartition, Pace, Phase, Room
@@ -124,6 +125,7 @@ class Worker:
         self._started = False
         self._readiness = Readiness()
         self._begun: set[int] = set()
+        self._letter_bytes = MESSAGE_BYTES
         self._stop = asyncio.Event()
         self._reason: Exception | None = None
 
@@ -228,6 +230,8 @@ class Worker:
             raise WorkerMustStop(
                 f"there is no topic {', '.join(missing)}: `contacts-report topics` makes what is needed"
             )
+        letters = actual[self._config.dead_letter_topic].settings
+        self._letter_bytes = letter_limit(letters, await topics.request_bytes())
         partitions = next(actual[topic.name].partitions for topic in wanted if topic.role is Role.ACTIVITY)
         for topic in wanted:
             if actual[topic.name].partitions < partitions:
@@ -296,6 +300,7 @@ class Worker:
             "dead_letters": config.dead_letter_topic,
             "source": config.topic,
             "timeout_seconds": config.transaction_timeout_seconds,
+            "letter_bytes": self._letter_bytes,
         }
         if config.commit is CommitMode.EMBEDDED:
             return EmbeddedLedger(**common, begun=self._begun)
@@ -305,7 +310,8 @@ class Worker:
 
     async def _watch(self, app: ContactsApp) -> None:
         """Look at Faust and at each partition; write the group's offsets for monitors."""
-        watchdog, steady = Watchdog(self._config.stall_seconds), asyncio.get_running_loop().time
+        watchdog = Watchdog(self._config.stall_seconds, self._config.stuck_seconds)
+        steady = asyncio.get_running_loop().time
         written = 0.0
         while True:
             # Of a loop that is blocked nobody in it can tell: a thread of the interpreter ends the process.
@@ -316,18 +322,17 @@ class Worker:
             if group_error is not None:
                 return self._end_with(WorkerMustStop(f"the consumer group is left: {describe(group_error)}"))
             now = steady()
-            begun = {owned.partition for owned in app.partitions}
+            begun = {owned.partition for owned in app.partitions if owned.phase is not Phase.ENDED}
             watchdog.keep(begun)
             watchdog.note_unbegun(app.batches.assigned_partitions() - begun, now)
             for owned in app.partitions:
                 covered = owned.covered_offset
                 if covered is not None:
                     self._reporter.covered(owned.partition, covered)
-                lag = self._reporter.lag(owned.partition)
                 watchdog.note(
                     owned.partition,
-                    offset=covered or 0,
-                    lag=lag or 0,
+                    offset=covered,
+                    lag=self._reporter.lag(owned.partition),
                     told=owned.told,
                     now=now,
                     excused=owned.phase is not Phase.COUNTING,  # it waits for Kafka or Redis, and says so

@@ -108,13 +108,14 @@ class Follower:
         opening = self._kept(state.position)
         opening |= self._owe(have, committed_offset, state.position)
         for call in calls_of_whole(self._keys, self._partition, state, after):
-            call.fields |= self._named(opening | {"moved": str(self._clock.now_ms())})
+            moved = {"moved": str(self._clock.now_ms())} if call.operations else {}
+            call.fields |= self._named(opening | moved)
             opening = {}
             if not await self._send(token, call):
                 return False
         last = Call(keys=[], operations=[], workspaces=[], fields=self._named(opening))
         self.partitions = max(self.partitions, state.position.partitions)
-        self._seal(last, committed_offset, committed_offset)
+        self._seal(last, committed_offset, committed_offset, moved=claim.position != committed_offset)
         if not await self._send(token, last):
             return False
         self._token, self._sent = token, committed_offset
@@ -161,13 +162,15 @@ class Follower:
         self._owed = payment.left
         return True
 
-    def _seal(self, call: Call, offset: int | None, covered: int) -> None:
-        """Make this the call that moves the position, and give it the freshest true `as_of`."""
+    def _seal(self, call: Call, offset: int | None, covered: int, *, moved: bool = True) -> None:
+        """Make this the call that tells the position, and give it the freshest true `as_of`. `moved`: the position is
+        another than the one before: readers take a partition for advancing by that.
+        """
         while self._ends and self._ends[0][0] <= covered:
             call.as_of = self._ends.popleft()[1]
         now = str(self._clock.now_ms())
         fields = {"when": now, "worker": self._worker}
-        if call.as_of is not None or offset is not None:
+        if call.as_of is not None or (offset is not None and moved):
             fields["moved"] = now
         if offset is not None:
             fields["position"] = str(offset)

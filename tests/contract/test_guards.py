@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -17,7 +18,7 @@ from stream.events import Record
 from stream.owners import OwnedPartitions
 from stream.ownership import Listener, OwnedPartition, Pace, Phase, Room
 from stream.partition import Batch, Commit, CountingRules, PartitionState
-from stream.ports import Call, CommitFailed, Fenced, KafkaAway, WorkerMustStop
+from stream.ports import Call, CommitFailed, Earlier, Fenced, KafkaAway, WorkerMustStop
 from stream.projection.follower import Follower
 from stream.projection.keys import OWED_SLACK_MS, Keys, parse_owed
 from stream.projection.replica import RedisReplica
@@ -100,7 +101,7 @@ class _Ledger:
     async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
         return dict(self._of.table)
 
-    async def commit(self, commit: Commit, *, valueless: frozenset[int] = frozenset()) -> None:
+    async def commit(self, commit: Commit, earlier: Earlier) -> None:
         if self._of.owner is not self:
             raise Fenced("another producer has begun")
         if self._of.failures:
@@ -412,6 +413,42 @@ async def test_a_fence_that_is_under_way_ends_before_the_partition_is_given_away
     await owner.settle(5.0)
     assert site.ledgers.fences == 1
     await owner.close()
+
+
+async def test_who_fails_at_one_offset_again_and_again_does_not_look_as_if_it_advanced(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr(Listener, "stuck", lambda self, partition, stuck: told.append(stuck))
+    monkeypatch.setattr(_Ledger, "commit", failing_with_events(_Ledger.commit))
+    # Given an owner whose commits of events all fail, while those of the position alone do not,
+    site.topic.publish(1)
+    owner = site.owner()
+    owner._pace = replace(owner._pace, back_off_seconds=0.01, back_off_limit_seconds=0.01)
+    owner.start()
+    await until(lambda: owner.counting)
+    moved = await site.field("moved")
+    await site.client.hset(site.keys.positions, "0.moved", "1")
+    # when it has been recovered a few times,
+    async with asyncio.timeout(20):
+        while not any(told):
+            if owner.counting:
+                site.feed(owner, 0)
+            await asyncio.sleep(0.01)
+    # then readers have not heard that it moved, and somebody is called.
+    assert len(site.ledgers.made) > 4
+    assert moved == str(NOW)
+    assert await site.field("moved") == "1"
+    await owner.close()
+
+
+def failing_with_events(commit: Any) -> Any:
+    async def fail(self: _Ledger, given: Commit, earlier: Earlier) -> None:
+        if given.entries:
+            raise CommitFailed("refused")
+        await commit(self, given, earlier)
+
+    return fail
 
 
 async def test_a_batch_that_is_left_half_applied_is_never_committed(

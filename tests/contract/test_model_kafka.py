@@ -10,8 +10,10 @@ from typing import Any
 from unittest.mock import patch
 
 import stream.commit
+from stream.attempts import Attempts
 from stream.commit import TransactionalLedger
 from stream.kafka_access import KafkaAccess
+from stream.letter_limit import MESSAGE_BYTES
 from stream.ports import Fenced, KafkaAway, TooLarge
 from tests.simulation import chance
 from tests.simulation.clients import LETTER_BYTES_LIMIT, Link, SimConsumer, SimProducer
@@ -60,25 +62,31 @@ async def story(
     first = new_ledger(10)
     await told(seen, "first fences", first.fence())
     await told(seen, "nothing is there", first.read(progress))
-    await told(seen, "first commits", first.commit(commit({b"a": b"1", b"b": b"2"}, [b"dead", b"letter"])))
-    await told(seen, "only a position", first.commit(commit({})))
-    await told(seen, "a deletion", first.commit(commit({b"a": None, b"c": b"3"})))
+    await told(seen, "first commits", first.commit(commit({b"a": b"1", b"b": b"2"}, [b"dead", b"letter"]), Attempts()))
+    await told(seen, "only a position", first.commit(commit({}), Attempts()))
+    await told(seen, "a deletion", first.commit(commit({b"a": None, b"c": b"3"}), Attempts()))
 
     second = new_ledger(10)
     await told(seen, "second fences", second.fence())
     await told(seen, "second reads what first did", second.read(progress))
-    await told(seen, "first commits no more", first.commit(commit({b"a": b"never"}, [b"never"])))
-    await told(seen, "second commits", second.commit(commit({b"a": b"4"})))
+    await told(seen, "first commits no more", first.commit(commit({b"a": b"never"}, [b"never"]), Attempts()))
+    await told(seen, "second commits", second.commit(commit({b"a": b"4"}), Attempts()))
 
-    await told(seen, "a letter is too large", second.commit(commit({b"a": b"5"}, [b"x" * (LETTER_BYTES_LIMIT + 500)])))
+    await told(
+        seen,
+        "a letter is too large",
+        second.commit(commit({b"a": b"5"}, [b"x" * (LETTER_BYTES_LIMIT + 500)]), Attempts()),
+    )
     third = new_ledger(10)
     await told(seen, "third fences", third.fence())
     await told(seen, "of the failed commit nothing is there", third.read(progress))
+    refused = Attempts()
+    refused.note_failure(0, TooLarge("refused", frozenset({0})))
     large = commit({b"a": b"6"}, [b"x" * (LETTER_BYTES_LIMIT + 500)])
     await told(
         seen,
         "third leaves the value out",
-        third.commit(large, valueless=frozenset(letter.record.offset for letter in large.dead_letters)),
+        third.commit(large, refused),
     )
     fourth = new_ledger(10)
     await told(seen, "fourth fences", fourth.fence())
@@ -103,6 +111,7 @@ async def on_kafka(kafka: RunningKafka) -> Seen:
             dead_letters=dead,
             source="source",
             timeout_seconds=seconds,
+            letter_bytes=MESSAGE_BYTES,
         )
 
     return await story(new_ledger, lambda: read_partition(kafka.bootstrap, dead))
@@ -110,7 +119,9 @@ async def on_kafka(kafka: RunningKafka) -> Seen:
 
 def on_the_model(seed: int) -> Seen:
     loop = VirtualLoop()
-    world = World(loop, Random(seed), chance.changed(chance.Profile(too_large_letter=1.0), **CALM), None)
+    world = World(
+        loop, Random(seed), chance.changed(chance.Profile(too_large_letter=1.0, limit_hidden=True), **CALM), None
+    )
     world.links["w"] = Link(world, "w")
 
     def new_ledger(seconds: float) -> TransactionalLedger:
@@ -122,6 +133,7 @@ def on_the_model(seed: int) -> Seen:
             dead_letters="letters",
             source="source",
             timeout_seconds=seconds,
+            letter_bytes=MESSAGE_BYTES,
         )
 
     async def letters() -> list[Any]:

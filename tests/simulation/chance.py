@@ -61,7 +61,9 @@ class Profile:
     """Of producers: closing takes longer than the product waits for it, or nearly as long."""
     compaction: float = 0.3
     too_large_letter: float = 0.0
-    """Of seeds' dead letters: one that the broker refuses for its size."""
+    """Above 0: the dead-letter topic takes little, and so many of the rejected have a large key or headers."""
+    limit_hidden: bool = False
+    """Workers are not told how little."""
     # Redis, per call
     call_lost: float = 0.02
     call_late: float = 0.02
@@ -147,6 +149,7 @@ def draw(seed: int) -> Profile:
         slow_close=rate(0.5),
         compaction=rate(1.0),
         too_large_letter=rate(0.3, 0.8),
+        limit_hidden=rng.random() < 0.5,
         call_lost=rate(0.06),
         call_late=rate(0.06),
         call_answer_lost=rate(0.06),

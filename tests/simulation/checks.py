@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from stream.partition import PartitionState
 from stream.projection.keys import parse_label
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from tests.simulation.worker import World
 
 TOLERANCE_MS = 300_000
+SIZES_DIFFER = 200
+"""The product's sizes are upper bounds."""
 
 
 class Broken(Exception):
@@ -129,6 +132,7 @@ class Checks:
                 self._check_entry(after, workspace, day, recount, places[recount.partition], gone)
         for workspace in names:
             self._check_names(after, workspace)
+        self._check_moved(old, partition, argv)
         self._check_place(after, self.recounts[partition], old, places[partition], gone)
         if reader.answers(after):
             self._check_answer(places[: reader.partitions(after)])
@@ -305,6 +309,15 @@ class Checks:
             if label.offset >= self.committed_upto(label.partition) or stamp not in seen:
                 raise Broken(f"{workspace} user {name!r} shows {stamp}; counted were {seen}")
 
+    def _check_moved(self, old: reader.Place, partition: int, argv: Sequence[bytes]) -> None:
+        """Only what advances says so: counts, the position, or the time up to which they are complete."""
+        upto = 10 + 2 * int(argv[9])
+        fields = dict(zip(argv[10:upto:2], argv[11:upto:2], strict=True))
+        position = int(fields.get(b"%d.position" % partition, old.position or 0))
+        advances = bool(argv[7]) or position != old.position or len(argv) > upto
+        if b"%d.moved" % partition in fields and not advances:
+            raise Broken(f"p{partition} stands at {position}, and readers are told that it moved")
+
     def _check_place(self, state: State, recount: Recount, old: reader.Place, new: reader.Place, gone: int) -> None:
         p = recount.partition
         for name in ("position", "as_of", "counts_from", "rows_from"):
@@ -392,18 +405,37 @@ class Checks:
             offset = int(headers["__connect.errors.offset"])
             letters[offset, headers["contacts.reason"].decode()] += 1
             original = recount.records[offset]
-            omitted = headers.get("contacts.value_omitted")
-            if record.key != original.key or list(record.headers[: len(original.headers)]) != list(original.headers):
-                raise Broken(f"the dead letter of offset {offset} is not its record")
-            if omitted is None and record.value != original.value:
-                raise Broken(f"the dead letter of offset {offset} has another value")
-            size = len(original.value or b"")
-            # In a batch of its own each letter is refused by itself; its neighbours keep their values.
-            least = LETTER_BYTES_LIMIT if self._world.profile.batch_bytes <= LETTER_BYTES_LIMIT else -1
-            if omitted is not None and (not self._world.letters_limited or int(omitted) != size or size <= least):
-                raise Broken(f"the dead letter of offset {offset} left its value out")
+            self._check_letter(record, original, headers)
         if letters != Counter(recount.letters.items()):
             raise Broken(f"p{recount.partition}: dead letters {letters}, rejected {recount.letters}")
+
+    def _check_letter(self, record: Any, original: Any, headers: dict[str, bytes]) -> None:
+        """It is its record, but for what did not fit: the value, then the headers, then the key, each told by its size,
+        and nothing that would have fitted, where the limit was told.
+        """
+        own = record.headers[: len(record.headers) - 6 - sum(name.endswith("_omitted") for name in headers)]
+        size_of_headers = sum(len(name) + len(content) for name, content in original.headers)
+        left_out = [
+            (name, was)
+            for name, is_there, was in (
+                ("value", record.value == original.value, len(original.value or b"")),
+                ("headers", list(own) == list(original.headers), size_of_headers),
+                ("key", record.key == original.key, len(original.key or b"")),
+            )
+            if not is_there
+        ]
+        told = [(name[9:-8], int(size)) for name, size in headers.items() if name.endswith("_omitted")]
+        if told != left_out or (told and not self._world.letters_limited):
+            raise Broken(f"a dead letter left {left_out} out, and says {told}")
+        if told and not self._world.profile.limit_hidden:
+            last = told[-1][0]
+            kept = DefaultRecordBatchBuilder.estimate_size_in_bytes(
+                original.key if last == "key" else record.key,
+                original.value if last == "value" else record.value,
+                [*(original.headers if last == "headers" else own), *record.headers[len(own) : -1]],
+            )
+            if kept + SIZES_DIFFER < LETTER_BYTES_LIMIT:
+                raise Broken(f"a dead letter left {told} out, and would have had {kept} bytes")
 
     def _check_tables(self, recount: Recount) -> None:
         table = latest(self._world.broker.changelog[recount.partition])

@@ -19,6 +19,7 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
 REDIS_TIMEOUT_SECONDS = 5.0
 SOURCE_ANSWER_SECONDS = 10.0
-LETTER_BYTES_LIMIT = 600
-"""Of one record on the dead-letter topic, where a run has letters that are too large."""
+BATCH_OVERHEAD = 61
+LETTER_BYTES_LIMIT = 800
+"""Of a batch on the dead-letter topic, where a run has letters that are too large; more than our own headers have."""
 
 
 class Link:
@@ -95,6 +97,7 @@ class Batch:
 
     def __init__(self, limit: int) -> None:
         self._limit, self.size = limit, 0
+        self.bytes = BATCH_OVERHEAD
         self.records: list[tuple[bytes | None, bytes | None, Any]] = []
 
     def append(self, *, timestamp: None, key: bytes | None, value: bytes | None, headers: Any) -> object | None:
@@ -102,6 +105,7 @@ class Batch:
         if self.records and self.size + size > self._limit:
             return None
         self.size += size
+        self.bytes += DefaultRecordBatchBuilder.estimate_size_in_bytes(key, value, headers) - BATCH_OVERHEAD
         self.records.append((key, value, headers))
         return self
 
@@ -171,8 +175,10 @@ class SimProducer:
         world = self._world
         error: Exception | None = None
         limited = world.letters_limited and log in world.broker.letters
-        if limited and any(len(value or b"") > LETTER_BYTES_LIMIT for _, value, _ in batch.records):
+        if limited and batch.bytes > LETTER_BYTES_LIMIT:
             error = MessageSizeTooLargeError()
+            if not world.profile.limit_hidden:
+                world.fail(AssertionError(f"{log.name}: {batch.bytes} bytes, and the limit was told"))
         if error is None and world.chance(world.profile.batch_fails):
             world.note(self._link.name, f"a batch to {log.name} fails")
             error = KafkaTimeoutError()

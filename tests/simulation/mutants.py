@@ -27,6 +27,7 @@ CALLS, COMMIT, ENDS = "stream/projection/calls.py", "stream/commit.py", "stream/
 PARTITION, COUNTS, IDS = "stream/partition.py", "stream/tables/counts.py", "stream/tables/recent_ids.py"
 NAMES, SCRIPT, READER = "stream/tables/names.py", "tests/simulation/redis.py", "tests/simulation/reader.py"
 KEYS, CLOCKS, RECORD_TIME = "stream/projection/keys.py", "stream/clocks.py", "stream/record_time.py"
+LETTERS, ATTEMPTS = "stream/dead_letters.py", "stream/attempts.py"
 
 FIGHT = {"workers": 3, "rebalance": 0.4, "zombie": 1.0, "pause": 0.3, "zombie_returns": 0.1}
 KAFKA = {"kafka_fails": 0.15, "answer_lost": 0.15, "batch_fails": 0.1}
@@ -352,9 +353,8 @@ MUTANTS = (
         (
             (
                 FOLLOWER,
-                '            call.fields |= self._named(opening | {"moved": str(self._clock.now_ms())})\n'
-                "            opening = {}\n",
-                '            call.fields |= self._named({"moved": str(self._clock.now_ms())})\n',
+                "            call.fields |= self._named(opening | moved)\n            opening = {}\n",
+                "            call.fields |= self._named(moved)\n",
             ),
         ),
         LOSSES,
@@ -650,10 +650,34 @@ MUTANTS = (
         60,
     ),
     Mutant(
-        "values-left-out",
-        "A dead letter that was too large goes without its value the next time.",
-        ((OWNERSHIP, "                    self._valueless |= error.letters", "                    pass"),),
-        {"too_large_letter": 1.0, "poison": 0.5},
+        "left-out-by-known-size",
+        "What would not fit into the dead-letter topic is left out before it is sent.",
+        ((LETTERS, " if BATCH_OVERHEAD + form.size <= limit)", ")"),),
+        {"too_large_letter": 1.0, "poison": 0.5, "limit_hidden": False},
+        60,
+    ),
+    Mutant(
+        "batches-by-known-size",
+        "No batch of dead letters is larger than their topic takes.",
+        ((COMMIT, "full = not self.built or self._size > self._limit", "full = not self.built"),),
+        {"too_large_letter": 0.5, "poison": 0.5, "limit_hidden": False, "batch_bytes": 1 << 20},
+        60,
+    ),
+    Mutant(
+        "left-out-once-refused",
+        "A dead letter that was refused for its size, which was not foreseen, goes with less the next time.",
+        ((ATTEMPTS, "        if isinstance(error, TooLarge):\n", "        if False:\n"),),
+        {"too_large_letter": 1.0, "poison": 0.5, "limit_hidden": True},
+        60,
+    ),
+    Mutant(
+        "moved-follows-the-position",
+        "Readers are not told that a partition advances where its position stands still.",
+        (
+            (FOLLOWER, ", moved=claim.position != committed_offset)", ")"),
+            (FOLLOWER, " if call.operations else {}\n", "\n"),
+        ),
+        LOSSES | CALLS_LOST,
         60,
     ),
     Mutant(

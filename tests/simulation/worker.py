@@ -12,6 +12,7 @@ from stream.commit import TransactionalLedger
 from stream.ends import ask_for_ends
 from stream.events import EventRules
 from stream.kafka_access import KafkaAccess
+from stream.letter_limit import MESSAGE_BYTES
 from stream.owners import OwnedPartitions
 from stream.ownership import Listener, OwnedPartition, Pace, Phase, Room
 from stream.partition import Batch, CountingRules, PartitionState
@@ -22,7 +23,7 @@ from stream.projection.keys import Keys
 from stream.projection.replica import RedisReplica
 from stream.projection.rows import OwedRows
 from tests.simulation.chance import Profile
-from tests.simulation.clients import Link, SimRedis, SimSource
+from tests.simulation.clients import LETTER_BYTES_LIMIT, Link, SimRedis, SimSource
 from tests.simulation.kafka import Broker, Log
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.redis import ModelRedis
@@ -268,9 +269,10 @@ class Worker:
         return owned
 
     def _ledger(self, partition: int, owns: Callable[[], bool]) -> Any:
+        world, hidden = self._world, self._world.profile.limit_hidden
         return WatchedLedger(
             owns,
-            self._world,
+            world,
             kafka=KafkaAccess(self.name),
             group=GROUP,
             partition=partition,
@@ -278,6 +280,7 @@ class Worker:
             dead_letters="letters",
             source="source",
             timeout_seconds=TRANSACTION_TIMEOUT_SECONDS,
+            letter_bytes=LETTER_BYTES_LIMIT if world.letters_limited and not hidden else MESSAGE_BYTES,
         )
 
     # ---- the group and the consumer ----------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ USERS = (None, "u1", "u2", "u\u00fc3")
 SOURCES = (None, "user", "developer_api", "contact_import", "fax")
 MAX_EVENT_BYTES = 900
 AHEAD_MS = (30 * 60_000, HOUR_MS, HOUR_MS + 60_000, 3 * HOUR_MS, 30 * HOUR_MS, 400 * DAY_MS, 70 * 365 * DAY_MS)
+LARGE_BYTES = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,9 @@ class Publishers:
             value, truth = _written(activity), self._judged(activity, stamp)
         key = None if rng.random() < 0.1 else b"k%d" % rng.randrange(5)
         headers = [("trace", b"1")] if rng.random() < 0.1 else []
+        if isinstance(truth, Reject) and rng.random() < profile.too_large_letter:
+            key = b"k" * rng.choice((1, 100, LARGE_BYTES))
+            headers = [("trace", b"h" * rng.choice((1, 100, LARGE_BYTES)))]
         record = SimRecord(key, value, headers, stamp, truth)
         record.timestamp_type, record.published_ms = int(not publishers), self.broker_ms
         return record

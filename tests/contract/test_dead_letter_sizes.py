@@ -1,0 +1,124 @@
+"""Rejected records that were taken compressed, and are too large for the dead-letter topic as they are: none of them
+blocks its partition on Apache Kafka.
+"""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any
+
+import pytest
+
+from stream.attempts import Attempts
+from stream.commit import TransactionalLedger
+from stream.events import Reason
+from stream.kafka_access import KafkaAccess
+from stream.letter_limit import letter_limit
+from stream.partition import CountingRules, DeadLetter, PartitionState
+from stream.ports import TooLarge
+from stream.topics import open_topics
+from tests.support.kafka import RunningKafka, create_topic, read_partition, unique_name
+from tests.support.records import Received
+
+MEBIBYTE = 1 << 20
+BLANKS = b" " * (3 * MEBIBYTE)
+
+
+class Site:
+    def __init__(self, kafka: RunningKafka) -> None:
+        self.kafka = kafka
+        self.group, self.changelog, self.dead = unique_name("group"), unique_name("changelog"), unique_name("letters")
+
+    async def limit(self) -> int:
+        async with open_topics(KafkaAccess(self.kafka.bootstrap)) as topics:
+            settings = (await topics.describe([self.dead]))[self.dead].settings
+            return letter_limit(settings, await topics.request_bytes())
+
+    def ledger(self, limit: int) -> TransactionalLedger:
+        return TransactionalLedger(
+            kafka=KafkaAccess(self.kafka.bootstrap),
+            group=self.group,
+            partition=0,
+            changelog=self.changelog,
+            dead_letters=self.dead,
+            source="source",
+            timeout_seconds=20,
+            letter_bytes=limit,
+        )
+
+    async def letters(self) -> list[tuple[Any, Any, dict[str, bytes]]]:
+        records = await read_partition(self.kafka.bootstrap, self.dead)
+        return [(record.key, record.value, dict(record.headers)) for record in records]
+
+
+@pytest.fixture
+async def site(kafka: RunningKafka) -> Site:
+    site = Site(kafka)
+    await create_topic(kafka.bootstrap, site.changelog)
+    await create_topic(kafka.bootstrap, site.dead)
+    return site
+
+
+def commit_of(*records: Received) -> Any:
+    state = PartitionState(0, CountingRules())
+    state.begin(history=bytes(16), first_offset=0, partitions=1)
+    commit = state.encode()
+    commit.dead_letters.extend(DeadLetter(record, Reason.NOT_JSON, "why") for record in records)
+    return commit
+
+
+async def test_large_values_headers_and_keys_are_left_out_and_their_neighbours_are_whole(site: Site) -> None:
+    # Given records that compress to a few KB, each too large in another part, and one that is not,
+    assert len(gzip.compress(BLANKS)) < 10_000
+    commit = commit_of(
+        Received(b"{", key=b"k", offset=0, headers=[("h", b"1")]),
+        Received(BLANKS, key=b"k", offset=1, headers=[("h", b"1")]),
+        Received(b"{", key=b"k", offset=2, headers=[("h", BLANKS)]),
+        Received(b"{", key=BLANKS, offset=3, headers=[("h", b"1")]),
+        Received(b" " * (120 * MEBIBYTE), key=None, offset=4),
+    )
+    # when they are committed, the first time,
+    ledger = site.ledger(await site.limit())
+    await ledger.fence()
+    await ledger.commit(commit, Attempts())
+    await ledger.close()
+    # then each is there, without what did not fit.
+    found = await site.letters()
+    assert [(key, value, headers.get("h")) for key, value, headers in found] == [
+        (b"k", b"{", b"1"),
+        (b"k", None, b"1"),
+        (b"k", None, None),
+        (None, None, None),
+        (None, None, None),
+    ]
+    assert [{n[9:-8]: int(v) for n, v in h.items() if n.endswith("_omitted")} for _, _, h in found] == [
+        {},
+        {"value": 3 * MEBIBYTE},
+        {"value": 1, "headers": 3 * MEBIBYTE + 1},
+        {"value": 1, "headers": 2, "key": 3 * MEBIBYTE},
+        {"value": 120 * MEBIBYTE},
+    ]
+
+
+async def test_a_topic_whose_limit_was_lowered_meanwhile_gets_less_each_time(site: Site) -> None:
+    commit = commit_of(Received(b"{", key=BLANKS, offset=0, headers=[("h", BLANKS)]))
+    attempts, refused = Attempts(), 0
+    for _ in range(5):
+        ledger = site.ledger(50 * MEBIBYTE)
+        await ledger.fence()
+        try:
+            await ledger.commit(commit, attempts)
+            break
+        except TooLarge as error:
+            refused += 1
+            attempts.note_failure(0, error)
+        finally:
+            await ledger.close()
+    assert refused == 3
+    ((key, value, headers),) = await site.letters()
+    assert (key, value, int(headers["contacts.key_omitted"])) == (None, None, len(BLANKS))
+
+
+async def test_the_brokers_tell_how_large_a_request_may_be(site: Site) -> None:
+    async with open_topics(KafkaAccess(site.kafka.bootstrap)) as topics:
+        assert await topics.request_bytes() == 100 * MEBIBYTE
