@@ -1,7 +1,8 @@
 /** What does the page show in place of numbers? A choice of workspaces, a token's form, a wrong link, an empty workspace, parts that failed. */
 
-import { address, ask, charts, component, dateModel, drawCard, drawSources, fail, find, go, h, hear, keepToken, message, recover, report as present, set, token, users, visit, waits } from './page.js';
+import { address, ask, charts, component, dateModel, drawCard, drawSources, failPart, find, go, h, hear, keepToken, recover, report as present, set, token, users, visit } from './page.js';
 import { workspaceLinks } from './choosers.js';
+import { persist } from './line.js';
 import * as words from './words.js';
 
 /** @typedef {import('./page.js').Problem} Problem */
@@ -81,11 +82,11 @@ function firstEvent(workspace) {
   return [h('p', {}, text.firstEvent), h('pre', { tabindex: 0, role: 'region', 'aria-label': text.firstEvent }, command)];
 }
 
-/** No number in this range: a workspace without any event, or only a quiet range. @param {import('./types.js').Report} report */
+/** No number in this range: a workspace without any event, or only a quiet range. Raises Problem. @param {import('./types.js').Report} report */
 export async function emptiness(report) {
   const section = find(document, '#empty');
   const workspace = address().get('workspace') ?? '';
-  const answer = await ask('summary', new URLSearchParams({ period: 'all', timezone: report.query.timezone })).catch(() => null);
+  const answer = await ask('summary', new URLSearchParams({ period: 'all', timezone: report.query.timezone }));
   if (!answer || report !== present) return;
   const empty = answer.body.added.count + answer.body.deleted.count === 0;
   set(section, 'data-kind', empty ? 'empty' : 'quiet');
@@ -102,21 +103,18 @@ export async function emptiness(report) {
 
 /** The whole report failed: each part is tried alone, so that one fault takes one part. @param {Problem} problem @param {() => boolean} current whether the address is still the same */
 export async function parts(problem, current) {
-  const again = () => void visit();
-  const blank = { added: false, deleted: false };
   /** @type {Record<string, any>} */
   const answers = {};
-  if (problem.status >= 500 && problem.status !== 503) {
-    await Promise.all(['summary', 'timeline', 'sources', 'users'].map(async (resource) => {
-      answers[resource] = await ask(resource).then((answer) => answer?.body, () => null);
-    }));
-  }
+  await Promise.all(['summary', 'timeline', 'sources', 'users'].map(async (resource) => {
+    answers[resource] = await ask(resource).then((answer) => answer?.body, () => null);
+  }));
   if (!current()) return;
+  const blank = { added: false, deleted: false };
   /** @param {string} name @param {boolean} shown */
   const judge = (name, shown) => {
     component(name).removeAttribute('aria-busy');
     if (shown) recover(component(name));
-    else fail(component(name), message(problem, words.labels[name.replace(/-(.)/g, (_, letter) => letter.toUpperCase())] ?? words.labels.byUser), again, waits(problem));
+    else failPart(name, problem);
   };
   const any = answers.summary ?? answers.timeline ?? answers.sources;
   if (any) hear(any.freshness);
@@ -147,7 +145,7 @@ function matches(source, origin) {
 
 /** The origins that may frame this page are those that its own policy lists. @param {string} origin */
 async function listed(origin) {
-  const policy = (await fetch(location.pathname, { cache: 'no-cache' })).headers.get('Content-Security-Policy') ?? '';
+  const policy = (await persist(() => fetch(location.pathname, { cache: 'no-cache' }))).headers.get('Content-Security-Policy') ?? '';
   const sources = /frame-ancestors ([^;]*)/.exec(policy)?.[1].split(/\s+/) ?? [];
   return sources.some((source) => matches(source, origin));
 }

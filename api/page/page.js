@@ -5,6 +5,7 @@
  * number; choosers, guides and exports are loaded when first needed.
  */
 
+import { Parts, Patience, persist, readEvents, readText, retryDelay, Seat, toldToRetry } from './line.js';
 import * as words from './words.js';
 
 /** @typedef {import('./types.js').Report} Report */
@@ -72,14 +73,25 @@ const painted = () => (document.hidden ? breathe() : new Promise((resolve) => {
 /** The component shows an answer. @param {HTMLElement} section */
 export function recover(section) {
   set(section, 'data-state', 'ready');
+  section.removeAttribute('data-kept');
   section.querySelector(':scope > .failure')?.remove();
 }
 
-/** The component alone shows that it failed, and offers another try. @param {HTMLElement} section @param {string} message @param {() => void} again @param {boolean} [waits] it comes by itself */
-export function fail(section, message, again, waits = false) {
+/** @type {WeakMap<HTMLElement, () => void>} */
+const tryAgain = new WeakMap();
+
+/**
+ * The component alone shows that it failed, and offers another try. What it says already is not read aloud once more.
+ * @param {HTMLElement} section @param {string} message @param {() => void} again @param {boolean} [waits] the counts are on their way @param {boolean} [kept] what it shows answers the same question, and stays
+ */
+export function fail(section, message, again, waits = false, kept = false) {
   section.dataset.state = 'error';
-  section.querySelector(':scope > .failure')?.remove();
-  section.append(h('div', { class: waits ? 'failure waits' : 'failure', role: 'alert' }, h('p', {}, message), h('button', { type: 'button', click: again }, text.tryAgain)));
+  set(section, 'data-kept', kept ? '' : null);
+  tryAgain.set(section, again);
+  const told = section.querySelector(':scope > .failure');
+  if (told?.firstChild?.textContent === message) return;
+  told?.remove();
+  section.append(h('div', { class: waits ? 'failure waits' : 'failure', role: 'alert' }, h('p', {}, message), h('button', { type: 'button', click: () => tryAgain.get(section)?.() }, text.tryAgain)));
 }
 
 // Cards
@@ -255,6 +267,14 @@ export class Chart {
     this.signature = signature;
   }
 
+  /** Another question has no answer: nothing of the one before stays. */
+  clear() {
+    this.turn += 1;
+    this.model = null;
+    this.signature = '';
+    this.svg?.replaceChildren();
+  }
+
   /** @param {ChartModel} model @param {number} top @param {boolean} dense */
   drawEarlier({ earlier, stacked }, top, dense) {
     const group = find(/** @type {SVGElement} */ (this.svg), 'g.ghosts');
@@ -426,6 +446,11 @@ export class UserList {
     this.whole = false;
   }
 
+  clear() {
+    Object.assign(this, { users: [], omitted: 0, drawn: '' });
+    find(this.section, '.body').replaceChildren();
+  }
+
   /** @param {Report['users']} users @param {number} omitted how many more there are */
   draw(users, omitted) {
     const partly = (this.all || this.by === 'deleted') && omitted > 0;
@@ -502,7 +527,12 @@ export class UserList {
 
   redraw() {
     this.show();
-    if ((this.all || this.by === 'deleted') && this.omitted > 0) void this.complete();
+    if (this.incomplete) void this.complete();
+  }
+
+  /** What is shown needs those past the first 500. */
+  get incomplete() {
+    return (this.all || this.by === 'deleted') && this.omitted > 0;
   }
 }
 
@@ -551,7 +581,10 @@ export class ActivityTable {
     this.again = false;
     /** The end came into view while it asked. */
     this.wanted = false;
-    this.retry = 0;
+    /** Rows failed, and wait to be asked for again. */
+    this.waits = false;
+    /** Told what failed, and how to ask again; null: it did not. @type {(part: 'activities' | 'rows', problem: unknown, again?: () => void) => void} */
+    this.trouble = () => {};
     this.turn = 0;
     this.saidAt = -SPOKEN_MS;
     /** Where each import stands, by batch and activity. @type {Map<string, { page: Page, line: Line }>} */
@@ -608,20 +641,24 @@ export class ActivityTable {
 
   /** The report moved: the newest rows come in, or are announced where they would move what is being read. */
   async refresh() {
-    if (this.section.dataset.state === 'error') return this.first();
+    if (this.section.dataset.state === 'error' && !('kept' in this.section.dataset)) return this.first();
     this.again = this.asking || !this.body;
     if (this.again) return;
     this.asking = true;
     const turn = this.turn;
     try {
       const answer = await this.ask('activities', this.with(null), { etag: this.etag });
-      if (!answer || turn !== this.turn) return;
+      if (turn !== this.turn) return;
+      if (!answer) return this.trouble('activities', null);
       if (this.ascending()) await this.grow(answer.body);
       else if (this.held()) this.announce(answer.body.total);
       else this.fill(answer.body);
+      if (turn !== this.turn) return;
       this.etag = answer.etag;
-    } catch {
-      // The table stays as it is; freshness says that the line is down, and the next answer comes here again.
+      this.trouble('activities', null);
+    } catch (problem) {
+      // The rows stay as they are, and the table says so.
+      if (turn === this.turn) this.trouble('activities', problem, () => void this.refresh());
     } finally {
       this.asked();
     }
@@ -633,17 +670,41 @@ export class ActivityTable {
     else if (this.wanted) this.render();
   }
 
+  /** Rows failed: those that are in view are asked for again in a while. @param {unknown} problem */
+  wait(problem) {
+    this.waits = true;
+    this.trouble('rows', problem, () => this.askAgain());
+  }
+
+  askAgain() {
+    this.waits = false;
+    this.render();
+    if (!this.asking && !this.pages.some((page) => page.asking)) this.trouble('rows', null);
+  }
+
   async first() {
     const turn = ++this.turn;
     const answer = await this.ask('activities', this.with(null));
     if (!answer || turn !== this.turn) return;
     this.build();
     this.etag = answer.etag;
+    this.waits = false;
+    this.trouble('rows', null);
     if (this.scroller && this.top > 0) this.scroller.scrollTop = 0;
     this.top = 0;
     this.fill(answer.body);
     recover(this.section);
+    this.trouble('activities', null);
     if (this.again) void this.refresh().catch(() => {});
+  }
+
+  /** Another question has no answer: no row of the one before stays. */
+  clear() {
+    this.turn += 1;
+    this.next = null;
+    this.waits = false;
+    this.trouble('rows', null);
+    if (this.body) this.fill({ activities: [], total: null, next_cursor: null, truncated_before: null });
   }
 
   /** @param {string | null} cursor */
@@ -664,7 +725,7 @@ export class ActivityTable {
       || Boolean(selection && !selection.isCollapsed && this.body?.contains(selection.anchorNode));
   }
 
-  /** @param {import('./types.js').Activities} answer the first page */
+  /** @param {Pick<import('./types.js').Activities, 'activities' | 'total' | 'next_cursor' | 'truncated_before'>} answer the first page */
   fill(answer) {
     const known = new Map(this.pages[0]?.lines?.filter((one) => !one.inner && !one.open).map((one) => [JSON.stringify(one.row), one]) ?? []);
     this.imports.clear();
@@ -713,7 +774,7 @@ export class ActivityTable {
   async toNewest() {
     this.scroller?.scrollTo({ top: 0 });
     this.scroller?.focus({ preventScroll: true });
-    await this.first();
+    await this.first().catch((problem) => this.trouble('activities', problem, () => void this.toNewest()));
   }
 
   changed(from = 0) {
@@ -747,7 +808,7 @@ export class ActivityTable {
       const page = this.pages[number];
       const shown = page.lines?.[index - this.starts[number]];
       if (!page.lines) void this.fetchPage(page);
-      if (shown?.more && !shown.open) void this.fetchInner(page, shown);
+      if (shown?.more && !shown.open && !this.waits) void this.fetchInner(page, shown);
       const element = shown ? this.element(shown) : h('tr', { role: 'row', class: 'waiting' }, h('td', { role: 'gridcell' }, text.loading));
       set(element, 'aria-rowindex', index + 2);
       wanted.push(element);
@@ -759,7 +820,7 @@ export class ActivityTable {
     place(body, wanted);
     if (held && !body.contains(document.activeElement)) scroller.focus({ preventScroll: true }); // keys go on scrolling
     set(table, 'aria-rowcount', this.next ? -1 : count + 1);
-    say(foot, this.next ? text.loading : count ? (this.ascending() ? text.allRowsAscending : text.allRows) : text.noRows);
+    if (!this.next || !this.waits) say(foot, this.next ? text.loading : count ? (this.ascending() ? text.allRowsAscending : text.allRows) : text.noRows);
     set(/** @type {Element} */ (this.order?.closest('th')), 'aria-sort', this.ascending() ? 'ascending' : 'descending');
     if (this.next && this.top + this.height * 2.5 > count * tall) void this.more();
     this.forget(this.pageOf(first));
@@ -767,7 +828,7 @@ export class ActivityTable {
 
   async more() {
     this.wanted = this.asking;
-    if (this.asking || !this.next) return;
+    if (this.asking || !this.next || this.waits) return;
     this.asking = true;
     const turn = this.turn;
     const cursor = this.next;
@@ -778,9 +839,12 @@ export class ActivityTable {
       this.take(page, answer.body.activities);
       this.pages.push(page);
       this.next = answer.body.next_cursor;
+      this.trouble('rows', null);
       this.changed(this.pages.length - 1);
     } catch (problem) {
-      if (this.foot) this.foot.replaceChildren(`${text.failed(words.labels.activities)} `, h('button', { type: 'button', click: () => this.more() }, text.tryAgain));
+      if (turn !== this.turn) return;
+      this.foot?.replaceChildren(`${text.failed(words.labels.activities)} `, h('button', { type: 'button', click: () => this.askAgain() }, text.tryAgain));
+      this.wait(problem);
     } finally {
       this.asked();
     }
@@ -813,19 +877,17 @@ export class ActivityTable {
 
   /** Rows that were let go come back by their page's cursor. @param {Page} page */
   async fetchPage(page) {
-    if (page.asking || this.retry) return;
+    if (page.asking || this.waits) return;
     page.asking = true;
     const turn = this.turn;
     try {
       const answer = await this.ask('activities', this.with(page.cursor));
       if (!answer || turn !== this.turn) return;
       this.take(page, answer.body.activities);
+      this.trouble('rows', null);
       this.changed(this.pages.indexOf(page));
-    } catch {
-      this.retry = setTimeout(() => {
-        this.retry = 0;
-        this.render();
-      }, FAILED_MS);
+    } catch (problem) {
+      if (turn === this.turn) this.wait(problem);
     } finally {
       page.asking = false;
     }
@@ -915,10 +977,13 @@ export class ActivityTable {
       const rest = answer.body.next_cursor ? [{ ...waiting, open: false, more: { ...more, cursor: answer.body.next_cursor } }] : [];
       page.lines.splice(place, 1, ...lines, ...rest);
       page.count = page.lines.length;
+      this.trouble('rows', null);
       this.changed(this.pages.indexOf(page));
-    } catch {
-      const again = h('button', { type: 'button', click: () => { waiting.open = false; this.rows.delete(waiting); this.render(); } }, text.tryAgain);
-      this.rows.set(waiting, h('tr', { role: 'row', class: 'waiting' }, h('td', { role: 'gridcell' }, again)));
+    } catch (problem) {
+      if (turn !== this.turn) return;
+      waiting.open = false;
+      this.rows.set(waiting, h('tr', { role: 'row', class: 'waiting' }, h('td', { role: 'gridcell' }, h('button', { type: 'button', click: () => this.askAgain() }, text.tryAgain))));
+      this.wait(problem);
       this.render();
     }
   }
@@ -947,18 +1012,21 @@ const REPORT_COMPONENTS = ['added', 'deleted', 'added-by-date', 'deleted-by-date
 const OWN = ['workspace', 'embed', 'table', 'imports'];
 /** Parameters of the API that only the activity table has. */
 const TABLE = ['activity', 'order', 'batches', 'batch'];
+/** Where the stream fails the page asks so often; where others have all streams, oftener. */
 const POLL_MS = 10_000;
-const FAILED_MS = 5_000;
+const SHARED_POLL_MS = 5_000;
+/** A stream that ended is opened again after so long at most. */
+const LAST_AGAIN_MS = 5_000;
 /** Numbers that are older than this are not live, whatever they say. */
 const OLD_SECONDS = 40;
 /** With more days than this an hour is too narrow a bucket. */
 const HOUR_DAYS = 49;
 const LONG = ['last_90_days', 'this_year', 'all'];
 const FIRST_EVENT_MS = 2_500;
-/** The API speaks every 15 s; a line that is silent for longer than two of these is dead. */
-const SILENCE_MS = 35_000;
-/** An answer that takes longer is none. */
-const PATIENCE_MS = 20_000;
+/** The API speaks every 15 s; a stream that is silent for longer is dead. */
+const SILENCE_MS = 20_000;
+/** What only errors need is fetched so long after the first view: before it is needed, and beside nothing that is. */
+const SPARE_MS = 2_000;
 const TOKEN_KEY = 'contacts-report.token';
 
 /** @param {string} name @returns {HTMLElement} */
@@ -1021,8 +1089,8 @@ export function go(edit, how = 'push') {
 
 /** An answer that is none: the status, and what the API says about it. Status 0: no answer at all. */
 export class Problem extends Error {
-  /** @param {number} status @param {ProblemBody} body @param {number} [retrySeconds] */
-  constructor(status, body, retrySeconds = 5) {
+  /** @param {number} status @param {ProblemBody} body @param {number | null} [retrySeconds] as told */
+  constructor(status, body, retrySeconds = null) {
     super(body.detail || body.title || String(status));
     this.status = status;
     this.body = body;
@@ -1060,33 +1128,37 @@ export function resourceAddress(resource, parameters = reportParameters()) {
 /** @param {string} url @param {Record<string, string>} headers @param {AbortSignal} [signal] */
 export async function request(url, headers, signal) {
   const held = token();
+  const patience = new Patience();
+  const ends = patience.controller.signal;
   let response;
   try {
-    response = await fetch(url, { headers: held ? { ...headers, Authorization: `Bearer ${held}` } : headers, signal, cache: 'no-store' });
+    response = await fetch(url, { headers: held ? { ...headers, Authorization: `Bearer ${held}` } : headers, signal: signal ? AbortSignal.any([signal, ends]) : ends, cache: 'no-store' });
   } catch (failure) {
-    if (signal?.aborted && signal.reason?.name !== 'TimeoutError') throw failure;
+    if (signal?.aborted) throw failure;
     throw new Problem(0, {});
+  } finally {
+    patience.end();
   }
   if (response.ok || response.status === 304) return response;
-  const body = await response.json().catch(() => ({}));
-  throw new Problem(response.status, body ?? {}, Number(response.headers.get('Retry-After')) || 5);
+  const body = await response.json().catch(() => null);
+  // Without a code it is a proxy that speaks, while the API is away.
+  const foreign = !body?.code && [400, 404].includes(response.status);
+  throw new Problem(foreign ? 502 : response.status, (foreign ? null : body) ?? {}, toldToRetry(response.headers));
 }
 
-/** What an answer says; one that is no JSON, or breaks off, is none. @param {Response} response @param {AbortSignal} [signal] */
-export const json = (response, signal) => response.json().catch((failure) => {
-  if (signal?.aborted) throw failure;
+/** What an answer says; one that is no JSON, breaks off or falls silent is none. @param {Response} response */
+export const json = (response) => readText(response).then(JSON.parse).catch(() => {
   throw new Problem(0, {});
 });
 
 /** @type {import('./types.js').Ask} a resource's JSON, null where it has not changed */
-export async function ask(resource, parameters, { etag, signal } = {}) {
-  const patience = AbortSignal.timeout(PATIENCE_MS);
-  const response = await request(resourceAddress(resource, parameters), { Accept: 'application/json', ...(etag ? { 'If-None-Match': etag } : {}) }, signal ? AbortSignal.any([signal, patience]) : patience);
+export async function ask(resource, parameters, { etag } = {}) {
+  const response = await request(resourceAddress(resource, parameters), { Accept: 'application/json', ...(etag ? { 'If-None-Match': etag } : {}) });
   if (response.status === 304) {
     heard(response.headers.get('Contacts-As-Of'), Number(response.headers.get('Contacts-Lag-Seconds')));
     return null;
   }
-  return { body: await json(response, signal), etag: response.headers.get('ETag') };
+  return { body: await json(response), etag: response.headers.get('ETag') };
 }
 
 // A visit: the page comes to the address
@@ -1116,13 +1188,49 @@ export const charts = {
   deleted: new Chart(component('deleted-by-date'), words.labels.deletedByDate, chooseBar('deleted-by-date')),
   sources: new Chart(component('added-by-source'), words.labels.addedBySource, chooseBar('added-by-source')),
 };
-export const users = new UserList(component('users'), (user) => go((to) => choose(to, 'user', [user])), async () => (await ask('users'))?.body.users ?? []);
+export const users = new UserList(component('users'), (user) => go((to) => choose(to, 'user', [user])), () => askEveryone(view));
+const parts = new Parts(() => drawFreshness());
+
+table.trouble = (part, problem, again = () => {}) => {
+  const section = component('activities');
+  if (problem == null) {
+    if (part === 'activities' && 'kept' in section.dataset) recover(section);
+    return parts.mend(part);
+  }
+  if (unshowable(problem)) return void showProblem(problem);
+  if (part === 'activities') fail(section, message(problem, words.labels.activities), again, waits(problem), true);
+  return parts.fail(part, told(problem), again);
+};
+
+/** All users, past the first 500; those stay while it fails. @param {number} mine @returns {Promise<UserCounts[]>} */
+async function askEveryone(mine) {
+  const section = component('users');
+  try {
+    const answer = await ask('users');
+    if (mine === view) recover(section);
+    if (mine === view) parts.mend('users');
+    return answer?.body.users ?? [];
+  } catch (problem) {
+    if (mine === view && unshowable(problem)) void showProblem(problem);
+    else if (mine === view) {
+      const again = () => {
+        if (mine === view && users.incomplete) return users.redraw();
+        recover(section);
+        return parts.mend('users');
+      };
+      fail(section, message(problem, words.labels.byUser), again, waits(problem), true);
+      parts.fail('users', told(problem), again);
+    }
+    throw problem;
+  }
+}
 
 /** Shows what the address asks for. Parts whose question is the same stay as they are. @returns {Promise<void>} */
 export async function visit() {
   const mine = ++turn;
   const here = address();
   root.dataset.state = 'loading';
+  if (here.get('workspace')) parts.mend('page');
   if (root.dataset.workspace !== (here.get('workspace') ?? '')) named = [];
   root.dataset.workspace = here.get('workspace') ?? '';
   if (!here.get('workspace')) return chooseWorkspace();
@@ -1136,7 +1244,7 @@ export async function visit() {
   const key = resourceAddress('');
   const sameReport = key === reportKey && report && root.dataset.fault !== 'yes';
   const rows = resourceAddress('activities', tableParameters());
-  const sameRows = rows === tableKey && component('activities').dataset.state !== 'error';
+  const sameRows = rows === tableKey && (component('activities').dataset.state !== 'error' || 'kept' in component('activities').dataset);
   root.dataset.fault = 'no';
   if (!sameReport) for (const name of REPORT_COMPONENTS) set(component(name), 'aria-busy', 'true');
   try {
@@ -1159,6 +1267,7 @@ async function open(key) {
   reportKey = '';
   report = null;
   users.begin();
+  parts.mend('users');
   const first = await live.start(mine);
   if (mine !== view || !first) return;
   if (root.dataset.fault !== 'yes') reportKey = key;
@@ -1191,19 +1300,12 @@ async function askTable(key) {
     if (mine !== opened || key !== tableKey) return;
     if (unshowable(problem)) throw problem;
     const again = () => void (mine === opened && key === tableKey && openTable(key).catch(showProblem));
+    table.clear();
     fail(section, message(problem, words.labels.activities), again, waits(problem));
-    later('table', problem, again);
+    parts.fail('activities', told(problem), again);
   } finally {
     if (mine === opened) section.removeAttribute('aria-busy');
   }
-}
-
-/** @type {Record<string, number>} */
-const timers = {};
-/** What is on its way is asked for again, once. @param {string} what @param {unknown} problem @param {() => void} again */
-function later(what, problem, again) {
-  clearTimeout(timers[what]);
-  if (waits(problem)) timers[what] = setTimeout(again, /** @type {Problem} */ (problem).retrySeconds * 1000);
 }
 
 /** Whether the report or its filters name what only the list of choices has a label for. */
@@ -1231,15 +1333,16 @@ async function askChoices(key) {
     if (key !== choicesKey || !answer) return;
     choices = answer.body;
     recover(section);
+    parts.mend('filters');
     nameChosen();
     if (report) await drawSources(report);
   } catch (problem) {
     if (key !== choicesKey) return;
     choicesKey = '';
     if (unshowable(problem)) throw problem;
-    const again = () => void (key === choicesAddress() && root.dataset.state !== 'error' && readChoices().catch(showProblem));
-    fail(section, message(problem, words.labels.filters), again);
-    later('filters', problem, again);
+    const again = () => void (key === choicesAddress() && root.dataset.state !== 'error' ? readChoices().catch(showProblem) : parts.mend('filters'));
+    fail(section, message(problem, words.labels.filters), again, waits(problem));
+    parts.fail('filters', told(problem), again);
   }
 }
 
@@ -1248,6 +1351,9 @@ const unshowable = (problem) => problem instanceof Problem && [400, 401, 403, 40
 
 /** The counts are on their way and the page asks again by itself. @param {unknown} problem */
 export const waits = (problem) => problem instanceof Problem && problem.status === 503;
+
+/** After how many seconds to ask again, where the API tells. @param {unknown} problem */
+const told = (problem) => (problem instanceof Problem ? problem.retrySeconds : null);
 
 /** @param {unknown} problem @param {string} what */
 export function message(problem, what) {
@@ -1287,7 +1393,7 @@ async function drawParts(next, mine) {
     if (superseded()) return;
     await draw();
     if (superseded()) return;
-    recover(component(name));
+    if (!('kept' in component(name).dataset)) recover(component(name));
     component(name).removeAttribute('aria-busy');
   }
   void readEarlier(next, mine);
@@ -1475,18 +1581,21 @@ function drawFreshness() {
   const badge = component('freshness');
   set(badge, 'data-connection', connection);
   const notice = find(document, '#notice');
-  say(find(badge, '.line'), words.connections[connection]);
+  const behind = [...new Set([...parts.behind.keys()].map((name) => words.parts[name]))];
+  const reached = ['stream', 'polling'].includes(connection);
+  say(find(badge, '.line'), reached && behind.length ? text.askingFor(behind) : words.connections[connection === 'polling' && live.crowded ? 'sharing' : connection]);
   if (!fresh) return;
   const seconds = fresh.lag_seconds + (performance.now() - freshAt) / 1000;
   set(badge, 'data-value', fresh.lag_seconds);
   set(badge, 'data-freshness', fresh.state);
-  say(find(badge, '.word'), words.freshness[fresh.state]);
   const time = find(badge, 'time');
   set(time, 'datetime', fresh.as_of);
   const at = words.instant(fresh.as_of, address().get('timezone') ?? 'UTC');
   set(badge, 'title', text.asOf(at));
-  const cut = connection === 'lost' || connection === 'unavailable' || (['stream', 'polling'].includes(connection) && seconds > Math.max(OLD_SECONDS, fresh.lag_seconds * 2) && fresh.state === 'live');
+  const cut = connection === 'lost' || connection === 'unavailable' || (reached && seconds > Math.max(OLD_SECONDS, fresh.lag_seconds * 2) && fresh.state === 'live');
   const trouble = cut ? 'lost' : fresh.state === 'live' ? '' : fresh.state;
+  // Live is what all parts are, and the line to them.
+  say(find(badge, '.word'), fresh.state !== 'live' ? words.freshness[fresh.state] : cut ? text.notLive : behind.length ? text.partlyLive : words.freshness.live);
   say(time, fresh.state === 'live' && !cut ? text.lag(seconds) : text.behind(words.age(seconds)));
   set(notice, 'data-kind', trouble || null);
   const told = trouble === 'lost' ? text.lost(at) : trouble === 'stalled' ? text.stalled(at) : trouble ? text.catchingUp(words.age(seconds)) : '';
@@ -1502,29 +1611,6 @@ function drawFreshness() {
 
 // The live line: a stream, else asking
 
-/** Reads server-sent events from a body. @param {ReadableStream<Uint8Array>} body @param {(event: string, data: string, id: string) => void} take @param {() => void} alive */
-async function readEvents(body, take, alive) {
-  const reader = body.pipeThrough(/** @type {any} */ (new TextDecoderStream())).getReader();
-  let rest = '';
-  for (;;) {
-    const { value, done: ended } = await reader.read();
-    if (ended) return;
-    alive();
-    rest = (rest + value).replaceAll('\r\n', '\n');
-    for (let end = rest.indexOf('\n\n'); end >= 0; end = rest.indexOf('\n\n')) {
-      let [event, data, id] = ['message', '', ''];
-      for (const row of rest.slice(0, end).split('\n')) {
-        const [, field, content] = /^([^:]*):? ?(.*)$/.exec(row) ?? [];
-        if (field === 'event') event = content;
-        else if (field === 'data') data += data ? `\n${content}` : content;
-        else if (field === 'id') id = content;
-      }
-      rest = rest.slice(end + 2);
-      if (data) take(event, data, id);
-    }
-  }
-}
-
 const live = {
   /** @type {AbortController | null} */
   line: null,
@@ -1535,9 +1621,14 @@ const live = {
   /** @type {string | null} */
   etag: null,
   tries: 0,
+  /** Askings in a row that failed. */
+  failures: 0,
   timer: 0,
   /** Whether a stream ever brought an event here. */
   proven: false,
+  seat: new Seat(),
+  /** Others have all the streams. */
+  crowded: false,
 
   stop() {
     this.line?.abort();
@@ -1552,6 +1643,7 @@ const live = {
     this.seen = '';
     this.etag = null;
     this.tries = 0;
+    this.failures = 0;
     connected('connecting');
     if (await this.stream(true)) return true;
     if (mine !== view) return false;
@@ -1566,15 +1658,25 @@ const live = {
     if (mine === view) await this.poll(false).catch((problem) => showProblem(problem));
   },
 
+  /** The network is gone: it is tried again at once, since a server of this machine may still answer. */
+  lose() {
+    if (document.hidden || root.dataset.state === 'error' || !report) return;
+    this.stop();
+    this.again(true);
+  },
+
   /**
    * Opens the stream: true as soon as it brought its first report (or, proven and resumed, was accepted), false where it
-   * did not in time; a late one is taken all the same. What only a person can mend (401, 403, 404, 400) is thrown at the
-   * start of a view.
+   * did not in time, or all streams are taken; a late one is taken all the same. What only a person can mend (401, 403,
+   * 404, 400) is thrown at the start of a view.
    * @param {boolean} first
    */
   async stream(first) {
     this.stop();
+    const { mine } = this;
     const line = (this.line = new AbortController());
+    this.crowded = !(await this.seat.take());
+    if (this.crowded || line !== this.line || mine !== view) return false;
     // A proxy may accept a stream and never pass it on: only one that spoke before is believed without a word.
     const trusted = this.proven && !first;
     return Promise.race([this.read(line, first, trusted), new Promise((resolve) => { setTimeout(resolve, FIRST_EVENT_MS, false); })]);
@@ -1583,19 +1685,15 @@ const live = {
   /** @param {AbortController} line @param {boolean} first @param {boolean} trusted @returns {Promise<boolean>} */
   async read(line, first, trusted) {
     const { mine } = this;
-    /** @type {number} */
-    let silence = 0;
-    const alive = () => {
-      clearTimeout(silence);
-      silence = setTimeout(() => line.abort(), SILENCE_MS);
-    };
-    alive();
+    const silence = new Patience(SILENCE_MS);
+    silence.controller.signal.addEventListener('abort', () => line.abort());
     let response;
     try {
       response = await request(resourceAddress('live'), { Accept: 'text/event-stream', ...(trusted && this.revision ? { 'Last-Event-ID': this.revision } : {}) }, line.signal);
       if (!response.body || !response.headers.get('Content-Type')?.startsWith('text/event-stream')) throw new Problem(0, {});
     } catch (problem) {
-      clearTimeout(silence);
+      silence.end();
+      if (line === this.line) this.seat.leave(); // others may have more luck
       if (mine !== view || !(problem instanceof Problem) || !unshowable(problem) || problem.status === 404) return false;
       if (first) throw problem;
       await showProblem(problem);
@@ -1612,7 +1710,7 @@ const live = {
       const take = (event, data, id) => {
         if (mine !== view) return line.abort();
         spoke = this.proven = true;
-        this.tries = 0;
+        this.tries = this.failures = 0;
         clearTimeout(this.timer); // of asking, where the stream came late
         if (connection !== 'stream') connected('stream');
         if (event === 'freshness') return hear(JSON.parse(data));
@@ -1622,53 +1720,60 @@ const live = {
         void this.arrived(JSON.parse(data), mine).then(() => resolve(true));
         return undefined;
       };
-      readEvents(body, take, alive).catch(() => {}).finally(() => {
-        clearTimeout(silence);
+      readEvents(body, line.signal, take, () => silence.heard()).catch(() => {}).finally(() => {
+        silence.end();
         resolve(false);
         if (mine !== view || this.line !== line) return;
-        if (!spoke) this.proven = false; // it was believed, and said nothing
-        if ((spoke || trusted) && !document.hidden) this.again();
+        if (!spoke) {
+          this.proven = false; // it was believed, and said nothing
+          this.seat.leave();
+        }
+        if ((spoke || trusted) && !document.hidden) this.again(silence.controller.signal.aborted);
       });
     });
   },
 
-  /** The stream ended: soon once more, later each time. */
-  again() {
+  /** The stream ended: soon once more, later each time. @param {boolean} lost nothing came any more */
+  again(lost) {
     this.tries += 1;
-    connected(this.tries > 1 ? 'polling' : 'connecting');
+    connected(lost ? 'lost' : this.tries > 1 ? 'polling' : 'connecting');
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => void this.resume(), Math.min(POLL_MS, 500 * 2 ** this.tries) * (0.8 + Math.random() / 5));
+    this.timer = setTimeout(() => void this.resume(), Math.min(LAST_AGAIN_MS, 500 * 2 ** this.tries) * (0.8 + Math.random() / 5));
   },
 
-  /** Asks for the report, again every 10 s, and tries the stream each third time. @param {boolean} first */
+  /** Asks for the report, again every 10 s (every 5 s where others have the streams), and tries the stream at times. @param {boolean} first */
   async poll(first) {
     const { mine } = this;
     clearTimeout(this.timer);
-    let wait = POLL_MS;
+    let wait;
     try {
       const answer = await ask('', undefined, { etag: this.etag });
       if (mine !== view) return false;
+      this.failures = 0;
       if (connection !== 'stream') connected('polling');
       if (answer && connection !== 'stream') {
         this.etag = answer.etag;
         this.revision = answer.body.freshness.revision;
         await this.arrived(answer.body, mine);
       }
+      wait = (this.crowded ? SHARED_POLL_MS : POLL_MS) * 0.95;
     } catch (problem) {
       if (mine !== view) return false;
       if (!(problem instanceof Problem) || unshowable(problem)) throw problem;
-      if (first || !report) await failed(problem, mine);
       if (connection !== 'stream') connected(problem.status === 503 ? 'unavailable' : 'lost');
-      wait = Math.min(wait, Math.max(1, problem.retrySeconds) * 1000);
+      if (first || !report) await failed(problem, mine);
+      wait = retryDelay(this.failures, problem.retrySeconds);
+      this.failures += 1;
     }
+    if (mine !== view) return false;
     if (connection === 'stream') return true;
     this.tries += 1;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
       if (document.hidden) return;
-      if (this.tries % 3 === 0 || connection !== 'polling') void this.resume();
+      if (this.tries % 3 === 0 || connection !== 'polling' || this.crowded) void this.resume();
       else void this.poll(false).catch((problem) => showProblem(problem));
-    }, wait * 0.95);
+    }, wait);
     return true;
   },
 
@@ -1685,25 +1790,56 @@ const live = {
   },
 };
 
-/** @param {Problem} problem @param {number} mine */
+/** The report has no answer: its parts say so, and nothing of another question stays. @param {Problem} problem @param {number} mine */
 async function failed(problem, mine) {
+  const already = root.dataset.fault === 'yes';
   reportKey = '';
   root.dataset.fault = 'yes';
+  if (!already) clear();
+  const current = () => mine === view && connection !== 'stream';
+  // Where the API fails, each part is tried alone, so that one fault takes one part.
+  const trying = problem.status >= 500 && !waits(problem) && guides().then((module) => module.parts(problem, current));
+  if (trying && (await Promise.race([trying, new Promise((resolve) => { setTimeout(resolve, FIRST_EVENT_MS, 'late'); })])) !== 'late') return;
+  if (current() && !(trying && already)) for (const name of REPORT_COMPONENTS) failPart(name, problem);
+}
+
+/** @param {string} name @param {Problem} problem */
+export function failPart(name, problem) {
+  component(name).removeAttribute('aria-busy');
+  fail(component(name), message(problem, words.parts[name]), () => void visit(), waits(problem));
+}
+
+function clear() {
   say(find(document, '#range'), '');
   document.title = words.labels.title;
-  await (await guides()).parts(problem, () => mine === view && connection !== 'stream');
+  const warnings = find(document, '#warnings');
+  warnings.dataset.told = '';
+  warnings.hidden = true;
+  for (const name of ['added', 'deleted']) find(component(name), '.body').replaceChildren();
+  for (const chart of Object.values(charts)) chart.clear();
+  const legend = find(component('added-by-source'), '.legend');
+  legend.dataset.key = '';
+  legend.replaceChildren();
+  users.clear();
 }
 
 document.addEventListener('visibilitychange', () => {
-  if (root.dataset.state === 'error' || !address().get('workspace')) return;
-  if (document.hidden) pause();
-  else void live.resume();
+  if (document.hidden) return pause();
+  parts.hurry();
+  if (root.dataset.state !== 'error' && address().get('workspace')) void live.resume();
+  return undefined;
 });
 function pause() {
   live.stop();
-  connected('paused');
+  live.seat.leave();
+  if (root.dataset.state !== 'error') connected('paused');
 }
-addEventListener('online', () => connection === 'lost' && void live.resume());
+addEventListener('offline', () => live.lose());
+addEventListener('online', () => {
+  if (document.hidden) return;
+  parts.hurry();
+  if (['lost', 'unavailable'].includes(connection) && root.dataset.state !== 'error') void live.resume();
+});
 setInterval(() => document.hidden || drawFreshness(), 1000);
 
 // The controls
@@ -1838,7 +1974,8 @@ function listen() {
   more.addEventListener('click', () => set(more, 'aria-expanded', String(more.getAttribute('aria-expanded') !== 'true')));
   for (const event of ['pointerenter', 'focusin']) component('filters').addEventListener(event, () => void readChoices().catch(showProblem));
 }
-const chooser = () => import('./choosers.js');
+const values = () => persist(() => import('./values.js'));
+const chooser = () => persist(() => import('./choosers.js'));
 
 /** Beside each component: its numbers as a table, on the clipboard, and the addresses of its exports. @param {HTMLElement} section */
 function addMenu(section) {
@@ -1847,7 +1984,6 @@ function addMenu(section) {
   const id = `menu-${section.dataset.component}`;
   const formats = resource === 'activities' ? ['csv', 'ndjson'] : ['csv'];
   const chart = charts[/** @type {'added'} */ (({ 'added-by-date': 'added', 'deleted-by-date': 'deleted', 'added-by-source': 'sources' })[section.dataset.component ?? ''] ?? '')];
-  const values = () => import('./values.js');
   const menu = h('div', { id, class: 'menu', popover: 'auto', click: () => /** @type {any} */ (menu).hidePopover() },
     chart ? h('button', { type: 'button', click: (/** @type {Event} */ event) => void values().then((module) => module.toggleTable(section, chart, /** @type {HTMLElement} */ (event.target))) }, text.viewTable) : null,
     resource === 'activities' ? null : h('button', { type: 'button', click: () => void values().then((module) => module.copyCsv(section, chart, report, users.users)) }, text.copyCsv),
@@ -1866,12 +2002,12 @@ function addMenu(section) {
 function download(event) {
   if (!token()) return;
   event.preventDefault();
-  void import('./values.js').then((module) => module.save(/** @type {HTMLAnchorElement} */ (event.target)));
+  void persist(() => import('./values.js')).then((module) => module.save(/** @type {HTMLAnchorElement} */ (event.target)));
 }
 
 // In place of a report
 
-const guides = () => import('./guides.js');
+const guides = () => persist(() => import('./guides.js'));
 
 /** @returns {Promise<void>} */
 async function chooseWorkspace() {
@@ -1887,6 +2023,7 @@ async function chooseWorkspace() {
       go((to) => to.set('workspace', listed.workspaces[0].workspace_id), 'replace');
       return visit();
     }
+    parts.mend('page');
     (await guides()).workspaces(listed);
     root.dataset.state = 'ready';
   } catch (problem) {
@@ -1902,8 +2039,12 @@ export async function showProblem(problem) {
   view += 1;
   live.stop();
   reportKey = tableKey = choicesKey = '';
-  (await guides()).problem(problem);
+  for (const name of [...parts.behind.keys()]) if (name !== 'page') parts.mend(name);
+  const mine = turn;
   root.dataset.state = 'error';
+  if (!unshowable(problem)) parts.fail('page', problem.retrySeconds, () => void visit());
+  const module = await guides();
+  if (mine === turn) module.problem(problem);
 }
 
 /** A range without an event may mean a workspace without one: then the page tells how to send the first. @param {Report} next */
@@ -1911,7 +2052,11 @@ async function drawEmptiness(next) {
   const quiet = next.added.count === 0 && next.deleted.count === 0;
   const guide = find(document, '#empty');
   if (!quiet) set(guide, 'hidden', '');
-  else if (guide.hidden) (await guides()).emptiness(next);
+  else if (guide.hidden) {
+    await (await guides()).emptiness(next).then(() => parts.mend('empty'), (problem) => {
+      if (next === report) parts.fail('empty', told(problem), () => (next === report ? void drawEmptiness(next) : parts.mend('empty')));
+    });
+  }
 }
 
 function leaveGuide() {
@@ -1945,4 +2090,4 @@ if (embedded) {
   addEventListener('message', (event) => event.source === parent && parent !== window && void guides().then((module) => module.acceptToken(event)));
   if (parent !== window) parent.postMessage({ type: 'contacts-report.ready' }, '*');
 }
-void breathe().then(visit);
+void breathe().then(visit).then(() => setTimeout(() => void guides().then(values), SPARE_MS));

@@ -27,7 +27,7 @@
  * @typedef {{ title?: string, detail?: string, code?: string, errors?: { parameter: string, message: string }[] }} ProblemBody
  *
  * How the page asks: a resource of the report by its name, with the parameters of the present address or others.
- * @typedef {{ etag?: string | null, signal?: AbortSignal }} AskOptions
+ * @typedef {{ etag?: string | null }} AskOptions
  * @typedef {(resource: string, parameters?: URLSearchParams, options?: AskOptions) => Promise<{ body: any, etag: string | null } | null>} Ask
  *
  * What a chart draws: one value a series and bucket, and the earlier side's value beside it.

@@ -168,7 +168,7 @@ export const freshness = { live: 'Live', catching_up: 'Catching up', stalled: 'S
 
 /** @type {Record<string, string>} */
 export const connections = {
-  connecting: 'connecting', stream: 'by stream', polling: 'asking every 10 s', paused: 'paused while hidden', lost: 'connection lost',
+  connecting: 'connecting', stream: 'by stream', polling: 'asking every 10 s', sharing: 'asking every 5 s', paused: 'paused while hidden', lost: 'connection lost',
   unavailable: 'not available yet',
 };
 
@@ -181,7 +181,17 @@ export const labels = {
   fold: 'Fold imports', kind: 'Show', reset: 'Reset filters',
 };
 
+/** What is told to be asked for again. @type {Record<string, string>} */
+export const parts = {
+  added: labels.added, deleted: labels.deleted, 'added-by-date': labels.addedByDate, 'deleted-by-date': labels.deletedByDate,
+  'added-by-source': labels.addedBySource, users: labels.byUser, activities: labels.activities, rows: labels.activities,
+  filters: labels.filters, empty: labels.title, page: labels.title,
+};
+
 export const text = {
+  notLive: 'Not live',
+  partlyLive: 'Partly live',
+  askingFor: (/** @type {string[]} */ names) => `asking again for ${names.join(', ')}`,
   custom: 'Custom dates',
   noUser: 'No user',
   nothing: '–',

@@ -152,7 +152,7 @@ async def test_a_line_that_was_believed_and_says_nothing_is_believed_no_more(bar
     page = await window()
     await page.add_init_script(  # silence is noticed after two seconds
         """const later = window.setTimeout;
-        window.setTimeout = (act, after, ...more) => later(act, after === 35000 ? 2000 : after, ...more);"""
+        window.setTimeout = (act, after, ...more) => later(act, after === 20000 ? 2000 : after, ...more);"""
     )
     await page.goto(f"{bare.url}/{VIEW}")
     await expect(badge(page)).to_have_attribute("data-connection", "stream")

@@ -85,8 +85,14 @@ class StandIn:
     state: str = "live"
     faults: dict[str, int] = field(default_factory=dict)
     """Resource (`report`, `live`, `activities`, `filters`, …) -> the status that it fails with; 0 drops the line."""
+    once: dict[str, list[int]] = field(default_factory=dict)
+    """Resource -> statuses that its next answers fail with, one each."""
+    retry_after: str = "1"
+    """What a 503 tells."""
     slow: dict[str, float] = field(default_factory=dict)
     """Resource -> how many seconds its answers take."""
+    missing: set[str] = field(default_factory=set)
+    """Files of the page at whose reading the line drops."""
     broken: set[str] = field(default_factory=set)
     """Resources whose answers are pages of a proxy: 200, and no JSON."""
     looks: int = 0
@@ -422,6 +428,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if path == "/" or path.startswith("/page/"):
                 self.api.asked.append(("page", self.path))
+                if path.removeprefix("/page/") in self.api.missing:
+                    self._drop()
                 return self._file("index.html" if path == "/" else path.removeprefix("/page/"))
             self._judge()
             return self._resource(path, pairs)
@@ -453,14 +461,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.asked = resource
         self.api.asked.append((resource, self.path))
         time.sleep(self.api.slow.get(resource, 0))
-        status = self.api.faults.get(resource)
+        once = self.api.once.get(resource)
+        status = once.pop(0) if once else self.api.faults.get(resource)
         if status is None:
             return
         if status == 0:
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
-            raise BrokenPipeError
+            self._drop()
         raise _Fault(status, "unavailable", detail="It is away for a while.")
+
+    def _drop(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+        raise BrokenPipeError
 
     def _resource(self, path: str, pairs: list[tuple[str, str]]) -> None:
         if path == "/v1/timezones":
@@ -568,7 +580,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "Contacts-Lag-Seconds": str(fresh["lag_seconds"]),
             }
         if status == 503:
-            headers["Retry-After"] = "1"
+            headers["Retry-After"] = self.api.retry_after
         self._send(b"" if status == 304 else json.dumps(body).encode(), status, headers)
 
     def _send(self, content: bytes, status: int, headers: dict[str, str]) -> None:
