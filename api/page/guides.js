@@ -44,15 +44,13 @@ function wrongLink({ errors = [], detail }) {
   const wrong = [...new Set(errors.map(({ parameter }) => parameter))];
   guide('wrong', h('div', { role: 'alert' }, h('h2', {}, text.wrongLink), errors.length ? null : h('p', {}, detail ?? ''),
     h('dl', {}, ...errors.flatMap(({ parameter, message }) => [h('dt', {}, h('code', {}, parameter)), h('dd', {}, message)]))),
-  h('p', { class: 'ways' }, wrong.length === 1 ? h('button', { type: 'button', click: () => go((to) => without(to, wrong, wrong)) }, text.removeParameter(wrong[0])) : null,
-    h('button', { type: 'button', click: () => go((to) => without(to, [...to.keys()].filter((name) => !['workspace', 'embed'].includes(name)), wrong)) }, text.openDefault)));
+  h('p', { class: 'ways' }, wrong.length === 1 ? h('button', { type: 'button', click: () => go((to) => without(to, wrong)) }, text.removeParameter(wrong[0])) : null,
+    h('button', { type: 'button', click: () => go((to) => without(to, [...to.keys()].filter((name) => !['workspace', 'embed'].includes(name)))) }, text.openDefault)));
 }
 
-/** A date goes with its other end, also where it is the table's; a time zone that the API does not know is not put back. @param {URLSearchParams} to @param {string[]} names @param {string[]} wrong */
-function without(to, names, wrong) {
-  const zone = wrong.includes('timezone') && to.get('timezone') === Intl.DateTimeFormat().resolvedOptions().timeZone ? 'UTC' : null;
+/** A date goes with its other end, also where it is the table's. @param {URLSearchParams} to @param {string[]} names */
+function without(to, names) {
   for (const name of names) to.delete(name);
-  if (zone) to.set('timezone', zone);
   if (names.includes('from') || names.includes('to')) for (const name of ['from', 'to', 'table']) to.delete(name);
 }
 

@@ -1008,8 +1008,8 @@ function place(parent, children) {
 
 const root = document.documentElement;
 const REPORT_COMPONENTS = ['added', 'deleted', 'added-by-date', 'deleted-by-date', 'added-by-source', 'users'];
-/** Parameters that are the page's own; all others are the API's, which names those that it does not know. */
-const OWN = ['workspace', 'embed', 'table', 'imports'];
+/** Parameters of the API that the page passes on. Those of mail and chat programs (`utm_source`, `fbclid`) are nobody's, and left alone. */
+const REPORT = ['from', 'to', 'period', 'timezone', 'interval', 'week_start', 'source', 'user', 'compare'];
 /** Parameters of the API that only the activity table has. */
 const TABLE = ['activity', 'order', 'batches', 'batch'];
 /** Where the stream fails the page asks so often; where others have all streams, oftener. */
@@ -1021,6 +1021,8 @@ const LAST_AGAIN_MS = 5_000;
 const OLD_SECONDS = 40;
 /** With more days than this an hour is too narrow a bucket. */
 const HOUR_DAYS = 49;
+/** The longest range of the API. */
+const MAX_DAYS = 1_100;
 const LONG = ['last_90_days', 'this_year', 'all'];
 const FIRST_EVENT_MS = 2_500;
 /** The API speaks every 15 s; a stream that is silent for longer is dead. */
@@ -1037,20 +1039,20 @@ export const component = (name) => find(document, `[data-component="${name}"]`);
 export const address = () => new URLSearchParams(location.search);
 const embedded = address().get('embed') === '1';
 
-/** @param {URLSearchParams} parameters @param {string[]} without */
-function pick(parameters, without) {
+/** @param {URLSearchParams} parameters @param {string[]} names */
+function pick(parameters, names) {
   const kept = new URLSearchParams();
-  for (const [name, value] of parameters) if (!without.includes(name) && value !== '') kept.append(name, value);
+  for (const [name, value] of parameters) if (names.includes(name) && value !== '') kept.append(name, value);
   return kept;
 }
 
 /** What the report is asked with. */
-const reportParameters = () => pick(address(), [...OWN, ...TABLE]);
+const reportParameters = () => pick(address(), REPORT);
 
 /** What the activity table is asked with: the report's, a chosen bar's dates, and its own. */
 function tableParameters() {
   const here = address();
-  const parameters = pick(here, OWN);
+  const parameters = pick(here, [...REPORT, ...TABLE]);
   parameters.delete('compare');
   const [from, to] = (here.get('table') ?? '').split('..');
   if (from) {
@@ -1225,6 +1227,20 @@ async function askEveryone(mine) {
   }
 }
 
+/** `Etc/Unknown` is what a browser says that cannot tell. */
+const browserZone = () => Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
+/** A zone of the browser's that the API does not know. */
+let refusedZone = 'Etc/Unknown';
+
+/** Whether it is the browser's own zone that is wrong: nobody chose it, so UTC takes its place. @param {Problem} problem */
+function refusesOwnZone({ status, body }) {
+  const zone = address().get('timezone') ?? '';
+  if (status !== 400 || zone !== browserZone() || !body.errors?.some(({ parameter }) => parameter === 'timezone')) return false;
+  refusedZone = zone;
+  go((to) => to.set('timezone', 'UTC'), 'replace');
+  return true;
+}
+
 /** Shows what the address asks for. Parts whose question is the same stay as they are. @returns {Promise<void>} */
 export async function visit() {
   const mine = ++turn;
@@ -1235,8 +1251,8 @@ export async function visit() {
   root.dataset.workspace = here.get('workspace') ?? '';
   if (!here.get('workspace')) return chooseWorkspace();
   if (!here.get('timezone')) {
-    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
-    go((to) => to.set('timezone', zone), 'replace');
+    const zone = browserZone();
+    go((to) => to.set('timezone', zone === refusedZone ? 'UTC' : zone), 'replace');
   }
   leaveGuide();
   if (choicesKey !== choicesAddress()) choices = null;
@@ -1850,6 +1866,7 @@ const control = (id) => find(document, `#${id}`);
 /** What the address says, at once; dates of a preset follow with the report. */
 function drawControls() {
   const here = address();
+  document.querySelector('.refused')?.remove();
   const custom = here.has('from') || here.has('to');
   control('period').value = custom ? 'custom' : here.get('period') || 'last_7_days';
   if (custom) writeDates(here.get('from') ?? '', here.get('to') ?? '');
@@ -1860,10 +1877,10 @@ function drawControls() {
   control('fold').checked = here.get('imports') !== 'open' && !here.has('batch');
   say(find(document, '#workspace .value'), here.get('workspace') ?? '');
   nameChosen();
-  find(document, '#reset').hidden = ![...pick(here, [...OWN, 'timezone']).keys()].length;
+  find(document, '#reset').hidden = ![...pick(here, [...REPORT, ...TABLE]).keys()].some((name) => name !== 'timezone');
   drawChosen();
   for (const link of /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll('a[data-resource]'))) {
-    link.href = resourceAddress(link.dataset.resource ?? '', link.dataset.resource?.startsWith('activities') ? pick(tableParameters(), link.dataset.resource === 'activities' ? [] : ['batches']) : reportParameters());
+    link.href = resourceAddress(link.dataset.resource ?? '', link.dataset.resource?.startsWith('activities') ? pick(tableParameters(), [...REPORT, ...TABLE].filter((name) => name !== 'batches' || link.dataset.resource === 'activities')) : reportParameters());
   }
 }
 
@@ -1913,14 +1930,22 @@ function assign(to, name, value, usual) {
 function pickDates(edge) {
   const input = control(edge);
   const other = control(edge === 'from' ? 'to' : 'from');
-  if (!input.value || !input.validity.valid) return;
+  document.querySelector('.refused')?.remove();
+  if (!input.validity.valid) return refuse(edge, input.value ? text.dates(input.min, input.max) : '');
   if (control('from').value > control('to').value || !other.value) other.value = input.value;
-  go((to) => {
+  if (daysOf(control('from').value, control('to').value) > MAX_DAYS) return refuse(edge, text.tooLong(MAX_DAYS, edge, words.dateAfter(other.value, edge === 'from' ? 1 - MAX_DAYS : MAX_DAYS - 1)));
+  return go((to) => {
     for (const name of ['period', 'table']) to.delete(name);
     if (daysOf(control('from').value, control('to').value) > HOUR_DAYS && to.get('interval') === 'hour') to.delete('interval');
     to.set('from', control('from').value);
     to.set('to', control('to').value);
   });
+}
+
+/** Beside the control it says why; both dates stay those of the report. @param {'from' | 'to'} edge @param {string} why */
+function refuse(edge, why) {
+  if (report) writeDates(report.query.from, report.query.to);
+  if (why) control(edge).after(h('small', { class: 'refused', role: 'alert' }, why));
 }
 
 function listen() {
@@ -2035,6 +2060,7 @@ async function chooseWorkspace() {
 /** @param {unknown} problem */
 export async function showProblem(problem) {
   if (!(problem instanceof Problem)) throw problem;
+  if (refusesOwnZone(problem)) return visit();
   turn += 1; // what is still on its way is of no use
   view += 1;
   live.stop();
@@ -2045,6 +2071,7 @@ export async function showProblem(problem) {
   if (!unshowable(problem)) parts.fail('page', problem.retrySeconds, () => void visit());
   const module = await guides();
   if (mine === turn) module.problem(problem);
+  return undefined;
 }
 
 /** A range without an event may mean a workspace without one: then the page tells how to send the first. @param {Report} next */

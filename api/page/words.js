@@ -191,6 +191,8 @@ export const parts = {
 export const text = {
   notLive: 'Not live',
   partlyLive: 'Partly live',
+  tooLong: (/** @type {number} */ days, /** @type {'from' | 'to'} */ edge, /** @type {string} */ date) => `At most ${number(days)} days: ${edge === 'from' ? 'not before' : 'not after'} ${dateRange(date, date)}.`,
+  dates: (/** @type {string} */ first, /** @type {string} */ last) => `Dates lie in ${dateRange(first, last)}.`,
   askingFor: (/** @type {string[]} */ names) => `asking again for ${names.join(', ')}`,
   custom: 'Custom dates',
   noUser: 'No user',

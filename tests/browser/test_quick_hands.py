@@ -309,21 +309,6 @@ async def test_an_hour_is_not_offered_where_it_is_too_narrow(api: StandIn, windo
     await expect(page.locator('#interval option[value="hour"]')).to_be_disabled()
 
 
-async def test_a_zone_of_the_browser_that_the_api_does_not_know_is_left(api: StandIn, window: Open) -> None:
-    page = await window()
-    await page.add_init_script(
-        """const of = Intl.DateTimeFormat.prototype.resolvedOptions;
-        Intl.DateTimeFormat.prototype.resolvedOptions = function () {
-          return { ...of.call(this), timeZone: 'Mars/Olympus' };
-        };"""
-    )
-    await page.goto(f"{api.url}/?workspace=w1")
-    await page.get_by_role("button", name="timezone").click()
-    await settle(page)
-    await expect(page.locator("html")).to_have_attribute("data-state", "ready")
-    assert "timezone=UTC" in page.url
-
-
 async def test_a_small_change_is_a_change(bare: StandIn, window: Open) -> None:
     bare.add(*(Event(NOW - 60 - n / 100, f"a{n}") for n in range(3_001)))
     bare.add(*(Event(NOW - 7 * DAY - 60 - n / 100, f"b{n}") for n in range(3_000)))

@@ -126,15 +126,15 @@ async def test_counts_that_are_on_their_way_look_different_from_zero_and_come_by
 
 
 async def test_a_wrong_link_names_every_wrong_parameter_and_offers_ways_on(api: StandIn, window: Open) -> None:
-    page = await window(f"{api.url}/{VIEW}&intervall=day&from=2026-11-02&to=2026-11-01&source=user", state="error")
+    page = await window(f"{api.url}/{VIEW}&interval=fortnight&from=2026-11-02&to=2026-11-01&source=user", state="error")
     alert = page.get_by_role("alert")
-    await expect(alert).to_contain_text("intervall")
+    await expect(alert).to_contain_text("interval")
     await expect(alert).to_contain_text("2026-11-01 lies before from")
 
     await page.get_by_role("button", name="Open with the usual settings").click()
     await settle(page)
 
-    assert "intervall" not in page.url
+    assert "interval" not in page.url
     assert (await shown(page))["state"] == "ready"
 
 
