@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from stream.events import LeftOut
 from stream.partition import DeadLetter
 
 PREFIX: Final = "__connect.errors."
@@ -57,6 +58,9 @@ def _forms(letter: DeadLetter, topic: str, partition: int) -> Iterator[EncodedLe
     key, value = record.key, record.value
     own: Headers = record.headers
     told = _told(letter, topic, partition)
+    if isinstance(value, LeftOut):
+        told = [*told, (VALUE_OMITTED, _number(value.size))]
+        value = None
     yield _encoded(key, value, own, told)
     if value:
         told = [*told, (VALUE_OMITTED, _number(len(value)))]

@@ -112,6 +112,10 @@ LOG_APPEND_TIME: Final = 1
 """The `timestamp_type` of a record whose time is the broker's."""
 
 
+HEADER_BYTES: Final = 100
+"""Of memory, that a header of a record takes beside its name and content."""
+
+
 class Record(Protocol):
     """One record as the broker gave it; aiokafka's ConsumerRecord is one."""
 
@@ -131,6 +135,25 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...
     @property
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+def bytes_held(record: Record) -> int:
+    """About how much memory a record takes."""
+    headers = sum(HEADER_BYTES + len(name) + len(content or b"") for name, content in record.headers)
+    return len(record.value or b"") + len(record.key or b"") + headers
+
+
+class LeftOut(bytes):
+    """The value of a record that is too large to be read: no byte of it, but how many it has, as far as is known, and
+    why it was left out."""
+
+    size: int
+    why: str
+
+    def __new__(cls, size: int, why: str) -> "LeftOut":
+        value = super().__new__(cls)
+        value.size, value.why = size, why
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +318,8 @@ def _read_thoroughly(record: Record, rules: EventRules) -> ContactActivity | Rej
     value, timestamp = record.value, record.timestamp
     if value is None:
         return None
+    if isinstance(value, LeftOut):
+        return Rejected(Reason.TOO_LARGE, value.why)
     if len(value) > rules.max_event_bytes:
         message = f"the value has {len(value)} bytes, more than the {rules.max_event_bytes} that are read"
         return Rejected(Reason.TOO_LARGE, message)

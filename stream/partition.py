@@ -25,7 +25,7 @@ from typing import Final
 
 import msgspec
 
-from stream.events import ContactActivity, EventRules, Reason, Record, Rejected, parse_all
+from stream.events import ContactActivity, EventRules, Reason, Record, Rejected, bytes_held, parse_all
 from stream.projection.row import PARTITION_LIMIT, encode_row
 from stream.quarters import QUARTER_NANOSECONDS, QUARTERS_A_DAY, day_of_hour
 from stream.record_time import records_ahead, too_far_ahead
@@ -322,7 +322,7 @@ class PartitionState:
             else:
                 self.outcomes.rejected[event.reason] = self.outcomes.rejected.get(event.reason, 0) + 1
                 self._dead_letters.append(DeadLetter(record, event.reason, event.message))
-                self.pending_weight += len(record.value or b"") // 1024
+                self.pending_weight += bytes_held(record) // 1024
         return offsets
 
     def _keep_retention(self) -> None:

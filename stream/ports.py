@@ -32,6 +32,10 @@ class KafkaAway(Exception):
     """Kafka did not answer, or not as it should: the partition is dropped and recovered from what is committed."""
 
 
+class ReadTooLarge(Exception):
+    """What was asked for at once would take too much memory: ask for fewer offsets."""
+
+
 class CommitFailed(KafkaAway):
     """A commit failed, or its outcome is not known."""
 
@@ -93,7 +97,8 @@ class Source(Protocol):
         """How many partitions the topic has now."""
 
     async def read(self, start: int, end: int) -> Sequence[Record]:
-        """The committed records with start <= offset < end that the topic still has, in order."""
+        """The committed records with start <= offset < end that the topic still has, in order. Raises ReadTooLarge;
+        never of a single offset."""
 
 
 class Claim(msgspec.Struct, frozen=True):

@@ -15,24 +15,26 @@ from typing import TypeVar
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError, LeaderNotAvailableError
 
-from stream.events import Record
+from stream.events import Record, bytes_held
 from stream.kafka_access import KafkaAccess
 from stream.kafka_clients import BROKER_AWAY, close_in_bounded_time, describe
 from stream.kafka_metadata import by_leader, fetch_ends, fetch_partition_counts, limit_metadata
-from stream.ports import KafkaAway
+from stream.ports import KafkaAway, ReadTooLarge
 from stream.transport import fetched_batches
+from stream.unpacking import UNPACKED_BYTES
 
 T = TypeVar("T")
 
 ANSWER_SECONDS = 10.0
 REQUEST_MS = 8_000  # less, so that aiokafka itself gives up a connection that leads nowhere
 FETCH_SECONDS = 0.2
-MAX_RECORDS = 1 << 30
+MAX_RECORDS = 5_000
+READ_BYTES = 16 << 20  # of records that are asked for at once; of a single one, as many as it has
 
 
 class SourceTopic:
-    def __init__(self, kafka: KafkaAccess, topic: str) -> None:
-        self._kafka, self._topic = kafka, topic
+    def __init__(self, kafka: KafkaAccess, topic: str, unpacked_bytes: int = UNPACKED_BYTES) -> None:
+        self._kafka, self._topic, self._unpacked_bytes = kafka, topic, unpacked_bytes
         self._consumer: AIOKafkaConsumer | None = None
         self._made_at = 0.0
         self._reading = asyncio.Lock()
@@ -109,7 +111,9 @@ class SourceTopic:
         return partitions
 
     async def read(self, partition: int, start: int, end: int) -> list[Record]:
-        """The committed records with start <= offset < end that are still there, in order. Raises KafkaAway."""
+        """The committed records with start <= offset < end that are still there, in order. Raises KafkaAway, and
+        ReadTooLarge where they are more than one and have more than READ_BYTES.
+        """
         tp = TopicPartition(self._topic, partition)
         async with self._reading:  # not within the limit: who waits for its turn has asked nobody yet
             return await self._answer(lambda consumer: self._read_alone(consumer, tp, start, end))
@@ -167,6 +171,7 @@ class SourceTopic:
 
     async def _read_alone(self, consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> list[Record]:
         found: list[Record] = []
+        size = 0
         if consumer.assignment() != {tp}:
             consumer.assign([tp])
         consumer.seek(tp, start)
@@ -174,11 +179,17 @@ class SourceTopic:
             # One that was closed meanwhile would answer nothing, at once, for ever.
             if consumer._fetcher._closed:
                 raise KafkaConnectionError("the consumer was closed")
-            fetched = (await fetched_batches(consumer._fetcher, {tp}, FETCH_SECONDS, MAX_RECORDS)).get(tp)
+            fetched = (
+                await fetched_batches(consumer._fetcher, {tp}, FETCH_SECONDS, MAX_RECORDS, self._unpacked_bytes)
+            ).get(tp)
             if isinstance(fetched, Exception):
                 raise KafkaAway(f"partition {tp.partition} cannot be read: {describe(fetched)}") from fetched
             if fetched is not None:
-                found += [record for record in fetched.records if record.offset < end]
+                wanted = [record for record in fetched.records if record.offset < end]
+                found += wanted
+                size += sum(map(bytes_held, wanted))
+                if size > READ_BYTES and end - start > 1:
+                    raise ReadTooLarge(f"offsets {start} to {end - 1} of partition {tp.partition}")
         return found
 
 

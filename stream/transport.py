@@ -16,8 +16,9 @@ import asyncio
 import logging
 import struct
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future
+from itertools import chain, islice
 from typing import Any, Protocol
 
 import aiokafka.consumer.fetcher
@@ -31,7 +32,7 @@ from aiokafka.errors import (
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
-from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
@@ -41,6 +42,7 @@ from mode import Service
 from stream.kafka_clients import BROKER_AWAY, close_in_bounded_time, mute_unread_failures
 from stream.kafka_metadata import limit_metadata
 from stream.partition import Batch
+from stream.unpacking import UNPACKED_BYTES, LargeRecord, unpack, unpacked_limit
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class FetchSettings(Protocol):
     topic: str
     fetch_min_bytes: int
     fetch_max_wait_seconds: float
+    max_event_bytes: int
 
 
 # ---- aiokafka: what one fetch brought, in batches ------------------------------------------------------------
@@ -80,12 +83,17 @@ class KeptRecords:
         self._start, self._end = self._end, self._end + _BEFORE_LENGTH + length
         return batch
 
-    def read_again(self) -> list[Any]:
-        """The records of the last batch, whatever their headers are called: what is no UTF-8 is written as `\\xff`."""
-        batch = _DefaultRecordBatchPy(self._fetched[self._start : self._end])
-        batch._maybe_uncompress()
-        batch._buffer = _Lenient(batch._buffer)
-        return list(batch)
+    def raw(self) -> bytes:
+        """The last batch as it came."""
+        return self._fetched[self._start : self._end]
+
+
+def read_leniently(unpacked: bytes | bytearray) -> Iterator[Any]:
+    """The records of an unpacked batch, whatever their headers are called: what is no UTF-8 is written as `\\xff`."""
+    batch = _DefaultRecordBatchPy(unpacked)
+    batch._maybe_uncompress()
+    batch._buffer = _Lenient(batch._buffer)
+    return iter(batch)
 
 
 class _Lenient(bytearray):
@@ -102,6 +110,10 @@ class _LenientText(bytes):
 
 
 _LENGTH_AT, _BEFORE_LENGTH = 8, 12
+MAGIC_AT = 16
+
+# A batch that is handed on holds about so much, or one record batch: it is all in memory until it is applied.
+TAKE_BYTES = 4 << 20
 
 # Kafka takes headers of any name; aiokafka's reader ends at one that is no UTF-8, and with it the whole partition.
 aiokafka.consumer.fetcher.MemoryRecords = KeptRecords
@@ -110,34 +122,43 @@ aiokafka.consumer.fetcher.MemoryRecords = KeptRecords
 class Cursor:
     """What one fetch brought of one partition, taken out in batches."""
 
-    def __init__(self, partition_records: Any) -> None:
-        self._from = partition_records
-        self._left: list[Any] = []
+    def __init__(self, partition_records: Any, unpacked_bytes: int = UNPACKED_BYTES) -> None:
+        self._from, self._unpacked_bytes = partition_records, unpacked_bytes
+        self._left: Iterator[Any] | None = None
+        """Of the record batch that was begun."""
         self._end = partition_records.next_fetch_offset
 
     @property
     def exhausted(self) -> bool:
-        return not self._left and not self._from._records.has_next()
+        return self._left is None and not self._from._records.has_next()
 
     def take(self, limit: int) -> Batch:
-        """The next records, in order, at most `limit`. None, where only markers or aborted records came: the end has
-        moved all the same.
+        """The next records, in order, at most `limit`, and no further record batch once TAKE_BYTES are reached. None,
+        where only markers or aborted records came: the end has moved all the same.
         """
         start = self._from.next_fetch_offset
-        records, self._left = self._left, []
-        while len(records) < limit and self._from._records.has_next():
-            batch = self._from._records.next_batch()
-            records += self._visible(batch, start)
-            self._end = batch.next_offset
-        end = self._end
-        if len(records) > limit:
-            records, self._left = records[:limit], records[limit:]
-            end = records[-1].offset + 1
+        records: list[Any] = []
+        size = 0
+        while self._left is not None or (len(records) < limit and size < TAKE_BYTES and self._from._records.has_next()):
+            if self._left is None:
+                batch = self._from._records.next_batch()
+                self._end = batch.next_offset
+                self._left, unpacked = self._visible(batch, start)
+                size += unpacked
+            records += islice(self._left, limit - len(records))
+            following = next(self._left, None)
+            if following is not None:
+                self._left = chain((following,), self._left)
+                break
+            self._left = None
+        end = self._end if self._left is None else records[-1].offset + 1
         self._from.next_fetch_offset = end
         return Batch(records=records, start=start, end=end, fetched_at_ms=time.time_ns() // 1_000_000)
 
-    def _visible(self, batch: Any, start: int) -> list[Any]:
-        """The records of a record batch that a reader of committed records sees, from an offset on."""
+    def _visible(self, batch: Any, start: int) -> tuple[Iterator[Any], int]:
+        """The records of a record batch that a reader of committed records sees, from an offset on; and how many bytes
+        they take.
+        """
         of = self._from
         if of._check_crcs and not batch.validate_crc():
             raise CorruptRecordException(f"a record batch of {of._tp} is corrupt")
@@ -146,18 +167,35 @@ class Cursor:
             if batch.is_control_batch and of._contains_abort_marker(batch):
                 of._aborted_producers.discard(batch.producer_id)
             if batch.is_transactional and batch.producer_id in of._aborted_producers:
-                return []
+                return iter(()), 0
         if batch.is_control_batch:
-            return []
-        try:
-            records = list(batch)
-        except UnicodeDecodeError:
-            records = of._records.read_again()
-        return records if not records or records[0].offset >= start else [r for r in records if r.offset >= start]
+            return iter(()), 0
+        raw = of._records.raw()
+        if raw[MAGIC_AT] < 2:
+            return (record for record in batch if record.offset >= start), len(raw)
+        unpacked = unpack(raw, self._unpacked_bytes)
+        if isinstance(unpacked, LargeRecord):
+            return (record for record in (unpacked,) if record.offset >= start), len(unpacked.key or b"")
+        if batch.base_offset < start:
+            return (record for record in read_unpacked(unpacked) if record.offset >= start), len(unpacked)
+        return read_unpacked(unpacked), len(unpacked)
+
+
+def read_unpacked(unpacked: bytes | bytearray) -> Iterator[Any]:
+    """The records of a batch, one after another."""
+    offset = -1
+    try:
+        for record in DefaultRecordBatch(unpacked):
+            offset = record.offset
+            yield record
+    except UnicodeDecodeError:
+        for record in read_leniently(unpacked):
+            if record.offset > offset:
+                yield record
 
 
 async def fetched_batches(
-    fetcher: Any, partitions: set[TP], timeout: float, limit: int
+    fetcher: Any, partitions: set[TP], timeout: float, limit: int, unpacked_bytes: int = UNPACKED_BYTES
 ) -> dict[TopicPartition, Batch | Exception]:
     """What has been fetched of these partitions, a batch each, or why there is none; waits up to `timeout` seconds for
     the first.
@@ -169,7 +207,7 @@ async def fetched_batches(
         found: dict[TopicPartition, Batch | Exception] = {}
         for tp in list(fetcher._records):
             if tp in partitions:
-                answer = taken(fetcher, tp, limit)
+                answer = taken(fetcher, tp, limit, unpacked_bytes)
                 if answer is not None:
                     found[tp] = answer
             elif not fetcher._subscriptions.is_assigned(tp):
@@ -185,7 +223,7 @@ async def fetched_batches(
             waiter.cancel()
 
 
-def taken(fetcher: Any, tp: TopicPartition, limit: int) -> Batch | Exception | None:
+def taken(fetcher: Any, tp: TopicPartition, limit: int, unpacked_bytes: int) -> Batch | Exception | None:
     result = fetcher._records[tp]
     answer: Batch | Exception | None = None
     if isinstance(result, FetchError):
@@ -193,7 +231,7 @@ def taken(fetcher: Any, tp: TopicPartition, limit: int) -> Batch | Exception | N
         result = None
     elif result.check_assignment(tp) and result.has_more():
         if not hasattr(result, "cursor"):
-            result.cursor = Cursor(result._partition_records)
+            result.cursor = Cursor(result._partition_records, unpacked_bytes)
         try:
             answer = result.cursor.take(limit)
         except CorruptRecordException as error:
@@ -236,7 +274,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if not self.consumer.flow_active:
             return {}
         with consumer._fetcher._subscriptions.fetch_context():
-            return await fetched_batches(consumer._fetcher, active_partitions, timeout or 0.0, max_records or 1 << 30)
+            return await fetched_batches(
+                consumer._fetcher,
+                active_partitions,
+                timeout or 0.0,
+                max_records or 1 << 30,
+                unpacked_limit(self.settings.max_event_bytes),
+            )
 
     async def on_start(self) -> None:
         mute_unread_failures(self.thread_loop)

@@ -55,6 +55,7 @@ from stream.topics import (
     refuse_unless_compacted,
     wanted_topics,
 )
+from stream.unpacking import unpacked_limit
 from stream.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ class Worker:
         self._replica = RedisReplica(self._redis, self._keys, lambda: self._evictions.refusal)
         self._clocks = Clocks(self._clock, self._replica.now_ms, time.monotonic)
         self._metrics.clock_difference.set_function(lambda: self._clocks.difference_seconds() or 0.0)
-        self._source = SourceTopic(config.access, config.topic)
+        self._source = SourceTopic(config.access, config.topic, unpacked_limit(config.max_event_bytes))
         self._pace = Pace(
             commit_interval_seconds=config.commit_interval_seconds, commit_max_events=config.commit_max_events
         )

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from stream.events import LOG_APPEND_TIME, ContactActivity, EventRules, Record, parse
+from stream.events import LOG_APPEND_TIME, ContactActivity, EventRules, LeftOut, Record, parse
 from stream.partition import PartitionState
-from stream.ports import Call, KafkaAway, Source
+from stream.ports import Call, KafkaAway, ReadTooLarge, Source
 from stream.projection.calls import calls_of_rows
 from stream.projection.keys import OWED_SLACK_MS, Keys, Owed
 from stream.projection.row import encode_row
@@ -87,17 +87,28 @@ class OwedRows:
         records: Sequence[Record] = ()
         if first > low + 1:
             # What lies before the topic's first offset is gone for good.
-            records = await self._source.read(first, upto + 1) if first <= upto else ()
+            low, records = await self._newest(first - 1, upto) if first <= upto else (first - 1, ())
             fields = await self._gone(first, end, greatest_ms)
             left = tuple((a, u, g) for a, u, g in owed[:-1] if u >= first)
+            left = left if low < first else (*left, (first - 1, low, greatest_ms))
         else:
-            records = await self._source.read(low + 1, upto + 1)
+            low, records = await self._newest(low, upto)
             if records and records[0].timestamp_type == LOG_APPEND_TIME:
                 # What is left is older, as far as the brokers' clocks agree.
                 newest_ms = records[0].timestamp + CLOCKS_DIFFER_MS + self._tolerance_ms - OWED_SLACK_MS
                 greatest_ms = min(greatest_ms, newest_ms)
             left = owed[:-1] if low == after else (*owed[:-1], (after, low, greatest_ms))
         return Found(records, left, fields)
+
+    async def _newest(self, after: int, upto: int) -> tuple[int, Sequence[Record]]:
+        """The records of offsets in (after, upto], or from a later one on where these are too large to be read at once;
+        and after which offset they begin.
+        """
+        while True:
+            try:
+                return after, await self._source.read(after + 1, upto + 1)
+            except ReadTooLarge:
+                after = upto - max((upto - after) // 2, 1)
 
     async def _gone(self, first: int, end: int, greatest_ms: int) -> dict[str, str]:
         """Rows are complete from the day after the newest record that is gone.
@@ -120,6 +131,8 @@ class OwedRows:
         for record in records:
             if not state.was_counted(record.offset):
                 continue
+            if isinstance(record.value, LeftOut):
+                continue  # of a version that read batches of any size; there is no row of it any more
             event = parse(record, LENIENT)
             assert isinstance(event, ContactActivity), f"offset {record.offset} counted, and cannot be read"
             day = day_of(event.occurred_at)

@@ -16,10 +16,10 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from faust.types.tuples import TP
 
 from stream.commit import read_changelog
-from stream.events import Record
+from stream.events import LeftOut, Record
 from stream.kafka_access import KafkaAccess
 from stream.partition import Batch
-from stream.ports import KafkaAway
+from stream.ports import KafkaAway, ReadTooLarge
 from stream.source import SourceTopic
 from stream.transport import Consumer, fetched_batches
 from tests.support.kafka import RunningKafka, create_topic, unique_name
@@ -149,6 +149,54 @@ async def test_headers_of_any_name_are_read(
     source = SourceTopic(KafkaAccess(kafka.bootstrap), topic)
     await source.start()
     assert [record.value for record in await source.read(0, 1, 3)] == [b"1", b"2"]
+    await source.stop()
+
+
+async def test_a_batch_that_is_packed_too_large_is_one_record_that_is_left_out(kafka: RunningKafka) -> None:
+    # Given 200 MB of blanks, which are 200 kB on their way, between records like others,
+    topic = unique_name("blanks")
+    await create_topic(kafka.bootstrap, topic)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=kafka.bootstrap, compression_type="gzip", max_request_size=1 << 30, max_batch_size=1 << 30
+    )
+    await producer.start()
+    for value in (b"before", b" " * 200_000_000, b"after"):
+        await producer.send_and_wait(topic, value, key=b"k", partition=0)
+    await producer.stop()
+    consumer = await consumer_of(kafka, topic)
+    records: list[Record] = []
+    while len(records) < 3:
+        answer = (await fetched_batches(consumer._fetcher, {TP(topic, 0)}, 5.0, 1000)).get(TopicPartition(topic, 0))
+        assert isinstance(answer, Batch)
+        records += answer.records
+    await consumer.stop()
+
+    # then the others are there, and of this one what is known without unpacking it.
+    assert [(record.offset, record.key, record.value) for record in records] == [
+        (0, b"k", b"before"),
+        (1, b"k", b""),
+        (2, b"k", b"after"),
+    ]
+    assert isinstance(records[1].value, LeftOut)
+    assert records[1].value.size == 200_000_000
+
+
+async def test_what_is_read_again_at_once_is_bounded_by_its_bytes(kafka: RunningKafka) -> None:
+    topic = unique_name("again")
+    await create_topic(kafka.bootstrap, topic)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=kafka.bootstrap, compression_type="gzip", max_request_size=1 << 30, max_batch_size=1 << 30
+    )
+    await producer.start()
+    for number in range(4):
+        await producer.send_and_wait(topic, b"%d" % number + b" " * 7_000_000, partition=0)
+    await producer.stop()
+    source = SourceTopic(KafkaAccess(kafka.bootstrap), topic)
+    await source.start()
+    with pytest.raises(ReadTooLarge, match="offsets 0 to 3 of partition 0"):
+        await source.read(0, 0, 4)
+    assert [record.offset for record in await source.read(0, 2, 4)] == [2, 3]
+    assert [record.offset for record in await source.read(0, 1, 2)] == [1]
     await source.stop()
 
 

@@ -23,7 +23,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from stream.ports import KafkaAway
+from stream.ports import KafkaAway, ReadTooLarge
 from stream.source import SourcePartition
 from tests.simulation.kafka import Log, SimRecord, Txn
 from tests.simulation.redis import as_bytes
@@ -322,6 +322,8 @@ class SimSource:
 
     async def read(self, partition: int, start: int, end: int) -> list[SimRecord]:
         log = self._world.broker.source[partition]
+        if end - start > 1 and self._world.chance(0.1):
+            raise ReadTooLarge
 
         def fetch() -> list[SimRecord] | None:
             if start < log.first:

@@ -6,7 +6,7 @@ import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.dead_letters import BATCH_OVERHEAD, PARTS, EncodedLetter, encode_dead_letter
-from stream.events import Reason
+from stream.events import LeftOut, Reason
 from stream.letter_limit import MESSAGE_BYTES, letter_limit
 from stream.partition import DeadLetter
 from tests.support.records import Received
@@ -81,3 +81,9 @@ def test_the_limit_is_that_of_the_topic_within_that_of_the_brokers() -> None:
     assert letter_limit({"max.message.bytes": "500000000"}, None) == 98 << 20
     assert letter_limit({"max.message.bytes": "500000000"}, 10 << 20) == 8 << 20
     assert letter_limit({"max.message.bytes": "500000000"}, 1 << 20) == 512 << 10
+
+
+def test_a_value_that_was_never_read_is_told_by_its_size() -> None:
+    record = Received(LeftOut(400_000_000, "why"), key=b"k", offset=7)
+    encoded = encode_dead_letter(DeadLetter(record, Reason.TOO_LARGE, "why"), "topic", 3, MESSAGE_BYTES)
+    assert (encoded.key, encoded.value, left_out(encoded)) == (b"k", None, {"value": 400_000_000})

@@ -5,7 +5,10 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import pytest
+
 import stream.projection.rows
+from stream.ports import ReadTooLarge
 from stream.projection.rows import OwedRows
 
 DAY_MS = 86_400_000
@@ -82,3 +85,30 @@ async def test_the_clocks_of_publishers_say_nothing_of_what_is_still_owed() -> N
     topic = Topic(first=0, end=10, timestamps={offset: NOON - (9 - offset) * DAY_MS for offset in range(10)}, clock=0)
     with patch.object(stream.projection.rows, "PAYMENT_OFFSETS", 4):
         assert await paid(topic, ((-1, 9, NOON),)) == (((-1, 5, NOON),), {})
+
+
+class LargeRecords(Topic):
+    """One whose records are too large to read more than `at_once` of them."""
+
+    at_once = 3
+
+    async def read(self, start: int, end: int) -> Sequence[Any]:
+        if end - start > max(self.at_once, 1):
+            raise ReadTooLarge
+        return await super().read(start, end)
+
+
+@pytest.mark.parametrize("at_once", [0, 1, 3])
+@pytest.mark.parametrize("first", [0, 4])
+async def test_large_records_are_read_a_few_at_a_time_until_all_are_paid(at_once: int, first: int) -> None:
+    # Given rows of records that are too large to be read together, perhaps without the oldest of them
+    topic = LargeRecords(first=first, end=10, timestamps=dict.fromkeys(range(first, 10), NOON))
+    topic.at_once = at_once
+    rows, owed, read = OwedRows(topic, 0), ((-1, 9, NOON),), list[int]()
+    # When they are paid
+    while owed:
+        found = await rows.find(owed)
+        read = [record.offset for record in found.records] + read
+        owed = found.left  # type: ignore[assignment]
+    # Then each is read once, the newest first
+    assert read == list(range(first, 10))
