@@ -49,7 +49,8 @@ class Attempts:
         comes next can be committed.
         """
         if offset > self._offset:
-            self.forget()
+            self.failures = 0
+            self._refused = {letter: times for letter, times in self._refused.items() if letter >= offset}
 
     def forget(self) -> None:
         """Nothing waits to be committed."""

@@ -117,10 +117,15 @@ class TransactionalLedger:
         batches, offsets = Batches(self._producer, min(limit, BATCH_BYTES)), list[list[int]]()
         for letter in commit.dead_letters:
             offset = letter.record.offset
+            refused = earlier.refusals(offset)
             encoded = encode_dead_letter(
-                letter, self._source, self._partition, limit, omit_at_least=earlier.refusals(offset)
+                letter, self._source, self._partition, limit, omit_at_least=max(refused - 1, 0)
             )
+            if refused:
+                batches.close()
             batches.put(encoded.key, encoded.value, encoded.headers, encoded.size)
+            if refused:
+                batches.close()
             if len(offsets) < len(batches.built):
                 offsets.append([])
             offsets[-1].append(offset)
@@ -141,16 +146,20 @@ class Batches:
     def __init__(self, producer: AIOKafkaProducer, limit: int = BATCH_BYTES) -> None:
         """`limit`: of the bytes of a batch with several records, by their `size`."""
         self._producer, self._limit = producer, limit
-        self._size = 0
+        self._size, self._closed = 0, False
         self.built: list[BatchBuilder] = []
+
+    def close(self) -> None:
+        """What comes next goes into another batch."""
+        self._closed = True
 
     def put(
         self, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]], size: int = 0
     ) -> None:
         self._size += size
-        full = not self.built or self._size > self._limit
+        full = not self.built or self._closed or self._size > self._limit
         if full or self.built[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
-            self._size = BATCH_OVERHEAD + size
+            self._size, self._closed = BATCH_OVERHEAD + size, False
             self.built.append(self._producer.create_batch())
             if self.built[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
                 raise AssertionError("an empty batch takes any one record")

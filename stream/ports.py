@@ -41,9 +41,7 @@ class CommitFailed(KafkaAway):
 
 
 class TooLarge(CommitFailed):
-    """The broker refused dead letters for their size, which its topic did not tell: the next time one more part of each
-    of these is left out.
-    """
+    """The broker refused batches of dead letters for their size, of which their topic's limit said nothing."""
 
     def __init__(self, message: str, letters: frozenset[int]) -> None:
         super().__init__(message)
@@ -63,7 +61,9 @@ class Earlier(Protocol):
         """No dead letter may be larger than what any broker takes."""
 
     def refusals(self, offset: int) -> int:
-        """So many parts of the dead letter of this offset are left out, whatever their size."""
+        """How often the dead letter of this offset was refused for its size. From the first time on it goes in a batch
+        of its own, from the second on with one part less each time.
+        """
 
 
 class Ledger(Protocol):

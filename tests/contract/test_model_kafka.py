@@ -81,7 +81,8 @@ async def story(
     await told(seen, "third fences", third.fence())
     await told(seen, "of the failed commit nothing is there", third.read(progress))
     refused = Attempts()
-    refused.note_failure(0, TooLarge("refused", frozenset({0})))
+    for _ in range(2):
+        refused.note_failure(0, TooLarge("refused", frozenset({0})))
     large = commit({b"a": b"6"}, [b"x" * (LETTER_BYTES_LIMIT + 500)])
     await told(
         seen,

@@ -38,5 +38,7 @@ def test_refused_letters_are_known_until_their_offset_is_passed() -> None:
     for letters in ({12, 14}, {14}):
         attempts.note_failure(10, TooLarge("too large", frozenset(letters)))
     assert [attempts.refusals(offset) for offset in (10, 12, 14)] == [0, 1, 2]
+    attempts.note_position(13)
+    assert [attempts.refusals(offset) for offset in (12, 14)] == [0, 2]
     attempts.note_position(15)
     assert attempts.refusals(14) == 0
