@@ -3,7 +3,8 @@
     recover   fence the last owner, read what is committed, check that this is the topic that was counted, seek
     repair    commit, claim Redis, send it whole what it lacks: after a start, and after any doubt about Redis;
               nothing is applied meanwhile
-    count     apply what arrives; at most every interval commit it and project it; between commits write owed rows
+    count     apply what arrives; at most every interval commit it and project it; between commits write the
+              rows that are owed, which are read in a task of their own
 
 Two doubts, two answers. Whether a commit happened is not known: the state is dropped and recovered. Whether a call
 reached Redis is not known: repair.
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from stream.attempts import Attempts
+from stream.backfill import Backfill
 from stream.partition import Batch, Commit, CountingRules, PartitionState
 from stream.ports import Flow, KafkaAway, Ledger, ReplicaAway, Source, WorkerMustStop
 from stream.projection.follower import Follower
@@ -39,10 +41,6 @@ ASKED_AGAIN_SECONDS = 2.0
 
 # A library may lose a cancel: `asyncio.wait_for` does before Python 3.12.
 CANCELLED_AGAIN_SECONDS = 1.0
-
-
-# Reading owed rows takes at most so long, waiting for other partitions included: commits and heartbeats wait meanwhile.
-FINDING_SECONDS = 20.0
 
 
 # So often it is logged why a partition waits.
@@ -185,6 +183,13 @@ class OwnedPartition:
         self._missed_for = 0  # in how many answers about the end
         self._waits_since: float | None = None  # when it was last logged that batches must wait
         self._attempts = Attempts()
+        self._delay = pace.back_off_seconds  # before the next recovery
+        self._backfill = Backfill(
+            follower.find_rows,
+            self._wake.set,
+            back_off_seconds=pace.back_off_seconds,
+            back_off_limit_seconds=pace.back_off_limit_seconds,
+        )
         self._asking: asyncio.Task[None] | None = None  # a fence or a commit, on its way to Kafka
         self._stays = asyncio.Event()  # not set while the partition is being revoked
         self._stays.set()
@@ -321,7 +326,7 @@ class OwnedPartition:
     # ---- the task --------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        delay, rest = self._pace.back_off_seconds, 0.0
+        rest = 0.0
         while True:
             ledger, going_on = self._new_ledger(), False
             self._enter(Phase.RECOVERING)
@@ -331,12 +336,12 @@ class OwnedPartition:
                 while True:
                     await self._repair(ledger)
                     if not self._attempts.failures:
-                        delay = self._pace.back_off_seconds
+                        self._delay = self._pace.back_off_seconds
                     await self._count(ledger)
             except KafkaAway as error:
                 going_on = True
                 self._listener.failed(self.partition, str(error))
-                log.warning("partition %d: %s; dropped, and recovered in %.1f s", self.partition, error, delay)
+                log.warning("partition %d: %s; dropped, and recovered in %.1f s", self.partition, error, self._delay)
             except WorkerMustStop as error:
                 self._must_stop(error)
                 return
@@ -356,7 +361,7 @@ class OwnedPartition:
             self._leaving = False
             if self._closing:
                 break
-            delay, rest = min(delay * 2, self._pace.back_off_limit_seconds), delay
+            self._delay, rest = min(self._delay * 2, self._pace.back_off_limit_seconds), self._delay
         self._enter(Phase.ENDED)
 
     def _must_stop(self, error: WorkerMustStop) -> None:
@@ -508,48 +513,42 @@ class OwnedPartition:
     async def _count(self, ledger: Ledger) -> None:
         """Until Redis falls out of step."""
         time, state = asyncio.get_running_loop().time, self._counted()
-        next_commit = next_payment = time()
-        rows_delay = 0.0
+        next_commit = time()
         while self._follower.in_step:
             if self._doubt is not None:
                 raise self._doubt
             now, pending = time(), state.pending_weight
+            if self._follower.owes_rows:
+                self._backfill.begin(now)
             try:
                 if pending and (now >= next_commit or pending >= self._pace.commit_max_events or self._room.full):
                     commit = await self._commit(ledger)
                     await self._follower.project(commit)
                     self._listener.projected(self.partition, self._follower.owed_offsets)
                     next_commit = self._pace.next_commit(now, time())
-                elif self._follower.owes_rows and now >= next_payment:
-                    rows_delay = 0.0 if await self._pay_rows() else self._longer(rows_delay)
-                    next_payment = time() + rows_delay
+                elif self._backfill.ready:
+                    await self._pay_rows()
                 elif (silent := self._silent_seconds()) >= self._pace.heartbeat_seconds:
                     await self._follower.heartbeat(self._covered())
                     self._listener.projected(self.partition, self._follower.owed_offsets)
                 else:
                     rest = next_commit - now if pending else self._pace.heartbeat_seconds - silent
-                    await self._rest(min(rest, next_payment - now) if self._follower.owes_rows else rest)
+                    await self._rest(min(rest, self._backfill.due() - now) if self._follower.owes_rows else rest)
             except ReplicaAway as error:
                 self._listener.failed(self.partition, str(error))
                 log.warning("partition %d: Redis is away (%s)", self.partition, error)
 
-    async def _pay_rows(self) -> bool:
-        """Write some of the rows that are owed. False where the topic could not be read: they wait, and counting goes
-        on, since nothing that is committed is in doubt.
+    async def _pay_rows(self) -> None:
+        """Write some of the rows that are owed. Where the topic could not be read they wait, and counting goes on:
+        nothing that is committed is in doubt.
         """
         try:
-            async with asyncio.timeout(FINDING_SECONDS):
-                found = await self._follower.find_rows()
-        except (KafkaAway, TimeoutError) as error:
-            why = str(error) or f"nothing came within {FINDING_SECONDS:g} s"
-            self._listener.failed(self.partition, why)
-            log.warning("partition %d: rows that are owed cannot be read again: %s", self.partition, why)
-            return False
-        await self._follower.pay_rows(found, self._counted(), self._covered())
-        return True
-
-    def _longer(self, delay: float) -> float:
-        return min(max(delay * 2, self._pace.back_off_seconds), self._pace.back_off_limit_seconds)
+            found = self._backfill.take()
+        except KafkaAway as error:
+            self._listener.failed(self.partition, str(error))
+            log.warning("partition %d: rows that are owed cannot be read again: %s", self.partition, error)
+        else:
+            await self._follower.pay_rows(found, self._counted(), self._covered())
 
     def _silent_seconds(self) -> float:
         """Since the last call to Redis."""
@@ -581,6 +580,8 @@ class OwnedPartition:
             self._attempts.note_failure(self._committed_offset, error)
             self._listener.stuck(self.partition, self._attempts.stuck)
             raise
+        if commit.position.next_offset > self._committed_offset:
+            self._delay = self._pace.back_off_seconds
         self._committed_offset = commit.position.next_offset
         self._attempts.note_position(self._committed_offset)
         self._listener.stuck(self.partition, self._attempts.stuck)

@@ -116,7 +116,11 @@ class SourceTopic:
         """
         tp = TopicPartition(self._topic, partition)
         async with self._reading:  # not within the limit: who waits for its turn has asked nobody yet
-            return await self._answer(lambda consumer: self._read_alone(consumer, tp, start, end))
+            try:
+                return await self._answer(lambda consumer: self._read_alone(consumer, tp, start, end))
+            except asyncio.CancelledError:  # in its middle: nobody knows what the consumer waits for
+                self._give_up(self._consumer)
+                raise
 
     async def _answer(self, ask: Callable[[AIOKafkaConsumer], Awaitable[T]]) -> T:
         """What a consumer answers. One that failed is replaced before the next question: of its tasks one may have
@@ -172,10 +176,14 @@ class SourceTopic:
     async def _read_alone(self, consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> list[Record]:
         found: list[Record] = []
         size = 0
+        deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
         if consumer.assignment() != {tp}:
             consumer.assign([tp])
         consumer.seek(tp, start)
         while await consumer.position(tp) < end:
+            # The limit outside sends a cancel, which a library may lose.
+            if asyncio.get_running_loop().time() > deadline:
+                raise TimeoutError
             # One that was closed meanwhile would answer nothing, at once, for ever.
             if consumer._fetcher._closed:
                 raise KafkaConnectionError("the consumer was closed")

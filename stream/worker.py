@@ -104,7 +104,10 @@ class Worker:
         self._replica = RedisReplica(self._redis, self._keys, lambda: self._evictions.refusal)
         self._clocks = Clocks(self._clock, self._replica.now_ms, time.monotonic)
         self._metrics.clock_difference.set_function(lambda: self._clocks.difference_seconds() or 0.0)
-        self._source = SourceTopic(config.access, config.topic, unpacked_limit(config.max_event_bytes))
+        unpacked_bytes = unpacked_limit(config.max_event_bytes)
+        self._source = SourceTopic(config.access, config.topic, unpacked_bytes)
+        # A read that takes long holds up no recovery.
+        self._old_records = SourceTopic(config.access, config.topic, unpacked_bytes)
         self._pace = Pace(
             commit_interval_seconds=config.commit_interval_seconds, commit_max_events=config.commit_max_events
         )
@@ -203,7 +206,7 @@ class Worker:
                 await self._app.partitions.close()
             if self._app is not None and self._started:  # stopped in the middle of its start, Faust waits for ever
                 await self._app.stop()
-            await self._source.stop()
+            await asyncio.gather(self._source.stop(), self._old_records.stop())
             await self._redis.aclose()
 
     # ---- what is there before the work -----------------------------------------------------------------------
@@ -269,7 +272,7 @@ class Worker:
         source = self._source.partition(partition)
         rows = None
         if self._rules.keep_rows:
-            rows = OwedRows(source, partition, self._config.future_tolerance_seconds)
+            rows = OwedRows(self._old_records.partition(partition), partition, self._config.future_tolerance_seconds)
         follower = Follower(
             partition,
             keys=self._keys,

@@ -149,10 +149,12 @@ class Follower:
         return await self._rows.find(self._owed)
 
     async def pay_rows(self, found: Found, state: PartitionState, covered: int) -> bool:
-        """Write the rows of what was found since this follower is in step, and narrow what is owed by what was written
-        in the same call.
+        """Write the rows of what was found, and narrow what is owed by what was written in the same call. What was
+        found for another debt than that of now is dropped: Redis may have lost what it had then.
         """
         assert self._rows is not None, "without an activity table no rows are owed"
+        if found.owed != self._owed:
+            return True
         payment = self._rows.payment(found, state, self._counts_from)
         calls = list(payment.calls(self._keys, self._partition))
         calls[-1].fields |= self._named({"owed": self._keys.owed_text(payment.left)} | payment.fields)

@@ -45,8 +45,11 @@ class Payment(msgspec.Struct):
 
 
 class Found(msgspec.Struct):
-    """What the topic had for a payment: records that may have rows, what is owed after it, and fields that change."""
+    """What the topic had for a payment: records that may have rows, what was owed before and is owed after it, and
+    fields that change.
+    """
 
+    owed: Owed
     records: Sequence[Record]
     left: Owed
     fields: dict[str, str]
@@ -98,7 +101,7 @@ class OwedRows:
                 newest_ms = records[0].timestamp + CLOCKS_DIFFER_MS + self._tolerance_ms - OWED_SLACK_MS
                 greatest_ms = min(greatest_ms, newest_ms)
             left = owed[:-1] if low == after else (*owed[:-1], (after, low, greatest_ms))
-        return Found(records, left, fields)
+        return Found(owed, records, left, fields)
 
     async def _newest(self, after: int, upto: int) -> tuple[int, Sequence[Record]]:
         """The records of offsets in (after, upto], or from a later one on where these are too large to be read at once;

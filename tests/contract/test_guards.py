@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from stream import ownership
+from stream import backfill, ownership
 from stream.events import Record
 from stream.owners import OwnedPartitions
 from stream.ownership import Listener, OwnedPartition, Pace, Phase, Room
@@ -45,6 +45,7 @@ class Topic:
         """How many partitions it says it has, each time it is asked; the last one stays."""
         self.unreadable = False
         self.hangs = False
+        self.slow = False
 
     def publish(self, count: int) -> None:
         for _ in range(count):
@@ -67,6 +68,8 @@ class Topic:
     async def read(self, start: int, end: int) -> Sequence[Record]:
         if self.hangs:
             await asyncio.sleep(3600)
+        while self.slow:
+            await asyncio.sleep(0.01)
         if self.unreadable:
             raise KafkaAway("an old segment is damaged")
         return self.records[start:end]
@@ -476,11 +479,11 @@ async def test_a_batch_that_is_left_half_applied_is_never_committed(
     await owner.close()
 
 
-@pytest.mark.parametrize("how", ["unreadable", "hangs"])
+@pytest.mark.parametrize("how", ["unreadable", "hangs", "slow"])
 async def test_counting_goes_on_while_rows_that_are_owed_cannot_be_read_again(
     site: Site, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ownership, "FINDING_SECONDS", 0.05)
+    monkeypatch.setattr(backfill, "READING_SECONDS", 60.0 if how == "slow" else 0.05)
     # Given an owner whose Redis was emptied, and a topic that does not give its old records any more
     site.topic.publish(5)
     owner = site.owner()
@@ -511,6 +514,28 @@ async def test_counting_goes_on_while_rows_that_are_owed_cannot_be_read_again(
             await asyncio.sleep(0.01)
     assert await site.rows() == 9
     await owner.close()
+
+
+async def test_rows_that_were_read_for_another_debt_pay_nothing(site: Site) -> None:
+    # Given rows of the newest offset alone, which is all that was owed when they were read,
+    site.topic.publish(3)
+    follower = site.follower()
+    assert await follower.bring_up(site.state(2), 2)
+    while follower.owes_rows:
+        assert await follower.pay_rows(await follower.find_rows(), site.state(2), 2)
+    assert await follower.bring_up(site.state(3), 3)
+    found = await follower.find_rows()
+    assert [record.offset for record in found.records] == [2]
+    # when Redis is emptied before they are written,
+    await site.client.flushall()
+    assert await follower.bring_up(site.state(3), 3)
+    assert await follower.pay_rows(found, site.state(3), 3)
+    # then all of them are still owed.
+    assert parse_owed(await site.field("owed")) == ((-1, 2, NOW),)
+    assert follower.owes_rows
+    while follower.owes_rows:
+        assert await follower.pay_rows(await follower.find_rows(), site.state(3), 3)
+    assert await site.rows() == 3
 
 
 async def test_a_broker_that_knows_of_new_partitions_late_is_asked_again(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -259,6 +260,46 @@ async def test_a_source_that_has_died_without_a_word_is_made_anew(
     monkeypatch.undo()
     assert [record.value for record in await source.read(0, 0, 1)] == [b"0"]
     assert await source.ends([0]) == {0: 1}
+    await source.stop()
+
+
+async def test_a_read_that_is_cancelled_in_its_middle_holds_up_no_other(kafka: RunningKafka) -> None:
+    topic = await topic_of_one_record(kafka)
+    source = SourceTopic(KafkaAccess(kafka.bootstrap), topic)
+    await source.start()
+    first = source._consumer
+    # Given a read that waits for a record that is not there yet,
+    waiting = asyncio.create_task(source.read(0, 0, 2))
+    await asyncio.sleep(0.5)
+    # when it is cancelled, then the next one goes to another consumer, at once.
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    async with asyncio.timeout(5):
+        assert [record.value for record in await source.read(0, 0, 1)] == [b"0"]
+    assert source._consumer is not first
+    await source.stop()
+
+
+async def test_a_read_whose_cancel_a_library_lost_ends_by_itself(
+    kafka: RunningKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = await topic_of_one_record(kafka)
+    source = SourceTopic(KafkaAccess(kafka.bootstrap), topic)
+    await source.start()
+
+    async def losing(*_: object) -> dict[object, object]:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.2)
+        return {}
+
+    monkeypatch.setattr("stream.source.fetched_batches", losing)
+    monkeypatch.setattr("stream.source.ANSWER_SECONDS", 1.0)
+    async with asyncio.timeout(20):
+        with pytest.raises(KafkaAway):
+            await source.read(0, 0, 2)
+    monkeypatch.undo()
+    assert [record.value for record in await source.read(0, 0, 1)] == [b"0"]
     await source.stop()
 
 

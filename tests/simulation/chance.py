@@ -57,6 +57,8 @@ class Profile:
     answer_lost: float = 0.03
     batch_fails: float = 0.02
     init_hangs: float = 0.05
+    slow_reads: float = 0.1
+    """Of old records: much longer than a commit, so that whatever happens in the middle of a read does."""
     slow_close: float = 0.02
     """Of producers: closing takes longer than the product waits for it, or nearly as long."""
     compaction: float = 0.3
@@ -147,6 +149,7 @@ def draw(seed: int) -> Profile:
         batch_fails=rate(0.06),
         init_hangs=rate(0.15),
         slow_close=rate(0.5),
+        slow_reads=rate(0.5),
         compaction=rate(1.0),
         too_large_letter=rate(0.3, 0.8),
         limit_hidden=rng.random() < 0.5,

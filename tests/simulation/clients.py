@@ -330,6 +330,8 @@ class SimSource:
                 raise KafkaAway("the offset is out of range")
             return None if end > log.stable else list(log.visible(start, end))
 
+        if self._world.chance(self._world.profile.slow_reads):
+            await asyncio.sleep(self._world.rng.random() * 8)
         for _ in range(20):
             found = await self._ask(fetch)
             if found is not None:

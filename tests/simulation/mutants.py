@@ -366,6 +366,12 @@ MUTANTS = (
         LOSSES | {"payment_offsets": 1},
     ),
     Mutant(
+        "found-for-what-is-owed",
+        "Rows that were read for another debt than that of now are not written as if they paid this one.",
+        ((FOLLOWER, "        if found.owed != self._owed:\n            return True\n", ""),),
+        LOSSES | CALLS_LOST | {"slow_reads": 0.8, "payment_offsets": 3, "head_retention": 0.0},
+    ),
+    Mutant(
         "owed-while-not-kept",
         "While rows are not kept, each commit owes its own.",
         ((FOLLOWER, "        if self._rows is None:\n", "        if self.last_call < 0:\n"),),
@@ -659,7 +665,7 @@ MUTANTS = (
     Mutant(
         "batches-by-known-size",
         "No batch of dead letters is larger than their topic takes.",
-        ((COMMIT, "full = not self.built or self._size > self._limit", "full = not self.built"),),
+        ((COMMIT, " or self._size > self._limit", ""),),
         {"too_large_letter": 0.5, "poison": 0.5, "limit_hidden": False, "batch_bytes": 1 << 20},
         60,
     ),
