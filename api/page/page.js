@@ -1875,7 +1875,7 @@ function drawControls() {
   if (document.activeElement !== control('timezone')) control('timezone').value = here.get('timezone') ?? '';
   control('kind').value = here.get('activity') ?? '';
   control('fold').checked = here.get('imports') !== 'open' && !here.has('batch');
-  say(find(document, '#workspace .value'), here.get('workspace') ?? '');
+  say(find(document, '#workspace-value'), here.get('workspace') ?? '');
   nameChosen();
   find(document, '#reset').hidden = ![...pick(here, [...REPORT, ...TABLE]).keys()].some((name) => name !== 'timezone');
   drawChosen();
@@ -1887,9 +1887,9 @@ function drawControls() {
 /** The chosen sources and users, by the labels that are known so far. */
 function nameChosen() {
   const someSources = chosen('source');
-  say(find(document, '#sources .value'), someSources.length ? text.chosen(someSources.map(sourceLabel)) : text.allSources);
+  say(find(document, '#sources-value'), someSources.length ? text.chosen(someSources.map(sourceLabel)) : text.allSources);
   const someUsers = chosen('user');
-  say(find(document, '#users .value'), someUsers.length ? text.chosen(someUsers.map(userLabel)) : text.allUsers);
+  say(find(document, '#users-value'), someUsers.length ? text.chosen(someUsers.map(userLabel)) : text.allUsers);
 }
 
 /** @param {string} id */
@@ -2113,7 +2113,9 @@ addEventListener('hashchange', () => {
 addEventListener('popstate', () => void visit());
 listen();
 if (embedded) {
-  find(document, '#view').prepend(find(document, '#range'), component('freshness'));
+  const heading = find(document, 'h1'); // for who listens; the head is not shown
+  heading.className = 'hidden';
+  find(document, '#view').prepend(heading, find(document, '#range'), component('freshness'));
   addEventListener('message', (event) => event.source === parent && parent !== window && void guides().then((module) => module.acceptToken(event)));
   if (parent !== window) parent.postMessage({ type: 'contacts-report.ready' }, '*');
 }

@@ -8,7 +8,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.conftest import NOW, Open
 from tests.browser.support.reading import settle
-from tests.browser.support.stand_in import StandIn
+from tests.browser.support.stand_in import Event, StandIn
 from tests.browser.test_table import batch
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -16,9 +16,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 VIEW = "?workspace=w1&timezone=UTC"
 
 
+RULES = {"rules": {"label-content-name-mismatch": {"enabled": True}}}
+"""An experimental rule, off by itself: who speaks to the page says what is written on a button (WCAG 2.5.3)."""
+
+
 async def violations(page: Page) -> list[tuple[str, list[Any]]]:
     """What axe finds, by rule, with the elements."""
-    results = await Axe().run(page)
+    results = await Axe().run(page, options=RULES)
     return [(found["id"], [node["html"][:160] for node in found["nodes"]]) for found in results.response["violations"]]
 
 
@@ -152,3 +156,60 @@ async def test_dates_and_digits_follow_the_browsers_locale(api: StandIn, window:
     )
     assert "Nov. 2026" in await german.locator("#range").inner_text()
     assert (await arabic.locator('[data-component="added"] .count').inner_text()).startswith("٢٬")
+
+
+MOVING = """() => {
+  const durations = (element, part) => {
+    const { animationDuration, transitionDuration } = getComputedStyle(element, part || null);
+    return `${animationDuration}, ${transitionDuration}`;
+  };
+  return [...document.querySelectorAll('*')].flatMap((element) => ['', '::before', '::after', '::backdrop']
+    .filter((part) => !/^0s(, 0s)*$/.test(durations(element, part)))
+    .map((part) => `${element.tagName} ${element.className} ${part} ${durations(element, part)}`));
+}"""
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        "",
+        "?workspace=nobody&timezone=UTC",
+        f"{VIEW}&embed=1",
+        f"{VIEW}&period=last_month&interval=hour",
+        f"{VIEW}&from=2026-08-01&to=2026-08-02",
+        f"{VIEW}&order=asc&imports=open&table=2026-11-23",
+    ],
+    ids=["a choice of workspaces", "an empty workspace", "in a frame", "by hour", "a quiet range", "a chosen bar"],
+)
+async def test_axe_finds_nothing_in_any_other_view(api: StandIn, window: Open, view: str) -> None:
+    api.add(*batch(30), Event(NOW - 60, "x", workspace="w2"))
+    page = await window(f"{api.url}/{view}")
+
+    assert await violations(page) == []
+
+
+async def test_what_is_chosen_describes_the_button_that_its_label_names(api: StandIn, window: Open) -> None:
+    page = await window(f"{api.url}/{VIEW}&source=user&user=u_1")
+
+    for name, chosen in {"Workspace": "w1", "Sources": "User", "Users": "Ada Lovelace"}.items():
+        button = page.get_by_role("button", name=name, exact=True)
+        await expect(button).to_have_text(name)
+        await expect(button).to_have_accessible_description(chosen)
+        label, value = await button.bounding_box(), await page.locator(f"#{name.lower()}-value").bounding_box()
+        assert label
+        assert value
+        assert label["x"] <= value["x"] <= value["x"] + value["width"] <= label["x"] + label["width"]
+        assert label["y"] < value["y"] <= value["y"] + value["height"] <= label["y"] + label["height"]
+
+
+async def test_nothing_moves_for_who_asked_for_less_motion(api: StandIn, window: Open) -> None:
+    page = await window(f"{api.url}/{VIEW}", reduced_motion="reduce")
+    await page.get_by_role("button", name="Sources", exact=True).click()
+    await expect(page.get_by_role("checkbox", name="Contact Import")).to_be_visible()
+    assert await page.evaluate(MOVING) == []
+
+    api.slow |= {"live": 1.0, "report": 1.0}
+    await page.get_by_role("checkbox", name="Contact Import").check()
+    await expect(page.locator('[data-component="added"]')).to_have_attribute("aria-busy", "true")
+    assert await page.evaluate(MOVING) == []
+    await settle(page)
