@@ -1,7 +1,6 @@
 """Which format is asked for, and answers as CSV (RFC 4180) and NDJSON."""
 
-import csv
-import io
+import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
@@ -12,8 +11,18 @@ from api.http import qualities_of
 
 Cell = str | int | float | None
 
-FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")
-"""What makes a spreadsheet run a cell's text; leading blanks do not keep it from that."""
+FORMULA_START = re.compile(
+    r"""
+    (?: ^ | (?<=[;,\t\r\n]) )
+    (?= (?: [^\S\t\r\n] | ["\x00-\x08\x0e-\x1f\u200b\u2060\ufeff] )* [=+@\uff1d\uff0b\uff20\uff0d-] )
+    | ^ (?= \s* [\t\r\n] )
+    """,
+    re.VERBOSE,
+)
+"""Where a spreadsheet may begin to run a text: at a cell's start, and where it begins another cell, as spreadsheets of
+many countries do at a semicolon, whatever the quotes say. Neither blanks nor stray quotes keep it from that; the signs
+have full-width forms.
+"""
 
 BYTE_ORDER_MARK = "\ufeff"
 ACTIVITY_COLUMNS = ("Activity Time", "Contact ID", "Contact Name", "Activity", "Source", "User")
@@ -56,16 +65,20 @@ def negotiate(accept: str, offered: tuple[Format, ...]) -> Format | None:
 
 
 def csv_lines(rows: Iterable[Sequence[Cell]]) -> str:
-    """Lines of CSV. Texts that a spreadsheet would run begin with an apostrophe; numbers stay."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerows([[guarded(cell) if isinstance(cell, str) else cell for cell in row] for row in rows])
-    return text.getvalue()
+    """Lines of CSV. Texts are quoted and guarded, numbers are neither, and what there is not is empty."""
+    return "".join([",".join(map(csv_cell, row)) + "\r\n" for row in rows])
+
+
+def csv_cell(cell: Cell) -> str:
+    """One cell on the wire."""
+    if isinstance(cell, str):
+        return '"' + guarded(cell).replace('"', '""') + '"'
+    return "" if cell is None else str(cell)
 
 
 def guarded(text: str) -> str:
-    """A cell that no spreadsheet runs as a formula."""
-    return f"'{text}" if text.lstrip(" ")[:1] in FORMULA_STARTS and text.strip(" ") else text
+    """A text that no spreadsheet runs as a formula: an apostrophe stands wherever it might begin to."""
+    return FORMULA_START.sub("'", text)
 
 
 def summary_rows(answer: answers.SummaryAnswer) -> list[Sequence[Cell]]:
