@@ -71,12 +71,16 @@ def lag_seconds(positions: Positions, now: float) -> float:
 
 
 def state(positions: Positions, now: float, live_lag_seconds: float, stalled_after_seconds: float) -> FreshnessState:
-    """One word for it. Partitions that are behind are catching up only if each of them advances."""
+    """One word for it. Partitions that are behind are catching up only if each of them advances.
+
+    What lies ahead by as much is not live either: a clock was set back, and nobody has said anything true since.
+    """
     now_ms = now * 1000
-    behind = [moved for as_of, moved in positions.partitions if now_ms - as_of >= live_lag_seconds * 1000]
+    behind = [moved for as_of, moved in positions.partitions if abs(now_ms - as_of) >= live_lag_seconds * 1000]
     if not behind:
         return "live"
-    return "catching_up" if now_ms - min(behind) < stalled_after_seconds * 1000 else "stalled"
+    silent_ms = max(abs(now_ms - moved) for moved in behind)
+    return "catching_up" if silent_ms < stalled_after_seconds * 1000 else "stalled"
 
 
 def freshness(positions: Positions, now: float, word: FreshnessState, revision: str) -> Freshness:

@@ -13,7 +13,8 @@ import math
 from collections.abc import Callable
 
 from stream.owners import OwnedPartitions
-from stream.ports import Clock, KafkaAway
+from stream.ports import KafkaAway
+from stream.projection.replica import steady_ms
 from stream.source import SourceTopic
 
 log = logging.getLogger(__name__)
@@ -23,11 +24,9 @@ COUNT_PARTITIONS_SECONDS = 2.0
 WARN_SECONDS = 10.0
 
 
-async def ask_for_ends(
-    owned: OwnedPartitions, source: SourceTopic, clock: Clock, note: Callable[[int, int], None]
-) -> None:
+async def ask_for_ends(owned: OwnedPartitions, source: SourceTopic, note: Callable[[int, int], None]) -> None:
     """Tell each owned partition where it ends, and how many there are; `note` is called with partition and end."""
-    asker = _Asker(owned, source, clock, note)
+    asker = _Asker(owned, source, note)
     async with asyncio.TaskGroup() as questions:
         questions.create_task(asker.count_partitions())
         while True:
@@ -39,10 +38,8 @@ async def ask_for_ends(
 
 
 class _Asker:
-    def __init__(
-        self, owned: OwnedPartitions, source: SourceTopic, clock: Clock, note: Callable[[int, int], None]
-    ) -> None:
-        self._owned, self._source, self._clock, self._note = owned, source, clock, note
+    def __init__(self, owned: OwnedPartitions, source: SourceTopic, note: Callable[[int, int], None]) -> None:
+        self._owned, self._source, self._note = owned, source, note
         self._warned_at = -math.inf
         self.asking: set[int] = set()
         """The partitions of which an answer is awaited."""
@@ -50,7 +47,7 @@ class _Asker:
     async def ask(self, partitions: list[int]) -> None:
         """One question; who owns a partition when the answer comes is told."""
         try:
-            asked_ms = self._clock.now_ms()
+            asked_ms = steady_ms()
             asked = {one.partition: one for one in self._owned if one.partition in partitions}
             ends = await self._source.ends(partitions)
             for partition, end in ends.items():

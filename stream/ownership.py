@@ -268,7 +268,7 @@ class OwnedPartition:
         self._follower.partitions = max(partitions, self._follower.partitions)
 
     def note_end(self, end: int, asked_ms: int) -> None:
-        """The partition ended at `end` (read committed) when asked at `asked_ms`."""
+        """The partition ended at `end` (read committed) when asked at `asked_ms` of the loop's clock."""
         self._follower.note_end(end, asked_ms)
         if self._state is not None and end <= self._covered():
             self._attempts.forget()

@@ -135,7 +135,10 @@ class Call(msgspec.Struct):
     operations: list[bytes | str | int]
     workspaces: list[str]
     fields: dict[str, str]
-    as_of: int | None = None
+    asked_ms: int | None = None
+    """When the question was asked whose answer `as_of` rests on, in ms of the loop's clock."""
+    clock_ms: int = 0
+    """What the worker's clock shows as it is sent."""
     partitions: int | None = None
 
 

@@ -168,7 +168,7 @@ class Worker:
                 100_000, 20, 100
             )  # millions of small containers that hold no cycles: passes over them cost a third of the counting
             await until_one_ends(
-                ask_for_ends(self._app.partitions, self._source, self._clock, self._reporter.end),
+                ask_for_ends(self._app.partitions, self._source, self._reporter.end),
                 self._watch(self._app),
                 self._clocks.watch(),
                 self._limit_rows(self._app),

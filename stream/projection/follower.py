@@ -74,8 +74,8 @@ class Follower:
         self._token = ""
 
     def note_end(self, end: int, asked_ms: int) -> None:
-        """The broker said that the partition ends at `end` (read committed) to a question sent at `asked_ms`: evidence
-        for `as_of`.
+        """The broker said that the partition ends at `end` (read committed) to a question sent at `asked_ms` (of the
+        loop's clock, which nobody sets back): evidence for `as_of`.
 
         Of questions with one answer the latest says most; and where a broker has lost records, one from before says
         nothing that will ever be reached.
@@ -169,10 +169,10 @@ class Follower:
         another than the one before: readers take a partition for advancing by that.
         """
         while self._ends and self._ends[0][0] <= covered:
-            call.as_of = self._ends.popleft()[1]
+            call.asked_ms = self._ends.popleft()[1]
         now = str(self._clock.now_ms())
         fields = {"when": now, "worker": self._worker}
-        if call.as_of is not None or (offset is not None and moved):
+        if call.asked_ms is not None or (offset is not None and moved):
             fields["moved"] = now
         if offset is not None:
             fields["position"] = str(offset)
@@ -205,6 +205,7 @@ class Follower:
 
     async def _send(self, token: str, call: Call) -> bool:
         self._number += 1
+        call.clock_ms = self._clock.now_ms()
         try:
             taken = await self._replica.project(self._partition, token, self._number, call)
         except ReplicaAway:

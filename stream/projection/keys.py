@@ -37,8 +37,8 @@ POSITION_FIELDS: Final = (
     "number",  # of the last call that was taken since
     "position",  # next offset that readers do not see counted; absent until the first whole copy is there
     "owed",  # JSON [[after, upto, greatest ms], …]: offsets in (after, upto] whose rows are still missing
-    "as_of",  # ms since 1970 up to which all that the broker had taken is counted
-    "moved",  # ms since 1970, the worker's clock: when position or as_of moved last, or entries were sent
+    "as_of",  # ms since 1970 up to which all that the broker had taken is counted; never ahead of Redis' own time
+    "moved",  # ms since 1970 by the worker, never ahead of Redis: when position or as_of moved, or entries were sent
     "counts_from",  # UTC day before which retention has dropped counts
     "rows_from",  # UTC day before which rows are gone for good
     "end",  # the partition's end, when the worker asked last

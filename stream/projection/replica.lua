@@ -1,11 +1,15 @@
 -- All that writes counts to Redis. One file, four scripts: the first ARGV names which.
 --
 -- claim:    KEYS positions · ARGV "claim", partition, history, token
---           Makes the caller the only one whose calls are taken. Answers {1, position or "", owed or "", as_of or ""},
+--           Makes the caller the only one whose calls are taken. Answers {1, position or "", owed or "", as_of or "", now},
 --           or {0, stored history} when Redis holds the counts of another history.
 -- project:  KEYS positions, then whatever the operations name by number · ARGV "project", partition, token, number, change, channel, message,
---           as_of or "", partitions or "", n, then n pairs of field and value for `positions`, then the operations.
---           Done only if the token is that of the last claim and the number is one above that of the last call taken: answers 1, else 0.
+--           "<as_of> <age>" or "", partitions or "", n, then n pairs of field and value for `positions`, then the operations.
+--           `as_of` is the worker's time of a question that it asked `age` ms ago; of Redis' own time that long ago and it
+--           the earlier is kept, and never replaced by an earlier one, unless it lies ahead of Redis' time: then a clock
+--           was set back.
+--           Done only if the token is that of the last claim and the number is one above that of the last call taken: answers
+--           now, else 0. `now` is Redis' own time, in ms since 1970.
 -- evicted:  KEYS positions · ARGV "evicted", run, count, policy
 --           What a server of this run id says of itself: so many keys evicted, by this policy. Where keys of ours may be
 --           among those evicted since the last look, the positions go and the workers send everything again: answers 1,
@@ -24,13 +28,15 @@
 --   u key                       unlink
 local verb, partition = ARGV[1], ARGV[2]
 local positions = KEYS[1]
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 if verb == 'claim' then
   local stored = redis.call('HGET', positions, partition .. '.history')
   if stored and stored ~= ARGV[3] then return {0, stored} end
   redis.call('HSET', positions, partition .. '.history', ARGV[3], partition .. '.token', ARGV[4], partition .. '.number', '0')
   local told = redis.call('HMGET', positions, partition .. '.position', partition .. '.owed', partition .. '.as_of')
-  return {1, told[1] or '', told[2] or '', told[3] or ''}
+  return {1, told[1] or '', told[2] or '', told[3] or '', now}
 end
 
 -- Readers answer 503 from here on; each owner's next call is refused, and it sends all that it has.
@@ -57,10 +63,9 @@ if verb == 'evicted' then
 end
 
 if verb == 'lost' then
-  local now = tonumber(redis.call('TIME')[1])
   local last = tonumber(redis.call('HGET', positions, 'lost') or '-1')
-  if last >= 0 and last <= now and now - last < tonumber(ARGV[2]) then return 0 end
-  redis.call('HSET', positions, 'lost', now)
+  if last >= 0 and last * 1000 <= now and now - last * 1000 < tonumber(ARGV[2]) * 1000 then return 0 end
+  redis.call('HSET', positions, 'lost', time[1])
   forget_positions()
   return 1
 end
@@ -146,14 +151,21 @@ while at <= last do
 end
 
 if ARGV[8] ~= '' then
-  local stored = redis.call('HGET', positions, partition .. '.as_of')
-  if not stored or tonumber(stored) < tonumber(ARGV[8]) then redis.call('HSET', positions, partition .. '.as_of', ARGV[8]) end
+  local asked, age = string.match(ARGV[8], '^(%-?%d+) (%d+)$')
+  local as_of = math.min(tonumber(asked), now - tonumber(age))
+  local stored = tonumber(redis.call('HGET', positions, partition .. '.as_of') or '-1')
+  if stored < as_of or stored > now then
+    redis.call('HSET', positions, partition .. '.as_of', string.format('%.0f', as_of))
+  end
 end
 if ARGV[9] ~= '' then
   local stored = redis.call('HGET', positions, 'partitions')
   if not stored or tonumber(stored) < tonumber(ARGV[9]) then redis.call('HSET', positions, 'partitions', ARGV[9]) end
 end
+for i = 11, 10 + 2 * tonumber(ARGV[10]), 2 do
+  if ARGV[i] == partition .. '.moved' and tonumber(ARGV[i + 1]) > now then ARGV[i + 1] = string.format('%.0f', now) end
+end
 if ARGV[10] ~= '0' then redis.call('HSET', positions, unpack(ARGV, 11, 10 + 2 * tonumber(ARGV[10]))) end
 redis.call('HSET', positions, partition .. '.number', ARGV[4])
 if ARGV[7] ~= '' then redis.call('PUBLISH', ARGV[6], ARGV[7]) end
-return 1
+return now

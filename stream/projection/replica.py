@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Callable
@@ -27,6 +28,8 @@ class RedisReplica:
     def __init__(self, client: Redis, keys: Keys, refusal: Callable[[], str | None] = lambda: None) -> None:
         """`refusal`: why nothing may be sent at present, or None."""
         self._client, self._keys, self._refusal = client, keys, refusal
+        self._redis_ahead_ms: int | None = None
+        """Of Redis' time before the loop's, at least, by the last answer: what it said, less when it came."""
         self._script = client.register_script(SCRIPT.read_text())
 
     async def claim(self, partition: int, history: bytes, token: str) -> Claim:
@@ -37,6 +40,7 @@ class RedisReplica:
                 f"{history.hex()}: two deployments use one group, or Redis is of another time. "
                 "`contacts-report rebuild-redis` empties it"
             )
+        self._compare_clocks(answer[4])
         position, owed = answer[1], answer[2]
         return Claim(position=int(position) if position else None, owed=parse_owed(owed))
 
@@ -52,11 +56,30 @@ class RedisReplica:
             "\n".join(call.workspaces),
         ]
         arguments += [
-            "" if call.as_of is None else call.as_of,
+            self._as_of(call),
             "" if call.partitions is None else call.partitions,
             len(call.fields),
         ]
-        return bool(await self._run([self._keys.positions, *call.keys], [*arguments, *fields, *call.operations]))
+        now = await self._run([self._keys.positions, *call.keys], [*arguments, *fields, *call.operations])
+        if not now:
+            return False
+        self._compare_clocks(now)
+        return True
+
+    def _compare_clocks(self, now_ms: int) -> None:
+        self._redis_ahead_ms = now_ms - steady_ms()
+
+    def _as_of(self, call: Call) -> str:
+        """Not later than the question by either clock: the worker's, and that of Redis as it was known last. The script
+        bounds it once more by its own, which may have been set back since.
+        """
+        if call.asked_ms is None:
+            return ""
+        age = max(steady_ms() - call.asked_ms, 0)
+        as_of = call.clock_ms - age
+        if self._redis_ahead_ms is not None:
+            as_of = min(as_of, call.asked_ms + self._redis_ahead_ms)
+        return f"{as_of} {age}"
 
     async def now_ms(self) -> int:
         """What Redis' clock says, in milliseconds since 1970. Raises ReplicaAway."""
@@ -74,6 +97,11 @@ class RedisReplica:
             return await self._script(keys=keys, args=arguments)
         except (RedisError, OSError, TimeoutError) as error:
             raise ReplicaAway(f"{type(error).__name__}: {error}"[:300]) from error
+
+
+def steady_ms() -> int:
+    """Milliseconds of the running loop's clock, which nobody sets back."""
+    return int(asyncio.get_running_loop().time() * 1000)
 
 
 async def empty(client: Redis, keys: Keys) -> int:

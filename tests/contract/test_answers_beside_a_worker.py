@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from stream.partition import Batch, CountingRules, PartitionState
 from stream.projection.follower import Follower
 from stream.projection.keys import Keys
-from stream.projection.replica import RedisReplica
+from stream.projection.replica import RedisReplica, steady_ms
 from stream.projection.rows import OwedRows
 from tests.contract.test_report_recount import check_sums, every_row, without_texts
 from tests.support import recount
@@ -26,7 +26,8 @@ from tests.support.redis_data import Event
 
 __all__ = ["shared_redis"]
 
-NOW = datetime(2026, 11, 23, 12, 7, tzinfo=UTC)
+NOW = datetime(2024, 11, 23, 12, 7, tzinfo=UTC)
+"""Before the time of the machine: `as_of` never lies ahead of Redis' own clock."""
 SOURCES = [None, "user", "shopify"]
 USERS = [None, "u_1", "u_2"]
 RULES = CountingRules(tail_floor=3, base_bytes_limit=400)
@@ -57,7 +58,7 @@ class Partition:
 
     async def begin(self) -> None:
         self._state.encode()
-        self._follower.note_end(0, FixedClock().now_ms())
+        self._follower.note_end(0, steady_ms())
         assert await self._follower.bring_up(self._state, 0)
 
     async def take(self, rng: random.Random) -> Event:
@@ -84,7 +85,7 @@ class Partition:
         }
         record = Received(json.dumps(value).encode(), timestamp=FixedClock().now_ms(), offset=offset)
         self._state.apply(Batch([record], offset, offset + 1))
-        self._follower.note_end(offset + 1, FixedClock().now_ms())
+        self._follower.note_end(offset + 1, steady_ms())
         assert await self._follower.project(self._state.encode())
         return event
 

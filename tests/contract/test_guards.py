@@ -21,7 +21,7 @@ from stream.partition import Batch, Commit, CountingRules, PartitionState
 from stream.ports import Call, CommitFailed, Earlier, Fenced, KafkaAway, WorkerMustStop
 from stream.projection.follower import Follower
 from stream.projection.keys import OWED_SLACK_MS, Keys, parse_owed
-from stream.projection.replica import RedisReplica
+from stream.projection.replica import RedisReplica, steady_ms
 from stream.projection.rows import OwedRows
 from tests.support.kafka import unique_name
 from tests.support.records import Received, milliseconds
@@ -616,10 +616,45 @@ async def test_an_end_before_an_earlier_one_does_not_stop_as_of(site: Site) -> N
     """A broker that lost records tells so, and what it told before is never reached."""
     follower = site.follower()
     assert await follower.bring_up(site.state(0), 0)
-    for end, asked_ms in ((5, 1_000), (3, 2_000)):
-        follower.note_end(end, asked_ms)
+    now = steady_ms()
+    for end, age in ((5, 2_000), (3, 1_000)):
+        follower.note_end(end, now - age)
     assert await follower.heartbeat(3)
-    assert await site.field("as_of") == "2000"
+    seconds, _ = await site.client.time()
+    assert 900 <= min(NOW, seconds * 1000) - int(await site.field("as_of")) < 2_000
+
+
+async def test_as_of_lies_as_far_behind_the_time_of_redis_as_its_question_whatever_the_workers_clock_says(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a worker whose clock is an hour ahead
+    seconds, _ = await site.client.time()
+    monkeypatch.setattr(FixedClock, "now_ms", lambda _: (seconds + 3_600) * 1000)
+    follower = site.follower()
+    follower.note_end(0, steady_ms() - 60_000)
+    # When it tells how fresh its numbers are, of a question that it asked a minute ago
+    assert await follower.bring_up(site.state(0), 0)
+    # Then that is a minute ago by the clock of Redis, and nothing moved later than now
+    assert 55_000 <= seconds * 1000 - int(await site.field("as_of")) <= 61_000
+    assert int(await site.field("moved")) < (seconds + 60) * 1000
+
+
+async def test_an_as_of_that_is_ahead_gives_way(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given one that a worker with a wrong clock left there, of an hour to come
+    seconds, _ = await site.client.time()
+    monkeypatch.setattr(FixedClock, "now_ms", lambda _: seconds * 1000)
+    follower = site.follower()
+    assert await follower.bring_up(site.state(0), 0)
+    await site.client.hset(site.keys.positions, "0.as_of", (seconds + 3_600) * 1000)
+    # When numbers are told to be as fresh as now
+    follower.note_end(0, steady_ms())
+    assert await follower.heartbeat(0)
+    # Then that is what stands there, and one that is not ahead does not go back
+    told = int(await site.field("as_of"))
+    assert abs(told - seconds * 1000) < 60_000
+    follower.note_end(0, steady_ms() - 30_000)
+    assert await follower.heartbeat(0)
+    assert int(await site.field("as_of")) == told
 
 
 async def test_a_worker_that_ends_begins_nothing_more(site: Site) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -188,8 +187,7 @@ async def test_while_a_broker_is_away_the_ends_of_what_others_lead_go_on(
     source = SourceTopic(KafkaAccess(cluster.bootstrap), topic)
     await source.start()
     owned = [Owned(partition) for partition in range(3)]
-    clock = SimpleNamespace(now_ms=lambda: 0)
-    asking = asyncio.create_task(ask_for_ends(owned, source, clock, lambda partition, end: None))  # type: ignore[arg-type]
+    asking = asyncio.create_task(ask_for_ends(owned, source, lambda partition, end: None))  # type: ignore[arg-type]
     await until(lambda: all(one.told for one in owned))
     # When one broker hangs, and when it is gone
     for end in (cluster.nodes[0].pause, cluster.nodes[0].kill):

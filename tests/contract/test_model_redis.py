@@ -13,6 +13,8 @@ from tests.simulation.redis import State, run
 from tests.support.stack import RedisServer
 
 SCRIPT = files("stream.projection").joinpath("replica.lua").read_text()
+NOW_MS = 1 << 41
+"""Where no time in a call is ahead of it, any will do."""
 POSITIONS = b"cr1:g:{0}:positions"
 TOKENS = (b"aa", b"bb")
 LABELS = (
@@ -97,10 +99,17 @@ def call(rng: random.Random, numbers: dict[bytes, int]) -> tuple[list[bytes], li
         if rng.random() < 0.5
     ]
     number = b"%d" % rng.choice((numbers.get(partition, 0) + 1, numbers.get(partition, 0) + 1, rng.randrange(4)))
-    some = rng.choice((b"", b"%d" % rng.randrange(200)))
+    some = rng.choice((b"", b"%d %d" % (rng.randrange(-9, 200), rng.randrange(9))))
     head = [b"project", partition, rng.choice(TOKENS), number, b"word%d" % rng.randrange(10**6), b"changes", b"w"]
     head += [some, rng.choice((b"", b"%d" % rng.randrange(5))), b"%d" % len(fields)]
     return [POSITIONS, *keys], [*head, *(part for field in fields for part in field), *argv]
+
+
+def without_the_time(answer: object) -> object:
+    """A call that was taken, and a claim's last word, answer with the time."""
+    if isinstance(answer, list):
+        return answer[:4]
+    return answer if answer in (0, 1) else "the time"
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -116,9 +125,9 @@ def test_the_same_calls_leave_the_same_content(server: redis.Redis, seed: int) -
         keys, argv = call(rng, numbers)
         # When both get the same call
         real = script(keys=keys, args=argv)
-        model, state = run(state, keys, argv)
+        model, state = run(state, keys, argv, NOW_MS)
         # Then they answer alike and hold the same
-        assert real == model, (step, argv)
+        assert without_the_time(real) == without_the_time(model), (step, argv)
         if step % 15 == 14:
             assert content(server) == state, (step, argv)
         taken, refused = taken + (real != 0), refused + (real == 0)

@@ -86,6 +86,10 @@ class Profile:
     kafka_away: float = 0.02
     redis_evicts: float = 0.0
     """Some keys go, and nobody is told."""
+    clock_steps: float = 0.0
+    """A worker's clock is set, to a wrong time most of the time."""
+    as_of_ahead: float = 0.0
+    """What a worker with a wrong clock once said, before `as_of` was bounded; or Redis' own clock was set back."""
     wire_survives: float = 0.3
     """Of losses in Redis: what was on its way still arrives."""
     zombies_stay: bool = True
@@ -176,6 +180,8 @@ def draw(seed: int) -> Profile:
         ahead=0.0 if head_retention else rate(0.5),
         broker_ahead=0.0 if head_retention else rate(0.2, 0.7),
         clock_wrong=rate(0.2),
+        clock_steps=rate(0.5, 0.6),
+        as_of_ahead=rate(0.2, 0.7),
     )
 
 

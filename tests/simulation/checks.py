@@ -322,14 +322,15 @@ class Checks:
         p = recount.partition
         for name in ("position", "as_of", "counts_from", "rows_from"):
             was, now = getattr(old, name), getattr(new, name)
-            if was is not None and (now is None or now < was):
+            was_ahead = name == "as_of" and was is not None and was > self._world.redis.clock_ms()
+            if was is not None and (now is None or now < was) and not was_ahead:
                 raise Broken(f"p{p}: {name} went back from {was} to {now}")
         if new.position is not None:
             if new.position > self.committed_upto(p):
                 raise Broken(f"p{p}: position {new.position}, committed {self.committed_upto(p)}")
             if new.position != old.position:
                 self._check_covered(state, recount, old.position or 0, new.position, gone)
-            self._check_as_of(recount, new)
+            self._check_as_of(recount, old, new)
         if (new.owed, new.rows_from) != (old.owed, old.rows_from):
             # What is narrowed must have been written.
             for (workspace, day), entry in recount.entries.items():
@@ -371,9 +372,13 @@ class Checks:
             if first < position and f"s:{source or ''}".encode() not in shown_names:
                 raise Broken(f"{workspace} does not know source {source!r}")
 
-    def _check_as_of(self, recount: Recount, place: reader.Place) -> None:
+    def _check_as_of(self, recount: Recount, old: reader.Place, place: reader.Place) -> None:
         if place.as_of is None or place.position is None:
             return
+        if place.as_of == old.as_of and place.as_of in self._world.redis.said_ahead:
+            return  # it waits for one that is true
+        if place.as_of > self._world.redis.clock_ms():
+            raise Broken(f"p{recount.partition}: as_of {place.as_of - START_MS} is ahead of the time")
         log = self._world.broker.source[recount.partition]
         covered = log.stable_at((place.as_of - START_MS) / 1000)
         missing = next((r for r in log.visible(place.position, covered)), None)

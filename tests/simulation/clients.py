@@ -398,7 +398,9 @@ class Script:
                 settle(answer, None, RedisConnectionError("the connection broke"))
                 return
             result = redis.run(*sent)
-            world.note(link.name, lambda: f"redis: {describe(sent[1])} -> {result if result in (0, 1) else 'claimed'}")
+            world.note(
+                link.name, lambda: f"redis: {describe(sent[1])} -> {'claimed' if isinstance(result, list) else result}"
+            )
             if answered:
                 world.loop.call_later(world.delay(), settle, answer, result, None)
 

@@ -180,6 +180,10 @@ def _workers_go_wrong(world: World, cluster: Cluster, now: Any) -> None:
         world.note(worker.name, f"sleeps until {worker.link.paused_until:.1f}")
         if rng.random() < profile.zombie:
             cluster.rebalance(zombie=worker)
+    if alive and now(profile.clock_steps):
+        worker = rng.choice(alive)
+        worker.clock.ahead_ms = rng.choice((-3_600_000, -2_000, 0, 2_000, 10_000, 3_600_000))
+        world.note(worker.name, f"has its clock set {worker.clock.ahead_ms} ms ahead")
     if alive and now(profile.stop):
         cluster.begin(rng.choice(alive).stop())
     if now(profile.rebalance):
@@ -208,11 +212,24 @@ def _redis_goes_wrong(world: World, now: Any) -> None:
         redis.restore(redis.states[-1 - lost])
     if now(profile.redis_evicts):
         evict_some(world)
+    if now(profile.as_of_ahead):
+        say_ahead(world)
     if now(profile.redis_away):
         redis.away = True
         seconds = rng.random() * rng.choice((0.3, 2, 10))
         world.note("redis", f"away for {seconds:.1f} s")
         world.loop.call_later(seconds, setattr, redis, "away", False)
+
+
+def say_ahead(world: World) -> None:
+    positions = dict(world.redis.state.get(reader.POSITIONS, {}))
+    told = [field for field in positions if field.endswith(b".as_of")]
+    if told:
+        field = world.rng.choice(told)
+        positions[field] = b"%d" % (world.redis.clock_ms() + world.rng.choice((1_000, 3_600_000)))
+        world.redis.said_ahead.add(int(positions[field]))
+        world.note("redis", lambda: f"{field!r} is ahead")
+        world.redis.restore({**world.redis.state, reader.POSITIONS: positions})
 
 
 def evict_some(world: World) -> None:

@@ -28,6 +28,7 @@ PARTITION, COUNTS, IDS = "stream/partition.py", "stream/tables/counts.py", "stre
 NAMES, SCRIPT, READER = "stream/tables/names.py", "tests/simulation/redis.py", "tests/simulation/reader.py"
 KEYS, CLOCKS, RECORD_TIME = "stream/projection/keys.py", "stream/clocks.py", "stream/record_time.py"
 LETTERS, ATTEMPTS = "stream/dead_letters.py", "stream/attempts.py"
+REPLICA = "stream/projection/replica.py"
 
 FIGHT = {"workers": 3, "rebalance": 0.4, "zombie": 1.0, "pause": 0.3, "zombie_returns": 0.1}
 KAFKA = {"kafka_fails": 0.15, "answer_lost": 0.15, "batch_fails": 0.1}
@@ -461,10 +462,40 @@ MUTANTS = (
             (
                 ENDS,
                 "            for partition, end in ends.items():\n",
-                "            asked_ms = self._clock.now_ms()\n            for partition, end in ends.items():\n",
+                "            asked_ms = steady_ms()\n            for partition, end in ends.items():\n",
             ),
         ),
         {"slow": 0.3, "events": 110},
+    ),
+    Mutant(
+        "as-of-within-the-time-of-redis",
+        "`as_of` lies as far behind Redis' own time as the question that it rests on, whatever a worker's clock says.",
+        ((SCRIPT, "        bounded = min(asked, now_ms - age)\n", "        bounded = asked\n"),),
+        {"clock_steps": 1.0},
+    ),
+    Mutant(
+        "as-of-by-its-age",
+        "What bounds `as_of` is the time at which its question was asked, not the one at which it is sent.",
+        ((SCRIPT, "        bounded = min(asked, now_ms - age)\n", "        bounded = min(asked, now_ms)\n"),),
+        QUIET | {"clock_steps": 3.0, "events": 200, "commit_interval": 0.4, "commit_max_events": 50, "seconds": 6.0},
+    ),
+    Mutant(
+        "as-of-by-the-time-of-redis-before-it-is-sent",
+        "A call may be long on its way: `as_of` is reckoned in Redis' time from its last answer, before it is sent.",
+        (
+            (
+                REPLICA,
+                "            as_of = min(as_of, call.asked_ms + self._redis_ahead_ms)\n",
+                "            pass\n",
+            ),
+        ),
+        QUIET | {"clock_steps": 3.0, "events": 200, "commit_interval": 0.4, "commit_max_events": 50, "seconds": 6.0},
+    ),
+    Mutant(
+        "as-of-ahead-goes-back",
+        "An `as_of` that lies ahead of Redis' time gives way to an earlier one.",
+        ((SCRIPT, "        if stored < bounded or stored > now_ms:\n", "        if stored < bounded:\n"),),
+        {"as_of_ahead": 0.5, "redis_empty": 0.0, "redis_restore": 0.0, "redis_lose_tail": 0.0},
     ),
     Mutant(
         "as-of-with-its-position",

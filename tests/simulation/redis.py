@@ -59,13 +59,13 @@ def run(state: State, keys: Sequence[bytes], argv: Sequence[bytes], now_ms: int 
     writing = Writing(state)
     answer: Any
     if argv[0] == b"claim":
-        answer = _claim(writing, keys[0], argv)
+        answer = _claim(writing, keys[0], argv, now_ms)
     elif argv[0] == b"evicted":
         answer = _evicted(writing, keys[0], argv)
     elif argv[0] == b"lost":
         answer = _lost(writing, keys[0], argv, now_ms // 1000)
     else:
-        answer = _project(writing, keys, argv)
+        answer = _project(writing, keys, argv, now_ms)
     return answer, writing.done()
 
 
@@ -99,17 +99,17 @@ def _forget_positions(held: dict[bytes, bytes]) -> int:
     return 1
 
 
-def _claim(writing: Writing, positions: bytes, argv: Sequence[bytes]) -> list[Any]:
+def _claim(writing: Writing, positions: bytes, argv: Sequence[bytes], now_ms: int) -> list[Any]:
     _, partition, history, token = argv
     stored = writing.get(positions, partition + b".history")
     if stored is not None and stored != history:
         return [0, stored]
     held = writing.of(positions)
     held |= {partition + b".history": history, partition + b".token": token, partition + b".number": b"0"}
-    return [1, *(held.get(partition + name, b"") for name in (b".position", b".owed", b".as_of"))]
+    return [1, *(held.get(partition + name, b"") for name in (b".position", b".owed", b".as_of")), now_ms]
 
 
-def _project(writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes]) -> int:
+def _project(writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes], now_ms: int) -> int:
     _, partition, token, number, change, _channel, _message, as_of, partitions, n = argv[:10]
     positions = keys[0]
     if writing.get(positions, partition + b".token") != token:
@@ -121,12 +121,21 @@ def _project(writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes]) -> 
         _forget_positions(writing.of(positions))
         return 0
     mine = writing.of(positions)
-    for field, value in ((partition + b".as_of", as_of), (b"partitions", partitions)):
-        if value and int(mine.get(field, b"-1")) < int(value):
-            mine[field] = value
-    mine.update(zip(argv[10:fields_end:2], argv[11:fields_end:2], strict=True))
+    if as_of:
+        asked, age = map(int, as_of.split(b" "))
+        bounded = min(asked, now_ms - age)
+        stored = int(mine.get(partition + b".as_of", b"-1"))
+        if stored < bounded or stored > now_ms:
+            mine[partition + b".as_of"] = b"%d" % bounded
+    if partitions and int(mine.get(b"partitions", b"-1")) < int(partitions):
+        mine[b"partitions"] = partitions
+    fields = dict(zip(argv[10:fields_end:2], argv[11:fields_end:2], strict=True))
+    moved = fields.get(partition + b".moved")
+    if moved is not None and int(moved) > now_ms:
+        fields[partition + b".moved"] = b"%d" % now_ms
+    mine.update(fields)
     mine[partition + b".number"] = number
-    return 1
+    return now_ms
 
 
 def _operations(
@@ -209,6 +218,8 @@ class ModelRedis:
         self.away = False
         self.policy = "noeviction"
         self.evicted_keys = 0
+        self.said_ahead: set[int] = set()
+        """What was once put into `as_of`, and was not true: when its time has come nobody can tell any more."""
         self.clock_ms: Callable[[], int] = lambda: 0
         self.generation = 0
         """How often it was restored or emptied: what was on its way before may be cut off then."""

@@ -136,6 +136,7 @@ class Run:
         for worker in cluster.workers:
             worker.link.paused_until = 0.0
             worker.wall_clock.off_ms = 0
+            worker.clock.ahead_ms = 0
             gone = worker.zombie and not world.profile.zombies_stay
             if not worker.stopped and (gone or not worker.keeps_rows):
                 worker.crash()
@@ -257,7 +258,7 @@ class Run:
             place = Place(state, partition)
             if place.position is None or place.position <= last or place.owed or log.stable != log.end:
                 return False
-            if (place.as_of or 0) - START_MS < since * 1000:
+            if not since * 1000 <= (place.as_of or 0) - START_MS <= world.loop.now * 1000:
                 return False
         return True
 

@@ -44,6 +44,7 @@ class World:
         self.links: dict[str, Link] = {}
         self.broker = Broker(loop, self.delay, profile.partitions)
         self.redis = ModelRedis()
+        self.redis.clock_ms = lambda: START_MS + int(loop.now * 1000)  # right, as the brokers' is
         self.readers: collections.Counter[Log] = collections.Counter()
         self.keys = Keys(GROUP)
         self.failure: BaseException | None = None
@@ -91,11 +92,14 @@ class World:
 
 
 class SimClock:
+    """A worker's, which may be wrong, and set anew."""
+
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
+        self.ahead_ms = 0
 
     def now_ms(self) -> int:
-        return START_MS + int(self._loop.now * 1000)
+        return START_MS + int(self._loop.now * 1000) + self.ahead_ms
 
 
 class SimWallClock:
@@ -179,7 +183,7 @@ class Worker:
         self._rules = replace(world.rules, keep_rows=self.keeps_rows)
         self._pace = Pace(commit_interval_seconds=profile.commit_interval, commit_max_events=profile.commit_max_events)
         self._room = Room(2 * profile.commit_max_events)
-        self._clock = SimClock(world.loop)
+        self.clock = SimClock(world.loop)
         redis: Any = SimRedis(self.link)
         self._evictions = Evictions(redis, world.keys)
         self._replica = RedisReplica(redis, world.keys, lambda: self._evictions.refusal)
@@ -193,7 +197,7 @@ class Worker:
 
     def start(self) -> None:
         source: Any = self._source
-        asking = ask_for_ends(self.partitions, source, self._clock, lambda p, end: None)
+        asking = ask_for_ends(self.partitions, source, lambda p, end: None)
         for task in (self._clocks.watch(), self._feed(), asking, self._evictions.watch()):
             created = self._world.loop.create_task(task)
             created.add_done_callback(self._ended)
@@ -248,7 +252,7 @@ class Worker:
             keys=world.keys,
             replica=self._replica,
             rows=OwedRows(source, partition) if self.keeps_rows else None,
-            clock=self._clock,
+            clock=self.clock,
             worker=self.name,
         )
         owned = OwnedPartition(
