@@ -218,7 +218,7 @@ class WorkerConfig(SharedConfig):
         or_none(whole_number(1, 1_000_000_000)),
         None,
         unit="rows a workspace",
-        meaning="How many rows of the activity table are kept, in whole days. None: as many as Redis has room for.",
+        meaning="How many rows of the activity table are kept, the newest. None: as many as Redis has room for.",
         when_wrong="Too small: the table ends early, and `truncated_before` says where; counts are untouched.",
     )
     redis_memory_share: float = setting(

@@ -234,7 +234,7 @@ export const text = {
   showNew: 'Show',
   allRows: 'No earlier activities in this period.',
   allRowsAscending: 'No later activities in this period.',
-  truncated: (/** @type {string} */ date) => `Single activities are kept from ${date} on; earlier ones are counted, but not listed.`,
+  truncated: (/** @type {string} */ date) => `All activities are listed from ${date} on; earlier ones are counted, and only some may be listed.`,
   imported: (/** @type {number} */ count, /** @type {string} */ activity) => `Import: ${counted(count, 'contact', 'contacts')} ${activity}`,
   batch: (/** @type {string} */ id) => `Batch ${id}`,
   loading: 'Loading…',

@@ -1,9 +1,11 @@
-"""How many rows of the activity table does Redis keep? Whole days; the oldest go first, and readers are told.
+"""How many rows of the activity table Redis keeps: the oldest go first, and readers are told.
 
 Three reasons: rows older than so many days, and more than so many rows of a workspace, where that is set; and Redis
-nearly full, since counts must find room. The worker that owns partition 0 sees to it for the whole deployment. Nothing
-else depends on it: rows of a day that has gone, late ones and ones that are read again, may lie there for a while, and
-count for nothing. They go with the next look that has a reason: it takes all days before its own.
+nearly full, since counts must find room. Whole days go, but for the oldest day that a workspace's limit reaches into:
+its newest rows stay, and since it is not complete, readers are told of the day after it. The worker that owns partition
+0 sees to it for the whole deployment. Nothing else depends on it: rows of a day that has gone, late ones and ones that
+are read again, may lie there for a while, and count for nothing. They go with the next look that has a reason: it takes
+all days before its own.
 
 The day from which a workspace's rows are complete stands behind the change of its field `all`, in `days:<workspace>`.
 """
@@ -29,13 +31,22 @@ WORKSPACES_A_LOOK = 500
 DAYS_A_STEP = 7
 LOOKS_A_ROUND = 720
 """An hour of the worker's looks."""
+ROWS_A_CUT = 20_000
+"""Redis answers nobody else while it takes them out of a sorted set: some 10 ms."""
 FREEING_SECONDS = 0.05
 FREEING_LOOKS = 200
 
-# KEYS days, rows of each day · ARGV change, rows_from. It must run where Redis is full, which refuses other scripts.
+# KEYS days, rows of each day · ARGV change, rows_from, how many of the oldest rows go of each day ("": all). It must
+# run where Redis is full, which refuses other scripts.
 FORGET = """#!lua flags=allow-oom
 local gone = 0
-for i = 2, #KEYS do gone = gone + redis.call('UNLINK', KEYS[i]) end
+for i = 2, #KEYS do
+  if ARGV[3] == '' then
+    gone = gone + redis.call('UNLINK', KEYS[i])
+  else
+    gone = gone + redis.call('ZREMRANGEBYRANK', KEYS[i], 0, tonumber(ARGV[3]) - 1)
+  end
+end
 local stored = redis.call('HGET', KEYS[1], 'all')
 local before = stored and tonumber(string.match(stored, ' (%d+)$'))
 local from = math.max(before or 0, tonumber(ARGV[2]))
@@ -87,25 +98,26 @@ class RowLimits:
 
     async def _keep_rows(self, limit: int) -> None:
         async for workspace, days, _ in self._days(changed=True):
-            kept = 0
+            left = limit
             pipe = self._client.pipeline(transaction=False)
             for day in sorted(days, reverse=True):
                 pipe.zcard(self._keys.rows(workspace, day))
             for day, rows in zip(sorted(days, reverse=True), await pipe.execute(), strict=True):
-                kept += rows
-                if kept > limit:
-                    await self._forget_before(workspace, days, day + 1)
+                if rows > left:
+                    await self._forget_before(workspace, days, day if left else day + 1)
+                    await self._cut(workspace, day, rows - left if left else 0)
                     break
+                left -= rows
 
     async def _keep_memory(self) -> None:
         """Forget the oldest days of all workspaces until Redis is below its share, today's too where it must be; first
-        what came late to days that were forgotten before."""
+        what came late to days that were forgotten before. The day before the complete ones may be kept in part."""
         if not await self._too_full():
             return
         kept: list[int] = []
         async for workspace, days, rows_from in self._days():
-            await self._forget_before(workspace, days, rows_from)
-            kept += (day for day in days if day >= rows_from)
+            await self._forget_before(workspace, days, rows_from - 1)
+            kept += (day for day in days if day >= rows_from - 1)
         if not kept or not await self._too_full():
             return
         present = sorted(set(kept))
@@ -131,7 +143,13 @@ class RowLimits:
         gone = [day for day in days if day < kept_from]
         if gone:
             keys = [self._keys.days(workspace), *(self._keys.rows(workspace, day) for day in gone)]
-            await self._forget(keys=keys, args=[secrets.token_hex(8), kept_from])
+            await self._forget(keys=keys, args=[secrets.token_hex(8), kept_from, ""])
+
+    async def _cut(self, workspace: str, day: int, rows: int) -> None:
+        """Forget so many of a day's oldest rows; readers are told with the first of them."""
+        for at in range(0, rows, ROWS_A_CUT):
+            keys = [self._keys.days(workspace), self._keys.rows(workspace, day)]
+            await self._forget(keys=keys, args=[secrets.token_hex(8), day + 1, min(ROWS_A_CUT, rows - at)])
 
     async def _days(self, *, changed: bool = False) -> AsyncIterator[tuple[str, list[int], int]]:
         """Workspaces with their days, and the day from which their rows are complete; `changed`: only those that

@@ -9,8 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 
 from api.reader import Moved
+from stream.projection.keys import Keys
+from stream.projection.row_limits import Limits, RowLimits
 from tests.support import recount
 from tests.support.api import BASE, Api, api_over, serving, shared_redis
 from tests.support.recount import Asked
@@ -472,3 +475,28 @@ async def test_an_export_that_loses_rows_on_its_way_breaks_off(
         monkeypatch.setattr(reader, "rows", losing)
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get(f"{BASE}/activities.ndjson")
+
+
+async def test_a_day_that_is_kept_in_part_shows_its_newest_rows_and_says_from_where_on_they_are_complete(
+    shared_redis: RunningRedis,
+) -> None:
+    # Given a day with five rows, and a worker that is told to keep three
+    async with api_over(shared_redis, NOW) as api:
+        start = int(NOW) // 86_400 * 86_400 * 10**9
+        api.write([Event(start + n * 10**9, f"e{n}", offset=n) for n in range(5)])
+        async with Redis.from_url(shared_redis.url) as client:
+            keys = Keys(api.data.prefix.split(":")[1])
+            await RowLimits(client, keys, Limits(row_limit=3)).keep(int(NOW) // 86_400)
+        # When the table is asked for, in both orders and page by page
+        pages = [await api.json("/activities", period="today", order=order) for order in ("desc", "asc")]
+        first = await api.json("/activities", period="today", limit=2)
+        last = await api.json("/activities", period="today", limit=2, cursor=first["next_cursor"])
+    # Then the newest are there, the total is that of the counts, and the rows are complete from the next day on
+    assert [row["event_id"] for row in pages[0]["activities"]] == ["e4", "e3", "e2"]
+    assert [row["event_id"] for row in pages[1]["activities"]] == ["e2", "e3", "e4"]
+    assert [row["event_id"] for row in (*first["activities"], *last["activities"])] == ["e4", "e3", "e2"]
+    assert last["next_cursor"] is None
+    tomorrow = datetime.fromtimestamp((int(NOW) // 86_400 + 1) * 86_400, UTC)
+    for page in (*pages, first, last):
+        assert page["total"] == 5
+        assert datetime.fromisoformat(page["truncated_before"]) == tomorrow

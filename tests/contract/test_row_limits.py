@@ -55,7 +55,7 @@ async def test_rows_older_than_the_days_go_and_a_workspace_without_any_is_not_to
     assert await rows.left("b") == ({TODAY - 30: 4}, None)
 
 
-async def test_above_the_rows_of_a_workspace_its_oldest_days_go_whole(rows: Rows) -> None:
+async def test_above_the_rows_of_a_workspace_its_oldest_days_go(rows: Rows) -> None:
     await rows.write("a", {TODAY - 2: 5, TODAY - 1: 5, TODAY: 5})
     await rows.write("b", {TODAY - 2: 5, TODAY: 5})
     limits = RowLimits(rows.client, rows.keys, Limits(row_limit=10))
@@ -67,6 +67,59 @@ async def test_above_the_rows_of_a_workspace_its_oldest_days_go_whole(rows: Rows
     await rows.client.hset(rows.keys.days("b"), "all", "second")
     await limits.keep(TODAY)
     assert await rows.left("b") == ({TODAY - 2: 0, TODAY - 1: 5, TODAY: 5}, TODAY - 1)
+
+
+async def test_the_newest_rows_stay_whatever_a_day_holds(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.projection.row_limits.ROWS_A_CUT", 7)
+    # Given a day with more rows than the limit: today, yesterday, and neither alone
+    await rows.write("a", {TODAY - 1: 5, TODAY: 25})
+    await rows.write("b", {TODAY - 2: 1, TODAY - 1: 25})
+    await rows.write("c", {TODAY - 2: 4, TODAY - 1: 6, TODAY: 7})
+    await rows.write("d", {TODAY - 1: 6, TODAY: 10})
+    limits = RowLimits(rows.client, rows.keys, Limits(row_limit=10))
+    await limits.keep(TODAY)
+    # Then as many as the limit are left, and the day that is not complete is not said to be
+    assert await rows.left("a") == ({TODAY - 1: 0, TODAY: 10}, TODAY + 1)
+    assert await rows.left("b") == ({TODAY - 2: 0, TODAY - 1: 10}, TODAY)
+    assert await rows.left("c") == ({TODAY - 2: 0, TODAY - 1: 3, TODAY: 7}, TODAY)
+    assert await rows.left("d") == ({TODAY - 1: 0, TODAY: 10}, TODAY)
+    newest = await rows.client.zrange(rows.keys.rows("a", TODAY), 0, -1)
+    assert newest == [f"{n:020}".encode() for n in range(15, 25)]
+    # And what is there is left alone, until more come: then the oldest go
+    change = await rows.client.hget(rows.keys.days("a"), "all")
+    await limits.keep(TODAY)
+    assert await rows.client.hget(rows.keys.days("a"), "all") == change
+    await rows.client.zadd(rows.keys.rows("a", TODAY), {f"{n:020}": 0 for n in range(25, 28)})
+    await rows.client.hset(rows.keys.days("a"), "all", f"second {TODAY + 1}")
+    await limits.keep(TODAY)
+    assert await rows.left("a") == ({TODAY - 1: 0, TODAY: 10}, TODAY + 1)
+    assert (await rows.client.zrange(rows.keys.rows("a", TODAY), 0, 0)) == [f"{18:020}".encode()]
+
+
+async def test_a_late_row_behind_the_limit_goes_and_takes_no_newer_one_along(rows: Rows) -> None:
+    # Given a day of which only the newest rows are kept
+    await rows.write("a", {TODAY - 1: 5, TODAY: 25})
+    limits = RowLimits(rows.client, rows.keys, Limits(row_limit=10))
+    await limits.keep(TODAY)
+    # When a row comes late to a day before it
+    await rows.client.zadd(rows.keys.rows("a", TODAY - 1), {"late": 0})
+    await rows.client.hset(rows.keys.days("a"), "all", f"second {TODAY + 1}")
+    await limits.keep(TODAY)
+    # Then it alone goes
+    assert await rows.left("a") == ({TODAY - 1: 0, TODAY: 10}, TODAY + 1)
+
+
+async def test_where_redis_is_nearly_full_a_day_that_is_kept_in_part_goes_in_its_turn(rows: Rows) -> None:
+    # Given a workspace of which only the newest rows of today are kept, and another with older days
+    await rows.write("a", {TODAY - 1: 5, TODAY: 25})
+    await RowLimits(rows.client, rows.keys, Limits(row_limit=10)).keep(TODAY)
+    await rows.write("b", {TODAY - 20: 8000}, size=400)
+    # When Redis is nearly full, then the older days go, and no more
+    used = (await rows.client.info("memory"))["used_memory"]
+    await rows.client.config_set("maxmemory", used)
+    await RowLimits(rows.client, rows.keys, Limits(memory_share=0.9)).keep(TODAY)
+    assert await rows.left("b") == ({TODAY - 20: 0}, TODAY - 19)
+    assert await rows.left("a") == ({TODAY - 1: 0, TODAY: 10}, TODAY + 1)
 
 
 async def test_where_redis_is_nearly_full_the_oldest_days_of_all_go(rows: Rows) -> None:
