@@ -2,9 +2,11 @@
 
 import asyncio
 import gzip
+import re
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
 
 import cramjam
@@ -42,6 +44,7 @@ class _File:
     content: bytes
     encoded: dict[str, bytes]
     tag: str
+    policy: str
 
 
 class StaticFiles:
@@ -51,8 +54,8 @@ class StaticFiles:
         self._folder = folder
         self._files: dict[Path, _File] = {}
         self._reading = asyncio.Lock()
+        self._frame_ancestors = frame_ancestors
         self._headers = [
-            ("Content-Security-Policy", page_policy(frame_ancestors)),
             ("Cache-Control", "no-cache"),
             ("Cross-Origin-Opener-Policy", "same-origin"),
         ]
@@ -62,7 +65,7 @@ class StaticFiles:
         file = await self._file(name)
         if file is None:
             return None
-        headers = [*self._headers, ("ETag", f'W/"{file.tag}"')]
+        headers = [*self._headers, ("Content-Security-Policy", file.policy), ("ETag", f'W/"{file.tag}"')]
         if etag_matches(request.headers.get("if-none-match", ""), file.tag):
             return Answer(304, headers)
         media_type = TYPES[Path(name).suffix]
@@ -81,22 +84,29 @@ class StaticFiles:
             async with self._reading:  # once, however many ask
                 known = self._files.get(path)
                 if known is None or known.seen != seen:
-                    known = self._files[path] = await asyncio.to_thread(_read, path, seen)
+                    known = self._files[path] = await asyncio.to_thread(self._read, path, seen)
         except (OSError, ValueError):
             return None
         return known
 
+    def _read(self, path: Path, seen: tuple[int, int]) -> _File:
+        content = path.read_bytes()
+        encoded = {name: encode(content) for name, encode in ENCODINGS.items()} if path.suffix in TEXTS else {}
+        policy = page_policy(self._frame_ancestors, inline_scripts(content) if path.suffix == ".html" else ())
+        return _File(seen, content, encoded, blake2b(content, digest_size=12).hexdigest(), policy)
 
-def _read(path: Path, seen: tuple[int, int]) -> _File:
-    content = path.read_bytes()
-    encoded = {name: encode(content) for name, encode in ENCODINGS.items()} if path.suffix in TEXTS else {}
-    return _File(seen, content, encoded, blake2b(content, digest_size=12).hexdigest())
+
+def inline_scripts(html: bytes) -> tuple[str, ...]:
+    """The scripts that stand in a document itself, by their hashes, as a policy names them."""
+    scripts = re.findall(rb"<script>(.*?)</script>", html, re.DOTALL)
+    return tuple(f"'sha256-{b64encode(sha256(script).digest()).decode()}'" for script in scripts)
 
 
-def page_policy(frame_ancestors: tuple[str, ...]) -> str:
-    """The page runs its own files alone, asks this API alone, and is framed by the origins that are listed."""
+def page_policy(frame_ancestors: tuple[str, ...], scripts: tuple[str, ...] = ()) -> str:
+    """The page runs its own files and the named scripts alone, asks this API alone, is framed by the listed origins."""
+    sources = " ".join(("'self'", *scripts))
     ancestors = " ".join("'self'" if origin == "self" else origin for origin in frame_ancestors) or "'none'"
     return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+        f"default-src 'none'; script-src {sources}; style-src 'self'; img-src 'self' data:; font-src 'self'; "
         f"connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
     )

@@ -1,6 +1,7 @@
 /** How does one choose sources, users, a workspace, a time zone? Searchable lists, loaded when the first of them is opened. */
 
-import { address, ask, choices, choose, chosen, find, go, h, json, readChoices, request, say, set, sourceLabel, userLabel } from './page.js';
+import { retryDelay } from './line.js';
+import { address, ask, choices, choose, chosen, find, go, h, json, Problem, readChoices, request, say, set, sourceLabel, userLabel } from './page.js';
 import * as words from './words.js';
 
 /** @typedef {import('./types.js').Choices} Choices */
@@ -33,20 +34,35 @@ function panelFor(button, name, fill) {
   if (/** @type {any} */ (button).popoverTargetElement) return;
   const list = h('ul', {});
   let timer = 0;
+  let turn = 0;
+  /** Fills the list; while that fails it says so, and asks again as long as the panel is open. @param {number} [tries] */
+  const run = async (tries = 0) => {
+    const mine = ++turn;
+    clearTimeout(timer);
+    try {
+      await fill(field.value.trim(), list);
+    } catch (problem) {
+      if (!(problem instanceof Problem)) throw problem;
+      if (mine !== turn || !panel.matches(':popover-open')) return;
+      list.replaceChildren(h('li', { class: 'quiet', role: 'alert' }, text.failed(button.textContent ?? name)));
+      timer = setTimeout(() => void run(tries + 1), retryDelay(tries, problem.retrySeconds));
+    }
+  };
   const field = /** @type {HTMLInputElement} */ (h('input', {
     type: 'search', 'aria-label': text.search, placeholder: text.search, autocomplete: 'off', spellcheck: 'false',
     input: () => {
       clearTimeout(timer);
-      timer = setTimeout(() => void fill(field.value.trim(), list), SEARCH_MS);
+      timer = setTimeout(() => void run(), SEARCH_MS);
     },
   }));
   const panel = h('div', {
     class: 'choices', popover: 'auto', role: 'dialog', 'aria-label': name,
     toggle: (/** @type {any} */ event) => {
       set(button, 'aria-expanded', String(event.newState === 'open'));
+      clearTimeout(timer);
       if (event.newState !== 'open') return;
       field.value = '';
-      void Promise.resolve(fill('', list)).then(() => below(panel, button));
+      void run().then(() => below(panel, button));
       below(panel, button);
       if (matchMedia('(hover: hover)').matches) field.focus();
     },
@@ -110,7 +126,7 @@ export function openUsers(button) {
     /** @type {Choices | null} */
     let found = choices;
     if (query || !found) {
-      const answer = await ask('filters', new URLSearchParams({ ...(query ? { q: query } : {}), limit: String(USERS_LISTED) })).catch(() => null);
+      const answer = await ask('filters', new URLSearchParams({ ...(query ? { q: query } : {}), limit: String(USERS_LISTED) }));
       if (asked !== query) return;
       found = answer?.body ?? null;
     }
@@ -152,7 +168,7 @@ export function workspaceLinks(list, listed, query, more = false) {
     type: 'button', class: 'clear', click: (/** @type {Event} */ event) => void listWorkspaces(query, listed.next_cursor).then((next) => {
       /** @type {HTMLElement} */ (event.target).closest('li')?.remove();
       workspaceLinks(list, next, query, true);
-    }),
+    }, () => {}), // it stays, to be pressed again
   }, '…')) : null;
   if (!more) list.replaceChildren();
   list.append(...links, ...(rest ? [rest] : []), ...(links.length || more ? [] : [h('li', { class: 'quiet' }, text.noMatch)]));
@@ -163,7 +179,7 @@ export function openWorkspaces(button) {
   let asked = '';
   panelFor(button, text.chooseWorkspace, async (query, list) => {
     asked = query;
-    const listed = await listWorkspaces(query, null).catch(() => ({ workspaces: [], next_cursor: null }));
+    const listed = await listWorkspaces(query, null);
     if (asked === query) workspaceLinks(list, listed, query);
   });
 }
@@ -180,6 +196,7 @@ let active = -1;
 /** The zones of the API's data; where they cannot be had, those that the browser knows. */
 function readZones() {
   zonesRead ??= request(new URL('v1/timezones', document.baseURI).href, { Accept: 'application/json' }).then((response) => response.json()).catch(() => null).then((/** @type {Zones | null} */ given) => {
+    if (!given) zonesRead = null; // asked again by the next who needs them
     const names = given?.timezones ?? ['UTC', .../** @type {any} */ (Intl).supportedValuesOf('timeZone')];
     /** @type {Map<string, string[]>} */
     const also = new Map();

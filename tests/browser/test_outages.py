@@ -198,6 +198,43 @@ async def test_a_server_that_is_away_when_a_module_is_needed_shows_no_number_of_
     assert (await shown(page))["added"]["count"] > before["added"]["count"]
 
 
+@pytest.mark.parametrize("missing", ["page.js", "words.js", "line.js", "style.css"])
+async def test_a_server_that_goes_away_while_the_page_is_fetched_gives_it_when_it_is_back(
+    api: StandIn, window: Open, missing: str
+) -> None:
+    api.missing.add(missing)
+    page = await window()
+    await page.goto(f"{api.url}/{TODAY}")
+    await page.wait_for_timeout(1_000)
+    asked = len(api.asked)
+
+    api.missing.clear()
+
+    await expect(page.locator("html")).to_have_attribute("data-state", "ready", timeout=BACK_MS)
+    while ("page", f"/page/{missing}") not in api.asked[asked:]:
+        await asyncio.sleep(0.1)
+    await expect_live(page)
+
+
+async def test_searching_names_while_the_server_is_away_does_not_say_that_there_is_none(
+    api: StandIn, window: Open
+) -> None:
+    page = await window(f"{api.url}/{TODAY}")
+    await expect_live(page)
+    for name, resource, found in (("Users", "filters", "Ada Lovelace"), ("Workspace", "workspaces", "w1")):
+        api.faults[resource] = 500
+        await page.get_by_role("button", name=name, exact=True).click()
+        panel = page.get_by_role("dialog")
+        await panel.get_by_label("Search by name").fill(found[:2])
+        await expect(panel.get_by_role("alert")).to_contain_text("could not be loaded")
+        await expect(panel).not_to_contain_text("Nothing found")
+
+        api.faults.clear()
+        await expect(panel).to_contain_text(found, timeout=BACK_MS)
+        await page.keyboard.press("Escape")
+        await expect_live(page)
+
+
 async def test_modules_that_errors_need_are_there_before(api: StandIn, window: Open) -> None:
     page = await window(f"{api.url}/{TODAY}")
     await expect_live(page)

@@ -35,6 +35,7 @@ from api.query import (
     read_query,
     view,
 )
+from api.static import inline_scripts, page_policy
 from api.zones import aliases, zone, zone_names
 
 PAGE = Path(__file__).parents[3] / "api" / "page"
@@ -51,10 +52,6 @@ LABELS = {
     "echo_message": "Echo Message",
     "none": "No source",
 }
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'"
-)
 
 
 @dataclass(frozen=True)
@@ -561,11 +558,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not file.is_file() or file.parent != PAGE:
             return self._json({"title": "Not found", "status": 404}, 404)
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        return self._send(
-            file.read_bytes(),
-            200,
-            {"Content-Type": kind, "Content-Security-Policy": f"{POLICY}; frame-ancestors {self.api.ancestors}"},
-        )
+        content = file.read_bytes()
+        policy = page_policy((self.api.ancestors,), inline_scripts(content))
+        return self._send(content, 200, {"Content-Type": kind, "Content-Security-Policy": policy})
 
     def _json(self, body: Any, status: int = 200, revision: str | None = None) -> None:
         if self.asked in self.api.broken and status == 200:
