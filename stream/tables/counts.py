@@ -29,6 +29,7 @@ from stream.quarters import QUARTERS_A_DAY
 from stream.tables import packed
 from stream.tables.formats import Changes, FormatError
 from stream.tables.merge import Addition, merge, summarize
+from stream.tables.steps import RECORDS_A_STEP, Steps
 
 KIND: Final = b"c"
 TAIL_SLOT: Final = 0xFFFF
@@ -340,19 +341,30 @@ class Counts:
         for entry in [e for days in self._days.values() for e in days.values() if e.changed_at > after]:
             yield entry.whole()
 
-    def adopt(self, records: list[tuple[bytes, bytes]], counts_from: int | None) -> None:
-        """Takes the changelog's records. Raises FormatError."""
+    def adopt(self, records: list[tuple[bytes, bytes]], counts_from: int | None) -> Steps[None]:
+        """Takes the changelog's records, a few a step. Raises FormatError."""
         self.keys += len(records)
-        for key, value in sorted(records):  # by day, then slot: the bases of an entry in order
-            _, day, slot = _KEY.unpack_from(key)
-            workspace_id = key[_KEY.size :].decode()
-            days = self.days_of(workspace_id)
-            entry = days.get(day)
-            if entry is None:
-                entry = days[day] = Entry(workspace_id, day)
-            entry.adopt(slot, value, key)
+        of_days: dict[int, list[tuple[bytes, bytes]]] = {}
+        for number, record in enumerate(records):
+            of_days.setdefault(_KEY.unpack_from(record[0])[1], []).append(record)
+            if number % RECORDS_A_STEP == 0:
+                yield
+        for day in sorted(of_days):
+            for number, (key, value) in enumerate(sorted(of_days[day])):  # by slot: the bases of an entry in order
+                self._adopt(day, key, value)
+                if number % RECORDS_A_STEP == 0:
+                    yield
         if counts_from is not None:
             self.drop_before(counts_from)
+
+    def _adopt(self, day: int, key: bytes, value: bytes) -> None:
+        _, _, slot = _KEY.unpack_from(key)
+        workspace_id = key[_KEY.size :].decode()
+        days = self.days_of(workspace_id)
+        entry = days.get(day)
+        if entry is None:
+            entry = days[day] = Entry(workspace_id, day)
+        entry.adopt(slot, value, key)
 
     def __iter__(self) -> Iterator[Entry]:
         """All entries."""

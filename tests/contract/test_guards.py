@@ -671,9 +671,9 @@ async def test_states_are_unpacked_one_after_another_with_a_turn_for_others_betw
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
-    unpack = PartitionState.recovered
+    unpack = PartitionState.unpack
 
-    def unpacked(*given: object) -> PartitionState:
+    def unpacked(*given: object) -> Any:
         events.append("unpacked")
         return unpack(*given)  # type: ignore[arg-type]
 
@@ -682,7 +682,7 @@ async def test_states_are_unpacked_one_after_another_with_a_turn_for_others_betw
             events.append("others")
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(PartitionState, "recovered", unpacked)
+    monkeypatch.setattr(PartitionState, "unpack", unpacked)
     room, owners = Room(1000), [site.owner() for _ in range(3)]
     for owner in owners:
         owner._room = room

@@ -173,8 +173,8 @@ MUTANTS = (
             (OWNERSHIP, "        self._state, self._doubt = None, None\n", "        self._doubt = None\n"),
             (
                 OWNERSHIP,
-                "            state = PartitionState.recovered(self.partition, self._rules, records)\n",
-                "            state = self._state or PartitionState.recovered(self.partition, self._rules, records)\n",
+                " = await run_in_slices(PartitionState.unpack(",
+                " = self._state or await run_in_slices(PartitionState.unpack(",
             ),
         ),
         KAFKA,

@@ -20,6 +20,7 @@ import stream.projection.evictions
 import stream.projection.follower
 import stream.projection.replica
 import stream.projection.rows
+import stream.slices
 from tests.simulation import chance, faults
 from tests.simulation.checks import Broken, Checks, live
 from tests.simulation.clients import SimConsumer, SimProducer
@@ -84,6 +85,7 @@ def _product_in(world: World) -> Iterator[None]:
         put(stream.commit, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options))
         put(stream.projection.evictions, "LOOK_SECONDS", 2.0)
         put(stream.ends, "ASK_SECONDS", 0.5)
+        put(stream.slices, "SLICE_SECONDS", 0.0)
         put(stream.projection.calls, "CALL_BYTES", profile.call_bytes)
         put(stream.projection.calls, "OPERATION_LIMIT", profile.operation_limit)
         put(stream.projection.rows, "PAYMENT_OFFSETS", profile.payment_offsets)

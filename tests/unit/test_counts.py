@@ -164,7 +164,8 @@ def test_bases_that_do_not_follow_are_refused() -> None:
     counted = Counted(replace(RULES, base_bytes_limit=150))
     for n in range(40):
         counted.commit(f"user {n}")
-    del counted.follower.table[key_of("w", DAY, 1)]
+    table = counted.follower.table
+    table[key_of("w", DAY, 99)] = table.pop(key_of("w", DAY, 1))
 
     with pytest.raises(FormatError, match="does not follow on 1 bases"):
         counted.recover(RULES)

@@ -1,0 +1,25 @@
+"""Long work as steps of a few milliseconds: who runs it may do something else between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+Steps = Generator[None, None, T]
+"""Each `next` does one step; the result comes with the end."""
+
+
+RECORDS_A_STEP = 500
+"""Of a changelog, where one takes some microseconds."""
+
+
+def finish(steps: Steps[T]) -> T:
+    """Do all of it at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
