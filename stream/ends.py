@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 ASK_SECONDS = 0.25
 COUNT_PARTITIONS_SECONDS = 2.0
+ASK_FIRST_SECONDS = 600.0
 WARN_SECONDS = 10.0
 
 
@@ -29,6 +30,7 @@ async def ask_for_ends(owned: OwnedPartitions, source: SourceTopic, note: Callab
     asker = _Asker(owned, source, note)
     async with asyncio.TaskGroup() as questions:
         questions.create_task(asker.count_partitions())
+        questions.create_task(asker.ask_for_first())
         while True:
             waiting = [one.partition for one in owned if one.partition not in asker.asking]
             for group in source.groups(waiting):
@@ -71,6 +73,17 @@ class _Asker:
                 except KafkaAway as error:
                     self._warn([one.partition for one in owned], str(error))
             await asyncio.sleep(COUNT_PARTITIONS_SECONDS)
+
+    async def ask_for_first(self) -> None:
+        """What each partition knows of offsets that the topic has lost is not needed any more."""
+        while True:
+            await asyncio.sleep(ASK_FIRST_SECONDS)
+            for one in self._owned:
+                try:
+                    first, _ = await self._source.bounds(one.partition)
+                    one.note_first(first)
+                except KafkaAway as error:
+                    log.debug("partition %d: where it begins is not known: %s", one.partition, error)
 
     def _warn(self, partitions: list[int], why: str) -> None:
         """At most every ten seconds: all of them fail together, mostly."""

@@ -86,6 +86,12 @@ class Metrics:
             ["partition"],
             registry=registry,
         )
+        self.state_keys = Gauge(
+            "contacts_state_keys",
+            "Keys of the changelog: blocks of ids and of uncounted offsets, names, and workspace-days.",
+            ["partition"],
+            registry=registry,
+        )
         self.ids_early = Counter(
             "contacts_recent_ids_dropped_early",
             "Ids dropped before the window ended, for the limit's sake.",
@@ -125,6 +131,7 @@ class Metrics:
             self.last_projection,
             self.owed,
             self.ids,
+            self.state_keys,
         )
         """Without a value for a partition that this worker does not own, or not any more."""
         self.counted_of_owned = (self.failures, self.lost, self.ids_early)

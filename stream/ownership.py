@@ -275,6 +275,11 @@ class OwnedPartition:
             self._attempts.forget()
         self._miss(end)
 
+    def note_first(self, first: int) -> None:
+        """The topic has lost what lies before this offset. While rows are owed some of it may just have been read."""
+        if self._state is not None and not self._follower.owed_offsets:
+            self._state.forget_uncounted_before(first)
+
     def _miss(self, end: int) -> None:
         """A batch that was fetched while Faust rebalances may be dropped on its way. The next one would tell, and where
         there is none, standing still does: then the stream is asked again.

@@ -340,7 +340,8 @@ class PartitionState:
         of `parse` no event of the latest hour is older."""
         days, latest_hour = self._rules.event.retention_days, self._ids.latest_hour
         if days is not None and latest_hour is not None:
-            self._counts.drop_before(day_of_hour(latest_hour) - days)
+            for workspace_id in self._counts.drop_before(day_of_hour(latest_hour) - days):
+                self._workspaces.pop(workspace_id, None)
 
     def _count(self, records: Sequence[Record], events: Sequence[ContactActivity]) -> int:
         """Adds one to the cell of each event. Returns how many had none, since retention has dropped their day. The hot

@@ -155,10 +155,11 @@ class RowLimits:
         """Workspaces with their days, and the day from which their rows are complete; `changed`: only those that
         changed since the last look. Rows may lie on every day: late ones and ones that are read again on earlier ones
         too."""
-        low = "-"
+        low, present = "-", set[str]()
         while True:
             found: list[Any] = await self._client.zrangebylex(self._keys.workspaces, low, "+", 0, WORKSPACES_A_LOOK)
             names = [bytes(name).decode() for name in found]
+            present.update(names)
             for workspace, values in zip(names, await self._asked(names), strict=True):
                 change = values.pop(ALL.encode(), b"")
                 if not changed or self._changes.get(workspace) != change:
@@ -166,6 +167,8 @@ class RowLimits:
                     if changed:  # it was looked after
                         self._changes[workspace] = change
             if len(names) < WORKSPACES_A_LOOK:
+                for gone in self._changes.keys() - present:
+                    del self._changes[gone]
                 return
             low = f"({names[-1]}"
 

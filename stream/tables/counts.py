@@ -311,15 +311,20 @@ class Counts:
         entry = self._days[workspace_id][day] = Entry(workspace_id, day)
         return entry
 
-    def drop_before(self, day: int) -> None:
+    def drop_before(self, day: int) -> list[str]:
         """Drops the entries of days before this one; never takes it back. They are gone from reports at once, and from
-        the changelog within the next commits."""
+        the changelog within the next commits. Returns the workspaces of which nothing is left; `days_of` begins them
+        anew."""
         if self.counts_from is not None and day <= self.counts_from:
-            return
+            return []
         self.counts_from = day
         for days in self._days.values():
             for old in [old for old in days if old < day]:
                 self._to_drop.append(days.pop(old))
+        empty = [workspace_id for workspace_id, days in self._days.items() if not days]
+        for workspace_id in empty:
+            del self._days[workspace_id]
+        return empty
 
     def encode(self, upto: int, changes: Changes) -> list[EntryChange]:
         """Adds the changelog records of what was counted since the last call; `upto` is the next offset."""

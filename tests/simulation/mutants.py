@@ -618,7 +618,11 @@ MUTANTS = (
         "retention-never-goes-back",
         "The day from which counts are kept never goes back, when broker time does.",
         (
-            (COUNTS, "        if self.counts_from is not None and day <= self.counts_from:\n            return\n", ""),
+            (
+                COUNTS,
+                "        if self.counts_from is not None and day <= self.counts_from:\n            return []\n",
+                "",
+            ),
             (
                 PARTITION,
                 "self._counts.drop_before(day_of_hour(latest_hour) - days)",

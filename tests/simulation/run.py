@@ -21,6 +21,8 @@ import stream.projection.follower
 import stream.projection.replica
 import stream.projection.rows
 import stream.slices
+import stream.tables.recent_ids
+import stream.tables.uncounted
 from tests.simulation import chance, faults
 from tests.simulation.checks import Broken, Checks, live
 from tests.simulation.clients import SimConsumer, SimProducer
@@ -86,9 +88,12 @@ def _product_in(world: World) -> Iterator[None]:
         put(stream.projection.evictions, "LOOK_SECONDS", 2.0)
         put(stream.ends, "ASK_SECONDS", 0.5)
         put(stream.slices, "SLICE_SECONDS", 0.0)
+        put(stream.ends, "ASK_FIRST_SECONDS", 0.7)
         put(stream.projection.calls, "CALL_BYTES", profile.call_bytes)
         put(stream.projection.calls, "OPERATION_LIMIT", profile.operation_limit)
         put(stream.projection.rows, "PAYMENT_OFFSETS", profile.payment_offsets)
+        put(stream.tables.uncounted, "BLOCK_BYTES", profile.uncounted_block_bytes)
+        put(stream.tables.recent_ids, "BLOCK_IDS", profile.block_ids)
         yield
 
 
