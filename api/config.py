@@ -108,8 +108,9 @@ class ApiConfig(SharedConfig):
         whole_number(0, 2**40),
         64 * 1024 * 1024,
         unit="bytes a process",
-        meaning="How much of days' sums a process remembers.",
-        when_wrong="Too small: days are summed again and again. Too large: the process is killed for its memory.",
+        meaning="How much of days' sums and of names (80 bytes a user) a process remembers.",
+        when_wrong="Too small: days are summed, and names read, again and again. "
+        "Too large: the process is killed for its memory.",
     )
     live_streams: int = setting(
         whole_number(1, 1_000_000),

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from api import answers, choices, formats, health, query
+from api import answers, choices, formats, health, query, user_stream
 from api.activities import Activities, activity_row, revision_key
 from api.auth import Authentication, Principal, forbidden
 from api.formats import CONTENT_TYPES, Format
@@ -20,7 +20,7 @@ from api.metrics import Metrics
 from api.periods import now_mark
 from api.problems import CODES, ProblemError
 from api.query import ActivityQuery, Parameters, Query, read_pairs
-from api.reports import Reports, Stamp
+from api.reports import Reports, Stamp, query_answer
 from api.static import StaticFiles
 from api.stream_access import Access
 from api.zones import TZDATA_VERSION, aliases, zone, zone_names
@@ -139,6 +139,8 @@ class Endpoints:
             unchanged = await self._unchanged(request, workspace_id, asked)
             if unchanged is not None:
                 return unchanged
+        if name == "users":
+            return await self._users(workspace_id, asked, wanted, bom)
         answer: Any = await self._reports_of(name)(workspace_id, asked)
         if wanted is Format.JSON:
             return _json(answer)
@@ -153,9 +155,22 @@ class Endpoints:
             "summary": of.summary,
             "timeline": of.timeline,
             "sources": of.sources,
-            "users": of.users,
         }
         return by_name[name]
+
+    async def _users(self, workspace_id: str, asked: Query, wanted: Format, bom: bool) -> Answer:
+        reading = await self._reports.users(workspace_id, asked)
+        users = user_stream.labelled(self._reports, workspace_id, reading)
+        if wanted is Format.JSON:
+            headers = _headers_of(reading.stamp, etag=True)
+            body = user_stream.json_pieces(reading, users)
+        else:
+            of = query_answer(reading.stamp.view)
+            headers = [*_headers_of(reading.stamp), _attachment("users", workspace_id, of, wanted)]
+            body = user_stream.csv_pieces(users, bom)
+        if len(reading.users) > user_stream.USERS_A_PIECE:
+            return Answer(200, headers, await _started(body), CONTENT_TYPES[wanted])
+        return Answer(200, headers, b"".join([piece async for piece in body]), CONTENT_TYPES[wanted])
 
     async def _unchanged(self, request: Request, workspace_id: str, asked: Query, more: bytes = b"") -> Answer | None:
         """304 where the caller has the present answer; without computing it."""
@@ -319,5 +334,4 @@ _CSV_ROWS: dict[str, Callable[[Any], Iterable[Any]]] = {
     "summary": formats.summary_rows,
     "timeline": formats.timeline_rows,
     "sources": formats.sources_rows,
-    "users": formats.users_rows,
 }

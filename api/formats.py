@@ -25,6 +25,7 @@ have full-width forms.
 """
 
 BYTE_ORDER_MARK = "\ufeff"
+USER_COLUMNS = ("user_id", "user_name", "added", "deleted")
 ACTIVITY_COLUMNS = ("Activity Time", "Contact ID", "Contact Name", "Activity", "Source", "User")
 
 
@@ -107,10 +108,8 @@ def sources_rows(answer: answers.SourcesAnswer) -> list[Sequence[Cell]]:
     return rows
 
 
-def users_rows(answer: answers.UsersAnswer) -> list[Sequence[Cell]]:
-    rows: list[Sequence[Cell]] = [("user_id", "user_name", "added", "deleted")]
-    rows.extend((u.user_id, u.user_name, u.added, u.deleted) for u in answer.users)
-    return rows
+def user_cells(user: answers.UserCounts) -> Sequence[Cell]:
+    return user.user_id, user.user_name, user.added, user.deleted
 
 
 def activity_cells(row: answers.ActivityRow) -> Sequence[Cell]:

@@ -45,6 +45,9 @@ KNOWN_DAYS = 200_000
 
 REPORT_SECONDS = 10.0
 
+NAMES_A_READ = 2_000
+"""A millisecond or two of Redis, and as much of ours."""
+
 KNOWN_STATES = 20_000
 MANY_DAYS = 400
 """From here on the whole hash of a workspace's days is read: it has only the days that exist."""
@@ -267,24 +270,37 @@ class Reader:
             raise Unavailable("busy", "Rows went while they were read.")
         return cast("list[list[bytes]]", replies[2:])
 
-    async def names(self, workspace_id: str) -> tuple[State, dict[bytes, bytes]]:
-        """All users and sources that the workspace has had."""
+    async def name_pieces(self, workspace_id: str) -> AsyncIterator[tuple[State, dict[bytes, bytes]]]:
+        """All users and sources that the workspace has had, in pieces, each with the state that it was read in. What is
+        there from the first piece to the last is in one of them; a field may be in two.
+        """
+        cursor = b"0"
         while True:
             replies = await self._transaction(
                 [
                     self._ask_positions(),
                     ("HMGET", self.keys.days(workspace_id), ALL),
-                    ("HGETALL", self.keys.names(workspace_id)),
                     ("ZSCORE", self.keys.workspaces, workspace_id),
+                    ("HSCAN", self.keys.names(workspace_id), cursor, "COUNT", NAMES_A_READ),
                 ]
             )
             positions = self._take_positions(replies[0])
-            if positions is not None:
-                try:
-                    _require_days(replies[1][0] or b"", replies[3], positions)
-                except KeysLost as error:
-                    raise await self._report_lost(workspace_id, error) from None
-                return State(positions, replies[1][0] or b""), _pairs(replies[2])
+            if positions is None:
+                continue
+            try:
+                _require_days(replies[1][0] or b"", replies[2], positions)
+            except KeysLost as error:
+                raise await self._report_lost(workspace_id, error) from None
+            following, piece = replies[3]
+            yield State(positions, replies[1][0] or b""), _pairs(piece)
+            if not int(following):
+                return
+            cursor = following
+
+    async def some_names(self, workspace_id: str, fields: Sequence[str]) -> dict[str, bytes | None]:
+        """The given fields of `names`, as they are now."""
+        [values] = await self._transaction([("HMGET", self.keys.names(workspace_id), *fields)])
+        return dict(zip(fields, values, strict=True))
 
     async def workspaces(self, after: str, limit: int) -> list[str]:
         """Ids of workspaces above `after`, in the order of their bytes."""

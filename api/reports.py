@@ -12,11 +12,12 @@ from api.answers import BucketState, Freshness, FreshnessState
 from api.cache import DayCache
 from api.config import ApiConfig
 from api.freshness import Positions, as_of_text, freshness, lag_seconds, revision, state
+from api.known_names import KnownNames
 from api.periods import Period, TooManyBuckets, local_date, mark_text, now_mark
 from api.query import NONE, Query, View, too_many_buckets, view
 from api.reader import Parts, Reader, Snapshot, State, Unavailable, no_position
 from api.report.days import KindSums
-from api.report.fold import Counts, Ranked
+from api.report.fold import NO_USERS, Counts, Ranked, UserTotal
 from api.report.plan import Plan, plan_of, range_plan
 from api.report.sources import sources
 from api.report.summary import total
@@ -29,6 +30,9 @@ from stream.quarters import QUARTERS_A_DAY, date_of
 
 REMEMBERED_USERS = 1_000
 """Whose labels a workspace's next report asks for at once."""
+
+LABELS_AT_ONCE = 2_000
+"""Of more users the labels are read afterwards, piece by piece."""
 
 REMEMBERED_WORKSPACES = 5_000
 TRIES = 8
@@ -83,6 +87,7 @@ class Reading:
     counts: Counts
     states: Sequence[BucketState]
     users: Ranked
+    users_total: UserTotal
     labels: Mapping[str, str | None]
     warnings: list[answers.Warning]
     snapshot: Snapshot
@@ -104,6 +109,7 @@ class Reports:
         self.reader = reader
         self.clock = clock
         self.cache: DayCache[Any] = DayCache(config.cache_bytes)
+        self.names = KnownNames(reader, self.cache)
         self._config = config
         self._users: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._first_marks: OrderedDict[str, tuple[_Kept, int | None]] = OrderedDict()
@@ -149,7 +155,7 @@ class Reports:
             timeline(reading.plan, reading.counts, reading.states),
             sources(reading.plan, reading.counts, reading.states),
             user_counts(reading.users[:MAX_USERS], reading.labels),
-            omitted(reading.users[MAX_USERS:]),
+            omitted(reading.users_total, reading.users[:MAX_USERS]),
             reading.warnings,
         )
 
@@ -171,10 +177,14 @@ class Reports:
         of, fresh = query_answer(reading.stamp.view), reading.stamp.freshness
         return answers.SourcesAnswer(of, fresh, sources(reading.plan, reading.counts, reading.states), reading.warnings)
 
-    async def users(self, workspace_id: str, query: Query) -> answers.UsersAnswer:
-        reading = await self.read(workspace_id, query, USERS)
-        of, fresh = query_answer(reading.stamp.view), reading.stamp.freshness
-        return answers.UsersAnswer(of, fresh, user_counts(reading.users, reading.labels), reading.warnings)
+    async def users(self, workspace_id: str, query: Query) -> Reading:
+        """All users, of whom the first LABELS_AT_ONCE have their labels."""
+        return await self.read(workspace_id, query, USERS)
+
+    async def labels(self, workspace_id: str, users: Sequence[str]) -> dict[str, str | None]:
+        """The latest labels of users."""
+        names = await self.reader.some_names(workspace_id, [Keys.user_field(user) for user in users])
+        return dict(zip(users, map(_label, names.values()), strict=True))
 
     async def read(
         self, workspace_id: str, query: Query, need: Need, of: View | None = None, more: bytes = b""
@@ -222,7 +232,8 @@ class Reports:
         if not await sums.take(snapshot):
             return None
         users = sums.users.ranked(sums.chosen_users) if need.users else []
-        listed = [user for user, _, _ in users[: need.users] if user is not None]
+        users_total = sums.users.total(sums.chosen_users) if need.users else NO_USERS
+        listed = [user for user, _, _ in users[: min(need.users, LABELS_AT_ONCE)] if user is not None]
         if any(Keys.user_field(user) not in snapshot.names for user in listed):
             labelled[:] = listed
             return None
@@ -231,8 +242,9 @@ class Reports:
         marks = of.marks if need.buckets else (of.start, of.end)
         states = bucket_states(marks, counts, now, min(snapshot.state.positions.as_of, now))
         labels = {user: _label(snapshot.names[Keys.user_field(user)]) for user in listed}
+        warnings = _warnings(of, snapshot)
         return Reading(
-            stamp, sums.plan, sums.kinds.sums, counts, states, users, labels, _warnings(of, snapshot), snapshot
+            stamp, sums.plan, sums.kinds.sums, counts, states, users, users_total, labels, warnings, snapshot
         )
 
     async def _first_mark(self, workspace_id: str, known: State) -> tuple[_Kept, int | None]:

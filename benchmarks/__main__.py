@@ -18,6 +18,7 @@ BENCHMARKS: Mapping[str, str] = {
     "takeover": "benchmarks.takeover",
     "reading": "benchmarks.reading",
     "rows": "benchmarks.rows",
+    "tenants": "benchmarks.tenants",
     "listeners": "benchmarks.listeners",
     "page": "benchmarks.page",
 }

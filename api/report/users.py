@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from api.answers import OmittedUsers, UserCounts
-from api.report.fold import Ranked
+from api.report.fold import Ranked, UserTotal
 
 MAX_USERS = 500
 """How many users the whole report lists; the resource of users lists all."""
@@ -15,6 +15,10 @@ def user_counts(rows: Ranked, labels: Mapping[str, str | None]) -> list[UserCoun
     ]
 
 
-def omitted(rows: Ranked) -> OmittedUsers:
+def omitted(total: UserTotal, listed: Ranked) -> OmittedUsers:
     """The sum of the users that are not listed."""
-    return OmittedUsers(len(rows), sum(row[1] for row in rows), sum(row[2] for row in rows))
+    return OmittedUsers(
+        total.users - len(listed),
+        total.added - sum(row[1] for row in listed),
+        total.deleted - sum(row[2] for row in listed),
+    )

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from api.answers import OmittedUsers
 from api.periods import Compare, Dates, Interval, Weekday
 from api.query import Query, view_of_dates
 from api.report.days import KindSums, UserSums
@@ -101,7 +102,9 @@ def test_users_are_ordered_by_added_deleted_and_id_and_the_null_user_is_last() -
     ranked = UserFold().updated({1: b"x"}, {1: day}).ranked(None)
     assert ranked == [("b", 2, 1), ("a", 2, 0), ("d", 1, 1), ("c", 0, 5), (None, 9, 0)]
     assert [user.user_name for user in user_counts(ranked, {"a": "Ada"})] == [None, "Ada", None, None, None]
-    assert omitted(ranked[2:]).added == 10
+    fold = UserFold().updated({1: b"x"}, {1: day})
+    assert omitted(fold.total(None), ranked[:2]) == OmittedUsers(3, 10, 6)
+    assert omitted(fold.total(frozenset([None, "c", "e"])), []) == OmittedUsers(2, 9, 5)
     assert UserFold().updated({1: b"x"}, {1: day}).ranked(frozenset([None, "c"])) == [("c", 0, 5), (None, 9, 0)]
 
 
