@@ -261,6 +261,10 @@ class PartitionState:
     def whole(self, after: int) -> Iterator[EntryChange]:
         """Every entry whose last event has an offset above this one (-1: every entry), all of it. Only of a clean
         state: between `encode` and the next `apply`."""
+        return (change for _, change in self._counts.whole(after))
+
+    def whole_in_order(self, after: int) -> Iterator[tuple[int, EntryChange]]:
+        """The same with the offset of the entry's last event, ascending."""
         return self._counts.whole(after)
 
     def names_after(self, after: int) -> NameChanges:

@@ -102,12 +102,19 @@ class Source(Protocol):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """What Redis holds of a partition: the next offset not yet counted there (None where nothing is shown yet), and the
-    rows it owes.
+    """What Redis holds of a partition: the next offset not yet counted there (None where nothing is shown yet), the
+    rows it owes, and how far a whole copy came that was disturbed.
     """
 
     position: int | None
     owed: tuple[tuple[int, int, int], ...]
+    copied: int | None = None
+    """All that changed last below this offset is there whole."""
+
+    @property
+    def reached(self) -> int | None:
+        """The offset below which everything is there; None: nothing is known to be."""
+        return max((at for at in (self.position, self.copied) if at is not None), default=None)
 
 
 class AnotherHistory(WorkerMustStop):

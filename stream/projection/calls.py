@@ -9,7 +9,8 @@ the other way round.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from operator import attrgetter
+from heapq import merge
+from operator import attrgetter, itemgetter
 
 from stream.partition import Commit, PartitionState
 from stream.ports import Call
@@ -136,12 +137,23 @@ def calls_of_commit(keys: Keys, partition: int, commit: Commit) -> Iterator[Call
 def calls_of_whole(keys: Keys, partition: int, state: PartitionState, after: int) -> Iterator[Call]:
     """All entries and names that changed after an offset, whole, in place of what Redis has of them. Perhaps one empty
     call.
+
+    In the order of their offsets, so that each call can say how far the copy is, and whoever begins it again goes on
+    there: what has changed since then has a greater offset.
     """
     calls = Calls(keys, partition)
-    for change in state.whole(after):
-        yield from calls.room_for(size_of(change))
-        calls.entry(change)
-    yield from names(calls, state.names_after(after))
+    changed = state.names_after(after)
+    yield from names(calls, NameChanges([], changed.sources))
+    users = ((user.offset, user) for user in sorted(changed.users, key=attrgetter("offset")))
+    parts: Iterator[tuple[int, UserName | EntryChange]] = merge(users, state.whole_in_order(after), key=itemgetter(0))
+    for offset, part in parts:
+        for call in calls.room_for(NAME_BYTES if isinstance(part, UserName) else size_of(part)):
+            call.fields[keys.position_field(partition, "copied")] = str(offset)
+            yield call
+        if isinstance(part, UserName):
+            calls.label(part)
+        else:
+            calls.entry(part)
     yield calls.close()
 
 

@@ -92,19 +92,20 @@ class Follower:
 
         The caller has committed just before, and applies nothing until this returns: so a zombie learns there that it
         is one, and what is sent is one state.
+        A copy that was disturbed goes on where it was, whoever sent it: nothing that it left there is taken back.
         Rows of what Redis did not hold are owed from the first call on.
         """
         self._token = ""
         token = secrets.token_hex(16)
         claim = await self._replica.claim(self._partition, state.position.history, token)
-        if claim.position is not None and claim.position > committed_offset:
+        if claim.reached is not None and claim.reached > committed_offset:
             raise WorkerMustStop(
-                f"Redis is at offset {claim.position} of partition {self._partition}, where {committed_offset} is "
+                f"Redis is at offset {claim.reached} of partition {self._partition}, where {committed_offset} is "
                 "committed: another worker owns it, or, where there is none, Kafka has lost committed records"
             )
         self._number, self._owed = 0, claim.owed
         have = state.position.first_offset if claim.position is None else claim.position
-        after = -1 if claim.position is None else claim.position - 1
+        after = -1 if claim.reached is None else claim.reached - 1
         opening = self._kept(state.position)
         opening |= self._owe(have, committed_offset, state.position)
         for call in calls_of_whole(self._keys, self._partition, state, after):

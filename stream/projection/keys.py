@@ -36,6 +36,7 @@ POSITION_FIELDS: Final = (
     "token",  # of the last claim
     "number",  # of the last call that was taken since
     "position",  # next offset that readers do not see counted; absent until the first whole copy is there
+    "copied",  # all that changed last below this offset is there whole, where a copy was disturbed before its end
     "owed",  # JSON [[after, upto, greatest ms], …]: offsets in (after, upto] whose rows are still missing
     "as_of",  # ms since 1970 up to which all that the broker had taken is counted; never ahead of Redis' own time
     "moved",  # ms since 1970 by the worker, never ahead of Redis: when position or as_of moved, or entries were sent

@@ -1,7 +1,8 @@
 -- All that writes counts to Redis. One file, four scripts: the first ARGV names which.
 --
 -- claim:    KEYS positions · ARGV "claim", partition, history, token
---           Makes the caller the only one whose calls are taken. Answers {1, position or "", owed or "", as_of or "", now},
+--           Makes the caller the only one whose calls are taken. Answers {1, position or "", owed or "", as_of or "", now,
+--           copied or ""},
 --           or {0, stored history} when Redis holds the counts of another history.
 -- project:  KEYS positions, then whatever the operations name by number · ARGV "project", partition, token, number, change, channel, message,
 --           "<as_of> <age>" or "", partitions or "", n, then n pairs of field and value for `positions`, then the operations.
@@ -35,14 +36,15 @@ if verb == 'claim' then
   local stored = redis.call('HGET', positions, partition .. '.history')
   if stored and stored ~= ARGV[3] then return {0, stored} end
   redis.call('HSET', positions, partition .. '.history', ARGV[3], partition .. '.token', ARGV[4], partition .. '.number', '0')
-  local told = redis.call('HMGET', positions, partition .. '.position', partition .. '.owed', partition .. '.as_of')
-  return {1, told[1] or '', told[2] or '', told[3] or '', now}
+  local told = redis.call('HMGET', positions, partition .. '.position', partition .. '.owed', partition .. '.as_of', partition .. '.copied')
+  return {1, told[1] or '', told[2] or '', told[3] or '', now, told[4] or ''}
 end
 
 -- Readers answer 503 from here on; each owner's next call is refused, and it sends all that it has.
 local function forget_positions()
   for _, field in ipairs(redis.call('HKEYS', positions)) do
-    if string.match(field, '^%d+%.position$') or string.match(field, '^%d+%.token$') then redis.call('HDEL', positions, field) end
+    local name = string.match(field, '^%d+%.(%l+)$')
+    if name == 'position' or name == 'token' or name == 'copied' then redis.call('HDEL', positions, field) end
   end
 end
 

@@ -42,7 +42,8 @@ class RedisReplica:
             )
         self._compare_clocks(answer[4])
         position, owed = answer[1], answer[2]
-        return Claim(position=int(position) if position else None, owed=parse_owed(owed))
+        copied = int(answer[5]) if answer[5] else None
+        return Claim(position=int(position) if position else None, owed=parse_owed(owed), copied=copied)
 
     async def project(self, partition: int, token: str, number: int, call: Call) -> bool:
         fields = [text for pair in call.fields.items() for text in pair]

@@ -20,6 +20,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 from math import isqrt
+from operator import attrgetter
 from struct import Struct
 from typing import Final
 
@@ -340,11 +341,15 @@ class Counts:
         self._close_some(changed, upto)
         return entries
 
-    def whole(self, after: int) -> Iterator[EntryChange]:
-        """Every entry whose last event is at an offset above this one, as it was committed."""
+    def whole(self, after: int) -> Iterator[tuple[int, EntryChange]]:
+        """Every entry whose last event is at an offset above this one, as it was committed, with that offset: they
+        ascend. To order a million entries takes half a second.
+        """
         assert not self.changed, "a whole entry is one that is committed"
-        for entry in [e for days in self._days.values() for e in days.values() if e.changed_at > after]:
-            yield entry.whole()
+        entries = [e for days in self._days.values() for e in days.values() if e.changed_at > after]
+        entries.sort(key=attrgetter("changed_at"))
+        for entry in entries:
+            yield entry.changed_at, entry.whole()
 
     def adopt(self, records: list[tuple[bytes, bytes]], counts_from: int | None) -> Steps[None]:
         """Takes the changelog's records, a few a step. Raises FormatError."""

@@ -316,7 +316,7 @@ MUTANTS = (
         (
             (
                 FOLLOWER,
-                "        if claim.position is not None and claim.position > committed_offset:\n",
+                "        if claim.reached is not None and claim.reached > committed_offset:\n",
                 "        if False:\n",
             ),
         ),
@@ -331,9 +331,23 @@ MUTANTS = (
         60,
     ),
     Mutant(
+        "copied-of-what-was-sent",
+        "How far a copy came is said of what was sent, in the order in which things changed.",
+        ((COUNTS, '        entries.sort(key=attrgetter("changed_at"))\n', ""),),
+        LOSSES | CALLS_LOST | {"call_bytes": 200},
+    ),
+    Mutant(
+        "copied-goes-with-the-position",
+        "Where the positions go, so does how far a copy came: what it left there may be gone.",
+        ((SCRIPT, "(position|token|copied)", "(position|token)"),),
+        QUIET
+        | {"redis_evicts": 0.6, "call_bytes": 200, "redis_empty": 0.0, "redis_restore": 0.0, "redis_lose_tail": 0.0}
+        | {"call_lost": 0.1, "events": 200, "lateness": 0.9, "seconds": 12.0, "poison": 0.0, "clock_wrong": 0.0},
+    ),
+    Mutant(
         "names-again",
         "A repair sends names too.",
-        ((CALLS, "    yield from names(calls, state.names_after(after))\n", ""),),
+        ((CALLS, "    changed = state.names_after(after)\n", "    changed = NameChanges([], [])\n"),),
         LOSSES,
     ),
     Mutant(

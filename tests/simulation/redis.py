@@ -17,7 +17,7 @@ LABEL = re.compile(rb"(\d+) (\d+) (\d+) (\d+) ([01])")
 KEPT_FROM = re.compile(rb" \d+$")
 """What stream/projection/row_limits.py puts behind a workspace's change."""
 PART = re.compile(rb"(\d+):")
-FORGOTTEN = re.compile(rb"\d+\.(position|token)")
+FORGOTTEN = re.compile(rb"\d+\.(position|token|copied)")
 
 
 def as_bytes(value: Any) -> bytes:
@@ -106,7 +106,8 @@ def _claim(writing: Writing, positions: bytes, argv: Sequence[bytes], now_ms: in
         return [0, stored]
     held = writing.of(positions)
     held |= {partition + b".history": history, partition + b".token": token, partition + b".number": b"0"}
-    return [1, *(held.get(partition + name, b"") for name in (b".position", b".owed", b".as_of")), now_ms]
+    told = [held.get(partition + name, b"") for name in (b".position", b".owed", b".as_of", b".copied")]
+    return [1, *told[:3], now_ms, told[3]]
 
 
 def _project(writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes], now_ms: int) -> int:

@@ -1,0 +1,149 @@
+"""A whole copy to Redis that is disturbed goes on where it was, whoever goes on with it. On a real Redis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from redis.asyncio import Redis
+
+from stream.partition import Batch, CountingRules, PartitionState
+from stream.ports import Call, ReplicaAway, WorkerMustStop
+from stream.projection.evictions import Evictions
+from stream.projection.follower import Follower
+from stream.projection.keys import Keys
+from stream.projection.replica import RedisReplica
+from tests.support.kafka import unique_name
+from tests.support.records import Received
+from tests.support.redis_server import RunningRedis
+
+FIRST = datetime(2024, 1, 1, tzinfo=UTC)
+DAYS = 60
+
+
+class Replica(RedisReplica):
+    """One that breaks after so many calls; what it was sent."""
+
+    def __init__(self, client: Redis, keys: Keys, breaks_after: int | None) -> None:
+        super().__init__(client, keys)
+        self._left = breaks_after
+        self.sent: list[Call] = []
+
+    async def project(self, partition: int, token: str, number: int, call: Call) -> bool:
+        if self._left is not None:
+            if self._left == 0:
+                raise ReplicaAway("the connection broke")
+            self._left -= 1
+        self.sent.append(call)
+        return await super().project(partition, token, number, call)
+
+    @property
+    def entries(self) -> int:
+        return sum(call.operations.count("d") for call in self.sent)
+
+
+class Deployment:
+    def __init__(self, client: Redis) -> None:
+        self.client, self.keys = client, Keys(unique_name("group"))
+        self.state = PartitionState(0, CountingRules())
+        self.state.begin(history=bytes(16), first_offset=0, partitions=1)
+        for day in range(DAYS):
+            self.count(FIRST + timedelta(days=day * 7 % DAYS))  # so that days are not in the order of their offsets
+
+    def count(self, at: datetime) -> None:
+        offset = self.state.position.next_offset
+        event = {
+            "id": f"e{offset}", "type": "contact.added", "workspace_id": f"w{offset % 3}", "contact_id": "c",
+            "user_id": f"u{offset % 7}", "user_name": f"U{offset}", "occurred_at": at.isoformat(),
+        }  # fmt: skip
+        record = Received(json.dumps(event).encode(), timestamp=int(at.timestamp() * 1000), offset=offset)
+        self.state.apply(Batch([record], offset, offset + 1))
+        self.state.encode()
+
+    async def bring_up(self, breaks_after: int | None = None) -> Replica:
+        """What an owner sends; a new one each time."""
+        replica = Replica(self.client, self.keys, breaks_after)
+        follower = Follower(0, keys=self.keys, replica=replica, rows=None, clock=SystemClock(), worker="test")
+        if breaks_after is None:
+            assert await follower.bring_up(self.state, self.state.position.next_offset)
+        else:
+            with pytest.raises(ReplicaAway):
+                await follower.bring_up(self.state, self.state.position.next_offset)
+        return replica
+
+    async def content(self) -> dict[bytes, dict[bytes, bytes]]:
+        """All counts and names, without the words of change."""
+        found = {}
+        for key in await self.client.keys(self.keys.prefix + "*"):
+            if b":cells:" in key or b":names:" in key:
+                found[key] = await self.client.hgetall(key)
+            elif b":days:" in key:
+                found[key] = {d: v.split(b" ")[1:] for d, v in (await self.client.hgetall(key)).items() if d != b"all"}
+        return found
+
+
+class SystemClock:
+    def now_ms(self) -> int:
+        return round(datetime.now(UTC).timestamp() * 1000)
+
+
+@pytest.fixture
+async def made(own_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Deployment]:
+    monkeypatch.setattr("stream.projection.calls.CALL_BYTES", 2_000)
+    client = Redis.from_url(own_redis.url)
+    yield Deployment(client)
+    await client.aclose()
+
+
+async def test_a_copy_that_is_disturbed_again_and_again_sends_each_day_about_once(made: Deployment) -> None:
+    # Given what a copy leaves that nobody disturbs
+    whole = await made.bring_up()
+    assert whole.entries == DAYS
+    expected = await made.content()
+    await made.client.flushall()
+    # When one is disturbed every few calls, and each time another owner goes on
+    owners = []
+    while not owners or not await made.client.hexists(made.keys.positions, "0.position"):
+        owners.append(await made.bring_up(None if len(owners) == 6 else len(whole.sent) // 8))
+    # Then no owner began from zero, and the content is the same
+    assert len(owners) == 7
+    assert sum(owner.entries for owner in owners) <= DAYS + 3 * len(owners)
+    assert await made.content() == expected
+
+
+async def test_what_changes_between_two_owners_of_a_copy_is_sent_again(made: Deployment) -> None:
+    # Given a copy that broke near its end
+    whole = await made.bring_up()
+    await made.client.flushall()
+    await made.bring_up(len(whole.sent) - 3)
+    # When days that it had sent change before another owner goes on
+    for day in (0, 7, 14):
+        made.count(FIRST + timedelta(days=day))
+    after = await made.bring_up()
+    # Then they are there as they are now, and no more than needed was sent
+    found = await made.content()
+    assert after.entries < DAYS // 2
+    await made.client.flushall()
+    await made.bring_up()
+    assert await made.content() == found
+
+
+async def test_a_copy_that_came_further_than_what_is_committed_was_another_owners(made: Deployment) -> None:
+    whole = await made.bring_up()
+    await made.client.flushall()
+    await made.bring_up(len(whole.sent) - 3)
+    replica = Replica(made.client, made.keys, None)
+    follower = Follower(0, keys=made.keys, replica=replica, rows=None, clock=SystemClock(), worker="behind")
+    with pytest.raises(WorkerMustStop, match="another worker owns it"):
+        await follower.bring_up(made.state, 5)
+
+
+async def test_after_an_eviction_a_copy_begins_from_zero(made: Deployment) -> None:
+    whole = await made.bring_up()
+    await made.client.flushall()
+    await made.bring_up(len(whole.sent) - 3)
+    script = Evictions(made.client, made.keys)._script
+    assert await script(keys=[made.keys.positions], args=["evicted", "run", 3, "noeviction"]) == 1
+    assert (await made.bring_up()).entries == DAYS
