@@ -14,6 +14,7 @@ from litestar.handlers import HTTPRouteHandler, route
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from api.auth import Authentication
+from api.cache import Memory
 from api.config import ApiConfig
 from api.documents import Documents
 from api.endpoints import COMPONENTS, Endpoint, Endpoints, not_found
@@ -52,10 +53,11 @@ def create_app(config: ApiConfig, clock: Callable[[], float] = time.time) -> Lit
     for name, reason in config.conflicts():
         raise ValueError(f"{name}: {reason}")
     metrics = Metrics()
-    reader = Reader(config.redis, config.group, config.redis_timeout_seconds, config.positions_cache_ms)
-    reports = Reports(config, reader, clock)
+    memory = Memory(config.cache_bytes)
+    reader = Reader(config.redis, config.group, config.redis_timeout_seconds, config.positions_cache_ms, memory)
+    reports = Reports(config, reader, memory, clock)
     hub = Hub(reports, metrics, StreamLimits(config.live_streams, config.live_streams_per_principal))
-    authentication = Authentication(config, clock)
+    authentication = Authentication(config, memory, clock)
     endpoints = Endpoints(reports, authentication, hub, metrics, StaticFiles(PAGE, config.api_frame_ancestors))
     documents = Documents(config.topic)
 

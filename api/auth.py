@@ -9,7 +9,6 @@ import json
 import logging
 import time
 import urllib.request
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Annotated, Any, Literal
 import jwt
 import msgspec
 
+from api.cache import Memory, size_of_texts
 from api.config import ApiConfig
 from api.problems import ProblemError
 from api.reader import Unavailable
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 SCOPE = "reports:read"
 REALM = 'Bearer realm="contacts-report"'
-REMEMBERED_TOKENS = 4_096
 REMEMBERED_SECONDS = 60.0
 """A token's signature is checked again after so long, so a key that was withdrawn ends its tokens soon."""
 
@@ -65,13 +64,13 @@ EVERYONE = Principal(None)
 class Authentication:
     """The check of each request's token. `clock` gives seconds since 1970."""
 
-    def __init__(self, config: ApiConfig, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, config: ApiConfig, memory: Memory, clock: Callable[[], float] = time.time) -> None:
         self.required = config.authenticated
         self._config = config
         self._clock = clock
         self._keys = _KeySet(config.jwks_url) if config.jwks_url else None
         self._tokens = TokensFile(config.tokens_file) if config.tokens_file else None
-        self._remembered: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
+        self._memory = memory
 
     def open(self) -> None:
         """Read what must be there from the start. Raises OSError for a file of tokens that cannot be read."""
@@ -101,17 +100,16 @@ class Authentication:
 
     async def _jwt_principal(self, token: str) -> Principal:
         digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
-        remembered = self._remembered.get(digest)
+        remembered: tuple[float, Principal] | None = self._memory.get(("token", digest))
         now = self._clock()
         if remembered is not None and remembered[0] > now:
             return remembered[1]
         principal = _principal_of(await self._claims(token), digest)
         if principal.expires_at is not None:
             until = min(now + REMEMBERED_SECONDS, principal.expires_at)
-            self._remembered[digest] = (until, principal)
-            self._remembered.move_to_end(digest)
-            if len(self._remembered) > REMEMBERED_TOKENS:
-                self._remembered.popitem(last=False)
+            workspaces = principal.workspaces or ()
+            size = 500 + 60 * len(workspaces) + size_of_texts(workspaces)
+            self._memory.put(("token", digest), (until, principal), size)
         return principal
 
     async def _claims(self, token: str) -> Mapping[str, Any]:

@@ -1,43 +1,86 @@
-"""What a process remembers of workspace-days: their sums, under a limit in bytes."""
+"""All that a process remembers between requests, under one limit in bytes; what was not used for longest goes first."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterable
+from sys import getsizeof
+from typing import Any
 
-T = TypeVar("T")
+ENTRY_BYTES = 600
+"""What an entry costs beside its value: its key with an id in it, and the places in the dictionaries."""
 
-ENTRY_BYTES = 200
-"""What an entry costs beside its sums: the key, the layout, and the places in the dictionary."""
+ALWAYS = b""
+"""In place of a layout, of what knows itself what it is true of."""
+
+Shared = tuple[Any, Callable[[Any], int]]
+"""An object that several entries hold, and what tells its bytes: it counts once, as long as any of them is there."""
 
 
-class DayCache(Generic[T]):
-    """Sums by key, each good for one layout of its day (which holds its change); the longest unused go first."""
+class Memory:
+    """Values by key, each good for one layout (of a day: it holds its change).
+
+    Sizes are told by whoever puts a value in: estimates that must not be too small (tests/contract/test_api_memory.py
+    measures the process).
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.bytes = 0
-        self._entries: OrderedDict[Hashable, tuple[bytes, T, int]] = OrderedDict()
+        self.held_bytes = 0
+        """Of what is in use and cannot be forgotten; it leaves less for the rest."""
+        self._entries: OrderedDict[Hashable, tuple[bytes, Any, int, tuple[Any, ...]]] = OrderedDict()
+        self._shared: dict[int, list[int]] = {}
+        """By an object's id: how many entries hold it, and its bytes. They hold it, so the id stays its own."""
 
-    def get(self, key: Hashable, layout: bytes | None) -> T | None:
-        """The sums, if they are of this layout."""
+    def get(self, key: Hashable, layout: bytes | None = ALWAYS) -> Any:
+        """The value, if it is of this layout; else None."""
         entry = self._entries.get(key)
         if entry is None or entry[0] != layout:
             return None
         self._entries.move_to_end(key)
         return entry[1]
 
-    def put(self, key: Hashable, layout: bytes, sums: T, size_bytes: int) -> None:
-        """Remember sums; `size_bytes` is an estimate of what they take."""
-        self._drop(key)
-        size = size_bytes + ENTRY_BYTES
+    def put(
+        self, key: Hashable, value: Any, size_bytes: int, layout: bytes = ALWAYS, shared: Iterable[Shared] = ()
+    ) -> None:
+        """Remember a value; `size_bytes` is an estimate of what it takes beside what it shares."""
+        self.forget(key)
+        size = size_bytes + ENTRY_BYTES + len(layout)
         if size > self.limit_bytes:
             return
-        self._entries[key] = (layout, sums, size)
+        objects = []
+        for of, size_of in shared:
+            known = self._shared.get(id(of))
+            if known is None:
+                known = self._shared[id(of)] = [0, size_of(of)]
+                self.bytes += known[1]
+            known[0] += 1
+            objects.append(of)
+        self._entries[key] = (layout, value, size, tuple(objects))
         self.bytes += size
-        while self.bytes > self.limit_bytes:
-            self._drop(next(iter(self._entries)))
+        self._make_room()
 
-    def _drop(self, key: Hashable) -> None:
+    def hold(self, size_bytes: int) -> None:
+        """Count bytes of what is in use; negative ones when it no longer is."""
+        self.held_bytes += size_bytes
+        self._make_room()
+
+    def forget(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)
-        if entry is not None:
-            self.bytes -= entry[2]
+        if entry is None:
+            return
+        self.bytes -= entry[2]
+        for of in entry[3]:
+            known = self._shared[id(of)]
+            known[0] -= 1
+            if not known[0]:
+                self.bytes -= known[1]
+                del self._shared[id(of)]
+
+    def _make_room(self) -> None:
+        while self._entries and self.bytes + self.held_bytes > self.limit_bytes:
+            self.forget(next(iter(self._entries)))
+
+
+def size_of_texts(texts: Iterable[str | None]) -> int:
+    """Bytes of texts in a tuple or list."""
+    return sum(8 + getsizeof(text) for text in texts if text is not None)

@@ -108,7 +108,8 @@ class ApiConfig(SharedConfig):
         whole_number(0, 2**40),
         64 * 1024 * 1024,
         unit="bytes a process",
-        meaning="How much of days' sums and of names (80 bytes a user) a process remembers.",
+        meaning="How much a process remembers: sums of days, names (80 bytes a user), workspaces, queries, tokens, and "
+        "what live streams are sent.",
         when_wrong="Too small: days are summed, and names read, again and again. "
         "Too large: the process is killed for its memory.",
     )

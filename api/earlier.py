@@ -49,7 +49,7 @@ def earlier_marks(
     return (*found, side.end)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=32)
 def _laid(
     zone_name: str, dates: Dates, before: Dates, interval: Interval, week_start: Weekday, by_unit: bool
 ) -> tuple[int, ...]:

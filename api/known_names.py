@@ -8,10 +8,10 @@ it did, and they are many              ─> what is known, with the freshness th
 import asyncio
 import time
 from collections.abc import Generator
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
-from api.cache import DayCache
+from api.cache import Memory
 from api.names import Names, packed_names, updated
 from api.reader import Reader, State, no_position
 
@@ -33,9 +33,9 @@ class _Known(NamedTuple):
 class KnownNames:
     """Raises Unavailable, as the reader does, and where counts are not complete."""
 
-    def __init__(self, reader: Reader, cache: DayCache[Any]) -> None:
+    def __init__(self, reader: Reader, memory: Memory) -> None:
         self._reader = reader
-        self._cache = cache
+        self._memory = memory
         self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def of(self, workspace_id: str) -> tuple[State, Names]:
@@ -49,7 +49,7 @@ class KnownNames:
             return found if found is not None else await self._read(workspace_id)
 
     async def _known(self, workspace_id: str) -> tuple[State, Names] | None:
-        known: _Known | None = self._cache.get(_key(workspace_id), b"")
+        known: _Known | None = self._memory.get(_key(workspace_id))
         if known is None:
             return None
         state = _complete(await self._reader.state(workspace_id))
@@ -69,9 +69,9 @@ class KnownNames:
             _complete(state)
             fields.update(piece)
         assert first is not None
-        before: _Known | None = self._cache.get(_key(workspace_id), b"")
+        before: _Known | None = self._memory.get(_key(workspace_id))
         names = await _in_pieces(packed_names(fields) if before is None else updated(before.names, fields))
-        self._cache.put(_key(workspace_id), b"", _Known(first, read_at, names), names.size_bytes)
+        self._memory.put(_key(workspace_id), _Known(first, read_at, names), names.size_bytes)
         return first, names
 
 
@@ -82,7 +82,7 @@ def _complete(state: State) -> State:
 
 
 def _key(workspace_id: str) -> tuple[str, str]:
-    return workspace_id, "names"
+    return "names", workspace_id
 
 
 async def _in_pieces(steps: Generator[None, None, T]) -> T:

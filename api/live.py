@@ -23,8 +23,8 @@ from api.metrics import Metrics
 from api.periods import Period, now_mark
 from api.query import Faults, Query
 from api.reader import State, Unavailable
-from api.reports import Reports, Stamp, view_at
-from api.stream_access import Access, StreamLimits
+from api.reports import Reports, Stamp
+from api.stream_access import Access, StreamLimits, streams_full
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,12 @@ SEND_SECONDS = 10.0
 
 RENEW_SECONDS = 60.0
 """A stream's token is looked at again so often: it may have been taken out of the file, or its key withdrawn."""
+
+GROUP_BYTES = 4_000
+"""What a group takes beside its report."""
+
+LEAST_HELD_BYTES = 8 * 1024 * 1024
+"""So much reports of live streams may take, however little a process may remember."""
 
 SHARD_LISTENERS = 200
 """So many listeners of a group are woken at once; then others may go on."""
@@ -69,12 +75,15 @@ class Hub:
 
         `last_event_id`: the revision that the listener has.
         """
+        key = (workspace_id, query)
+        memory = self.reports.memory
+        if key not in self._groups and memory.held_bytes > max(memory.limit_bytes // 2, LEAST_HELD_BYTES):
+            raise streams_full("The reports of live streams take all the memory they may")
         principal = access.principal
         self._limits.enter(principal)
         if not self._tasks:
             # asyncio itself holds tasks weakly.
             self._tasks = [asyncio.create_task(self._hear_changes()), asyncio.create_task(self._watch_the_clock())]
-        key = (workspace_id, query)
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = Group(self, workspace_id, query)
@@ -94,6 +103,7 @@ class Hub:
         self.metrics.live_listeners.dec()
         if group.leave(shard):
             del self._groups[group.workspace_id, group.query]
+            group.release()
             others = self._by_workspace[group.workspace_id]
             others.discard(group)
             if not others:
@@ -187,6 +197,7 @@ class Group:
         self.freshness: bytes | None = None
         self.ended = False
         self._hub = hub
+        self._held_bytes = 0
         self._stamp: Stamp | None = None
         self._shards: list[Shard] = []
         self._computing = asyncio.Lock()
@@ -240,7 +251,7 @@ class Group:
         reports = self._hub.reports
         now = reports.clock()
         # Of `period=all` the dates are known by reading alone; each freshness event does so.
-        of = self._stamp.view if self.query.period is Period.ALL else view_at(self.query, now_mark(now))
+        of = self._stamp.view if self.query.period is Period.ALL else reports.view_at(self.query, now_mark(now))
         state = State(positions_at.positions, self._stamp.state.change)
         return reports.stamped(of, state, now).revision != self._stamp.revision
 
@@ -266,6 +277,15 @@ class Group:
         self._hub.metrics.live_computations.inc()
         self._stamp, report = await self._hub.reports.stamped_report(self.workspace_id, self.query)
         self.report = event("report", msgspec.json.encode(report), self._stamp.revision)
+        self._hold(GROUP_BYTES + len(self.report))
+
+    def release(self) -> None:
+        """Hold nothing any more: nobody listens."""
+        self._hold(0)
+
+    def _hold(self, size_bytes: int) -> None:
+        self._hub.reports.memory.hold(size_bytes - self._held_bytes)
+        self._held_bytes = size_bytes
 
     async def _run(self) -> None:
         while True:

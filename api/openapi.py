@@ -45,7 +45,7 @@ _DATE: Document = {
     "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$",
 }
 _TEXT: Document = {"type": "string"}
-_NAMES: Document = {"anyOf": [{"type": "array", "items": _TEXT}, _TEXT]}
+_NAMES: Document = {"anyOf": [{"type": "array", "items": _TEXT, "maxItems": query.MAX_VALUES}, _TEXT]}
 _EMPTY: Document = {"type": "string", "maxLength": 0, "description": "As if absent."}
 
 

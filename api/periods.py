@@ -105,7 +105,7 @@ class TooManyBuckets(ValueError):
     """The interval cuts the range into more than MAX_BUCKETS."""
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8_192)
 def day_start(zone_name: str, day: date) -> int:
     """The mark of the first instant of a local date.
 
@@ -154,7 +154,7 @@ def auto_interval(dates: Dates) -> Interval:
     return Interval.WEEK if dates.days <= 366 else Interval.MONTH
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=32)
 def bucket_marks(zone_name: str, dates: Dates, interval: Interval, week_start: Weekday) -> tuple[int, ...]:
     """The n + 1 marks between which the n buckets of a range lie, in order, without a gap.
 

@@ -45,6 +45,9 @@ REPEATABLE = frozenset({"source", "user"})
 
 MAX_ACTIVITIES = 500
 DEFAULT_ACTIVITIES = 50
+MAX_VALUES = 100
+"""Of a repeatable parameter."""
+
 MAX_BATCH_CODE_POINTS = 128
 SUGGESTIONS = 20
 """So many unknown parameters are told which one may be meant."""
@@ -199,6 +202,9 @@ class Parameters:
             return None
         if len(values) == 1:
             values = [part for part in values[0].split(",") if part]
+        if len(values) > MAX_VALUES:
+            self.fault(name, f"has {len(values)} values, more than {MAX_VALUES}")
+            return None
         return tuple(dict.fromkeys(values)) or None
 
     def choice(self, name: str, choices: type[Choice]) -> Choice | None:

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import math
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from api.cache import Memory
 from api.freshness import READ_FIELDS, Positions, read_positions
 from api.report.days import PartitionDay
 from stream.projection.keys import ALL, DAYS_A_HASH, PARTITIONS, Keys, parse_layout, rows_from_of
@@ -40,15 +40,14 @@ forgotten on its way (a firewall, a machine that lost its power) looks like one 
 TRIES = 12
 """A read is done again where the layout moved between two of them, a matter of a millisecond or two."""
 
-KNOWN_DAYS = 200_000
-"""How many days' layouts a process remembers, some 120 bytes each."""
+KNOWN_DAY_BYTES = 220
+"""Of what is known of a workspace: a day's places, and its layout beside its text."""
 
 REPORT_SECONDS = 10.0
 
 NAMES_A_READ = 2_000
 """A millisecond or two of Redis, and as much of ours."""
 
-KNOWN_STATES = 20_000
 MANY_DAYS = 400
 """From here on the whole hash of a workspace's days is read: it has only the days that exist."""
 
@@ -142,11 +141,15 @@ class _Known:
     restless: set[int] = field(default_factory=set)
     """Days that had changed since the read before: their parts are asked for at once."""
 
+    @property
+    def bytes(self) -> int:
+        return 600 + KNOWN_DAY_BYTES * len(self.layouts) + sum(map(len, self.layouts.values()))
+
 
 class Reader:
     """Reads of one deployment. Raises Unavailable where Redis does not answer within its time."""
 
-    def __init__(self, redis_url: str, group: str, timeout_seconds: float, cache_ms: int) -> None:
+    def __init__(self, redis_url: str, group: str, timeout_seconds: float, cache_ms: int, memory: Memory) -> None:
         self.keys = Keys(group)
         self.reads = 0
         self._url = redis_url
@@ -157,9 +160,7 @@ class Reader:
         self._slots = asyncio.Semaphore(READS_AT_ONCE)
         self._partitions = 0
         self._positions: tuple[list[bytes | None], Positions] = ([], read_positions(0, []))
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._known_days = 0
-        self._states: OrderedDict[str, tuple[float, State]] = OrderedDict()
+        self._memory = memory
         self.lost_reads = 0
         self._lost_at = -math.inf
 
@@ -179,7 +180,7 @@ class Reader:
 
     async def state(self, workspace_id: str, *, fresh: bool = False) -> State:
         """The state of a workspace, one that was read up to `cache_ms` ago too, unless it is to be `fresh`."""
-        known = self._states.get(workspace_id)
+        known: tuple[float, State] | None = self._memory.get(("state", workspace_id))
         if known is not None and not fresh and time.monotonic() - known[0] <= self._cache_seconds:
             return known[1]
         return (await self.snapshot(workspace_id, (), _nothing, ())).state
@@ -201,9 +202,10 @@ class Reader:
         if not whole:
             ask_days = ("HMGET", self.keys.days(workspace_id), ALL, *(days or ()))
         ask_names = [("HMGET", self.keys.names(workspace_id), *names)] if names else []
-        ask_seen = workspace_id not in self._known
+        ask_seen = self._memory.get(("known", workspace_id)) is None
+        known = _Known()
         for _ in range(TRIES):
-            known = self._known.get(workspace_id) or _Known()
+            known = self._memory.get(("known", workspace_id)) or known
             expected = _expected(known, days)
             asked = _asked(known, expected, wanted)
             ask_cells = self._ask_cells(workspace_id, asked)
@@ -216,7 +218,7 @@ class Reader:
             if positions is None:
                 continue
             change, layouts = _layouts(replies[1], days, whole)
-            self._remember_layouts(workspace_id, known, expected, layouts)
+            known = self._remember_layouts(workspace_id, known, expected, layouts)
             if asked and not positions.complete:
                 raise no_position()  # what is being put back, or taken away, has days without their parts
             if not change and not ask_seen:
@@ -425,35 +427,33 @@ class Reader:
 
     def _remember_layouts(
         self, workspace_id: str, known: _Known, expected: Mapping[int, bytes], layouts: Mapping[int, bytes]
-    ) -> None:
-        held = self._known.get(workspace_id)  # what came first of reads that began together
-        known, counted = (known, 0) if held is None else (held, len(held.layouts))
-        if layouts == expected:
-            known.restless.difference_update(expected)
-        else:
-            for day, layout in expected.items():
-                if layouts.get(day) == layout:
-                    known.restless.discard(day)
-                elif day in layouts:
-                    known.restless.add(day)
-                elif known.layouts.pop(day, None) is not None:
-                    known.restless.discard(day)
-            known.layouts.update(layouts)
-        if held is None:
-            if not known.layouts:
-                return
-            self._known[workspace_id] = known
-        self._known_days += len(known.layouts) - counted
-        self._known.move_to_end(workspace_id)
-        while self._known_days > KNOWN_DAYS and len(self._known) > 1:
-            _, forgotten = self._known.popitem(last=False)
-            self._known_days -= len(forgotten.layouts)
+    ) -> _Known:
+        """What is known now: by what came first of reads that began together."""
+        held: _Known | None = self._memory.get(("known", workspace_id))
+        if held is not None and layouts == expected:
+            held.restless.difference_update(expected)
+            return held
+        known = held or known
+        for day, layout in expected.items():
+            if layouts.get(day) == layout:
+                known.restless.discard(day)
+            elif day in layouts:
+                known.restless.add(day)
+            elif known.layouts.pop(day, None) is not None:
+                known.restless.discard(day)
+        known.layouts.update(layouts)
+        if held is not None or known.layouts:
+            self._memory.put(("known", workspace_id), known, known.bytes)
+        return known
 
     def _remember_state(self, workspace_id: str, asked_at: float, state: State) -> None:
-        self._states[workspace_id] = (asked_at, state)
-        self._states.move_to_end(workspace_id)
-        if len(self._states) > KNOWN_STATES:
-            self._states.popitem(last=False)
+        if self._cache_seconds:
+            size, shared = 300 + len(state.change), [(state.positions, _size_of_positions)]
+            self._memory.put(("state", workspace_id), (asked_at, state), size, shared=shared)
+
+
+def _size_of_positions(positions: Positions) -> int:
+    return 300 + 160 * len(positions.partitions)
 
 
 def _require_days(change: bytes, listed: bytes | None, positions: Positions) -> None:
@@ -492,7 +492,7 @@ def _suits(
     )
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=2_048)
 def _part_fields(day: int, partition: int, bases: int, parts: Parts) -> tuple[str, ...]:
     """The fields of one day and partition, in the order in which `_partition_day` takes their values."""
     names: list[str] = []
@@ -565,7 +565,7 @@ def _layouts(reply: Any, days: Sequence[int] | None, whole: bool) -> tuple[bytes
     return change, layouts
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=512)
 def _bases(segments: bytes) -> Mapping[int, int]:
     """Number of bases by partition; most days of most workspaces look alike."""
     return parse_layout(b"- " + segments).bases if segments else {}

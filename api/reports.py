@@ -1,15 +1,12 @@
 """Reports of a workspace: what a view needs is read in one state, folded, and made into answers."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 from api import answers
 from api.answers import BucketState, Freshness, FreshnessState
-from api.cache import DayCache
+from api.cache import Memory, size_of_texts
 from api.config import ApiConfig
 from api.freshness import Positions, as_of_text, freshness, lag_seconds, revision, state
 from api.known_names import KnownNames
@@ -18,7 +15,7 @@ from api.query import NONE, Query, View, too_many_buckets, view
 from api.reader import Parts, Reader, Snapshot, State, Unavailable, no_position
 from api.report.days import KindSums
 from api.report.fold import NO_USERS, Counts, Ranked, UserTotal
-from api.report.plan import Plan, plan_of, range_plan
+from api.report.plan import Plan, marks_plan, size_of_plan
 from api.report.sources import sources
 from api.report.summary import total
 from api.report.timeline import bucket_states, timeline
@@ -34,7 +31,9 @@ REMEMBERED_USERS = 1_000
 LABELS_AT_ONCE = 2_000
 """Of more users the labels are read afterwards, piece by piece."""
 
-REMEMBERED_WORKSPACES = 5_000
+MARK_BYTES = 40
+"""A number and its place."""
+
 TRIES = 8
 
 
@@ -105,14 +104,14 @@ class Reports:
     `clock` gives seconds since 1970.
     """
 
-    def __init__(self, config: ApiConfig, reader: Reader, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, config: ApiConfig, reader: Reader, memory: Memory, clock: Callable[[], float] = time.time
+    ) -> None:
         self.reader = reader
         self.clock = clock
-        self.cache: DayCache[Any] = DayCache(config.cache_bytes)
-        self.names = KnownNames(reader, self.cache)
+        self.memory = memory
+        self.names = KnownNames(reader, memory)
         self._config = config
-        self._users: OrderedDict[str, tuple[str, ...]] = OrderedDict()
-        self._first_marks: OrderedDict[str, tuple[_Kept, int | None]] = OrderedDict()
 
     async def stamp(self, workspace_id: str, query: Query, more: bytes = b"", *, fresh: bool = False) -> Stamp:
         """The revision of the answer that would be given now. `more`: what else the answer depends on; `fresh`: by a
@@ -122,7 +121,7 @@ class Reports:
             known = complete(await self.reader.state(workspace_id, fresh=fresh or attempt > 0))
             now = self.clock()
             if query.period is not Period.ALL:
-                return self.stamped(view_at(query, now_mark(now)), known, now, more)
+                return self.stamped(self.view_at(query, now_mark(now)), known, now, more)
             kept, first = await self._first_mark(workspace_id, known)
             if kept == _kept(known):
                 return self.stamped(self._view_of_all(query, now, first), known, now, more)
@@ -190,7 +189,8 @@ class Reports:
         self, workspace_id: str, query: Query, need: Need, of: View | None = None, more: bytes = b""
     ) -> Reading:
         """The counts of a query now, or of a view that is known already. `more`: as in `stamp`."""
-        labelled = list(self._users.get(workspace_id, ())) if need.users else []
+        remembered: tuple[str, ...] = self.memory.get(("users", workspace_id)) or ()
+        labelled = list(remembered) if need.users else []
         every = of is None and query.period is Period.ALL
         for attempt in range(TRIES):
             first: int | None = None
@@ -199,9 +199,9 @@ class Reports:
                 _, first = await self._first_mark(workspace_id, known)
             of_now = of or self._view_now(query, first)
             sums = Sums(
-                self.cache,
+                self.memory,
                 workspace_id,
-                plan_of(of_now) if need.buckets else range_plan(of_now.query.timezone, of_now.start, of_now.end),
+                self._plan_of(of_now, need),
                 kinds=need.kinds,
                 users=need.users > 0,
                 chosen_sources=chosen(query.sources),
@@ -211,15 +211,18 @@ class Reports:
             reading = await self._read(workspace_id, of_now, need, sums, labelled, more)
             # Midnight or a quarter-hour may have passed meanwhile.
             if reading is not None and (of is not None or self._view_now(query, first).key == of_now.key):
-                self._users[workspace_id] = tuple(labelled[:REMEMBERED_USERS])
-                _bound(self._users, workspace_id)
+                users = tuple(labelled[:REMEMBERED_USERS])
+                if need.users and users != remembered:
+                    self.memory.put(("users", workspace_id), users, size_of_texts(users))
                 return reading
         raise Unavailable("busy", "The counts move faster than they can be read.")
 
     def _view_now(self, query: Query, first: int | None) -> View:
         """The view of a query; `first` is where the first event lies, for `period=all`."""
         now = self.clock()
-        return self._view_of_all(query, now, first) if query.period is Period.ALL else view_at(query, now_mark(now))
+        return (
+            self._view_of_all(query, now, first) if query.period is Period.ALL else self.view_at(query, now_mark(now))
+        )
 
     async def _read(
         self, workspace_id: str, of: View, need: Need, sums: Sums, labelled: list[str], more: bytes
@@ -249,7 +252,7 @@ class Reports:
 
     async def _first_mark(self, workspace_id: str, known: State) -> tuple[_Kept, int | None]:
         """The first quarter that holds an event, with what it is true of."""
-        remembered = self._first_marks.get(workspace_id)
+        remembered: tuple[_Kept, int | None] | None = self.memory.get(("first", workspace_id))
         if remembered is not None and remembered[0] == _kept(known):
             return remembered
 
@@ -262,28 +265,42 @@ class Reports:
             earliest = min(snapshot.layouts, default=None)
             if earliest is None or earliest == first:
                 mark = None if earliest is None else first_mark_of(earliest, snapshot.parts[earliest])
-                self._first_marks[workspace_id] = found = (_kept(snapshot.state), mark)
-                _bound(self._first_marks, workspace_id)
+                found = (_kept(snapshot.state), mark)
+                self.memory.put(("first", workspace_id), found, 300)
                 return found
             first = earliest
         raise Unavailable("busy", "The counts move faster than they can be read.")
+
+    def view_at(self, query: Query, mark: int) -> View:
+        """The view of a query with dates or a preset at a mark; equal ones share it. Raises Faults: a preset may have
+        grown since the query was read.
+        """
+        key = ("view", query, mark)
+        known: View | None = self.memory.get(key)
+        if known is None:
+            try:
+                known = view(query, mark)
+            except TooManyBuckets as problem:
+                raise too_many_buckets(problem) from None
+            self.memory.put(key, known, size_of_view(known))
+        return known
+
+    def _plan_of(self, of: View, need: Need) -> Plan:
+        """The plan of a view; equal ranges share one, and so what is folded by it."""
+        marks, earlier = (of.marks, of.earlier_marks) if need.buckets else ((of.start, of.end), ())
+        key = ("plan", of.query.timezone, marks, earlier)
+        plan: Plan | None = self.memory.get(key)
+        if plan is None:
+            plan = marks_plan(of.query.timezone, marks, earlier)
+            size = MARK_BYTES * (len(marks) + len(earlier))
+            self.memory.put(key, plan, size, shared=[(plan, size_of_plan)])
+        return plan
 
     def _view_of_all(self, query: Query, now: float, first: int | None) -> View:
         try:
             return view(query, now_mark(now), None if first is None else local_date(query.timezone, first))
         except TooManyBuckets as problem:
             raise too_many_buckets(problem) from None
-
-
-@lru_cache(maxsize=4_096)
-def view_at(query: Query, mark: int) -> View:
-    """The view of a query with dates or a preset at a mark; equal ones share it. Raises Faults: a preset may have grown
-    since the query was read.
-    """
-    try:
-        return view(query, mark)
-    except TooManyBuckets as problem:
-        raise too_many_buckets(problem) from None
 
 
 def _kept(known: State) -> _Kept:
@@ -386,7 +403,9 @@ def _label(value: bytes | None) -> str | None:
     return label.label if label.has_label else None
 
 
-def _bound(remembered: OrderedDict[str, Any], newest: str) -> None:
-    remembered.move_to_end(newest)
-    if len(remembered) > REMEMBERED_WORKSPACES:
-        remembered.popitem(last=False)
+def size_of_view(of: View) -> int:
+    return size_of_query(of.query) + MARK_BYTES * (len(of.marks) + len(of.earlier_marks)) + len(of.key) + 600
+
+
+def size_of_query(query: Query) -> int:
+    return 500 + size_of_texts(query.sources or ()) + size_of_texts(query.users or ())

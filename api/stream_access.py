@@ -46,7 +46,7 @@ class StreamLimits:
         Who asks without a token, on this machine alone, is no principal.
         """
         if self._open >= self._streams:
-            raise _refusal("streams_full", f"{self._streams} live streams are open here; poll, or try again later.")
+            raise streams_full(f"{self._streams} live streams are open here")
         name = principal.name
         if name is not None:
             if self._by_principal[name] >= self._streams_per_principal:
@@ -62,6 +62,11 @@ class StreamLimits:
             self._by_principal[name] -= 1
             if not self._by_principal[name]:
                 del self._by_principal[name]
+
+
+def streams_full(reason: str) -> ProblemError:
+    """503: no more streams in this process."""
+    return _refusal("streams_full", f"{reason}; poll, or try again later.")
 
 
 def _refusal(code: str, detail: str) -> ProblemError:

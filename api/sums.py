@@ -8,10 +8,11 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from api.cache import DayCache
+from api.cache import Memory, Shared, size_of_texts
 from api.reader import Parts, Snapshot
 from api.report.days import (
     WHOLE_DAY,
+    Kind,
     KindSums,
     PartitionDay,
     UserSums,
@@ -21,7 +22,7 @@ from api.report.days import (
     user_sums,
 )
 from api.report.fold import KindFold, UserFold
-from api.report.plan import DayPlan, Plan
+from api.report.plan import DayPlan, Plan, size_of_plan
 from stream.quarters import QUARTERS_A_DAY
 
 Chosen = frozenset[str | None] | None
@@ -32,12 +33,15 @@ S = TypeVar("S", KindSums, UserSums)
 DAYS_BETWEEN_YIELDS = 64
 """So many days are unpacked (some 10 us each, ten times that in busy workspaces) before others may go on."""
 
-PLANNED_DAY_BYTES = 350
-"""Of a fold: a day's place in its plan, and its layout. A fold keeps its days' sums, also where they are forgotten
-elsewhere, so those count with it too."""
+FOLDED_DAY_BYTES = 250
+"""Of a fold: a day's places in it. A fold keeps its days' sums and layouts, also where they are forgotten elsewhere, so
+those count with it too."""
 
-ALWAYS = b""
-"""In place of a layout, of what knows itself which layouts it is true of."""
+COUNT_BYTES = 40
+"""A number and its place."""
+
+FOLDED_USER_BYTES = 450
+"""A user's places in a fold, with the numbers, and in its ranking."""
 
 OTHER_DAY = -1
 HEADS_AND_CELLS = Parts.HEADS | Parts.CELLS
@@ -52,7 +56,7 @@ class Sums:
 
     def __init__(
         self,
-        cache: DayCache[Any],
+        cache: Memory,
         workspace_id: str,
         plan: Plan,
         *,
@@ -72,8 +76,12 @@ class Sums:
         self._kinds, self._users = kinds, users
         self._kind_key = (workspace_id, plan, chosen_sources, chosen_users)
         self._user_key = (workspace_id, plan, chosen_sources, "users")
-        self.kinds: KindFold = cache.get(self._kind_key, ALWAYS) or KindFold(plan, chosen_sources)
-        self.users: UserFold = cache.get(self._user_key, ALWAYS) or UserFold()
+        self.kinds: KindFold = cache.get(self._kind_key) or KindFold(plan, chosen_sources)
+        self.users: UserFold = cache.get(self._user_key) or UserFold()
+        self._shared_plan: Shared = (plan, size_of_plan)
+        self._shared_choices: list[Shared] = [
+            (values, _size_of_choice) for values in (chosen_sources, chosen_users) if values is not None
+        ]
         # What is remembered now may be forgotten before it is needed, so it is held.
         self._held: dict[tuple[int, bytes, str], Any] = {}
 
@@ -114,18 +122,29 @@ class Sums:
             if layouts != self.kinds.layouts:
                 changed = await self._changed("kinds", snapshot, layouts, self.kinds.layouts, self._kind_sums)
                 self.kinds = self.kinds.updated(layouts, changed)
-                size = PLANNED_DAY_BYTES * len(self._days) + 16 * self.plan.columns * len(self.kinds.rows)
-                size += sum(map(_size_of_kinds, self.kinds.sums.values()))
-                self._cache.put(self._kind_key, ALWAYS, self.kinds, size)
+                self._remember_kinds(layouts)
         if self._users:
             layouts = {day: layout for day, layout in snapshot.layouts.items() if self._is_in_range(day)}
             if layouts != self.users.layouts:
                 changed_users = await self._changed("users", snapshot, layouts, self.users.layouts, self._user_sums)
                 self.users = self.users.updated(layouts, changed_users)
-                size = PLANNED_DAY_BYTES * len(self._days) + 200 * len(self.users.added)
-                size += sum(map(_size_of_users, self.users.sums.values()))
-                self._cache.put(self._user_key, ALWAYS, self.users, size)
+                self._remember_users(layouts)
         return True
+
+    def _remember_kinds(self, layouts: Mapping[int, bytes]) -> None:
+        fold = self.kinds
+        # Its rows, and as much again for the counts that are made of them.
+        size = _size_of_layouts(layouts) + 2 * (COUNT_BYTES * self.plan.columns + 200) * (2 + len(fold.rows))
+        size += sum(map(_size_of_kinds, fold.sums.values()))
+        tables = {id(sums.kinds): sums.kinds for sums in fold.sums.values()}
+        shared = [self._shared_plan, *self._shared_choices, *(map(_shared_table, tables.values()))]
+        self._cache.put(self._kind_key, fold, size, shared=shared)
+
+    def _remember_users(self, layouts: Mapping[int, bytes]) -> None:
+        fold = self.users
+        size = _size_of_layouts(layouts) + FOLDED_USER_BYTES * len(fold.added.keys() | fold.deleted.keys())
+        size += sum(map(_size_of_users, fold.sums.values()))
+        self._cache.put(self._user_key, fold, size, shared=[self._shared_plan, *self._shared_choices])
 
     async def _changed(
         self,
@@ -144,7 +163,10 @@ class Sums:
             held: S | None = self._held.get((day, layout, what))
             if held is None:
                 held, size = unpack(self._days[day], snapshot.parts[day])
-                self._cache.put(self._key(day, what), layout, held, size)
+                shared: list[Shared] = self._shared_choices
+                if isinstance(held, KindSums):
+                    shared = [*shared, _shared_table(held.kinds)]
+                self._cache.put(self._key(day, what), held, size, layout, shared)
                 unpacked += 1
                 if unpacked % DAYS_BETWEEN_YIELDS == 0:
                     await asyncio.sleep(0)
@@ -199,16 +221,34 @@ class Sums:
         mark: int | None = self._held.get((day, layout, "first"))
         if mark is None:
             mark = first_mark_of(day, snapshot.parts[day])
-            self._cache.put(self._key(day, "first"), layout, mark, 0)
+            self._cache.put(self._key(day, "first"), mark, 0, layout)
         return mark
 
 
+def _size_of_layouts(layouts: Mapping[int, bytes]) -> int:
+    return sum(map(len, layouts.values())) + FOLDED_DAY_BYTES * len(layouts)
+
+
+def _size_of_choice(values: frozenset[str | None]) -> int:
+    return 300 + 60 * len(values) + size_of_texts(values)
+
+
+def _shared_table(kinds: tuple[Kind, ...]) -> Shared:
+    return kinds, _size_of_table
+
+
+def _size_of_table(kinds: tuple[Kind, ...]) -> int:
+    """Each kind is a pair; each text is in two of them."""
+    return 100 + 72 * len(kinds) + size_of_texts(source for _, source in kinds[::2])
+
+
 def _size_of_kinds(sums: KindSums) -> int:
-    return 60 + 8 * len(sums.counts)
+    return 150 + COUNT_BYTES * len(sums.counts)
 
 
 def _size_of_users(sums: UserSums) -> int:
-    return 200 + 100 * (len(sums.added) + len(sums.deleted))
+    """A user who has only added, or only deleted, is one text; who has both is in both tables."""
+    return 600 + sum(150 * len(of) + size_of_texts(of) for of in sums)
 
 
 def _parts_of_users(of: DayPlan) -> Parts:

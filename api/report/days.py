@@ -7,7 +7,7 @@ or a tail's cell: in a report of sixty busy days that is tens of thousands of ti
 
 from array import array
 from bisect import bisect_left
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -148,7 +148,7 @@ def first_quarter(parts: Iterable[PartitionDay]) -> int | None:
     return min(quarters, default=None)
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=1_024)
 def pieces_of(cuts: tuple[int, ...]) -> bytes:
     """The number of the piece that each quarter of the day lies in."""
     pieces = bytearray()
@@ -157,10 +157,39 @@ def pieces_of(cuts: tuple[int, ...]) -> bytes:
     return bytes(pieces)
 
 
-@lru_cache(maxsize=4_096)
+class KindTables:
+    """The kinds that a table of sources numbers, by their number; of equal tables one, as long as it is among the last.
+
+    Others are no less right, only added up more slowly.
+    """
+
+    def __init__(self, names_limit: int) -> None:
+        self.names = 0
+        self._names_limit = names_limit
+        self._tables: OrderedDict[tuple[str, ...], tuple[Kind, ...]] = OrderedDict()
+
+    def __getitem__(self, sources: tuple[str, ...]) -> tuple[Kind, ...]:
+        table = self._tables.get(sources)
+        if table is not None:
+            self._tables.move_to_end(sources)
+            return table
+        table = tuple((activity, source) for source in (None, *sources) for activity in (ADDED, DELETED))
+        names = len(sources) + 1
+        if names <= self._names_limit // 4:
+            self._tables[sources] = table
+            self.names += names
+            while self.names > self._names_limit:
+                forgotten, _ = self._tables.popitem(last=False)
+                self.names -= len(forgotten) + 1
+        return table
+
+
+_TABLES = KindTables(names_limit=16_384)
+"""Some 6 MB where names are long: 250 bytes of pairs and places a name, and the name."""
+
+
 def _kinds(sources: tuple[str, ...]) -> tuple[Kind, ...]:
-    """The kinds that a table of sources numbers, by their number."""
-    return tuple((activity, source) for source in (None, *sources) for activity in (ADDED, DELETED))
+    return _TABLES[sources]
 
 
 def _kind_sums(sources: Sequence[str], counts: Sequence[int]) -> KindSums:

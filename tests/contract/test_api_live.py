@@ -19,6 +19,7 @@ import redis
 
 from api import auth, live, reader
 from api.auth import EVERYONE, Authentication
+from api.cache import Memory
 from api.config import ApiConfig
 from api.stream_access import Access
 from cli.local.ports import free_port, listens
@@ -248,6 +249,28 @@ async def test_a_principal_and_a_process_have_only_so_many_streams(shared_redis:
             pass
 
 
+async def test_reports_of_streams_are_held_within_the_limit_of_memory(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LEAST_HELD_BYTES", 10_000)
+    async with serving(shared_redis, NOW, cache_bytes=100_000) as (api, client):
+        api.write(events(1))
+        memory = api.app.state.hub.reports.memory
+        asked = {"from": "2026-10-01", "to": "2026-11-10", "interval": "hour"}
+        async with listening(client, **asked) as stream:
+            await stream.next("report")
+            # Given a report of a thousand hours, which takes all the memory that there is
+            assert memory.held_bytes > 100_000
+            # Then another one is refused, and one more reader of the same one is not
+            answer = await client.get(f"{BASE}/live", params={"period": "yesterday"})
+            assert (answer.status_code, answer.json()["code"]) == (503, "streams_full")
+            async with listening(client, **asked) as same:
+                await same.next("report")
+        await eventually(lambda: memory.held_bytes == 0)
+        async with listening(client, period="yesterday") as other:
+            await other.next("report")
+
+
 async def test_a_subscription_that_falls_silent_is_made_again(
     shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -388,7 +411,7 @@ async def test_a_reader_that_is_too_slow_is_dropped(
     async with api_over(shared_redis, NOW) as api:
         api.write(events(1))
         answer = await api.app.state.hub.listen(
-            "w", _query(), None, Access(Authentication(ApiConfig()), None, "w", EVERYONE)
+            "w", _query(), None, Access(Authentication(ApiConfig(), Memory(0)), None, "w", EVERYONE)
         )
 
         async def receive() -> dict[str, Any]:

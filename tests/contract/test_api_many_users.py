@@ -141,4 +141,4 @@ async def test_names_take_no_more_memory_than_the_limit(shared_redis: RunningRed
     async with api_over(shared_redis, NOW, cache_bytes=50_000) as api:
         api.write(events())
         assert len((await api.json("/filters"))["users"]) == 500
-        assert api.app.state.hub.reports.cache.bytes <= 50_000
+        assert api.app.state.hub.reports.memory.bytes <= 50_000

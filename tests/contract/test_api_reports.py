@@ -206,12 +206,12 @@ async def test_reads_that_begin_together_are_remembered_once(shared_redis: Runni
         api.write([added(f"2026-11-{day:02d}T00:00:00+00:00") for day in range(1, 21)])
         asked = {"from_": "2026-11-01", "to": "2026-11-22"}
         await asyncio.gather(*(api.json(compare="none", **asked) for _ in range(5)))
-        reader = api.app.state.hub.reports.reader
-        assert reader._known_days == sum(len(known.layouts) for known in reader._known.values()) == 20
+        memory = api.app.state.hub.reports.memory
+        assert len(memory.get(("known", "w")).layouts) == 20
         # What is gone is no longer remembered, and what came again is once.
         api.write([added("2026-11-05T00:00:00+00:00")])
         await asyncio.gather(*(api.json(compare="none", **asked) for _ in range(5)))
-        assert reader._known_days == sum(len(known.layouts) for known in reader._known.values()) == 1
+        assert len(memory.get(("known", "w")).layouts) == 1
 
 
 async def test_everything_begins_later_when_retention_moves_on(shared_redis: RunningRedis) -> None:
@@ -237,12 +237,11 @@ async def test_what_is_remembered_is_counted_whole(shared_redis: RunningRedis) -
             ]
         )
         await api.json(from_="2026-11-01", to="2026-11-22", compare="none")
-        cache = api.app.state.hub.reports.cache
-        sizes = {key[-1] if key[-1] == "users" else key[2]: 0 for key in cache._entries}
-        for key, (_, _, size) in cache._entries.items():
-            sizes[key[-1] if key[-1] == "users" else key[2]] += size
+        memory = api.app.state.hub.reports.memory
+        sizes = sum(size for _, _, size, _ in memory._entries.values())
+        shared = sum(size for _, size in memory._shared.values())
         # Twice: of the days, and of the folds that hold them.
-        assert cache.bytes == sum(sizes.values()) > 2 * 20 * 100 * 100
+        assert memory.bytes == sizes + shared > 2 * 20 * 100 * 100
 
 
 async def test_what_retention_dropped_is_warned_of_and_never_counted(shared_redis: RunningRedis) -> None:

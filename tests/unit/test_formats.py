@@ -2,7 +2,6 @@
 
 import pytest
 
-from api.cache import ENTRY_BYTES, DayCache
 from api.formats import Format, csv_lines, guarded, negotiate
 from api.http import accepts_encoding, etag_matches
 
@@ -63,19 +62,3 @@ def test_of_equal_formats_the_first_offered_is_given() -> None:
     assert negotiate("text/csv, application/json", (Format.JSON, Format.CSV)) is Format.JSON
     assert negotiate("text/csv", (Format.JSON, Format.CSV)) is Format.CSV
     assert negotiate("image/png", (Format.JSON, Format.CSV)) is None
-
-
-def test_a_cache_keeps_its_limit_and_forgets_the_longest_unused() -> None:
-    cache: DayCache[str] = DayCache(3 * (ENTRY_BYTES + 100))
-    for name in "abc":
-        cache.put(name, b"1", name, 100)
-    assert cache.get("a", b"1") == "a"
-    cache.put("d", b"1", "d", 100)
-    assert [cache.get(name, b"1") for name in "abcd"] == ["a", None, "c", "d"]
-    assert cache.get("a", b"2") is None
-    cache.put("a", b"2", "A", 150)
-    assert cache.bytes <= cache.limit_bytes
-    assert cache.get("a", b"2") == "A"
-    cache.put("huge", b"1", "x", 10_000)
-    assert cache.get("huge", b"1") is None
-    assert cache.bytes <= cache.limit_bytes

@@ -158,3 +158,14 @@ def test_everything_begins_with_the_first_event_and_is_by_month() -> None:
 )  # fmt: skip
 def test_which_ids_a_workspace_can_have(workspace_id: str, possible: bool) -> None:
     assert is_workspace(workspace_id) is possible
+
+
+@pytest.mark.parametrize("name", ["source", "user"])
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_parameter_has_a_hundred_values_at_most(name: str, repeated: bool) -> None:
+    def asked(number: int) -> str:
+        values = [f"v{i}" for i in range(number)]
+        return "&".join(f"{name}={value}" for value in values) if repeated else f"{name}={','.join(values)}"
+
+    assert len(getattr(read(asked(100)), f"{name}s")) == 100
+    assert faults(asked(101)) == {name: ["has 101 values, more than 100"]}

@@ -1,0 +1,112 @@
+"""What is remembered, for how long, and how it is counted."""
+
+import ast
+import random
+from pathlib import Path
+
+from api.cache import ENTRY_BYTES, Memory
+from api.report.days import KindTables
+
+SIZE = ENTRY_BYTES + 101
+
+
+def test_it_keeps_its_limit_and_forgets_the_longest_unused() -> None:
+    memory = Memory(3 * SIZE)
+    for name in "abc":
+        memory.put(name, name, 100, b"1")
+    assert memory.get("a", b"1") == "a"
+    memory.put("d", "d", 100, b"1")
+    assert [memory.get(name, b"1") for name in "abcd"] == ["a", None, "c", "d"]
+    assert memory.get("a", b"2") is None
+    memory.put("a", "A", 150, b"2")
+    assert memory.bytes <= memory.limit_bytes
+    assert memory.get("a", b"2") == "A"
+    memory.put("huge", "x", 10_000, b"1")
+    assert memory.get("huge", b"1") is None
+    assert memory.bytes <= memory.limit_bytes
+
+
+def test_what_several_share_counts_once_as_long_as_one_is_there() -> None:
+    memory = Memory(100 * SIZE)
+    table = ("t",) * 10
+
+    def size_of(_table: tuple[str, ...]) -> int:
+        return 5_000
+
+    for name in "ab":
+        memory.put(name, name, 101, shared=[(table, size_of)])
+    assert memory.bytes == 2 * SIZE + 5_000
+    memory.put("a", "without", 101)
+    assert memory.bytes == 2 * SIZE + 5_000
+    memory.forget("b")
+    assert memory.bytes == SIZE
+    memory.forget("a")
+    assert (memory.bytes, memory._shared, len(memory._entries)) == (0, {}, 0)
+
+
+def test_what_is_in_use_leaves_less_for_the_rest() -> None:
+    memory = Memory(10 * SIZE)
+    for name in "abcdefghij":
+        memory.put(name, name, 101)
+    memory.hold(8 * SIZE)
+    assert [name for name in "abcdefghij" if memory.get(name)] == ["i", "j"]
+    memory.hold(100 * SIZE)
+    assert memory.bytes == 0
+    memory.hold(-108 * SIZE)
+    assert memory.held_bytes == 0
+
+
+def test_it_counts_the_same_whatever_happens() -> None:
+    rng = random.Random(1)
+    memory = Memory(50 * SIZE)
+    tables = [(str(number),) for number in range(5)]
+    for _ in range(5_000):
+        shared = [(table, lambda _: 3_000) for table in rng.sample(tables, rng.randint(0, 3))]
+        memory.put(rng.randint(0, 100), "x", rng.randint(0, 5_000), b"l" * rng.randint(0, 5), shared)
+        assert memory.bytes <= memory.limit_bytes
+        entries = memory._entries.values()
+        held = {id(table) for *_, tables_of in entries for table in tables_of}
+        assert memory.bytes == sum(size for _, _, size, _ in entries) + 3_000 * len(held)
+
+
+def test_equal_tables_of_kinds_are_one_until_there_are_too_many_names() -> None:
+    tables = KindTables(names_limit=100)
+    first = tables["a", "b"]
+    assert first == ((0, None), (1, None), (0, "a"), (1, "a"), (0, "b"), (1, "b"))
+    assert tables["a", "b"] is first
+    for number in range(200):
+        tables[f"{number}", "x"]
+        assert tables.names <= 100
+    assert tables["a", "b"] is not first
+    # one that would push out most others is made each time
+    large = tuple(map(str, range(50)))
+    assert tables[large] == tables[large]
+    assert tables.names <= 100
+
+
+FIXED = {
+    "http._remembered_qualities": (256, 12_000),
+    "periods.day_start": (8_192, 400),
+    "periods.bucket_marks": (32, 50_000),
+    "earlier._laid": (32, 50_000),
+    "report/days.pieces_of": (1_024, 1_200),
+    "reader._part_fields": (2_048, 1_600),
+    "reader._bases": (512, 6_000),
+    "reader._kinds_of_parts": (8, 300),
+    "endpoints._timezones": (1, 20_000),
+}
+"""Tables outside the memory: their entries, and the bytes of the largest."""
+
+
+def test_other_tables_are_few_and_small() -> None:
+    """Whatever has no limit in bytes is listed, with a limit that follows from what may be in it."""
+    api = Path(__file__).parents[2] / "api"
+    found = {}
+    for path in api.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for decorator in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
+                if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "lru_cache":
+                    name = f"{path.relative_to(api).with_suffix('').as_posix()}.{node.name}"
+                    found[name] = ast.literal_eval(decorator.keywords[0].value)
+    assert found == {name: entries for name, (entries, _) in FIXED.items()}
+    assert sum(entries * size for entries, size in FIXED.values()) < 20_000_000
