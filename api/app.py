@@ -58,7 +58,8 @@ def create_app(config: ApiConfig, clock: Callable[[], float] = time.time) -> Lit
     reports = Reports(config, reader, memory, clock)
     hub = Hub(reports, metrics, StreamLimits(config.live_streams, config.live_streams_per_principal))
     authentication = Authentication(config, memory, clock)
-    endpoints = Endpoints(reports, authentication, hub, metrics, StaticFiles(PAGE, config.api_frame_ancestors))
+    page = StaticFiles(PAGE, config.api_frame_ancestors)
+    endpoints = Endpoints(reports, authentication, hub, metrics, page, config.api_metrics_port)
     documents = Documents(config.topic)
 
     @asynccontextmanager
@@ -85,7 +86,7 @@ def create_app(config: ApiConfig, clock: Callable[[], float] = time.time) -> Lit
         "/page/{file:path}": ("page", endpoints.page),
     }
     app = _Application(
-        Gate(metrics, bool(config.api_cors_origins), _problem_answer),
+        Gate(metrics, bool(config.api_cors_origins), config.api_metrics_port, _problem_answer),
         route_handlers=[_handler(path, name, endpoint, metrics) for path, (name, endpoint) in routes.items()],
         openapi_config=None,
         cors_config=_cors(config.api_cors_origins),

@@ -41,6 +41,19 @@ class ApiConfig(SharedConfig):
         meaning="The port that the API listens on.",
         when_wrong="The API stops at its start where the port is taken.",
     )
+    api_connections: int = setting(
+        whole_number(10, 1_000_000),
+        12_000,
+        unit="connections a process",
+        meaning="How many connections may be open; one more is a 503. More than CONTACTS_LIVE_STREAMS.",
+        when_wrong="Too small: readers are refused. Too large: memory and file descriptors run out.",
+    )
+    api_metrics_port: int | None = setting(
+        or_none(PORT),
+        None,
+        meaning="A port of their own for `/metrics` and `/readyz?verbose`, with the probes. None: the API's own.",
+        when_wrong="The API stops at its start where the port is taken.",
+    )
     api_cors_origins: tuple[str, ...] = setting(
         ORIGINS,
         (),
@@ -147,6 +160,11 @@ class ApiConfig(SharedConfig):
                 "without authentication only a loopback address is served; set CONTACTS_JWT_SECRET, CONTACTS_JWKS_URL "
                 "or CONTACTS_TOKENS_FILE",
             )
+
+        if self.api_connections <= self.live_streams:
+            yield "api_connections", f"must be more than CONTACTS_LIVE_STREAMS ({self.live_streams})"
+        if self.api_metrics_port is not None and self.api_metrics_port == self.api_port != 0:
+            yield "api_metrics_port", "must be another one than CONTACTS_API_PORT"
 
     def remarks(self) -> Iterator[str]:
         if self.jwt_secret is not None and len(self.jwt_secret.encode()) < SECRET_BYTES:

@@ -65,8 +65,15 @@ class Endpoints:
     """The addresses of one application."""
 
     def __init__(
-        self, reports: Reports, authentication: Authentication, hub: Hub, metrics: Metrics, page: StaticFiles
+        self,
+        reports: Reports,
+        authentication: Authentication,
+        hub: Hub,
+        metrics: Metrics,
+        page: StaticFiles,
+        metrics_port: int | None,
     ) -> None:
+        self._metrics_port = metrics_port
         self._reports = reports
         self._activities = Activities(reports)
         self._authentication = authentication
@@ -98,10 +105,17 @@ class Endpoints:
         return health.live()
 
     async def readyz(self, request: Request) -> Answer:
-        verbose = any(name == "verbose" and value != "false" for name, value in read_pairs(request.query_string))
+        asked = any(name == "verbose" and value != "false" for name, value in read_pairs(request.query_string))
+        verbose = asked and self._may_tell(request)
         return await health.ready(self._reports, self._authentication, verbose)
 
-    async def metrics(self, _request: Request) -> Answer:
+    def _may_tell(self, request: Request) -> bool:
+        """Whether what runs here may be told at this port."""
+        return self._metrics_port is None or request.port == self._metrics_port
+
+    async def metrics(self, request: Request) -> Answer:
+        if not self._may_tell(request):
+            raise not_found()
         self._metrics.redis_reads.set(self._reports.reader.reads)
         self._metrics.lost_reads.set(self._reports.reader.lost_reads)
         self._metrics.cache_bytes.set(self._reports.memory.bytes + self._reports.memory.held_bytes)

@@ -20,16 +20,22 @@ VARY = ("Accept", "Accept-Encoding", "Authorization")
 """What answers depend on. One that is the same for everybody says so too: a cache holds no answer for the wrong reader
 because somebody has overlooked one."""
 
+PROBES = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+
 Application = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
 class Gate:
     """Refuses what is too long before anything is remembered of it, and completes the headers of each answer.
 
-    `origins`: whether answers depend on the origin that asks (CORS). `refuse` makes an answer of a problem.
+    `origins`: whether answers depend on the origin that asks (CORS). `metrics_port`: where probes and metrics alone are
+    answered. `refuse` makes an answer of a problem.
     """
 
-    def __init__(self, metrics: Metrics, origins: bool, refuse: Callable[[ProblemError], Answer]) -> None:
+    def __init__(
+        self, metrics: Metrics, origins: bool, metrics_port: int | None, refuse: Callable[[ProblemError], Answer]
+    ) -> None:
+        self._metrics_port = metrics_port
         self._metrics = metrics
         self._refuse = refuse
         self._vary = (b"vary", ", ".join((*VARY, "Origin") if origins else VARY).encode())
@@ -44,6 +50,9 @@ class Gate:
             await send(message)
 
         refused = _fault_of_head(scope)
+        if refused is None and self._metrics_port is not None and scope["path"] not in PROBES:
+            port = (scope.get("server") or (None, None))[1]
+            refused = _nothing_here() if port == self._metrics_port else None
         if refused is None:
             await app(scope, receive, send_complete)
             return
@@ -60,5 +69,9 @@ def _fault_of_head(scope: Any) -> ProblemError | None:
     if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_BYTES_LIMIT:
         return ProblemError("headers_too_large", f"Headers of more than {HEADERS_BYTES_LIMIT} bytes are not read.")
     if len(scope["path"]) > PATH_CHARACTERS_LIMIT:
-        return ProblemError("not_found", "There is nothing at this address.")
+        return _nothing_here()
     return None
+
+
+def _nothing_here() -> ProblemError:
+    return ProblemError("not_found", "There is nothing at this address.")

@@ -35,6 +35,7 @@ class Request:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.root_path: str = scope.get("root_path", "")
+        self.port: int | None = (scope.get("server") or (None, None))[1]
         self.query_string: bytes = scope.get("query_string", b"")
         self.parameters: Mapping[str, Any] = scope.get("path_params", {})
         self._headers: Sequence[tuple[bytes, bytes]] = scope["headers"]

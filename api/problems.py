@@ -27,6 +27,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "no_position": (503, "Counts of some partition are not there yet, or are being put back into Redis."),
     "busy": (503, "The counts move faster than they can be read at present."),
     "streams_full": (503, "The process has as many live streams open as it may have."),
+    "connections_full": (503, "As many connections are open as there may be."),
     "keys_unavailable": (503, "The keys that tokens are checked with cannot be had at present."),
 }
 """Every code with its status and what it means."""

@@ -56,4 +56,4 @@ class Bare:
 
 if __name__ == "__main__":
     with listening_socket("127.0.0.1", int(sys.argv[1])) as listener:
-        uvicorn.Server(server_config(Bare())).run(sockets=[listener])
+        uvicorn.Server(server_config(Bare(), 20_000, None)).run(sockets=[listener])

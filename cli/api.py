@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +16,7 @@ import uvicorn
 
 from api.config import ApiConfig, is_loopback
 from cli.command import DONE, NOT_DONE, CommandError
+from cli.connections import guarded_protocol, raise_file_limit
 from cli.options import add_settings, configuration
 from stream.logs import configure
 
@@ -38,8 +41,17 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     # The framework takes a while to import, which --help and a wrong setting need not wait for.
     from api.app import create_app
 
-    with listening_socket(config.api_host, config.api_port) as listener:
-        server = ReportServer(server_config(create_app(config)))
+    with ExitStack() as stack:
+        listener = stack.enter_context(listening_socket(config.api_host, config.api_port))
+        listeners = [listener]
+        if config.api_metrics_port is not None:
+            other = listening_socket(config.api_host, config.api_metrics_port, "CONTACTS_API_METRICS_PORT")
+            listeners.append(stack.enter_context(other))
+            config = replace(config, api_metrics_port=other.getsockname()[1])
+        connections = raise_file_limit(config.api_connections)
+        if connections <= config.live_streams:
+            log.warning("at most %d connections can be open: more files are not allowed to this process", connections)
+        server = ReportServer(server_config(create_app(config), connections, config.api_metrics_port))
         # uvicorn stops gracefully at these, and then raises them once more for whoever was there before it.
         signal.signal(signal.SIGTERM, lambda *_: None)
         signal.signal(signal.SIGINT, lambda *_: None)
@@ -49,16 +61,16 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         # Nothing of what was imported goes away again, so no collection need look at it.
         gc.collect()
         gc.freeze()
-        server.run(sockets=[listener])
+        server.run(sockets=listeners)
     return DONE if server.started else NOT_DONE
 
 
-def server_config(app: Any) -> uvicorn.Config:
-    """How an ASGI application is served."""
+def server_config(app: Any, connections: int, metrics_port: int | None) -> uvicorn.Config:
+    """How an ASGI application is served: to so many connections, and to any number at the port of metrics."""
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=guarded_protocol(connections, metrics_port),
         ws="none",
         access_log=False,
         log_config=None,
@@ -75,14 +87,14 @@ class ReportServer(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
+def listening_socket(host: str, port: int, setting: str = "CONTACTS_API_PORT") -> socket.socket:
     """A socket that listens on the address; raises CommandError where that cannot be."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        raise CommandError(f"cannot listen on {host} port {port}: {reason}; CONTACTS_API_PORT names another") from None
+        raise CommandError(f"cannot listen on {host} port {port}: {reason}; {setting} names another") from None
 
 
 def address(listener: socket.socket) -> str:

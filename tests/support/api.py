@@ -13,6 +13,7 @@ import uvicorn
 
 from api.app import create_app
 from api.config import ApiConfig
+from cli.connections import guarded_protocol
 from tests.support.redis_data import Event, Positions, RedisData
 from tests.support.redis_server import RunningRedis, own_redis, running_redis, shared_redis
 
@@ -84,7 +85,13 @@ async def serving(server: RunningRedis, now: float, **settings: Any) -> AsyncIte
     """An application behind a real server, which streams."""
     async with api_over(server, now, **settings) as api:
         listener = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(api.app, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            api.app,
+            http=guarded_protocol(settings.get("api_connections", 1_000), None),
+            lifespan="off",
+            log_config=None,
+            timeout_graceful_shutdown=1,
+        )
         http_server = uvicorn.Server(config)
         http_server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         task = asyncio.create_task(http_server.serve(sockets=[listener]))

@@ -1,0 +1,182 @@
+"""How long a connection may be silent, how much it may say, and how many there may be: what uvicorn leaves open.
+
+a connection is made       ─> its first head is to be whole within HEAD_SECONDS
+a head is whole            ─> an answer takes as long as it takes; live streams for ever
+an answer was written      ─> the next head is to be whole within HEAD_SECONDS, and begun within uvicorn's keep-alive
+a reader takes nothing     ─> after TAKE_SECONDS without a byte the connection is broken off
+"""
+
+import asyncio
+import resource
+from typing import Any, Protocol, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from api.problems import MEDIA_TYPE, encode, problem
+
+HEAD_SECONDS = 10.0
+TAKE_SECONDS = 60.0
+MESSAGE_BYTES_LIMIT = 131_072
+"""Of a request with its head, its body and what may follow it. The API reads no bodies, and refuses smaller heads than
+this with an answer; the parser would keep a header of any length until it ends."""
+
+PIPELINED_REQUESTS_LIMIT = 16
+"""Requests of one connection that wait for the answer to another one; a packet of 256 KB has room for 13,000."""
+
+SPARE_FILES = 100
+"""File descriptors for all that is no connection to a reader."""
+
+
+class Transport(Protocol):
+    """What is used of uvloop's transport."""
+
+    def abort(self) -> None: ...
+    def close(self) -> None: ...
+    def is_closing(self) -> bool: ...
+    def get_write_buffer_size(self) -> int: ...
+    def write(self, data: bytes) -> None: ...
+
+
+class TooMuch(Exception):
+    """A connection says more than anybody has reason to."""
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection. Connections to `free_port` are not limited: probes come there."""
+
+    connections_limit: int = 2**31
+    free_port: int | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._wire = cast("Transport", transport)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._taking: asyncio.TimerHandle | None = None
+        self._message_bytes = 0
+        self._in_message = False
+        _, port = self.server or (None, None)
+        if len(self.connections) > self.connections_limit and port != self.free_port:
+            self._wire.write(_full_answer())
+            self._wire.close()
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._deadline, self._taking, self.timeout_keep_alive_task):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._message_bytes += len(data)
+        # What came before in this packet may belong to the message before; a packet has 256 KB at most.
+        if self._in_message and self._message_bytes > MESSAGE_BYTES_LIMIT:
+            self._refuse_length()
+            return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_message, self._message_bytes = True, 0
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_message = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if cast("dict[str, Any]", self.scope).get("method") is not None:
+            return  # behind a body: nobody reads those
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= PIPELINED_REQUESTS_LIMIT:
+            raise TooMuch
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.pipeline:
+            self._await_head()
+
+    def send_400_response(self, msg: str) -> None:
+        if self._is_answering():
+            self._wire.close()  # in the midst of an answer another one would be taken for a part of it
+            return
+        super().send_400_response(msg)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_taking(self._wire.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._taking is not None and not self._wire.is_closing():
+            self._taking.cancel()
+            self._taking = None
+
+    def _await_head(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self._end_silence)
+
+    def _end_silence(self) -> None:
+        self._deadline = None
+        left = self._wire.get_write_buffer_size()
+        if left:
+            self._await_taking(left)  # the answer is not taken yet
+        if not self._wire.is_closing():
+            self._wire.close()
+
+    def _await_taking(self, left: int) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+        self._taking = self.loop.call_later(TAKE_SECONDS, self._look_whether_taken, left)
+
+    def _look_whether_taken(self, left_before: int) -> None:
+        self._taking = None
+        left = self._wire.get_write_buffer_size()
+        if left >= left_before:
+            self._wire.abort()
+        elif left:
+            self._await_taking(left)
+
+    def _is_answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _refuse_length(self) -> None:
+        if not self._is_answering():
+            self._wire.write(_answer("headers_too_large", "The request is larger than any that is read."))
+        self._wire.close()
+        self._in_message = False
+
+
+def guarded_protocol(connections_limit: int, free_port: int | None) -> type[GuardedProtocol]:
+    """The protocol of a server with these limits."""
+    limits = {"connections_limit": connections_limit, "free_port": free_port}
+    return type("GuardedProtocol", (GuardedProtocol,), limits)
+
+
+def raise_file_limit(connections_limit: int) -> int:
+    """Let the process open as many files as it may; returns how many connections there can be then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections_limit + SPARE_FILES
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(connections_limit, soft - SPARE_FILES))
+
+
+def _full_answer() -> bytes:
+    return _answer("connections_full", "As many connections are open as there may be.")
+
+
+def _answer(code: str, detail: str) -> bytes:
+    told = problem(code, detail)
+    body = encode(told)
+    head = (
+        f"HTTP/1.1 {told.status} {told.title}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+        "cache-control: no-store\r\nretry-after: 10\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body
