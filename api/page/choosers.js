@@ -1,7 +1,7 @@
 /** How does one choose sources, users, a workspace, a time zone? Searchable lists, loaded when the first of them is opened. */
 
 import { retryDelay } from './line.js';
-import { address, ask, choices, choose, chosen, find, go, h, json, Problem, readChoices, request, say, set, sourceLabel, userLabel } from './page.js';
+import { address, ask, choices, choose, chosen, find, go, h, json, knownUser, Problem, readChoices, request, say, set, sourceLabel } from './page.js';
 import * as words from './words.js';
 
 /** @typedef {import('./types.js').Choices} Choices */
@@ -101,7 +101,7 @@ function boxes(list, parameter, options, rest) {
     box.checked = picked.includes(value);
     const id = note ? `note-${parameter}-${place}` : null;
     set(box, 'aria-describedby', id);
-    return h('li', {}, h('label', {}, box, h('span', {}, label)), note ? h('small', { id }, note) : null);
+    return h('li', {}, h('label', {}, box, h('bdi', {}, label)), note ? h('small', { id, dir: 'auto' }, note) : null);
   }), ...(options.length ? [] : [h('li', { class: 'quiet' }, text.noMatch)]), ...(rest ? [h('li', { class: 'quiet' }, rest)] : []));
 }
 
@@ -117,6 +117,12 @@ export function openSources(button) {
   });
 }
 
+/** A user to tick: the name with the id below it, or the id alone. @param {string} id @param {string | null} [name] */
+function option(id, name) {
+  const [label, note] = [words.named(name, id), words.shownId(id)];
+  return { value: id, label, note: label === note ? undefined : note };
+}
+
 /** @param {HTMLElement} button */
 export function openUsers(button) {
   let asked = '';
@@ -130,8 +136,8 @@ export function openUsers(button) {
       if (asked !== query) return;
       found = answer?.body ?? null;
     }
-    const matches = (found?.users ?? []).filter((user) => user.user_id != null).map((user) => ({ value: user.user_id ?? '', label: user.user_name ?? user.user_id ?? '', note: user.user_name ? user.user_id ?? '' : undefined }));
-    const first = query ? [] : chosen('user').filter((id) => id !== 'none').map((id) => ({ value: id, label: userLabel(id), note: userLabel(id) === id ? undefined : id }));
+    const matches = (found?.users ?? []).filter((user) => user.user_id != null).map((user) => option(user.user_id ?? '', user.user_name));
+    const first = query ? [] : chosen('user').filter((id) => id !== 'none').map((id) => option(id, knownUser(id)?.user_name));
     const none = plain(text.noUser).includes(plain(query)) ? [{ value: 'none', label: text.noUser }] : [];
     const others = matches.filter(({ value }) => !first.some((one) => one.value === value)).slice(0, USERS_LISTED);
     const omitted = (found?.users_omitted?.count ?? 0) + Math.max(0, matches.length - USERS_LISTED);

@@ -31,7 +31,7 @@ export function problem(problem) {
   const { status, body } = problem;
   if (status === 401) return tokenForm(token() ? text.tokenExpired : null);
   if (status === 403) {
-    return guide('forbidden', h('div', { role: 'alert' }, h('h2', {}, text.forbidden(address().get('workspace') ?? '')), h('p', {}, body.detail ?? '')),
+    return guide('forbidden', h('div', { role: 'alert' }, h('h2', {}, text.forbidden(words.shownId(address().get('workspace') ?? ''))), h('p', {}, body.detail ?? '')),
       h('button', { type: 'button', click: () => tokenForm(null) }, text.otherToken));
   }
   if (status === 400) return wrongLink(body);
@@ -42,9 +42,9 @@ export function problem(problem) {
 /** Every wrong parameter with what is wrong about it, and a way on without it. @param {import('./types.js').ProblemBody} body */
 function wrongLink({ errors = [], detail }) {
   const wrong = [...new Set(errors.map(({ parameter }) => parameter))];
-  guide('wrong', h('div', { role: 'alert' }, h('h2', {}, text.wrongLink), errors.length ? null : h('p', {}, detail ?? ''),
-    h('dl', {}, ...errors.flatMap(({ parameter, message }) => [h('dt', {}, h('code', {}, parameter)), h('dd', {}, message)]))),
-  h('p', { class: 'ways' }, wrong.length === 1 ? h('button', { type: 'button', click: () => go((to) => without(to, wrong)) }, text.removeParameter(wrong[0])) : null,
+  guide('wrong', h('div', { role: 'alert' }, h('h2', {}, text.wrongLink), errors.length ? null : h('p', {}, words.straight(detail ?? '')),
+    h('dl', {}, ...errors.flatMap(({ parameter, message }) => [h('dt', {}, h('code', { dir: 'auto' }, words.shownId(parameter))), h('dd', {}, words.straight(message))]))),
+  h('p', { class: 'ways' }, wrong.length === 1 ? h('button', { type: 'button', click: () => go((to) => without(to, wrong)) }, text.removeParameter(words.isolate(words.shownId(wrong[0])))) : null,
     h('button', { type: 'button', click: () => go((to) => without(to, [...to.keys()].filter((name) => !['workspace', 'embed'].includes(name)))) }, text.openDefault)));
 }
 

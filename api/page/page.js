@@ -102,7 +102,6 @@ const SPARKLINE_POINTS = 60;
 /** @param {HTMLElement} section @param {Report} report @param {'added' | 'deleted'} activity */
 export function drawCard(section, report, activity) {
   const { count, previous, change_percent: percents } = report[activity];
-  const { compare } = report.query;
   const body = find(section, '.body');
   if (!body.querySelector('.count')) {
     body.replaceChildren(h('p', { class: 'figure' }, h('span', { class: 'count' }), h('span', { class: 'change' })), h('p', { class: 'earlier' }), sparkline());
@@ -115,8 +114,8 @@ export function drawCard(section, report, activity) {
   const change = find(body, '.change');
   set(change, 'data-change', percents ?? '');
   set(change, 'data-direction', Math.sign(count - (previous ?? count)));
-  say(change, previous == null ? '' : count === previous ? text.noChange : percents != null ? words.changed(percents) : text.fromZero);
-  say(find(body, '.earlier'), compare && previous != null ? text.from(words.number(previous), words.earlierRange(compare)) : text.notCompared);
+  say(change, previous == null ? '' : count === previous ? text.noChange : percents != null ? words.changed(percents, count - previous) : text.fromZero);
+  say(find(body, '.earlier'), report.query.compare && previous != null ? text.from(words.number(previous), words.earlierRange(report.query)) : text.notCompared);
   drawSparkline(find(body, 'svg'), report.timeline, activity);
 }
 
@@ -323,7 +322,7 @@ export class Chart {
     }
   }
 
-  /** As many dates below the bars as there is room for; hours begin at midnight. @param {ChartModel} model */
+  /** As many dates below the bars as there is room for; hours begin with their date, at midnight or later. @param {ChartModel} model */
   ticks({ spans, interval }) {
     const count = spans.length;
     const room = Math.max(2, Math.floor(this.width / 76));
@@ -334,11 +333,16 @@ export class Chart {
     this.axis.dataset.key = key;
     const years = spans[0]?.start.slice(0, 4) !== spans.at(-1)?.start.slice(0, 4) && interval !== 'hour';
     const marks = [];
+    let [day, last] = [-1, -step];
     for (let index = 0; index < count; index += 1) {
-      const clock = spans[index].start.slice(11, 16);
-      const shown = interval !== 'hour' ? index % step === 0 : step < 24 ? clock.endsWith(':00') && Number(clock.slice(0, 2)) % step === 0 : clock === '00:00' && Math.round(index / 24) % (step / 24) === 0;
+      const [date, clock] = [spans[index].start.slice(0, 10), spans[index].start.slice(11, 16)];
+      const newDay = date !== spans[index - 1]?.start.slice(0, 10);
+      if (newDay) day += 1;
+      const shown = interval !== 'hour' ? index % step === 0 : newDay ? step < 24 || day % (step / 24) === 0
+        : clock.endsWith(':00') && Number(clock.slice(0, 2)) % step === 0 && index - last > step / 2;
       if (!shown) continue;
-      const mark = h('span', {}, words.tick(spans[index].start, interval, years));
+      last = index;
+      const mark = h('span', {}, words.tick(spans[index].start, interval, years, newDay));
       mark.style.insetInlineStart = `${((index + (interval === 'hour' ? 0 : 0.5)) / count) * 100}%`;
       marks.push(mark);
     }
@@ -398,12 +402,12 @@ export class Chart {
     const before = earlier?.value == null ? null : `${words.number(earlier.value)} · ${words.bucket(earlier, model.interval)}`;
     const note = words.bucketStates[span.state];
     set(plot, 'aria-valuenow', shown);
-    set(plot, 'aria-valuetext', [heading, `${model.stacked ? text.total : model.series[0]?.label ?? ''} ${total}`, ...shares.map(([, label, value]) => `${label} ${value}`), before && `${text.earlier} ${before}`, note].filter(Boolean).join('; '));
+    set(plot, 'aria-valuetext', [heading, `${model.stacked ? text.total : model.series[0]?.label ?? ''} ${total}`, ...shares.map(([, label, value]) => `${words.isolate(label)} ${value}`), before && `${text.earlier} ${before}`, note].filter(Boolean).join('; '));
     if (index < 0) return;
     tip.replaceChildren(...[
       h('b', {}, heading),
       h('dl', {}, ...[['', model.stacked ? text.total : model.series[0]?.label ?? '', total], ...shares, ...(before ? [['ghost', text.earlier, before]] : [])].flatMap(([colour, label, value]) => [
-        h('dt', {}, h('i', { class: `swatch ${colour || (model.stacked ? 'blank' : model.series[0]?.colour)}` }), label), h('dd', {}, value)])),
+        h('dt', {}, h('i', { class: `swatch ${colour || (model.stacked ? 'blank' : model.series[0]?.colour)}` }), h('bdi', {}, label)), h('dd', {}, value)])),
       note ? h('p', { class: 'note' }, note) : '',
     ]);
     const count = model.spans.length;
@@ -416,6 +420,12 @@ export class Chart {
 }
 
 // Users
+
+/** A user's name, and the id where another is called the same. @param {words.Named} user */
+function who(user) {
+  const [name, id] = words.userNames(user);
+  return [h('bdi', {}, name), ...(id ? [' ', h('small', { dir: 'auto' }, id)] : [])];
+}
 
 const USERS_AT_FIRST = 8;
 
@@ -474,6 +484,7 @@ export class UserList {
     const users = await this.everyone().catch(() => null);
     this.asking = false;
     if (turn === this.turn && users) {
+      words.meetUsers(users);
       Object.assign(this, { users, omitted: 0, whole: true });
       this.show();
     } else if (turn === this.turn && this.whole) this.back();
@@ -485,7 +496,7 @@ export class UserList {
     // Those of no user come last, as in the API's own order: the question is who.
     const users = this.by === 'added' ? this.users : this.users.toSorted((a, b) => Number(a.user_id == null) - Number(b.user_id == null) || b.deleted - a.deleted || b.added - a.added);
     const shown = this.all ? users : users.slice(0, USERS_AT_FIRST);
-    const drawn = JSON.stringify([shown, this.by, this.omitted, this.users.length]);
+    const drawn = JSON.stringify([shown, shown.map(words.userName), this.by, this.omitted, this.users.length]);
     if (drawn === this.drawn) return;
     this.drawn = drawn;
     if (!users.length) return body.replaceChildren(h('p', { class: 'quiet' }, text.noUsers));
@@ -497,9 +508,8 @@ export class UserList {
         h('th', { scope: 'col', 'aria-sort': this.by === kind ? 'descending' : null }, h('button', { type: 'button', 'data-key': kind, click: () => this.sort(kind) }, words.activities[kind]))))),
       h('tbody', {}, ...shown.map((user) => {
         const id = user.user_id ?? 'none';
-        const name = user.user_name ?? user.user_id ?? text.noUser;
         return h('tr', {},
-          h('th', { scope: 'row' }, h('button', { type: 'button', class: 'link', 'data-key': `u ${id}`, title: text.onlyUser(name), click: () => this.only(id) }, name)),
+          h('th', { scope: 'row' }, h('button', { type: 'button', class: 'link', 'data-key': `u ${id}`, title: text.onlyUser(words.userName(user)), click: () => this.only(id) }, ...who(user))),
           ...(/** @type {const} */ (['added', 'deleted'])).map((kind) => {
             const bar = h('i', { class: `bar ${kind}` });
             bar.style.width = `calc(${user[kind] / most[kind]} * (100% - 12px))`;
@@ -612,6 +622,7 @@ export class ActivityTable {
       pointermove: () => { this.handAt = performance.now(); },
       pointerleave: () => { this.handAt = -HAND_MS; },
     }, this.table, this.foot);
+    this.scroller.style.setProperty('--letters', String(words.longestMoment()));
     this.news = h('p');
     this.spoken = h('p', { class: 'hidden', role: 'status' });
     this.newsButton = h('button', { type: 'button', click: () => this.toNewest() }, text.showNew);
@@ -853,6 +864,7 @@ export class ActivityTable {
   /** Lines of a page's rows. An import that goes on from page to page stays one line, where it began. @param {Page} page @param {Row[]} rows @param {Map<string, Line>} [known] lines that may stay as they are */
   take(page, rows, known) {
     page.lines = [];
+    if (words.meetUsers(rows)) this.rows = new WeakMap(); // others say now who is who
     for (const row of rows) {
       const key = `${row.activity} ${row.batch_id}`;
       const place = row.rows == null ? undefined : this.imports.get(key);
@@ -910,15 +922,20 @@ export class ActivityTable {
     return made;
   }
 
+  /** Users share a name who did not: rows that are shown say who is who. */
+  rename() {
+    this.rows = new WeakMap();
+    this.render();
+  }
+
   /** @param {Line} shown */
   activityRow({ row, inner }) {
-    return h('tr', { role: 'row', class: inner ? 'inner' : null, 'aria-level': inner ? 2 : 1, 'data-event-id': row.event_id }, ...this.cells(row, h('time', { datetime: row.occurred_at }, words.moment(row.occurred_at)), row.contact_id ?? '', row.contact_name ?? ''));
+    return h('tr', { role: 'row', class: inner ? 'inner' : null, 'aria-level': inner ? 2 : 1, 'data-event-id': row.event_id }, ...this.cells(row, row.occurred_at, words.shownId(row.contact_id ?? ''), row.contact_name == null ? '' : words.named(row.contact_name, row.contact_id ?? '')));
   }
 
   /** @param {Line} shown */
   importRow(shown) {
     const { row } = shown;
-    const newest = row.occurred_at ?? row.last ?? '';
     const element = h('tr', {
       role: 'row', class: 'import', tabindex: 0, 'aria-level': 1, 'data-batch-id': row.batch_id, 'data-value': row.rows, 'aria-expanded': String(shown.open),
       click: () => this.toggle(shown),
@@ -928,16 +945,18 @@ export class ActivityTable {
           this.toggle(shown);
         }
       },
-    }, ...this.cells(row, h('time', { datetime: newest }, words.moment(newest)), h('span', { class: 'batch', title: text.batch(row.batch_id ?? '') }, row.batch_id ?? ''), h('b', {}, text.imported(row.rows ?? 0, words.activities[row.activity].toLowerCase()))));
+    }, ...this.cells(row, row.occurred_at ?? row.last ?? '', words.shownId(row.batch_id ?? ''), h('b', {}, text.imported(row.rows ?? 0, words.activities[row.activity].toLowerCase()))));
     return element;
   }
 
-  /** @param {Row} row @param {HTMLElement} time @param {Node | string} id @param {Node | string} name */
+  /** Each text in its own direction, cut at its own end. @param {Row} row @param {string} time @param {string} id @param {Node | string} name */
   cells(row, time, id, name) {
-    const none = row.rows != null ? '' : text.nothing;
-    const user = row.user_name ?? row.user_id ?? none;
-    return [time, id, name, h('span', { class: `activity ${row.activity}` }, words.activities[row.activity]), row.source ? this.label(row.source) : none, user]
-      .map((content) => h('td', { role: 'gridcell', title: typeof content === 'string' && content.length > 18 ? content : null }, content));
+    const folded = row.rows != null;
+    const none = folded ? '' : text.nothing;
+    const user = row.user_id == null ? none : words.userName(row);
+    const titles = [words.exactMoment(time), folded ? text.batch(id) : id, typeof name === 'string' ? name : '', '', '', user];
+    return [h('time', { datetime: time }, words.moment(time)), id, name, h('span', { class: `activity ${row.activity}` }, words.activities[row.activity]), row.source ? this.label(row.source) : none, user === none ? none : who(row)]
+      .map((content, place) => h('td', { role: 'gridcell', dir: typeof content === 'string' ? 'auto' : null, title: titles[place] || null }, ...[content].flat()));
   }
 
   /** @param {Line} shown */
@@ -1247,7 +1266,10 @@ export async function visit() {
   const here = address();
   root.dataset.state = 'loading';
   if (here.get('workspace')) parts.mend('page');
-  if (root.dataset.workspace !== (here.get('workspace') ?? '')) named = [];
+  if (root.dataset.workspace !== (here.get('workspace') ?? '')) {
+    named = [];
+    words.forgetUsers();
+  }
   root.dataset.workspace = here.get('workspace') ?? '';
   if (!here.get('workspace')) return chooseWorkspace();
   if (!here.get('timezone')) {
@@ -1327,7 +1349,7 @@ async function askTable(key) {
 /** Whether the report or its filters name what only the list of choices has a label for. */
 function hasUnnamed() {
   const sources = [...(report?.sources.names ?? []), ...chosen('source')];
-  return sources.some((name) => !(name in words.sources)) || chosen('user').some((id) => userLabel(id) === id);
+  return sources.some((name) => !(name in words.sources)) || chosen('user').some((id) => id !== 'none' && !knownUser(id)?.user_name);
 }
 
 /** The sources and users to filter by: asked for when a hand comes near the filters, or when one has no label yet. */
@@ -1348,6 +1370,7 @@ async function askChoices(key) {
     const answer = await ask('filters', new URLSearchParams());
     if (key !== choicesKey || !answer) return;
     choices = answer.body;
+    meet(answer.body.users);
     recover(section);
     parts.mend('filters');
     nameChosen();
@@ -1384,10 +1407,18 @@ export async function show(next, mine) {
   if (mine !== view) return;
   report = next;
   named = next.users;
+  meet(named);
   hear(next.freshness);
   drawRange(next);
   latestDrawing = drawParts(next, mine);
   await latestDrawing;
+}
+
+/** @param {Report['users']} some */
+function meet(some) {
+  if (!words.meetUsers(some)) return;
+  if (users.drawn) users.show();
+  table.rename();
 }
 
 /** Each part in a task of its own, the numbers first. @param {Report} next @param {number} mine */
@@ -1433,7 +1464,7 @@ const colourOf = (name, place) => (name === 'none' ? 's-none' : name === '*' ? '
 
 /** Our own word first, so that a source is not renamed when the API's labels come. @param {string} name */
 export function sourceLabel(name) {
-  return words.sources[name] ?? choices?.sources.find((one) => one.source === name)?.label ?? name;
+  return words.sources[name] ?? words.named(choices?.sources.find((one) => one.source === name)?.label, name);
 }
 
 /** @param {Report} next */
@@ -1456,7 +1487,7 @@ function drawLegend({ sources: { names, totals }, added }) {
     const held = list.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.name : null;
     list.replaceChildren(...names.map((name, place) => h('li', {},
       h('button', { type: 'button', 'data-name': name, disabled: name === '*', click: () => pickSource(name) },
-        h('i', { class: `swatch ${colourOf(name, place)}` }), h('span', { class: 'name' }, sourceLabel(name)),
+        h('i', { class: `swatch ${colourOf(name, place)}` }), h('bdi', { class: 'name' }, sourceLabel(name)),
         h('span', { class: 'amount', 'data-source': name }), h('span', { class: 'share' }),
         h('small', {}, words.explanations[name] ?? '')))));
     if (held) /** @type {HTMLElement | null} */ (list.querySelector(`[data-name="${CSS.escape(held)}"]`))?.focus();
@@ -1504,7 +1535,7 @@ async function readEarlier(next, mine) {
   const parameters = reportParameters();
   parameters.delete('period');
   const from = compare.starts_at.slice(0, 10);
-  const to = words.earlierTo(compare);
+  const to = words.earlierTo(next.query);
   for (const [name, value] of Object.entries({ from, to: to < from ? from : to, interval, compare: 'none' })) parameters.set(name, value);
   try {
     const answer = await ask('timeline', parameters);
@@ -1875,7 +1906,7 @@ function drawControls() {
   if (document.activeElement !== control('timezone')) control('timezone').value = here.get('timezone') ?? '';
   control('kind').value = here.get('activity') ?? '';
   control('fold').checked = here.get('imports') !== 'open' && !here.has('batch');
-  say(find(document, '#workspace-value'), here.get('workspace') ?? '');
+  listNames(find(document, '#workspace-value'), [words.shownId(here.get('workspace') ?? '')], '');
   nameChosen();
   find(document, '#reset').hidden = ![...pick(here, [...REPORT, ...TABLE]).keys()].some((name) => name !== 'timezone');
   drawChosen();
@@ -1886,17 +1917,25 @@ function drawControls() {
 
 /** The chosen sources and users, by the labels that are known so far. */
 function nameChosen() {
-  const someSources = chosen('source');
-  say(find(document, '#sources-value'), someSources.length ? text.chosen(someSources.map(sourceLabel)) : text.allSources);
-  const someUsers = chosen('user');
-  say(find(document, '#users-value'), someUsers.length ? text.chosen(someUsers.map(userLabel)) : text.allUsers);
+  listNames(find(document, '#sources-value'), chosen('source').map(sourceLabel), text.allSources);
+  listNames(find(document, '#users-value'), chosen('user').map(userLabel), text.allUsers);
+}
+
+/** The first names and how many more there are; each is cut at its own end. @param {HTMLElement} value @param {string[]} names @param {string} all */
+function listNames(value, names, all) {
+  const [first, second] = names;
+  const rest = names.length > 2 ? ` +${names.length - 2}` : null;
+  const drawn = JSON.stringify([first ?? all, second, rest]);
+  if (value.dataset.drawn === drawn) return;
+  value.dataset.drawn = drawn;
+  value.replaceChildren(...(first == null ? [all] : [h('bdi', {}, first), second == null ? '' : ', ', second == null ? '' : h('bdi', {}, second), rest ?? '']));
 }
 
 /** @param {string} id */
-export function userLabel(id) {
-  if (id === 'none') return text.noUser;
-  return (choices?.users ?? []).concat(named).find((one) => one.user_id === id)?.user_name ?? id;
-}
+export const knownUser = (id) => (choices?.users ?? []).concat(named).find((one) => one.user_id === id);
+
+/** @param {string} id */
+const userLabel = (id) => words.userName(knownUser(id) ?? { user_id: id, user_name: null });
 
 /** @param {Report} next */
 function drawRange({ query }) {

@@ -38,7 +38,7 @@ function tableOf(model) {
   const all = columns(model);
   const exact = words.clocksChange(model.spans);
   return h('table', {},
-    h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, words.intervals[model.interval]), ...all.map(({ name }) => h('th', { scope: 'col' }, name)))),
+    h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, words.intervals[model.interval]), ...all.map(({ name }) => h('th', { scope: 'col', dir: 'auto' }, name)))),
     h('tbody', {}, ...model.spans.map((span, index) => h('tr', {}, h('th', { scope: 'row' }, words.bucket(span, model.interval, exact)), ...all.map(({ at }) => {
       const value = at(index);
       return h('td', {}, value == null ? text.nothing : words.number(value));

@@ -1,4 +1,4 @@
-/** What does the page say? Every string of it, and how it writes numbers, dates and ages: by the browser's locale. */
+/** What the page says: every string of it, and how it writes names, numbers, dates and ages: by the browser's locale. */
 
 /** @typedef {import('./types.js').Query} Query */
 /** @typedef {import('./types.js').Span} Span */
@@ -16,8 +16,8 @@ function format(kind, options) {
   return formats.get(key);
 }
 
-/** @param {Intl.DateTimeFormatOptions} options @returns {Intl.DateTimeFormat} */
-const dates = (options) => format('DateTimeFormat', { timeZone: 'UTC', ...options });
+/** The calendar is that of the date fields and of the API, where the locale has another too. @param {Intl.DateTimeFormatOptions} options @returns {Intl.DateTimeFormat} */
+const dates = (options) => format('DateTimeFormat', { timeZone: 'UTC', calendar: 'gregory', ...options });
 
 /** @param {Intl.NumberFormatOptions} options @returns {Intl.NumberFormat} */
 const numbers = (options) => format('NumberFormat', { maximumFractionDigits: 1, ...options });
@@ -37,6 +37,67 @@ export function dateAfter(date, days) {
   return new Date(Date.parse(`${date}T00:00:00Z`) + days * 86400000).toISOString().slice(0, 10);
 }
 
+// Names: publishers choose them, in any script
+
+/** Marks that turn the direction of what follows, past the end of the name too. Each name is shown in its own direction without them. */
+const TURNS = /[\u202A-\u202E\u2066-\u2069]/g;
+const UNSEEN = /\p{Default_Ignorable_Code_Point}/gu;
+const SEEN = /[^\s\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}\p{Cs}\p{Mn}\p{Me}\u2800\u{1D159}]/u;
+const RIGHT_TO_LEFT = /[\u0590-\u08FF\u200F\uFB1D-\uFDFF\uFE70-\uFEFC\u{10800}-\u{10FFF}\u{1E800}-\u{1EFFF}]/u;
+
+/** A text without marks that turn what follows it. @param {string} given */
+export const straight = (given) => given.replace(TURNS, '');
+
+/** A name as it is shown: where nothing of it is seen its id, and where nothing of that is seen the id's code points. @param {string | null | undefined} name @param {string} id */
+export function named(name, id) {
+  const shown = [name, id].find((one) => one && SEEN.test(one));
+  return shown ? straight(shown) : [...id].map((one) => `U+${one.codePointAt(0)?.toString(16).toUpperCase().padStart(4, '0')}`).join(' ');
+}
+
+/** An id as it is shown. @param {string} id */
+export const shownId = (id) => named(null, id);
+
+/** A name within a sentence: what is written from right to left moves nothing around it. @param {string} name */
+export const isolate = (name) => (RIGHT_TO_LEFT.test(name) ? `\u2068${name}\u2069` : name);
+
+/** @typedef {{ user_id: string | null, user_name: string | null }} Named */
+
+/** The ids of the users that show as one name. @type {Map<string, Set<string>>} */
+const namesakes = new Map();
+
+/** @param {string} shown */
+const alike = (shown) => shown.normalize().replace(UNSEEN, '').replace(/\s+/g, ' ').trim();
+
+/** Another workspace has other users. */
+export const forgetUsers = () => namesakes.clear();
+
+/** Takes note of users: whether one has the name of another. @param {Named[]} users */
+export function meetUsers(users) {
+  let shared = false;
+  for (const { user_id: id, user_name: name } of users) {
+    if (id == null) continue;
+    const key = alike(named(name, id));
+    const ids = namesakes.get(key) ?? new Set(key === text.noUser ? ['none'] : []);
+    shared ||= ids.size > 0 && !ids.has(id);
+    namesakes.set(key, ids.add(id));
+  }
+  return shared;
+}
+
+/** What a user is called, and the id where another is called the same. @param {Named} user @returns {[string, string | null]} */
+export function userNames({ user_id: id, user_name: name }) {
+  if (id == null || id === 'none') return [text.noUser, null];
+  const shown = named(name, id);
+  const shared = (namesakes.get(alike(shown))?.size ?? 0) > 1;
+  return [shown, shared && shown !== shownId(id) ? shownId(id) : null];
+}
+
+/** The same as one text. @param {Named} user */
+export function userName(user) {
+  const [name, id] = userNames(user);
+  return id ? `${isolate(name)} (${isolate(id)})` : name;
+}
+
 /** The dates of a bucket, both inclusive; an hour's are its day. @param {{ start: string, end: string }} span @param {string} interval */
 export function datesOf(span, interval) {
   const first = span.start.slice(0, 10);
@@ -46,8 +107,21 @@ export function datesOf(span, interval) {
 
 export const number = (/** @type {number} */ value) => numbers({}).format(value);
 export const shortNumber = (/** @type {number} */ value) => (value < 10000 ? number(value) : numbers({ notation: 'compact' }).format(value));
-export const percent = (/** @type {number} */ part, /** @type {number} */ all) => (all > 0 ? numbers({ style: 'percent' }).format(part / all) : '–');
-export const changed = (/** @type {number} */ percents) => numbers({ style: 'percent', signDisplay: 'exceptZero' }).format(percents / 100);
+const percents = (/** @type {number} */ ratio) => numbers({ style: 'percent' }).format(ratio);
+
+/** A share; some is never 0%, and not all is never 100%. @param {number} part @param {number} all */
+export function percent(part, all) {
+  if (!(all > 0)) return text.nothing;
+  const ratio = part / all;
+  if (ratio > 0 && ratio < 0.0005) return `<${percents(0.001)}`;
+  return ratio < 1 && ratio >= 0.9995 ? `>${percents(0.999)}` : percents(ratio);
+}
+
+/** @param {number} change in percent, rounded @param {number} difference its sign holds where the rounded change is 0 */
+export function changed(change, difference) {
+  if (!change) return (difference < 0 ? text.barelyFewer : text.barelyMore)(percents(0.001));
+  return numbers({ style: 'percent', signDisplay: 'exceptZero' }).format(change / 100);
+}
 
 /** @param {number} count @param {string} one @param {string} many */
 const counted = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
@@ -61,8 +135,17 @@ export function dateRange(from, to) {
 /** Date and clock of an activity. @param {string} time */
 export const moment = (time) => dates({ dateStyle: 'medium', timeStyle: 'medium' }).format(wall(time));
 
+/** The same with its distance from UTC, which tells the two hours apart when clocks go back. @param {string} time */
+export const exactMoment = (time) => `${moment(time)} (UTC${offset(time)})`;
+
+/** How many characters the longest moment of a year has. */
+export const longestMoment = () => Math.max(...Array.from({ length: 12 }, (_, month) => moment(`2026-${String(month + 1).padStart(2, '0')}-28T22:58:58Z`).length));
+
+/** @param {Date} at */
+const clockAt = (at) => dates({ hour: '2-digit', minute: '2-digit' }).format(at);
+
 /** Clock only. @param {string} time */
-export const clock = (time) => dates({ hour: '2-digit', minute: '2-digit' }).format(wall(time));
+const clock = (time) => clockAt(wall(time));
 
 /**
  * A bucket in words, as the read-out says it.
@@ -70,18 +153,21 @@ export const clock = (time) => dates({ hour: '2-digit', minute: '2-digit' }).for
  */
 export function bucket(span, interval, withOffset = false) {
   if (interval === 'hour') {
-    const day = dates({ weekday: 'short', day: 'numeric', month: 'short' }).format(wall(span.start));
-    return `${day}, ${clock(span.start)} – ${clock(span.end)}${withOffset ? ` (UTC${offset(span.start)})` : ''}`;
+    const begins = wall(span.start);
+    const day = dates({ weekday: 'short', day: 'numeric', month: 'short' }).format(begins);
+    // By the clock that it begins with: where clocks go back, the wall reads at its end what it read at its start.
+    const ends = new Date(begins.getTime() + Date.parse(span.end) - Date.parse(span.start));
+    return `${day}, ${clockAt(begins)} – ${clockAt(ends)}${withOffset || offset(span.start) !== offset(span.end) ? ` (UTC${offset(span.start)})` : ''}`;
   }
   const { from, to } = datesOf(span, interval);
   if (from !== to) return dateRange(from, to);
   return dates({ weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' }).format(wall(from));
 }
 
-/** A bucket under the axis. @param {string} start @param {string} interval @param {boolean} many whether the range spans years */
-export function tick(start, interval, many) {
+/** A bucket under the axis. @param {string} start @param {string} interval @param {boolean} many whether the range spans years @param {boolean} newDay the first of its date, which is not midnight everywhere */
+export function tick(start, interval, many, newDay) {
   const at = wall(start);
-  if (interval === 'hour' && at.getUTCHours() !== 0) return dates({ hour: '2-digit', minute: '2-digit' }).format(at);
+  if (interval === 'hour' && !newDay) return clockAt(at);
   if (interval === 'month') return dates(many ? { month: 'short', year: '2-digit' } : { month: 'short' }).format(at);
   return dates(many ? { day: 'numeric', month: 'short', year: '2-digit' } : { day: 'numeric', month: 'short' }).format(at);
 }
@@ -105,17 +191,30 @@ export function instant(instant, timeZone) {
   }
 }
 
-/** The last date of the earlier side. @param {NonNullable<Query['compare']>} compare */
-export function earlierTo(compare) {
-  if (!compare.to_same_time) return dateAfter(compare.ends_at.slice(0, 10), -1);
-  return new Date(wall(compare.ends_at).getTime() - 1).toISOString().slice(0, 10);
+/** The date of the last moment before a time. @param {string} time @param {string} timeZone */
+function dateBefore(time, timeZone) {
+  const last = new Date(Date.parse(time) - 1);
+  const options = /** @type {const} */ ({ year: 'numeric', month: '2-digit', day: '2-digit', timeZone });
+  try {
+    // A day does not begin at midnight everywhere: the zone knows.
+    return new Intl.DateTimeFormat('sv', options).format(last);
+  } catch {
+    return new Date(wall(time).getTime() - 1).toISOString().slice(0, 10);
+  }
 }
 
-/** The earlier side's dates in words. @param {NonNullable<Query['compare']>} compare */
-export function earlierRange(compare) {
+/** The last date of the earlier side. @param {Query} query */
+export function earlierTo({ compare, timezone }) {
+  return compare ? dateBefore(compare.ends_at, timezone) : '';
+}
+
+/** The earlier side's dates in words, with the clock where it ends within a day. @param {Query} query */
+export function earlierRange({ compare, timezone }) {
+  if (!compare) return '';
   const from = compare.starts_at.slice(0, 10);
-  const to = earlierTo(compare);
-  return `${dateRange(from, to < from ? from : to)}${compare.to_same_time ? text.untilClock(clock(compare.ends_at)) : ''}`;
+  const to = dateBefore(compare.ends_at, timezone);
+  const whole = !compare.to_same_time || (from <= to && to !== compare.ends_at.slice(0, 10));
+  return `${dateRange(from, to < from ? from : to)}${whole ? '' : text.untilClock(clock(compare.ends_at))}`;
 }
 
 /** @type {Record<string, string>} */
@@ -203,10 +302,11 @@ export const text = {
   from: (/** @type {string} */ count, /** @type {string} */ range) => `from ${count} in ${range}`,
   notCompared: 'Not compared',
   noChange: 'no change',
+  barelyFewer: (/** @type {string} */ least) => `<${least} fewer`,
+  barelyMore: (/** @type {string} */ least) => `<${least} more`,
   fromZero: 'new',
   allSources: 'All sources',
   allUsers: 'All users',
-  chosen: (/** @type {string[]} */ names) => (names.length > 2 ? `${names.slice(0, 2).join(', ')} +${names.length - 2}` : names.join(', ')),
   readOut: 'Arrow keys move from bar to bar, Enter shows its dates in the activity table.',
   share: (/** @type {string} */ value, /** @type {string} */ part) => `${value} (${part})`,
   tableShows: (/** @type {string} */ range) => `The table shows ${range}.`,
@@ -224,7 +324,7 @@ export const text = {
   showAll: 'Show all',
   showFewer: 'Show fewer',
   showingUsers: (/** @type {number} */ shown, /** @type {number} */ all) => `${number(shown)} of ${counted(all, 'user', 'users')}`,
-  onlyUser: (/** @type {string} */ name) => `Show only ${name}`,
+  onlyUser: (/** @type {string} */ name) => `Show only ${isolate(name)}`,
   noUsers: 'Nobody added or deleted a contact in this period.',
   noAdded: 'No contact was added in this period.',
   noDeleted: 'No contact was deleted in this period.',
@@ -236,7 +336,7 @@ export const text = {
   allRowsAscending: 'No later activities in this period.',
   truncated: (/** @type {string} */ date) => `All activities are listed from ${date} on; earlier ones are counted, and only some may be listed.`,
   imported: (/** @type {number} */ count, /** @type {string} */ activity) => `Import: ${counted(count, 'contact', 'contacts')} ${activity}`,
-  batch: (/** @type {string} */ id) => `Batch ${id}`,
+  batch: (/** @type {string} */ id) => `Batch ${isolate(id)}`,
   loading: 'Loading…',
   tryAgain: 'Try again',
   failed: (/** @type {string} */ what) => `${what} could not be loaded.`,

@@ -111,6 +111,32 @@ async def test_an_import_is_one_line_that_opens(bare: StandIn, window: Open) -> 
     assert [row[1] for row in await rows(page)] == ["x", "y"]
 
 
+@pytest.mark.parametrize("locale", ["en-GB", "en-US", "de-DE", "fa-IR"])
+@pytest.mark.parametrize("width", [1360, 1100, 800, 390])
+async def test_no_time_of_an_opened_import_is_cut(bare: StandIn, window: Open, width: int, locale: str) -> None:
+    bare.add(*batch(40))
+    page = await window(f"{bare.url}/{VIEW}", viewport={"width": width, "height": 900}, locale=locale)
+
+    await table(page).locator("[data-batch-id]").click()
+    await expect(table(page).locator(".inner").first).to_be_visible()
+
+    cut = "(cells) => cells.filter((cell) => cell.scrollWidth > cell.clientWidth).map((cell) => cell.textContent)"
+    assert await table(page).locator("tbody td:first-child").evaluate_all(cut) == []
+
+
+@pytest.mark.parametrize("width", [1360, 1100, 1000, 390])
+async def test_a_long_name_of_a_user_is_read_whole(bare: StandIn, window: Open, width: int) -> None:
+    name = "Maximiliane von und zu Hohenstein"
+    bare.add(Event(NOW - 60, "a", user_id="u_1", user_name=name), Event(NOW - 61, "b", user_id="u_2", user_name="Ada"))
+    page = await window(f"{bare.url}/{VIEW}", viewport={"width": width, "height": 900})
+    button = page.locator('[data-component="users"] tbody button').first
+
+    cut = """(button) => [button, ...button.children]
+      .some((one) => one.scrollWidth > one.clientWidth + 1 || one.scrollHeight > one.clientHeight + 1)"""
+    assert await button.inner_text() == name
+    assert not await button.evaluate(cut)
+
+
 async def test_imports_unfold_into_rows_of_their_own(bare: StandIn, window: Open) -> None:
     bare.add(*batch(3))
     page = await window(f"{bare.url}/{VIEW}")
