@@ -107,7 +107,6 @@ export async function parts(problem, current) {
     answers[resource] = await ask(resource).then((answer) => answer?.body, () => null);
   }));
   if (!current()) return;
-  const blank = { added: false, deleted: false };
   /** @param {string} name @param {boolean} shown */
   const judge = (name, shown) => {
     component(name).removeAttribute('aria-busy');
@@ -119,7 +118,7 @@ export async function parts(problem, current) {
   const timeline = answers.timeline?.timeline ?? [];
   for (const kind of /** @type {const} */ (['added', 'deleted'])) {
     if (answers.summary) drawCard(component(kind), { ...answers.summary, timeline }, kind);
-    if (answers.timeline) await charts[kind].draw(dateModel({ ...answers.timeline, added: blank, deleted: blank }, kind));
+    if (answers.timeline) await charts[kind].draw(dateModel(answers.timeline, kind));
     if (!current()) return;
     judge(kind, Boolean(answers.summary));
     judge(`${kind}-by-date`, Boolean(answers.timeline));

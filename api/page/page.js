@@ -210,7 +210,7 @@ export class Chart {
     const count = spans.length;
     const dense = count > DENSE;
     const sums = spans.map((_, index) => series.reduce((sum, one) => sum + (one.values[index] ?? 0), 0));
-    const most = Math.max(...sums, ...(earlier ?? []).map((one) => one?.value ?? 0));
+    const most = Math.max(...sums, ...(earlier ?? []).map((one) => one.value));
     const step = scaleStep(most);
     const top = Math.max(1, Math.ceil(most / step)) * step;
     const width = dense ? 1 : count > 60 ? 0.84 : model.compared ? 0.5 : 0.66;
@@ -280,11 +280,10 @@ export class Chart {
     if (!earlier) return group.replaceChildren();
     if (dense || stacked) {
       const path = group.querySelector('path') ?? group.appendChild(drawing('path'));
-      const points = earlier.map((one, index) => (one?.value == null ? '' : `M${index},${100 - (one.value / top) * 100}h1`));
+      const points = earlier.map((one, index) => `M${index},${100 - (one.value / top) * 100}h1`);
       return set(path, 'd', points.join(''));
     }
     earlier.forEach((one, index) => {
-      if (one?.value == null) return;
       const ghost = (this.ghosts[index] ??= drawing('rect', { x: index + 0.1, width: 0.8 }));
       if (!ghost.isConnected) group.append(ghost);
       const height = (one.value / top) * 100;
@@ -293,10 +292,8 @@ export class Chart {
   }
 
   /** What the marks mean that are not plain bars, where there are some. @param {ChartModel} model */
-  keys({ earlier, spans, series, interval }) {
-    const before = earlier?.filter((one) => one?.value != null) ?? [];
-    const [first, last] = [before[0], before.at(-1)];
-    const keys = first && last ? [['ghost', words.dateRange(first.start.slice(0, 10), words.datesOf(last, interval).to)]] : [];
+  keys({ compared, spans, series }) {
+    const keys = compared ? [['ghost', compared]] : [];
     for (const state of ['open', 'settling']) if (spans.some((span) => span.state === state)) keys.push([`${series.length === 1 ? series[0].colour : 's0'} ${state}`, words.bucketKeys[state]]);
     const drawn = JSON.stringify(keys);
     let list = this.section.querySelector('.keys');
@@ -399,7 +396,7 @@ export class Chart {
     const shares = rows.map(([colour, label, value]) => [colour, label, text.share(words.number(value), words.percent(value, sum))]);
     const total = future ? text.nothing : model.stacked ? words.number(sum) : text.share(words.number(sum), words.percent(sum, whole));
     const earlier = model.earlier?.[shown];
-    const before = earlier?.value == null ? null : `${words.number(earlier.value)} · ${words.bucket(earlier, model.interval)}`;
+    const before = !earlier || earlier.start === earlier.end ? null : `${words.number(earlier.value)} · ${words.earlierBucket(earlier, model.interval, model.timezone)}`;
     const note = words.bucketStates[span.state];
     set(plot, 'aria-valuenow', shown);
     set(plot, 'aria-valuetext', [heading, `${model.stacked ? text.total : model.series[0]?.label ?? ''} ${total}`, ...shares.map(([, label, value]) => `${words.isolate(label)} ${value}`), before && `${text.earlier} ${before}`, note].filter(Boolean).join('; '));
@@ -1443,7 +1440,6 @@ async function drawParts(next, mine) {
     if (!('kept' in component(name).dataset)) recover(component(name));
     component(name).removeAttribute('aria-busy');
   }
-  void readEarlier(next, mine);
   void drawEmptiness(next);
   nameChosen();
   if (root.dataset.state === 'ready' && hasUnnamed()) void readChoices().catch(() => {});
@@ -1454,7 +1450,8 @@ export function dateModel(next, kind) {
   return {
     none: kind === 'added' ? text.noAdded : text.noDeleted, spans: next.timeline, interval: next.query.interval, stacked: false,
     series: [{ name: kind, label: words.activities[kind], colour: kind, values: next.timeline.map((bucket) => bucket[kind]) }],
-    compared: Boolean(next.query.compare), earlier: earlier && earlier.key === earlierKey(next) ? alignEarlier(next, kind) : null,
+    compared: words.earlierRange(next.query), timezone: next.query.timezone,
+    earlier: next.query.compare && next.timeline.map(({ previous }) => ({ .../** @type {import('./types.js').EarlierBucket} */ (previous), value: previous?.[kind] ?? 0 })),
   };
 }
 
@@ -1472,7 +1469,7 @@ export async function drawSources(next) {
   const { names, timeline } = next.sources;
   drawLegend(next);
   await charts.sources.draw({
-    none: text.noAdded, spans: timeline, interval: next.query.interval, stacked: true, compared: false, earlier: null,
+    none: text.noAdded, spans: timeline, interval: next.query.interval, stacked: true, compared: '', timezone: next.query.timezone, earlier: null,
     series: names.map((name, place) => ({ name, label: sourceLabel(name), colour: colourOf(name, place), values: timeline.map((bucket) => bucket.added[name]) })),
   });
 }
@@ -1517,47 +1514,6 @@ function drawWarnings(next) {
   list.dataset.told = told.join('\n');
   list.replaceChildren(...told.map((one) => h('li', {}, one)));
   list.hidden = !told.length;
-}
-
-// The earlier side's bars: another range of the same resource, asked for after the report is shown
-
-/** @type {{ key: string, buckets: import('./types.js').Bucket[] } | null} */
-let earlier = null;
-
-/** @param {Report} next */
-const earlierKey = ({ query, added, deleted }) => (query.compare ? JSON.stringify([address().get('workspace'), query.compare, query.interval, query.week_start, query.timezone, query.sources, query.users, added.previous, deleted.previous]) : '');
-
-/** @param {Report} next @param {number} mine */
-async function readEarlier(next, mine) {
-  const { compare, interval } = next.query;
-  const key = earlierKey(next);
-  if (!compare || earlier?.key === key) return;
-  const parameters = reportParameters();
-  parameters.delete('period');
-  const from = compare.starts_at.slice(0, 10);
-  const to = words.earlierTo(next.query);
-  for (const [name, value] of Object.entries({ from, to: to < from ? from : to, interval, compare: 'none' })) parameters.set(name, value);
-  try {
-    const answer = await ask('timeline', parameters);
-    if (mine !== view || !answer || !report || earlierKey(report) !== key) return;
-    earlier = { key, buckets: answer.body.timeline };
-    for (const kind of /** @type {const} */ (['added', 'deleted'])) await charts[kind].draw(dateModel(report, kind));
-  } catch {
-    earlier = { key, buckets: [] }; // The cards still compare; the charts go without.
-  }
-}
-
-/** The earlier bucket in the same place: the same day of the range, and for hours the same clock. @param {Report} next @param {'added' | 'deleted'} kind */
-function alignEarlier(next, kind) {
-  const buckets = earlier?.buckets ?? [];
-  /** @param {{ start: string }} one @param {string} first */
-  const clockOf = (one, first) => `${Math.round((Date.parse(one.start.slice(0, 10)) - Date.parse(first)) / 86400000)} ${one.start.slice(11, 13)}`;
-  /** @param {import('./types.js').Bucket | undefined} one */
-  const given = (one) => (one ? { start: one.start, end: one.end, value: one[kind] } : null);
-  if (next.query.interval !== 'hour') return next.timeline.map((_, index) => given(buckets[index]));
-  // Of an hour that comes twice, the first.
-  const byClock = new Map(buckets.toReversed().map((one) => [clockOf(one, buckets[0].start.slice(0, 10)), one]));
-  return next.timeline.map((one) => given(byClock.get(clockOf(one, next.query.from))));
 }
 
 // A bar was chosen: the table shows its dates, and one step more zooms into them
@@ -1911,7 +1867,10 @@ function drawControls() {
   find(document, '#reset').hidden = ![...pick(here, [...REPORT, ...TABLE]).keys()].some((name) => name !== 'timezone');
   drawChosen();
   for (const link of /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll('a[data-resource]'))) {
-    link.href = resourceAddress(link.dataset.resource ?? '', link.dataset.resource?.startsWith('activities') ? pick(tableParameters(), [...REPORT, ...TABLE].filter((name) => name !== 'batches' || link.dataset.resource === 'activities')) : reportParameters());
+    const { resource = '' } = link.dataset;
+    const parameters = resource.startsWith('activities') ? pick(tableParameters(), [...REPORT, ...TABLE].filter((name) => name !== 'batches' || resource === 'activities')) : reportParameters();
+    if (resource.endsWith('.csv')) parameters.set('bom', 'true'); // spreadsheets take what has none for another encoding
+    link.href = resourceAddress(resource, parameters);
   }
 }
 
@@ -2050,7 +2009,7 @@ function addMenu(section) {
   const chart = charts[/** @type {'added'} */ (({ 'added-by-date': 'added', 'deleted-by-date': 'deleted', 'added-by-source': 'sources' })[section.dataset.component ?? ''] ?? '')];
   const menu = h('div', { id, class: 'menu', popover: 'auto', click: () => /** @type {any} */ (menu).hidePopover() },
     chart ? h('button', { type: 'button', click: (/** @type {Event} */ event) => void values().then((module) => module.toggleTable(section, chart, /** @type {HTMLElement} */ (event.target))) }, text.viewTable) : null,
-    resource === 'activities' ? null : h('button', { type: 'button', click: () => void values().then((module) => module.copyCsv(section, chart, report, users.users)) }, text.copyCsv),
+    resource === 'activities' ? null : h('button', { type: 'button', click: () => void values().then((module) => module.copyCsv(resource, name)) }, text.copyCsv),
     ...formats.map((format) => h('a', { 'data-resource': `${resource}.${format}`, download: '', click: (/** @type {Event} */ event) => download(event) }, text.download(format.toUpperCase()))),
     h('a', { 'data-resource': resource, target: '_blank' }, text.address('JSON')));
   const button = h('button', { type: 'button', class: 'options', popovertarget: id, 'aria-label': text.options(name) }, '⋯');

@@ -33,7 +33,7 @@
  * What a chart draws: one value a series and bucket, and the earlier side's value beside it.
  * @typedef {{ name: string, label: string, colour: string, values: (number | null)[] }} Series
  * @typedef {{ start: string, end: string, state: BucketState }} Span
- * @typedef {{ none: string, spans: Span[], series: Series[], earlier: ({ start: string, end: string, value: number | null } | null)[] | null,
- *   interval: Query['interval'], stacked: boolean, compared: boolean }} ChartModel
+ * @typedef {{ none: string, spans: Span[], series: Series[], earlier: { start: string, end: string, value: number }[] | null,
+ *   interval: Query['interval'], stacked: boolean, compared: string, timezone: string }} ChartModel
  */
 export {};

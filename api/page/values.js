@@ -1,11 +1,10 @@
-/** How does one take the numbers along? As a table in place of the chart, as CSV on the clipboard, as a file of the API. */
+/** The numbers to take along: as a table in place of the chart, as CSV on the clipboard, as a file. CSV has one writer, the API. */
 
-import { find, h, request } from './page.js';
+import { find, h, request, resourceAddress } from './page.js';
 import * as words from './words.js';
 
 /** @typedef {import('./page.js').Chart} Chart */
 /** @typedef {import('./types.js').ChartModel} ChartModel */
-/** @typedef {import('./types.js').Report} Report */
 
 const { text } = words;
 
@@ -14,7 +13,7 @@ function columns({ series, earlier, stacked }) {
   return [
     ...series.map((one) => ({ name: one.label, at: (/** @type {number} */ index) => one.values[index] })),
     ...(stacked ? [{ name: text.total, at: (/** @type {number} */ index) => series.reduce((sum, one) => sum + (one.values[index] ?? 0), 0) }] : []),
-    ...(earlier ? [{ name: text.earlier, at: (/** @type {number} */ index) => earlier[index]?.value ?? null }] : []),
+    ...(earlier ? [{ name: text.earlier, at: (/** @type {number} */ index) => earlier[index].value }] : []),
   ];
 }
 
@@ -45,27 +44,17 @@ function tableOf(model) {
     })))));
 }
 
-/** A cell by RFC 4180; one that a spreadsheet would run is guarded by an apostrophe, as the API's exports do. @param {string | number | null} value */
-function cell(value) {
-  const plain = typeof value === 'string' && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value ?? '');
-  return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
-}
-
-/** @param {(string | number | null)[][]} rows */
-const csv = (rows) => rows.map((row) => row.map(cell).join(',')).join('\r\n');
-
-/** What the component shows, in wire values. @param {HTMLElement} section @param {Chart | undefined} chart @param {Report | null} report @param {Report['users']} users those that are shown, past the first 500 too */
-export async function copyCsv(section, chart, report, users) {
-  const kind = /** @type {'added' | 'deleted'} */ (section.dataset.component);
-  let rows;
-  if (chart?.model) {
-    const { spans, series } = chart.model;
-    rows = [['start', 'end', 'state', ...series.map(({ name }) => name)], ...spans.map((span, index) => [span.start, span.end, span.state, ...series.map(({ values }) => values[index])])];
-  } else if (kind === 'added' || kind === 'deleted') {
-    const total = report?.[kind];
-    rows = [['metric', 'count', 'previous', 'change_percent'], [kind, total?.count ?? null, total?.previous ?? null, total?.change_percent ?? null]];
-  } else rows = [['user_id', 'user_name', 'added', 'deleted'], ...users.map((user) => [user.user_id, user.user_name, user.added, user.deleted])];
-  toast(await navigator.clipboard.writeText(csv(rows)).then(() => text.copied, () => text.notCopied));
+/** What the API's file has, all users too. @param {string} resource @param {string} name of the component */
+export async function copyCsv(resource, name) {
+  const content = request(resourceAddress(`${resource}.csv`), {}).then((response) => response.text());
+  let message = text.copied;
+  try {
+    // Given at once, the content may come later than the browser allows copying after a click.
+    await navigator.clipboard.write([new ClipboardItem({ 'text/plain': content.then((csv) => new Blob([csv], { type: 'text/plain' })) })]);
+  } catch {
+    message = await content.then(() => text.notCopied, () => text.failed(name));
+  }
+  toast(message);
 }
 
 /** @param {string} message */
@@ -78,15 +67,16 @@ function toast(message) {
 
 /** Fetches a file with the token and saves it: to disk as it comes where the browser can, else from memory. @param {HTMLAnchorElement} link */
 export async function save(link) {
-  const name = `contacts-${link.dataset.resource}`;
+  let name = link.dataset.resource ?? '';
   const picker = /** @type {any} */ (window).showSaveFilePicker;
   try {
+    const response = await request(link.href, {});
+    name = /filename="([^"]+)"/.exec(response.headers.get('Content-Disposition') ?? '')?.[1] ?? name;
     // In a frame of another origin there is no picker to be had: then it goes through memory.
     const file = picker && link.dataset.resource?.startsWith('activities') ? await picker({ suggestedName: name }).catch((/** @type {Error} */ failure) => {
       if (failure.name === 'AbortError') throw failure;
       return null;
     }) : null;
-    const response = await request(link.href, {});
     if (file && response.body) return await response.body.pipeTo(await file.createWritable());
     const address = URL.createObjectURL(await response.blob());
     h('a', { href: address, download: name }).click();

@@ -41,9 +41,9 @@ export function dateAfter(date, days) {
 
 /** Marks that turn the direction of what follows, past the end of the name too. Each name is shown in its own direction without them. */
 const TURNS = /[\u202A-\u202E\u2066-\u2069]/g;
-const UNSEEN = /\p{Default_Ignorable_Code_Point}/gu;
-const SEEN = /[^\s\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}\p{Cs}\p{Mn}\p{Me}\u2800\u{1D159}]/u;
-const RIGHT_TO_LEFT = /[\u0590-\u08FF\u200F\uFB1D-\uFDFF\uFE70-\uFEFC\u{10800}-\u{10FFF}\u{1E800}-\u{1EFFF}]/u;
+const UNSEEN = /\p{DI}/gu;
+const SEEN = /[^\s\p{DI}\p{Cc}\p{Cf}\p{Cs}\p{Mn}\p{Me}\u2800\u{1D159}]/u;
+const LEFT_TO_RIGHT = /^[\0-\u058F]*$/;
 
 /** A text without marks that turn what follows it. @param {string} given */
 export const straight = (given) => given.replace(TURNS, '');
@@ -58,7 +58,7 @@ export function named(name, id) {
 export const shownId = (id) => named(null, id);
 
 /** A name within a sentence: what is written from right to left moves nothing around it. @param {string} name */
-export const isolate = (name) => (RIGHT_TO_LEFT.test(name) ? `\u2068${name}\u2069` : name);
+export const isolate = (name) => (LEFT_TO_RIGHT.test(name) ? name : `\u2068${name}\u2069`);
 
 /** @typedef {{ user_id: string | null, user_name: string | null }} Named */
 
@@ -160,9 +160,11 @@ export function bucket(span, interval, withOffset = false) {
     return `${day}, ${clockAt(begins)} – ${clockAt(ends)}${withOffset || offset(span.start) !== offset(span.end) ? ` (UTC${offset(span.start)})` : ''}`;
   }
   const { from, to } = datesOf(span, interval);
-  if (from !== to) return dateRange(from, to);
-  return dates({ weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' }).format(wall(from));
+  return datesInWords(from, to);
 }
+
+/** @param {string} from @param {string} to */
+const datesInWords = (from, to) => (from !== to ? dateRange(from, to) : dates({ weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' }).format(wall(from)));
 
 /** A bucket under the axis. @param {string} start @param {string} interval @param {boolean} many whether the range spans years @param {boolean} newDay the first of its date, which is not midnight everywhere */
 export function tick(start, interval, many, newDay) {
@@ -203,18 +205,22 @@ function dateBefore(time, timeZone) {
   }
 }
 
-/** The last date of the earlier side. @param {Query} query */
-export function earlierTo({ compare, timezone }) {
-  return compare ? dateBefore(compare.ends_at, timezone) : '';
+/** The dates between two times, with the clock where the last is cut. @param {{ start: string, end: string }} span @param {string} timeZone @param {(from: string, to: string) => string} inWords */
+function stretch({ start, end }, timeZone, inWords) {
+  const from = start.slice(0, 10);
+  const to = dateBefore(end, timeZone);
+  const whole = from <= to && to !== end.slice(0, 10);
+  return `${inWords(from, to < from ? from : to)}${whole ? '' : text.untilClock(clock(end))}`;
 }
 
-/** The earlier side's dates in words, with the clock where it ends within a day. @param {Query} query */
-export function earlierRange({ compare, timezone }) {
-  if (!compare) return '';
-  const from = compare.starts_at.slice(0, 10);
-  const to = dateBefore(compare.ends_at, timezone);
-  const whole = !compare.to_same_time || (from <= to && to !== compare.ends_at.slice(0, 10));
-  return `${dateRange(from, to < from ? from : to)}${whole ? '' : text.untilClock(clock(compare.ends_at))}`;
+/** The earlier side in words, empty where nothing is compared. @param {Query} query */
+export const earlierRange = ({ compare, timezone }) => (compare ? stretch({ start: compare.starts_at, end: compare.ends_at }, timezone, dateRange) : '');
+
+/** An earlier bucket in words: it may be cut, and the last one is as long as what is left. @param {{ start: string, end: string }} span @param {string} interval @param {string} timeZone */
+export function earlierBucket(span, interval, timeZone) {
+  if (interval !== 'hour') return stretch(span, timeZone, datesInWords);
+  if (Date.parse(span.end) - Date.parse(span.start) <= 2 * 3_600_000) return bucket(span, interval);
+  return dates({ day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' }).formatRange(wall(span.start), wall(span.end));
 }
 
 /** @type {Record<string, string>} */

@@ -184,20 +184,3 @@ async def test_a_chart_is_a_table_too(api: StandIn, window: Open) -> None:
     cells = await section.locator(".values td").all_inner_texts()
 
     assert [int(cell) for cell in cells] == [*totals.values(), sum(totals.values())]
-
-
-async def test_numbers_are_copied_as_csv(api: StandIn, window: Open) -> None:
-    page = await window(
-        f"{api.url}/{VIEW}&period=yesterday&interval=day", permissions=["clipboard-read", "clipboard-write"]
-    )
-    section = component(page, "deleted-by-date")
-    await section.get_by_label("Options for Deleted by date").click()
-    await section.get_by_role("button", name="Copy as CSV").click()
-    await expect(page.locator(".toast")).to_have_text("Copied to the clipboard.")
-
-    copied = await page.evaluate("navigator.clipboard.readText()")
-    deleted = await page.locator('[data-component="deleted"] .count').get_attribute("data-value")
-    assert copied.split("\r\n") == [
-        "start,end,state,deleted",
-        f"2026-11-22T00:00:00+08:00,2026-11-23T00:00:00+08:00,final,{deleted}",
-    ]

@@ -230,19 +230,19 @@ async def test_the_address_of_every_export_stands_beside_its_component(api: Stan
     report = "timezone=Asia%2FKuala_Lumpur&source=user"
     rows = f"{report}&from=2026-11-20&to=2026-11-20"
     assert links == [
-        ["added", f"{base}/summary.csv?{report}"],
+        ["added", f"{base}/summary.csv?{report}&bom=true"],
         ["added", f"{base}/summary?{report}"],
-        ["deleted", f"{base}/summary.csv?{report}"],
+        ["deleted", f"{base}/summary.csv?{report}&bom=true"],
         ["deleted", f"{base}/summary?{report}"],
-        ["added-by-date", f"{base}/timeline.csv?{report}"],
+        ["added-by-date", f"{base}/timeline.csv?{report}&bom=true"],
         ["added-by-date", f"{base}/timeline?{report}"],
-        ["deleted-by-date", f"{base}/timeline.csv?{report}"],
+        ["deleted-by-date", f"{base}/timeline.csv?{report}&bom=true"],
         ["deleted-by-date", f"{base}/timeline?{report}"],
-        ["added-by-source", f"{base}/sources.csv?{report}"],
+        ["added-by-source", f"{base}/sources.csv?{report}&bom=true"],
         ["added-by-source", f"{base}/sources?{report}"],
-        ["users", f"{base}/users.csv?{report}"],
+        ["users", f"{base}/users.csv?{report}&bom=true"],
         ["users", f"{base}/users?{report}"],
-        ["activities", f"{base}/activities.csv?{rows}"],
+        ["activities", f"{base}/activities.csv?{rows}&bom=true"],
         ["activities", f"{base}/activities.ndjson?{rows}"],
         ["activities", f"{base}/activities?{rows}&batches=fold"],
     ]

@@ -79,6 +79,43 @@ async def test_the_page_shows_the_apis_numbers(
         await same_as_the_api(page, served, [*asked, *zone])
 
 
+COMPARED: list[tuple[str, list[tuple[str, str]]]] = [
+    ("weeks that begin elsewhere", [("from", "2026-11-04"), ("to", "2026-11-18"), ("interval", "week")]),
+    ("weeks from Sunday, cut today", [("from", "2026-11-03"), ("to", "2026-11-23"), ("interval", "week")]),
+    ("a month beside a longer one", [("period", "last_month"), ("interval", "week")]),
+    ("months cut today", [("period", "this_year"), ("interval", "month")]),
+    ("months that begin elsewhere", [("from", "2026-10-09"), ("to", "2026-11-20"), ("interval", "month")]),
+    ("the bucket that is cut", [("period", "today"), ("timezone", "Asia/Kathmandu"), ("interval", "hour")]),
+    ("days, the last cut", [("period", "this_month"), ("interval", "day")]),
+    ("a day of 25 hours", [("from", "2026-10-25"), ("to", "2026-10-25"), ("timezone", "Europe/Berlin")]),
+    ("beside a day of 25 hours", [("from", "2026-10-26"), ("to", "2026-10-26"), ("timezone", "Europe/Berlin")]),
+    ("beside a day of 23 hours", [("from", "2026-10-05"), ("to", "2026-10-05"), ("timezone", "Australia/Lord_Howe")]),
+    ("a year before", [("period", "last_7_days"), ("compare", "previous_year")]),
+]
+
+
+@pytest.mark.parametrize(("name", "asked"), COMPARED, ids=[name for name, _ in COMPARED])
+async def test_the_grey_bars_are_what_the_cards_compare_with(
+    shared_redis: RunningRedis, window: Open, name: str, asked: list[tuple[str, str]]
+) -> None:
+    zone = [] if any(one == "timezone" for one, _ in asked) else [("timezone", "UTC")]
+    week = [("week_start", "sunday")] if "Sunday" in name else []
+    async with serving(shared_redis) as served:
+        served.api.write(stored(), partitions=2)
+        page = await window(await served.address([*asked, *zone, *week]))
+        report = await served.get("", [*asked, *zone, *week])
+
+        for kind in ("added", "deleted"):
+            bars = await page.locator(f'[data-component="{kind}-by-date"] .ghosts [data-previous]').evaluate_all(
+                "(bars) => bars.map(({ dataset }) => [dataset.start, Number(dataset.previous)])"
+            )
+            previous = await page.locator(f'[data-component="{kind}"] .count').get_attribute("data-previous")
+            assert bars == [[one["previous"]["start"], one["previous"][kind]] for one in report["timeline"]]
+            assert sum(value for _, value in bars) == int(previous or 0) == report[kind]["previous"]
+        asked_for = await page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name)")
+        assert [address for address in asked_for if "/timeline" in address] == []
+
+
 async def test_numbers_follow_the_api_without_a_reload(shared_redis: RunningRedis, window: Open) -> None:
     async with serving(shared_redis) as served:
         events = stored()

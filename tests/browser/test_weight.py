@@ -14,10 +14,10 @@ from tests.browser.support.stand_in import PAGE, StandIn
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 VIEW = "?workspace=w1&timezone=UTC"
-MAX_REQUESTS = 9
+MAX_REQUESTS = 8
 MAX_BYTES = 100_000
 MAX_ELEMENTS = 12_000
-MAX_PAGE_BYTES = 50_000
+MAX_PAGE_BYTES = 48_000
 """All files of the page as a browser gets them over TLS; what the first view does not need comes later."""
 
 
