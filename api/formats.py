@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from api import answers
+from api.direction import closed
 from api.http import qualities_of
 
 Cell = str | int | float | None
@@ -66,14 +67,16 @@ def negotiate(accept: str, offered: tuple[Format, ...]) -> Format | None:
 
 
 def csv_lines(rows: Iterable[Sequence[Cell]]) -> str:
-    """Lines of CSV. Texts are quoted and guarded, numbers are neither, and what there is not is empty."""
+    """Lines of CSV. Texts are quoted and guarded, numbers are neither, and what there is not is empty. What turns
+    direction ends in its cell.
+    """
     return "".join([",".join(map(csv_cell, row)) + "\r\n" for row in rows])
 
 
 def csv_cell(cell: Cell) -> str:
     """One cell on the wire."""
     if isinstance(cell, str):
-        return '"' + guarded(cell).replace('"', '""') + '"'
+        return '"' + guarded(closed(cell)).replace('"', '""') + '"'
     return "" if cell is None else str(cell)
 
 
