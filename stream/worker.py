@@ -36,6 +36,7 @@ from stream.metrics import Metrics
 from stream.ownership import OwnedPartition, Pace, Phase, Room
 from stream.partition import CountingRules
 from stream.ports import Ledger, WorkerMustStop
+from stream.projection import dropped_days
 from stream.projection.evictions import Evictions
 from stream.projection.follower import Follower
 from stream.projection.keys import Keys
@@ -355,11 +356,15 @@ class Worker:
         limits = RowLimits(
             self._redis, self._keys, Limits(config.row_days or None, config.row_limit, config.redis_memory_share)
         )
+        next_look = asyncio.get_running_loop().time() + ROW_LIMITS_SECONDS
         while True:
             await asyncio.sleep(ROW_LIMITS_SECONDS)
             # A full Redis keeps the owner in repair, until rows make room.
             if any(one.partition == 0 and one.phase in (Phase.COUNTING, Phase.REPAIRING) for one in app.partitions):
                 await keep_quietly(limits, self._clock.now_ms())
+                if asyncio.get_running_loop().time() >= next_look:
+                    next_look = asyncio.get_running_loop().time() + dropped_days.LOOK_SECONDS
+                    await dropped_days.forget_quietly(self._redis, self._keys)
 
     def _facts(self) -> dict[str, Any]:
         partitions = self._reporter.partitions()

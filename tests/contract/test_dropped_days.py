@@ -1,0 +1,89 @@
+"""What Redis still holds of days that retention dropped while it was away goes, and nothing else. On a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import redis
+from redis.asyncio import Redis
+
+from stream.projection.dropped_days import forget_dropped_days
+from stream.projection.keys import Keys, rows_from_of
+from tests.support.redis_data import Event, Positions, RedisData
+from tests.support.redis_server import RunningRedis
+
+DAY = 20_780
+DAY_NS = 86_400 * 10**9
+
+
+class Shown:
+    """What Redis shows of one deployment."""
+
+    def __init__(self, client: Redis, data: RedisData) -> None:
+        self.client, self.data = client, data
+        self.keys = Keys(data.prefix.split(":")[1])
+
+    async def layouts(self) -> dict[int, list[int]]:
+        """The partitions that each day is said to have."""
+        held = await self.client.hgetall(self.keys.days("w"))
+        parts = {int(day): value.split(b" ")[1:] for day, value in held.items() if day != b"all"}
+        return {day: [int(part.split(b":")[0]) for part in of_day] for day, of_day in sorted(parts.items())}
+
+    async def cells(self) -> set[tuple[int, int]]:
+        """The days and partitions of which there are cells."""
+        fields = [
+            f for key in await self.client.keys(self.data.prefix + "cells:w:*") for f in await self.client.hkeys(key)
+        ]
+        return {(int(day), int(partition)) for day, partition, *_ in (field.split(b".") for field in fields)}
+
+    async def rows(self) -> list[int]:
+        return sorted(int(key.rsplit(b":", 1)[1]) for key in await self.client.keys(self.data.prefix + "rows1:w:*"))
+
+
+@pytest.fixture
+async def shown(own_redis: RunningRedis) -> AsyncIterator[Shown]:
+    """Two partitions with events on three days; of the second day only the first has any."""
+    client = Redis.from_url(own_redis.url)
+    with redis.Redis.from_url(own_redis.url) as plain:
+        made = Shown(client, RedisData(plain, "g"))
+        places = [(DAY - 40, 0), (DAY - 40, 1), (DAY - 1, 0), (DAY, 0), (DAY, 1)]
+        made.data.write([Event(day * DAY_NS, f"{day}{p}", partition=p, offset=day) for day, p in places])
+        await client.hset(made.keys.days("w"), "all", f"word {DAY - 1}")
+        yield made
+    await client.aclose()
+
+
+async def told(shown: Shown, **counts_from: int) -> None:
+    """The positions, with the days from which partitions keep their counts."""
+    fields = {f"{partition.removeprefix('p')}.counts_from": day for partition, day in counts_from.items()}
+    shown.data.positions(Positions(1.0, partitions=2, fields=fields))
+
+
+async def test_without_retention_nothing_goes(shown: Shown) -> None:
+    await told(shown)
+    assert await forget_dropped_days(shown.client, shown.keys) == 0
+    assert await shown.layouts() == {DAY - 40: [0, 1], DAY - 1: [0], DAY: [0, 1]}
+
+
+async def test_of_each_day_the_parts_go_of_partitions_that_have_dropped_it(shown: Shown) -> None:
+    # Given a partition that has dropped what lies before a day, and another that has not yet
+    await told(shown, p0=DAY)
+    # When Redis is looked through, then what the first left there goes, and what the second has stays
+    assert await forget_dropped_days(shown.client, shown.keys) == 2
+    assert await shown.layouts() == {DAY - 40: [1], DAY: [0, 1]}
+    assert await shown.cells() == {(DAY - 40, 1), (DAY, 0), (DAY, 1)}
+    assert await shown.rows() == [DAY - 40, DAY]
+    # When that one has too, then the day goes with its rows; readers see a change, and where rows begin as before
+    change = await shown.client.hget(shown.keys.days("w"), "all")
+    await told(shown, p0=DAY, p1=DAY - 39)
+    assert await forget_dropped_days(shown.client, shown.keys) == 1
+    assert await shown.layouts() == {DAY: [0, 1]}
+    assert await shown.cells() == {(DAY, 0), (DAY, 1)}
+    assert await shown.rows() == [DAY]
+    after = await shown.client.hget(shown.keys.days("w"), "all")
+    assert after != change
+    assert rows_from_of(after) == DAY - 1
+    # And it is done
+    assert await forget_dropped_days(shown.client, shown.keys) == 0
+    assert await shown.client.hget(shown.keys.days("w"), "all") == after
