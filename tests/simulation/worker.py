@@ -2,7 +2,7 @@
 
 import asyncio
 import collections
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -161,10 +161,11 @@ class WatchedLedger(TransactionalLedger):
         super().__init__(**given)
         self._owns, self._world = owns, world
 
-    async def fence(self) -> None:
+    def fence(self) -> Coroutine[Any, Any, None]:
+        """One that was begun before the revocation is under way, and waited for: so it is judged when it is asked for."""
         if not self._owns():
             self._world.fail(AssertionError(f"p{self._partition} is fenced by a worker that it was taken from"))
-        await super().fence()
+        return super().fence()
 
 
 class Worker:
