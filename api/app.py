@@ -13,21 +13,21 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler, route
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from api.auth import Authentication
 from api.cache import Memory
-from api.config import ApiConfig
 from api.documents import Documents
-from api.endpoints import COMPONENTS, Endpoint, Endpoints, not_found
-from api.gate import Gate
-from api.http import SECURITY_HEADERS, Answer, Request, respond
-from api.live import Hub
+from api.errors import Faults, Unavailable
+from api.http.auth import Authentication
+from api.http.gate import Gate
+from api.http.problems import CODES, MEDIA_TYPE, ProblemError, encode, of_faults, of_unavailable
+from api.http.request import SECURITY_HEADERS, Answer, Request, respond
+from api.http.static import PAGE, StaticFiles
+from api.live.access import StreamLimits
+from api.live.hub import Hub
 from api.metrics import Metrics
-from api.problems import CODES, MEDIA_TYPE, ProblemError, encode, of_faults, of_unavailable
-from api.query import Faults
-from api.reader import Reader, Unavailable
-from api.reports import Reports
-from api.static import PAGE, StaticFiles
-from api.stream_access import StreamLimits
+from api.read.redis import Reader
+from api.report.service import Reports
+from api.routes import COMPONENTS, Endpoint, Endpoints, not_found
+from stream.settings.api import ApiConfig
 
 log = logging.getLogger(__name__)
 

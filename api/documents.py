@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from api.http import Answer, Request
+from api.http.problems import CODES
+from api.http.request import Answer, Request
 from api.openapi import BASE, openapi
-from api.problems import CODES
-from stream.schema import asyncapi
+from stream.ingest.schema import asyncapi
 
 CACHING = ("Cache-Control", "no-cache")
 

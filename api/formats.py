@@ -6,9 +6,9 @@ from enum import StrEnum
 
 import msgspec
 
-from api import answers
+from api import wire as answers
 from api.direction import closed
-from api.http import qualities_of
+from api.http.request import qualities_of
 
 Cell = str | int | float | None
 

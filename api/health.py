@@ -4,13 +4,13 @@ from typing import Any
 
 import msgspec
 
-from api.auth import Authentication
-from api.freshness import as_of_text, lag_seconds
-from api.http import Answer
-from api.problems import ProblemError
-from api.reader import Unavailable
-from api.reports import Reports
-from api.zones import TZDATA_VERSION
+from api.errors import Unavailable
+from api.http.auth import Authentication
+from api.http.problems import ProblemError
+from api.http.request import Answer
+from api.query.zones import TZDATA_VERSION
+from api.read.freshness import as_of_text, lag_seconds
+from api.report.service import Reports
 from stream.version import VERSION
 
 NO_STORE = ("Cache-Control", "no-store")

@@ -11,14 +11,16 @@ from typing import Any
 
 import msgspec
 
-from api import answers, choices, query
-from api.endpoints import COMPONENTS
+from api import wire as answers
 from api.formats import MEDIA_TYPES, Format
 from api.health import Readiness
-from api.periods import FIRST_DATE, LAST_DATE, MAX_BUCKETS, MAX_DAYS, Compare, Interval, Period, Weekday
-from api.problems import CODES, MEDIA_TYPE
+from api.http.problems import CODES, MEDIA_TYPE, Problem
+from api.query import question as query
+from api.query.periods import FIRST_DATE, LAST_DATE, MAX_BUCKETS, MAX_DAYS, Compare, Interval, Period, Weekday
+from api.query.zones import zone_names
+from api.report import choices
 from api.report.users import MAX_USERS
-from api.zones import zone_names
+from api.routes import COMPONENTS
 from stream.version import VERSION
 
 Document = dict[str, Any]
@@ -134,7 +136,7 @@ def openapi() -> Document:
     """The document."""
     types: list[type[Any]] = [
         *{kind for kind, _ in ANSWERS.values()},
-        *(answers.WorkspacesAnswer, answers.TimezonesAnswer, answers.Problem, Readiness, answers.ActivityRow),
+        *(answers.WorkspacesAnswer, answers.TimezonesAnswer, Problem, Readiness, answers.ActivityRow),
     ]
     types.sort(key=lambda kind: kind.__name__)
     _, schemas = msgspec.json.schema_components(types, ref_template=REF)

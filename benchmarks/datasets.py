@@ -19,7 +19,7 @@ from functools import lru_cache
 from itertools import accumulate
 from random import Random
 
-from stream.events import KNOWN_SOURCES
+from stream.model.activity import KNOWN_SOURCES
 
 COPY_EVERY = 100
 COPIED_FROM_LAST = 1_000

@@ -14,12 +14,12 @@ from typing import Any
 from redis import Redis
 
 from benchmarks.datasets import DAY_SECONDS, minute_text
-from stream.partition import Batch, CountingRules, PartitionState
-from stream.projection.follower import Follower
-from stream.projection.keys import Keys
+from stream.projection.backfill import OwedRows
+from stream.projection.projector import Follower
 from stream.projection.replica import RedisReplica
-from stream.projection.rows import OwedRows
-from stream.redis_client import redis_client
+from stream.settings.redis import redis_client
+from stream.storage.keys import Keys
+from stream.tables.partition import Batch, CountingRules, PartitionState
 from stream.tables.position import HISTORY_BYTES
 
 GROUP = "bench"

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
-from stream.config import WorkerConfig
-from stream.topics import ensure_topics, open_topics, wanted_topics
+from stream.kafka.topics import ensure_topics, open_topics, wanted_topics
+from stream.settings.worker import WorkerConfig
 from tests.support.kafka import STEADY, KafkaCluster, unique_name
 from tests.support.stack import RedisServer, Worker
 

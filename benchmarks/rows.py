@@ -15,13 +15,13 @@ from typing import Any
 
 from redis import Redis
 
-from api.activities import ROWS_A_READ
+from api.activities.page import ROWS_A_READ
 from benchmarks.datasets import DAY_SECONDS
 from benchmarks.filling import GROUP, SERIES, Made, Partition, day_number, event
 from benchmarks.machine import say
 from benchmarks.serving import Asking, desk
-from stream.projection.keys import Keys
-from stream.projection.row import decode_row, key_of
+from stream.storage.keys import Keys
+from stream.storage.row import decode_row, key_of
 
 ROWS = 1_000_000
 DAYS = 30

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
-from api.config import ApiConfig, is_loopback
 from cli.command import DONE, NOT_DONE, CommandError
 from cli.connections import guarded_protocol, raise_file_limit
 from cli.options import add_settings, configuration
-from stream.logs import configure
+from stream.settings.api import ApiConfig, is_loopback
+from stream.settings.logs import configure
 
 if TYPE_CHECKING:
     from litestar import Litestar

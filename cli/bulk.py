@@ -18,8 +18,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
-from stream.kafka_access import KafkaAccess
-from stream.topics import BROKER_MESSAGE_BYTES, MESSAGE_BYTES, TopicsError, open_topics
+from stream.kafka.topics import BROKER_MESSAGE_BYTES, MESSAGE_BYTES, TopicsError, open_topics
+from stream.settings.kafka import KafkaAccess
 
 BATCH_BYTES = 512 * 1024
 """Half of what a broker takes in one batch where nothing is set; a larger record goes alone."""

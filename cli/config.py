@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from api.config import ApiConfig
 from cli.options import add_settings, read_settings
-from stream.config import WorkerConfig
-from stream.settings import Config, Reading, Value
+from stream.settings.api import ApiConfig
+from stream.settings.declare import Config, Reading, Value
+from stream.settings.worker import WorkerConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

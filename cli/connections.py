@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from api.problems import MEDIA_TYPE, encode, problem
+from api.http.problems import MEDIA_TYPE, encode, problem
 
 HEAD_SECONDS = 10.0
 TAKE_SECONDS = 60.0

@@ -12,7 +12,7 @@ from typing import cast
 
 from cli import output
 from cli.command import NOT_DONE, Command, CommandError
-from stream.settings import SettingsError
+from stream.settings.declare import SettingsError
 from stream.version import VERSION
 
 COMMANDS: Mapping[str, tuple[str, str]] = {

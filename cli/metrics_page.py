@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry
 
 from api.metrics import Metrics as ApiMetrics
-from stream.metrics import Metrics as WorkerMetrics
+from stream.worker.metrics import Metrics as WorkerMetrics
 
 INTRODUCTION = """# Metrics
 

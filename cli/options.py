@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from api.config import ApiConfig
-from stream.config import WorkerConfig
-from stream.settings import FILE_VARIABLE, Config, Problem, Reading, SettingsError, Sources, read, settings_of
+from stream.settings.api import ApiConfig
+from stream.settings.declare import FILE_VARIABLE, Config, Problem, Reading, SettingsError, Sources, read, settings_of
+from stream.settings.worker import WorkerConfig
 
 C = TypeVar("C", bound=Config)
 

@@ -20,8 +20,9 @@ import msgspec
 from cli.bulk import BulkError, BulkProducer, KeyedValue, open_bulk
 from cli.command import DONE, WRONG, CommandError
 from cli.options import add_settings, configuration
-from stream.config import ACCESS_SETTINGS, WorkerConfig
-from stream.events import ContactActivity, EventRules, Reason, Rejected, parse
+from stream.ingest.event import EventRules, Reason, Rejected, parse
+from stream.model.activity import ContactActivity
+from stream.settings.worker import ACCESS_SETTINGS, WorkerConfig
 
 SETTINGS = (*ACCESS_SETTINGS, "topic", "max_event_bytes", "future_tolerance_seconds", "retention_days")
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")

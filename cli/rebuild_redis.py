@@ -9,10 +9,10 @@ from redis.exceptions import RedisError
 
 from cli.command import DONE, CommandError
 from cli.options import add_settings, read_settings
-from stream.config import WorkerConfig
-from stream.projection.keys import Keys
 from stream.projection.replica import empty
-from stream.redis_client import redis_client
+from stream.settings.redis import redis_client
+from stream.settings.worker import WorkerConfig
+from stream.storage.keys import Keys
 
 SETTINGS = ("redis", "group")
 REDIS_TIMEOUT_SECONDS = 30.0

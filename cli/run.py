@@ -11,15 +11,15 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from api.config import ApiConfig
 from cli.api import listening_socket
 from cli.command import DONE, OUTPUT_LOST, WRONG, CommandError
 from cli.local.machine import Machine
 from cli.local.ports import free_port
 from cli.local.supervisor import ChildEnded, StopRequested, Supervisor
 from cli.options import add_settings, read_settings
-from stream.config import ACCESS_SETTINGS, WorkerConfig
-from stream.settings import FILE_VARIABLE, PREFIX, Reading, SettingsError
+from stream.settings.api import ApiConfig
+from stream.settings.declare import FILE_VARIABLE, PREFIX, Reading, SettingsError
+from stream.settings.worker import ACCESS_SETTINGS, WorkerConfig
 
 SETTINGS = (*ACCESS_SETTINGS, "redis", "topic", "group", "log_level")
 LAST_WORDS_SECONDS = 5.0
@@ -125,9 +125,9 @@ def _remove_keys(machine: Machine, url: str) -> None:
 
 async def _empty(url: str, group: str) -> None:
     # Seldom needed, and half a second to import.
-    from stream.projection.keys import Keys
     from stream.projection.replica import empty
-    from stream.redis_client import redis_client
+    from stream.settings.redis import redis_client
+    from stream.storage.keys import Keys
 
     async with redis_client(url, timeout_seconds=LAST_WORDS_SECONDS) as client:
         await empty(client, Keys(group))

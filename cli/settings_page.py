@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Iterator
 
-from api.config import ApiConfig
-from stream.config import SharedConfig, WorkerConfig
-from stream.settings import FILE_VARIABLE, Config, Setting, settings_of
+from stream.settings.api import ApiConfig
+from stream.settings.declare import FILE_VARIABLE, Config, Setting, settings_of
+from stream.settings.worker import SharedConfig, WorkerConfig
 
 INTRODUCTION = f"""# Settings
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from api.auth import token_hash
-from api.config import ApiConfig
-from api.query import is_workspace
+from api.http.auth import token_hash
+from api.query.question import is_workspace
 from cli.command import DONE, CommandError
 from cli.options import add_settings, configuration
+from stream.settings.api import ApiConfig
 
 PREFIX = "crt_"
 """So that a token that lies about is recognised, by people and by scanners for secrets."""

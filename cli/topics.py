@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 from cli.command import DONE, WRONG, CommandError
 from cli.options import add_settings, read_settings
-from stream.config import ACCESS_SETTINGS, WorkerConfig
-from stream.new_partitions import NewPartitions
-from stream.projection.keys import Keys
+from stream.kafka.topics import PARTITIONS, Outcome, TopicsError, ensure_topics, open_topics, told, wanted_topics
 from stream.projection.partitions import Announcements
 from stream.projection.replica import RedisReplica
-from stream.redis_client import redis_client
-from stream.topics import PARTITIONS, Outcome, TopicsError, ensure_topics, open_topics, told, wanted_topics
+from stream.settings.redis import redis_client
+from stream.settings.worker import ACCESS_SETTINGS, WorkerConfig
+from stream.storage.keys import Keys
+from stream.worker.new_partitions import NewPartitions
 
 SETTINGS = (
     *ACCESS_SETTINGS,

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 
 from cli.options import add_settings, configuration
-from stream.config import WorkerConfig
+from stream.settings.worker import WorkerConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     config = configuration(WorkerConfig, args, environ)
     # Faust takes a second to import, which --help and a wrong setting need not wait for.
-    from stream.worker import run as count
+    from stream.agents.app import create_app
+    from stream.worker.process import run as count
 
-    return count(config)
+    return count(config, create_app)

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import msgspec
 
-from stream.events import Record
-from stream.partition import Commit
+from stream.ingest.event import Record
+from stream.tables.partition import Commit
 
 
 class WorkerMustStop(Exception):

@@ -1,6 +1,6 @@
 """What one UTC day of a workspace sums to: packed parts -> counts by kind and piece, or by user.
 
-A day is the sum of its source partitions; each of them is bases and a tail (stream/tables/packed.py). What needs no
+A day is the sum of its source partitions; each of them is bases and a tail (stream/storage/day_parts.py). What needs no
 user is read from summaries, what needs whole days of users from heads alone. All loops here run once a series, a kind
 or a tail's cell: in a report of sixty busy days that is tens of thousands of times, so they are kept bare.
 """
@@ -14,9 +14,10 @@ from itertools import accumulate
 from operator import add
 from typing import NamedTuple
 
-from stream.quarters import QUARTERS_A_DAY
-from stream.tables.formats import FormatError
-from stream.tables.packed import Head, Tail, decode_cells, decode_head, decode_summary, decode_tail
+from api.read.parts import PartitionDay
+from stream.model.time import QUARTERS_A_DAY
+from stream.storage.day_parts import Head, Tail, decode_cells, decode_head, decode_summary, decode_tail
+from stream.storage.formats import FormatError
 
 Kind = tuple[int, str | None]
 """(activity, source); None: without a source."""
@@ -41,18 +42,6 @@ class UserSums(NamedTuple):
 
     added: dict[str | None, int]
     deleted: dict[str | None, int]
-
-
-class PartitionDay(NamedTuple):
-    """The packed parts of one day of one source partition, as far as they were asked for.
-
-    One item a base in each; `tail` is None where it is empty.
-    """
-
-    summaries: Sequence[bytes] = ()
-    heads: Sequence[bytes] = ()
-    cells: Sequence[bytes] = ()
-    tail: bytes | None = None
 
 
 def kind_sums(parts: Iterable[PartitionDay], cuts: tuple[int, ...]) -> KindSums:

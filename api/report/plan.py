@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from api.periods import mark_text
-from api.query import View
-from stream.quarters import QUARTERS_A_DAY
+from api.query.periods import mark_text
+from api.query.question import View
+from stream.model.time import QUARTERS_A_DAY
 
 
 class DayPlan(NamedTuple):

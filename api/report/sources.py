@@ -3,11 +3,11 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import repeat
 
-from api.answers import BucketState, EarlierSourceBucket, SourceBucket, Sources
-from api.query import NONE
+from api.query.question import NONE
 from api.report.fold import Counts
 from api.report.plan import Plan
-from stream.events import KNOWN_SOURCES
+from api.wire import BucketState, EarlierSourceBucket, SourceBucket, Sources
+from stream.model.activity import KNOWN_SOURCES
 
 MAX_NAMES = 100
 REST = "*"

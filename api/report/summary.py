@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from api.answers import Total
+from api.wire import Total
 
 
 def total(counts: Sequence[int], previous: int | None) -> Total:

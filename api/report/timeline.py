@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 
-from api.answers import Bucket, BucketState, EarlierBucket
 from api.report.fold import Counts
 from api.report.plan import Plan
-from stream.quarters import QUARTER_SECONDS
+from api.wire import Bucket, BucketState, EarlierBucket
+from stream.model.time import QUARTER_SECONDS
 
 
 def bucket_states(marks: Sequence[int], counts: Counts, now: float, as_of: float) -> list[BucketState]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from api.answers import OmittedUsers, UserCounts
 from api.report.fold import Ranked, UserTotal
+from api.wire import OmittedUsers, UserCounts
 
 MAX_USERS = 500
 """How many users the whole report lists; the resource of users lists all."""

@@ -25,9 +25,9 @@ from aiokafka.errors import KafkaError
 
 from cli.bulk import BulkError, BulkProducer, open_bulk
 from cli.local.sample_workspaces import WORKSPACES, Channel, Rhythm, Workspace
-from stream.config import WorkerConfig
-from stream.kafka_access import KafkaAccess
-from stream.settings import Sources, read
+from stream.settings.declare import Sources, read
+from stream.settings.kafka import KafkaAccess
+from stream.settings.worker import WorkerConfig
 
 DAYS = 60
 SEED = 2026

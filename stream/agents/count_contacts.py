@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stream.partition import Batch
+from stream.tables.partition import Batch
 
 if TYPE_CHECKING:
-    from stream.app import ContactsApp
+    from stream.agents.app import ContactsApp
 
 
 def count_contacts(app: ContactsApp, topic: Any) -> Any:

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from operator import attrgetter, itemgetter
 
-from stream.partition import Commit, PartitionState
 from stream.ports import Call
-from stream.projection.keys import Keys, format_label, format_segment
+from stream.storage.keys import Keys, format_label, format_segment
 from stream.tables.counts import EntryChange
 from stream.tables.names import NameChanges, SourceName, UserName
+from stream.tables.partition import Commit, PartitionState
 
 # One call holds the server for 1-2 ms at this size (200,000 bytes of rows, the dearest kind, in 1,000 members).
 CALL_BYTES = 200_000

@@ -13,7 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from stream.projection.keys import ALL, PARTITIONS, Keys
+from stream.storage.keys import ALL, PARTITIONS, Keys
 
 log = logging.getLogger(__name__)
 

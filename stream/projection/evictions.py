@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from stream.ports import WorkerMustStop
-from stream.projection.keys import Keys
 from stream.projection.lost_keys import SCRIPT
+from stream.storage.keys import Keys
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from stream.projection.keys import Keys
+from stream.storage.keys import Keys
 
 SCRIPT: Final = files("stream.projection").joinpath("replica.lua")
 

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from stream.ports import ReplicaAway
-from stream.projection.keys import PARTITIONS, Keys
+from stream.storage.keys import PARTITIONS, Keys
 
 _RAISE = """
 local known = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')

@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from stream.ports import AnotherHistory, Call, Claim, ReplicaAway
-from stream.projection.keys import Keys, parse_owed
 from stream.projection.lost_keys import SCRIPT
+from stream.storage.keys import Keys, parse_owed
 
 log = logging.getLogger(__name__)
 

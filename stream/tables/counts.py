@@ -26,9 +26,9 @@ from typing import Final
 
 import msgspec
 
-from stream.quarters import QUARTERS_A_DAY
-from stream.tables import packed
-from stream.tables.formats import Changes, FormatError
+from stream.model.time import QUARTERS_A_DAY
+from stream.storage import day_parts as packed
+from stream.storage.formats import Changes, FormatError
 from stream.tables.merge import Addition, merge, summarize
 from stream.tables.steps import RECORDS_A_STEP, Steps
 
@@ -64,7 +64,7 @@ class EntryChange(msgspec.Struct, frozen=True, gc=False):
     base_count: int
     """Bases 0 up to this number, exclusive, exist; where `dropped`, they did."""
     rows: list[bytes]
-    """Packed activity rows (stream/projection/row.py) of the events counted since the last commit; none where
+    """Packed activity rows (stream/storage/row.py) of the events counted since the last commit; none where
     `whole`."""
     whole: bool = False
     """This is all of the entry, in place of whatever was there."""

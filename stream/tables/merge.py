@@ -1,7 +1,7 @@
 """How does a tail become part of its base?
 
-Small bases are merged in plain Python, large ones with numpy: both give the same bytes (tests/unit/test_merge.py). A
-base that would be larger than its limit is cut into several, by series; all but the last are never touched again.
+Small bases are merged in plain Python, large ones with numpy: both give the same bytes. A base that would be larger
+than its limit is cut into several, by series; all but the last are never touched again.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from stream.quarters import QUARTERS_A_DAY
-from stream.tables import packed
+from stream.model.time import QUARTERS_A_DAY
+from stream.storage import day_parts as packed
 
 PLAIN_CELLS: Final = 200
 """Up to so many cells plain Python is quicker: at 34 cells it takes half the time of numpy, at 800 twice it."""

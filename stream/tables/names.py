@@ -15,8 +15,8 @@ from typing import Final
 
 import msgspec
 
-from stream.events import ContactActivity
-from stream.tables.formats import Changes, FormatError, decode_array
+from stream.model.activity import ContactActivity
+from stream.storage.formats import Changes, FormatError, decode_array
 
 KIND: Final = b"n"
 VERSION: Final = 1

@@ -14,8 +14,8 @@ from typing import Final
 
 import msgspec
 
-from stream.events import Record
-from stream.tables.formats import FormatError, decode_array
+from stream.ingest.event import Record
+from stream.storage.formats import FormatError, decode_array
 
 KEY: Final = b"p"
 VERSION: Final = 1

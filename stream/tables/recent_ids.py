@@ -11,7 +11,7 @@ of counted records only, so a verdict depends on the log alone, however it was c
 `max_ids` the oldest hour goes at once, whole, and with it the id that was just counted where that is of this hour.
 
 In memory the ids lie in one table with a tag for their hour (id_table.py): an hour goes by withdrawing its tag. What
-was measured is in decision 0013.
+was measured is in decision 0011.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Final
 
 from xxhash import xxh3_128_digest
 
-from stream.events import ContactActivity
-from stream.quarters import HOUR_MILLISECONDS
-from stream.tables.formats import Changes, FormatError, check_byte
+from stream.model.activity import ContactActivity
+from stream.model.time import HOUR_MILLISECONDS
+from stream.storage.formats import Changes, FormatError, check_byte
 from stream.tables.id_table import ID_BYTES, NEVER, TAGS, IdTable
 from stream.tables.steps import Steps, finish
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final
 
-from stream.tables.formats import Changes, FormatError, check_byte
+from stream.storage.formats import Changes, FormatError, check_byte
 
 KIND: Final = b"u"
 VERSION: Final = 1

@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 
-from api.http import Request
-from api.static import StaticFiles, inline_scripts
+from api.http.request import Request
+from api.http.static import StaticFiles, inline_scripts
 from tests.browser.conftest import NOW, Open
 from tests.browser.support.events import believable
 from tests.browser.support.stand_in import PAGE, StandIn

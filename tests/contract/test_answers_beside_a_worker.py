@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from stream.partition import Batch, CountingRules, PartitionState
-from stream.projection.follower import Follower
-from stream.projection.keys import Keys
+from stream.projection.backfill import OwedRows
+from stream.projection.projector import Follower
 from stream.projection.replica import RedisReplica, steady_ms
-from stream.projection.rows import OwedRows
+from stream.storage.keys import Keys
+from stream.tables.partition import Batch, CountingRules, PartitionState
 from tests.contract.test_report_recount import check_sums, every_row, without_texts
 from tests.support import recount
 from tests.support.api import Api, api_over, shared_redis

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from api.reader import Moved
-from stream.projection.keys import Keys
-from stream.projection.row_limits import Limits, RowLimits
+from api.read.redis import Moved
+from stream.projection.row_retention import Limits, RowLimits
+from stream.storage.keys import Keys
 from tests.support import recount
 from tests.support.api import BASE, Api, api_over, serving, shared_redis
 from tests.support.recount import Asked

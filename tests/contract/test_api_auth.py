@@ -16,10 +16,10 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from api import auth
 from api.app import create_app
-from api.config import ApiConfig
+from api.http import auth
 from cli.main import main
+from stream.settings.api import ApiConfig
 from tests.support.api import BASE, api_over, shared_redis
 from tests.support.redis_data import Event
 from tests.support.redis_server import RunningRedis

@@ -17,9 +17,9 @@ import httpx
 import pytest
 import redis
 
-from api.config import ApiConfig
 from cli import connections
 from cli.local.ports import free_port, listens
+from stream.settings.api import ApiConfig
 from tests.support.api import BASE, serving, shared_redis
 from tests.support.redis_data import Event, Positions, RedisData
 from tests.support.redis_server import RunningRedis

@@ -9,13 +9,13 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from api import query
 from api.documents import page
-from api.endpoints import COMPONENTS
+from api.http.problems import CODES
 from api.openapi import BASE as DOCUMENTED_BASE
 from api.openapi import NAME, PARAMETERS, document_text, openapi
-from api.problems import CODES
-from stream.schema import asyncapi
+from api.query import question as query
+from api.routes import COMPONENTS
+from stream.ingest.schema import asyncapi
 from tests.support.api import BASE, api_over, serving, shared_redis
 from tests.support.redis_data import Event
 from tests.support.redis_server import RunningRedis

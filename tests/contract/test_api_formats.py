@@ -10,7 +10,7 @@ from typing import Any
 import cramjam
 import pytest
 
-from api.static import PAGE
+from api.http.static import PAGE
 from tests.support.api import BASE, api_over, shared_redis
 from tests.support.redis_data import Event
 from tests.support.redis_server import RunningRedis

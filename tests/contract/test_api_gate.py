@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.gate import HEADERS_BYTES_LIMIT, TARGET_BYTES_LIMIT
+from api.http.gate import HEADERS_BYTES_LIMIT, TARGET_BYTES_LIMIT
 from tests.support.api import BASE, Api, api_over, shared_redis
 from tests.support.redis_data import Event
 from tests.support.redis_server import RunningRedis

@@ -17,12 +17,14 @@ import jwt
 import pytest
 import redis
 
-from api import auth, live, reader
-from api.auth import EVERYONE, Authentication
 from api.cache import Memory
-from api.config import ApiConfig
-from api.stream_access import Access
+from api.http import auth
+from api.http.auth import EVERYONE, Authentication
+from api.live import hub as live
+from api.live.access import Access
+from api.read import redis as reader
 from cli.local.ports import free_port, listens
+from stream.settings.api import ApiConfig
 from tests.support.api import BASE, api_over, own_redis, serving, shared_redis
 from tests.support.redis_data import Event, Positions, RedisData
 from tests.support.redis_server import RunningRedis
@@ -437,7 +439,7 @@ async def test_wrong_questions_are_problems(shared_redis: RunningRedis) -> None:
 
 
 def _query() -> Any:
-    from api.query import LIVE_PARAMETERS, Parameters, read_query
+    from api.query.question import LIVE_PARAMETERS, Parameters, read_query
 
     return read_query(Parameters([], LIVE_PARAMETERS), int(NOW) // 900)
 

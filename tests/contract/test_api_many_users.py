@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api import known_names
+from api.report import known_names
 from tests.support.api import BASE, Api, api_over, shared_redis
 from tests.support.redis_data import Event
 from tests.support.redis_server import RunningRedis

@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis.asyncio import Redis
 
-from stream.partition import Batch, CountingRules, PartitionState
 from stream.ports import Call, ReplicaAway, WorkerMustStop
 from stream.projection.evictions import Evictions
-from stream.projection.follower import Follower
-from stream.projection.keys import Keys
+from stream.projection.projector import Follower
 from stream.projection.replica import RedisReplica
+from stream.storage.keys import Keys
+from stream.tables.partition import Batch, CountingRules, PartitionState
 from tests.support.kafka import unique_name
 from tests.support.records import Received
 from tests.support.redis_server import RunningRedis

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from stream.attempts import Attempts
-from stream.commit import TransactionalLedger
-from stream.events import Reason
-from stream.kafka_access import KafkaAccess
-from stream.letter_limit import letter_limit
-from stream.partition import CountingRules, DeadLetter, PartitionState
+from stream.ingest.event import Reason
+from stream.kafka.letter_limit import letter_limit
+from stream.kafka.topics import open_topics
+from stream.kafka.transaction import TransactionalLedger
 from stream.ports import TooLarge
-from stream.topics import open_topics
+from stream.settings.kafka import KafkaAccess
+from stream.tables.partition import CountingRules, DeadLetter, PartitionState
+from stream.worker.attempts import Attempts
 from tests.support.kafka import RunningKafka, create_topic, read_partition, unique_name
 from tests.support.records import Received
 

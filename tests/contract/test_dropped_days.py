@@ -9,7 +9,7 @@ import redis
 from redis.asyncio import Redis
 
 from stream.projection.dropped_days import forget_dropped_days
-from stream.projection.keys import Keys, rows_from_of
+from stream.storage.keys import Keys, rows_from_of
 from tests.support.redis_data import Event, Positions, RedisData
 from tests.support.redis_server import RunningRedis
 

@@ -8,8 +8,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from stream.kafka_metadata import metadata_of, visible
-from stream.topics import LOG_APPEND_TIME, TIMESTAMP_TYPE
+from stream.kafka.metadata import metadata_of, visible
+from stream.kafka.topics import LOG_APPEND_TIME, TIMESTAMP_TYPE
 from tests.support.kafka import RunningKafka, create_topic, read_partition, unique_name
 
 
@@ -41,7 +41,7 @@ async def test_it_keeps_the_producers_time_whatever_the_topic_says(embedded_kafk
 
 
 async def test_asking_for_a_topic_makes_it_with_four_partitions(embedded_kafka: RunningKafka) -> None:
-    """So topics are made before anything asks for them, and `stream.kafka_metadata` asks that none be made."""
+    """So topics are made before anything asks for them, and `stream.kafka.metadata` asks that none be made."""
     topic = unique_name("topic")
     admin = AIOKafkaAdminClient(bootstrap_servers=embedded_kafka.bootstrap)
     await admin.start()

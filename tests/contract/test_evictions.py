@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 
 from stream.ports import ReplicaAway, WorkerMustStop
 from stream.projection.evictions import UNKNOWN, Evictions
-from stream.projection.keys import Keys
 from stream.projection.replica import RedisReplica
+from stream.storage.keys import Keys
 from tests.support.api import Api, api_over
 from tests.support.kafka import unique_name
 from tests.support.redis_data import Event

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from stream.events import ACTIVITIES, ContactActivity, Reason, Rejected, parse
+from stream.ingest.event import Reason, Rejected, parse
+from stream.model.activity import ACTIVITIES, ContactActivity
 from tests.support.examples import Example, examples
 
 

@@ -19,10 +19,10 @@ from faust.transport.producer import ProducerBuffer
 from faust.types import TP, FutureMessage
 from intervaltree import IntervalTree  # type: ignore[import-untyped]
 
-from stream import app as ours
-from stream.config import WorkerConfig
-from stream.tables import state
-from stream.transport import Consumer, ConsumerThread, Fetcher, Producer, Transport
+from stream.agents import app as ours
+from stream.agents import changelog_table as state
+from stream.agents.transport import Consumer, ConsumerThread, Fetcher, Producer, Transport
+from stream.settings.worker import WorkerConfig
 
 PLACE = TP("t", 0)
 

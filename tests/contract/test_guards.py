@@ -13,16 +13,17 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from stream import backfill, ownership
-from stream.events import Record
-from stream.owners import OwnedPartitions
-from stream.ownership import Listener, OwnedPartition, Pace, Phase, Room
-from stream.partition import Batch, Commit, CountingRules, PartitionState
+from stream.ingest.event import Record
 from stream.ports import Call, CommitFailed, Earlier, Fenced, KafkaAway, WorkerMustStop
-from stream.projection.follower import Follower
-from stream.projection.keys import OWED_SLACK_MS, Keys, parse_owed
+from stream.projection.backfill import OwedRows
+from stream.projection.projector import Follower
 from stream.projection.replica import RedisReplica, steady_ms
-from stream.projection.rows import OwedRows
+from stream.storage.keys import OWED_SLACK_MS, Keys, parse_owed
+from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
+from stream.worker import backfill_task as backfill
+from stream.worker import partition_task as ownership
+from stream.worker.assignment import OwnedPartitions
+from stream.worker.partition_task import Listener, OwnedPartition, Pace, Phase, Room
 from tests.support.kafka import unique_name
 from tests.support.records import Received, milliseconds
 from tests.support.redis_server import RunningRedis
@@ -541,7 +542,7 @@ async def test_rows_that_were_read_for_another_debt_pay_nothing(site: Site) -> N
 async def test_a_broker_that_knows_of_new_partitions_late_is_asked_again(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream.ownership.ASKED_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("stream.worker.partition_task.ASKED_AGAIN_SECONDS", 0.01)
     site.topic.counted_partitions = [2]
     site.topic.publish(1)
     owner = site.owner()

@@ -9,7 +9,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalStateError, MessageSizeTooLargeError, OffsetOutOfRangeError, ProducerFenced
 
-from stream.topics import LOG_APPEND_TIME, TIMESTAMP_TYPE
+from stream.kafka.topics import LOG_APPEND_TIME, TIMESTAMP_TYPE
 from tests.support.kafka import KafkaCluster, RunningKafka, create_topic, read_partition, unique_name
 
 

@@ -14,14 +14,14 @@ from aiokafka.errors import LeaderNotAvailableError, NotLeaderForPartitionError
 from aiokafka.protocol.api import Request
 from aiokafka.protocol.metadata import MetadataRequest
 
-from stream.commit import TransactionalLedger
-from stream.config import WorkerConfig
-from stream.ends import ask_for_ends
-from stream.kafka_access import KafkaAccess
-from stream.kafka_metadata import fetch_ends
+from stream.kafka.metadata import fetch_ends
+from stream.kafka.source import SourceTopic
+from stream.kafka.topics import ensure_topics, open_topics, wanted_topics
+from stream.kafka.transaction import TransactionalLedger
 from stream.ports import KafkaAway, WorkerMustStop
-from stream.source import SourceTopic
-from stream.topics import ensure_topics, open_topics, wanted_topics
+from stream.settings.kafka import KafkaAccess
+from stream.settings.worker import WorkerConfig
+from stream.worker.ends import ask_for_ends
 from tests.contract.test_quiet_faust import running
 from tests.support.kafka import KafkaCluster, RunningKafka, create_topic, unique_name
 
@@ -145,7 +145,7 @@ async def test_what_one_leader_does_not_tell_holds_up_no_other_partition(
         async def told(client: object, leader: int, topic: str, partitions: list[int], why: object = failure) -> object:
             return {p: why if p == 0 else 5 for p in partitions}
 
-        monkeypatch.setattr("stream.source.fetch_ends", told)
+        monkeypatch.setattr("stream.kafka.source.fetch_ends", told)
         assert await source.ends([0, 1]) == {1: 5}
         with pytest.raises(KafkaAway):
             await source.ends([0])

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-import stream.commit
-from stream.attempts import Attempts
-from stream.commit import TransactionalLedger
-from stream.kafka_access import KafkaAccess
-from stream.letter_limit import MESSAGE_BYTES
+import stream.kafka.transaction
+from stream.kafka.letter_limit import MESSAGE_BYTES
+from stream.kafka.transaction import TransactionalLedger
 from stream.ports import Fenced, KafkaAway, TooLarge
+from stream.settings.kafka import KafkaAccess
+from stream.worker.attempts import Attempts
 from tests.simulation import chance
 from tests.simulation.clients import LETTER_BYTES_LIMIT, Link, SimConsumer, SimProducer
 from tests.simulation.loop import VirtualLoop
@@ -143,8 +143,8 @@ def on_the_model(seed: int) -> Seen:
         return list(log.visible(0, log.end))
 
     with (
-        patch.object(stream.commit, "AIOKafkaProducer", lambda **options: SimProducer(world, **options)),
-        patch.object(stream.commit, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options)),
+        patch.object(stream.kafka.transaction, "AIOKafkaProducer", lambda **options: SimProducer(world, **options)),
+        patch.object(stream.kafka.transaction, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options)),
     ):
         return run_loop(loop, story(new_ledger, letters))
 

@@ -9,14 +9,14 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, PolicyViolationError
 
-from api.freshness import READ_FIELDS, Positions, read_positions
+from api.read.freshness import READ_FIELDS, Positions, read_positions
 from cli.main import main
-from stream.commit import read_changelog
-from stream.config import WorkerConfig
-from stream.projection.keys import Keys
-from stream.redis_client import redis_client
+from stream.kafka.topics import ensure_topics, open_topics, wanted_topics
+from stream.kafka.transaction import read_changelog
+from stream.settings.redis import redis_client
+from stream.settings.worker import WorkerConfig
+from stream.storage.keys import Keys
 from stream.tables.position import KEY, decode_position
-from stream.topics import ensure_topics, open_topics, wanted_topics
 from tests.contract.test_topics import environ, partitions
 from tests.support.kafka import RunningKafka, unique_name
 from tests.support.redis_server import RunningRedis

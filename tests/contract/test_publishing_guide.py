@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from stream.events import ContactActivity, Event, EventRules, Reason, parse
+from stream.ingest.event import Event, EventRules, Reason, parse
+from stream.model.activity import ContactActivity
 from tests.support.examples import examples
 from tests.support.kafka import KafkaCluster, RunningKafka, create_topic, read_partition, unique_name
 from tests.support.records import Received

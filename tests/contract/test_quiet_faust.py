@@ -16,12 +16,12 @@ from faust.transport.consumer import Fetcher as FaustFetcher
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
 
-from stream.app import ContactsApp, create_app
-from stream.config import WorkerConfig
-from stream.logs import is_told
-from stream.ownership import OwnedPartition
-from stream.topics import ensure_topics, open_topics, wanted_topics
-from stream.transport import Consumer, ConsumerThread, Fetcher
+from stream.agents.app import ContactsApp, create_app
+from stream.agents.transport import Consumer, ConsumerThread, Fetcher
+from stream.kafka.topics import ensure_topics, open_topics, wanted_topics
+from stream.settings.logs import is_told
+from stream.settings.worker import WorkerConfig
+from stream.worker.partition_task import OwnedPartition
 from tests.support.kafka import RunningKafka, unique_name
 
 PARTITIONS = 2
@@ -90,7 +90,7 @@ async def test_a_stop_in_the_middle_of_a_rebalance_is_no_crash(
     fetcher: type[faust.Service],
     noisy: bool,
 ) -> None:
-    monkeypatch.setattr("stream.transport.Transport.Fetcher", fetcher)
+    monkeypatch.setattr("stream.agents.transport.Transport.Fetcher", fetcher)
     async with running(kafka, tmp_path) as app:
         assert app._fetcher.started
         app.rebalancing = True

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from cli.main import main
-from stream.projection.keys import Keys
+from stream.storage.keys import Keys
 from tests.support.kafka import unique_name
 from tests.support.redis_server import RunningRedis
 

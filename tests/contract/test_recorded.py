@@ -10,12 +10,12 @@ import pytest
 import redis as sync
 from redis.asyncio import Redis
 
-from stream.events import EventRules
-from stream.partition import CountingRules, PartitionState
-from stream.projection.follower import Follower
-from stream.projection.keys import Keys
+from stream.ingest.event import EventRules
+from stream.projection.backfill import OwedRows
+from stream.projection.projector import Follower
 from stream.projection.replica import RedisReplica
-from stream.projection.rows import OwedRows
+from stream.storage.keys import Keys
+from stream.tables.partition import CountingRules, PartitionState
 from tests.simulation import reader
 from tests.support.partition_log import Recount, batch
 from tests.support.recorded import RECORDED, RETENTION_DAYS, recording, records

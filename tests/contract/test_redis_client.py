@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from cli.local.ports import free_port, listens
-from stream.redis_client import redis_client
+from stream.settings.redis import redis_client
 from tests.support.kafka import spawn
 from tests.support.redis_server import RunningRedis
 from tests.support.servers import server_binary

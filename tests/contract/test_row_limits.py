@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from stream.projection.keys import Keys, rows_from_of
-from stream.projection.row_limits import Limits, RowLimits
+from stream.projection.row_retention import Limits, RowLimits
+from stream.storage.keys import Keys, rows_from_of
 from tests.support.kafka import unique_name
 from tests.support.redis_server import RunningRedis
 
@@ -70,7 +70,7 @@ async def test_above_the_rows_of_a_workspace_its_oldest_days_go(rows: Rows) -> N
 
 
 async def test_the_newest_rows_stay_whatever_a_day_holds(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream.projection.row_limits.ROWS_A_CUT", 7)
+    monkeypatch.setattr("stream.projection.row_retention.ROWS_A_CUT", 7)
     # Given a day with more rows than the limit: today, yesterday, and neither alone
     await rows.write("a", {TODAY - 1: 5, TODAY: 25})
     await rows.write("b", {TODAY - 2: 1, TODAY - 1: 25})
@@ -194,7 +194,7 @@ async def test_where_one_day_fills_redis_it_goes_too(rows: Rows) -> None:
 async def test_rows_that_a_lost_redis_was_given_again_go_within_an_hour(
     rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream.projection.row_limits.LOOKS_A_ROUND", 2)
+    monkeypatch.setattr("stream.projection.row_retention.LOOKS_A_ROUND", 2)
     limits = RowLimits(rows.client, rows.keys, Limits(row_days=30))
     await limits.keep(TODAY)
     await rows.write("a", {TODAY - 31: 1, TODAY: 1})

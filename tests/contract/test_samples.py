@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from cli.local.samples import feed
-from stream.kafka_access import KafkaAccess
+from stream.settings.kafka import KafkaAccess
 from tests.support.kafka import RunningKafka, create_topic, read_partition, unique_name
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from stream import schema
-from stream.events import REQUIRED_FIELDS, ContactActivity, Event, EventRules, Reason, Rejected, parse
+from stream.ingest import schema
+from stream.ingest.event import REQUIRED_FIELDS, Event, EventRules, Reason, Rejected, parse
+from stream.model.activity import ContactActivity
 from tests.support.examples import Example, examples
 from tests.support.records import EVENT, event, received
 
@@ -20,7 +21,7 @@ CLOUDEVENTS = Draft202012Validator(schema.cloudevent_schema())
 @pytest.mark.parametrize("name", schema.documents())
 def test_the_committed_document_is_the_generated_one(name: str) -> None:
     committed = (DOCS / name).read_text(encoding="utf-8")
-    assert committed == schema.documents()[name], "write it again: python -m stream.schema docs"
+    assert committed == schema.documents()[name], "write it again: python -m stream.ingest.schema docs"
 
 
 def test_the_schemas_are_schemas() -> None:

@@ -8,12 +8,12 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from cli.main import main
-from stream.config import WorkerConfig
-from stream.kafka_access import KafkaAccess
-from stream.projection.keys import Keys
+from stream.kafka.topics import Difference, Outcome, Topics, TopicsError, ensure_topics, open_topics, wanted_topics
 from stream.projection.partitions import Announcements
-from stream.redis_client import redis_client
-from stream.topics import Difference, Outcome, Topics, TopicsError, ensure_topics, open_topics, wanted_topics
+from stream.settings.kafka import KafkaAccess
+from stream.settings.redis import redis_client
+from stream.settings.worker import WorkerConfig
+from stream.storage.keys import Keys
 from tests.support.kafka import RunningKafka, create_topic, unique_name
 from tests.support.redis_server import RunningRedis
 

@@ -16,13 +16,14 @@ from aiokafka.producer import message_accumulator
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from faust.types.tuples import TP
 
-from stream.commit import read_changelog
-from stream.events import LeftOut, Record
-from stream.kafka_access import KafkaAccess
-from stream.partition import Batch
+from stream.agents.transport import Consumer
+from stream.ingest.event import LeftOut, Record
+from stream.kafka.fetch import fetched_batches
+from stream.kafka.source import SourceTopic
+from stream.kafka.transaction import read_changelog
 from stream.ports import KafkaAway, ReadTooLarge
-from stream.source import SourceTopic
-from stream.transport import Consumer, fetched_batches
+from stream.settings.kafka import KafkaAccess
+from stream.tables.partition import Batch
 from tests.support.kafka import RunningKafka, create_topic, unique_name
 
 COMPRESSIONS = (None, "gzip", "snappy", "lz4", "zstd")
@@ -253,7 +254,7 @@ async def test_a_source_that_has_died_without_a_word_is_made_anew(
     # Given a consumer whose fetching has ended, as it does where a connection is reset at the wrong moment,
     assert source._consumer is not None
     source._consumer._fetcher._fetch_task.cancel()
-    monkeypatch.setattr("stream.source.ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("stream.kafka.source.ANSWER_SECONDS", 1.0)
     with pytest.raises(KafkaAway):
         await source.read(0, 0, 1)
     # then the next question is answered again.
@@ -293,8 +294,8 @@ async def test_a_read_whose_cancel_a_library_lost_ends_by_itself(
             await asyncio.sleep(0.2)
         return {}
 
-    monkeypatch.setattr("stream.source.fetched_batches", losing)
-    monkeypatch.setattr("stream.source.ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("stream.kafka.source.fetched_batches", losing)
+    monkeypatch.setattr("stream.kafka.source.ANSWER_SECONDS", 1.0)
     async with asyncio.timeout(20):
         with pytest.raises(KafkaAway):
             await source.read(0, 0, 2)
@@ -313,7 +314,7 @@ async def test_a_changelog_of_which_nothing_comes_is_not_waited_for_for_ever(
         return {}
 
     monkeypatch.setattr(AIOKafkaConsumer, "getmany", nothing)
-    monkeypatch.setattr("stream.commit.READING_SECONDS", 2.0)
+    monkeypatch.setattr("stream.kafka.transaction.READING_SECONDS", 2.0)
     with pytest.raises(TimeoutError):
         await read_changelog(KafkaAccess(kafka.bootstrap), topic, topic, 0, lambda done, total: None)
 
@@ -369,7 +370,7 @@ async def test_who_waits_for_its_turn_to_read_has_not_failed(monkeypatch: pytest
         return [tp.partition]
 
     monkeypatch.setattr(SourceTopic, "_read_alone", slowly)
-    monkeypatch.setattr("stream.source.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("stream.kafka.source.ANSWER_SECONDS", 0.5)
     source = SourceTopic(KafkaAccess("127.0.0.1:1"), "topic")
     source._consumer = consumer = MagicMock()
     assert await asyncio.gather(*(source.read(p, 0, 1) for p in range(6))) == [[p] for p in range(6)]

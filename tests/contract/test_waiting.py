@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from stream.clocks import Clocks, Gate
-from stream.metrics import Metrics
-from stream.ownership import OwnedPartition, Pace, Room
-from stream.partition import Batch, CountingRules
-from stream.reporting import Reporter
+from stream.tables.partition import Batch, CountingRules
+from stream.worker.clocks import Clocks, Gate
+from stream.worker.metrics import Metrics
+from stream.worker.observer import Reporter
+from stream.worker.partition_task import OwnedPartition, Pace, Room
 from tests.contract.test_guards import NoFlow, Site, until
 from tests.support.redis_server import RunningRedis
 

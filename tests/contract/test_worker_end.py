@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from stream.worker import until_one_ends
+from stream.worker.process import until_one_ends
 from tests.support.kafka import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import asyncio, sys, time
 from stream import worker
-from stream.config import WorkerConfig
+from stream.settings.worker import WorkerConfig
 from stream.ports import WorkerMustStop
 
 class Hanging(worker.Worker):

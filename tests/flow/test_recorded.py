@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from stream.config import WorkerConfig
-from stream.events import EventRules
-from stream.partition import CountingRules
+from stream.ingest.event import EventRules
+from stream.settings.worker import WorkerConfig
+from stream.tables.partition import CountingRules
 from tests.support.kafka import RunningKafka, unique_name
 from tests.support.partition_log import Recount
 from tests.support.recorded import (

@@ -14,9 +14,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
-from stream.config import WorkerConfig
-from stream.kafka_access import KafkaAccess
-from stream.topics import ensure_topics, open_topics, wanted_topics
+from stream.kafka.topics import ensure_topics, open_topics, wanted_topics
+from stream.settings.kafka import KafkaAccess
+from stream.settings.worker import WorkerConfig
 from tests.support.kafka import KafkaCluster, free_ports, unique_name
 from tests.support.stack import RedisServer, Worker, eventually
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from stream.partition import PartitionState
-from stream.projection.keys import parse_label
-from stream.tables import packed
+from stream.storage import day_parts as packed
+from stream.storage.keys import parse_label
+from stream.tables.partition import PartitionState
 from tests.simulation import reader
 from tests.simulation.clients import LETTER_BYTES_LIMIT
 from tests.simulation.kafka import Log, SimRecord, Txn

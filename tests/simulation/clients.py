@@ -23,8 +23,8 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from stream.kafka.source import SourcePartition
 from stream.ports import KafkaAway, ReadTooLarge
-from stream.source import SourcePartition
 from tests.simulation.kafka import Log, SimRecord, Txn
 from tests.simulation.redis import as_bytes
 
@@ -293,7 +293,7 @@ class SimConsumer:
 
 
 class SimSource:
-    """stream.source.SourceTopic."""
+    """stream.kafka.source.SourceTopic."""
 
     def __init__(self, link: Link) -> None:
         self._link, self._world = link, link.world

@@ -22,12 +22,16 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "guarantees.md"
 BEGIN = "<!-- guards: written by `python -m tests.simulation --page`, held by tests/unit/test_guards.py -->"
 END = "<!-- end of guards -->"
-OWNERSHIP, FOLLOWER, ROWS = "stream/ownership.py", "stream/projection/follower.py", "stream/projection/rows.py"
-CALLS, COMMIT, ENDS = "stream/projection/calls.py", "stream/commit.py", "stream/ends.py"
-PARTITION, COUNTS, IDS = "stream/partition.py", "stream/tables/counts.py", "stream/tables/recent_ids.py"
+OWNERSHIP, FOLLOWER, ROWS = (
+    "stream/worker/partition_task.py",
+    "stream/projection/projector.py",
+    "stream/projection/backfill.py",
+)
+CALLS, COMMIT, ENDS = "stream/projection/calls.py", "stream/kafka/transaction.py", "stream/worker/ends.py"
+PARTITION, COUNTS, IDS = "stream/tables/partition.py", "stream/tables/counts.py", "stream/tables/recent_ids.py"
 NAMES, SCRIPT, READER = "stream/tables/names.py", "tests/simulation/redis.py", "tests/simulation/reader.py"
-KEYS, CLOCKS, RECORD_TIME = "stream/projection/keys.py", "stream/clocks.py", "stream/record_time.py"
-LETTERS, ATTEMPTS = "stream/dead_letters.py", "stream/attempts.py"
+KEYS, CLOCKS, RECORD_TIME = "stream/storage/keys.py", "stream/worker/clocks.py", "stream/ingest/record_time.py"
+LETTERS, ATTEMPTS = "stream/kafka/dead_letters.py", "stream/worker/attempts.py"
 REPLICA = "stream/projection/replica.py"
 
 FIGHT = {"workers": 3, "rebalance": 0.4, "zombie": 1.0, "pause": 0.3, "zombie_returns": 0.1}

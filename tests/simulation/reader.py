@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from stream.projection.row import Row, decode_row
-from stream.tables import packed
+from stream.storage import day_parts as packed
+from stream.storage.row import Row, decode_row
 from tests.simulation.recount import Cell
 from tests.simulation.redis import State
 

@@ -15,7 +15,7 @@ State = Mapping[bytes, Mapping[bytes, bytes]]
 
 LABEL = re.compile(rb"(\d+) (\d+) (\d+) (\d+) ([01])")
 KEPT_FROM = re.compile(rb" \d+$")
-"""What stream/projection/row_limits.py puts behind a workspace's change."""
+"""What stream/projection/row_retention.py puts behind a workspace's change."""
 PART = re.compile(rb"(\d+):")
 FORGOTTEN = re.compile(rb"\d+\.(position|token|copied)")
 

@@ -12,17 +12,17 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-import stream.commit
-import stream.ends
-import stream.ownership
+import stream.kafka.transaction
+import stream.projection.backfill
 import stream.projection.calls
 import stream.projection.evictions
-import stream.projection.follower
+import stream.projection.projector
 import stream.projection.replica
-import stream.projection.rows
-import stream.slices
 import stream.tables.recent_ids
 import stream.tables.uncounted
+import stream.worker.ends
+import stream.worker.partition_task
+import stream.worker.slices
 from tests.simulation import chance, faults
 from tests.simulation.checks import Broken, Checks, live
 from tests.simulation.clients import SimConsumer, SimProducer
@@ -81,17 +81,17 @@ def _product_in(world: World) -> Iterator[None]:
         def put(module: Any, name: str, value: Any) -> None:
             stack.enter_context(patch.object(module, name, value))
 
-        for module in (stream.ownership, stream.projection.follower, stream.projection.replica):
+        for module in (stream.worker.partition_task, stream.projection.projector, stream.projection.replica):
             put(module, "secrets", drawn)
-        put(stream.commit, "AIOKafkaProducer", lambda **options: SimProducer(world, **options))
-        put(stream.commit, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options))
+        put(stream.kafka.transaction, "AIOKafkaProducer", lambda **options: SimProducer(world, **options))
+        put(stream.kafka.transaction, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options))
         put(stream.projection.evictions, "LOOK_SECONDS", 2.0)
-        put(stream.ends, "ASK_SECONDS", 0.5)
-        put(stream.slices, "SLICE_SECONDS", 0.0)
-        put(stream.ends, "ASK_FIRST_SECONDS", 0.7)
+        put(stream.worker.ends, "ASK_SECONDS", 0.5)
+        put(stream.worker.slices, "SLICE_SECONDS", 0.0)
+        put(stream.worker.ends, "ASK_FIRST_SECONDS", 0.7)
         put(stream.projection.calls, "CALL_BYTES", profile.call_bytes)
         put(stream.projection.calls, "OPERATION_LIMIT", profile.operation_limit)
-        put(stream.projection.rows, "PAYMENT_OFFSETS", profile.payment_offsets)
+        put(stream.projection.backfill, "PAYMENT_OFFSETS", profile.payment_offsets)
         put(stream.tables.uncounted, "BLOCK_BYTES", profile.uncounted_block_bytes)
         put(stream.tables.recent_ids, "BLOCK_IDS", profile.block_ids)
         yield

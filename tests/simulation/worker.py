@@ -7,21 +7,21 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from stream.clocks import Clocks, Gate
-from stream.commit import TransactionalLedger
-from stream.ends import ask_for_ends
-from stream.events import EventRules
-from stream.kafka_access import KafkaAccess
-from stream.letter_limit import MESSAGE_BYTES
-from stream.owners import OwnedPartitions
-from stream.ownership import Listener, OwnedPartition, Pace, Phase, Room
-from stream.partition import Batch, CountingRules, PartitionState
+from stream.ingest.event import EventRules
+from stream.kafka.letter_limit import MESSAGE_BYTES
+from stream.kafka.transaction import TransactionalLedger
 from stream.ports import WorkerMustStop
+from stream.projection.backfill import OwedRows
 from stream.projection.evictions import Evictions
-from stream.projection.follower import Follower
-from stream.projection.keys import Keys
+from stream.projection.projector import Follower
 from stream.projection.replica import RedisReplica
-from stream.projection.rows import OwedRows
+from stream.settings.kafka import KafkaAccess
+from stream.storage.keys import Keys
+from stream.tables.partition import Batch, CountingRules, PartitionState
+from stream.worker.assignment import OwnedPartitions
+from stream.worker.clocks import Clocks, Gate
+from stream.worker.ends import ask_for_ends
+from stream.worker.partition_task import Listener, OwnedPartition, Pace, Phase, Room
 from tests.simulation.chance import Profile
 from tests.simulation.clients import LETTER_BYTES_LIMIT, Link, SimRedis, SimSource
 from tests.simulation.kafka import Broker, Log
@@ -162,7 +162,7 @@ class WatchedLedger(TransactionalLedger):
         self._owns, self._world = owns, world
 
     def fence(self) -> Coroutine[Any, Any, None]:
-        """One that was begun before the revocation is under way, and waited for: so it is judged when it is asked for."""
+        """One that was begun before the revocation is waited for: so it is judged when it is asked for."""
         if not self._owns():
             self._world.fail(AssertionError(f"p{self._partition} is fenced by a worker that it was taken from"))
         return super().fence()

@@ -12,8 +12,8 @@ import redis
 import uvicorn
 
 from api.app import create_app
-from api.config import ApiConfig
 from cli.connections import guarded_protocol
+from stream.settings.api import ApiConfig
 from tests.support.redis_data import Event, Positions, RedisData
 from tests.support.redis_server import RunningRedis, own_redis, running_redis, shared_redis
 

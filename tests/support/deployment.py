@@ -9,8 +9,8 @@ from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
-from stream.config import WorkerConfig
-from stream.topics import ensure_topics, open_topics, wanted_topics
+from stream.kafka.topics import ensure_topics, open_topics, wanted_topics
+from stream.settings.worker import WorkerConfig
 from tests.support.kafka import KafkaCluster, read_partition, unique_name
 from tests.support.publisher import Workload, publish
 from tests.support.stack import Api, RedisServer, Worker, eventually

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stream.events import EventRules
+from stream.ingest.event import EventRules
 from tests.support.records import Received, milliseconds
 
 FOLDER = Path(__file__).parents[1] / "examples"

@@ -16,8 +16,8 @@ import jwt
 import redis
 
 from api.app import create_app
-from api.config import ApiConfig
-from api.zones import zone_names
+from api.query.zones import zone_names
+from stream.settings.api import ApiConfig
 from tests.support.redis_data import Event, Positions, RedisData
 
 NOW = datetime(2026, 11, 23, 13, 3, tzinfo=UTC).timestamp()

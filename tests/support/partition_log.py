@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stream.events import ContactActivity, Rejected, parse
-from stream.partition import Batch, Commit, CountingRules, PartitionState
-from stream.projection.row import decode_row
-from stream.tables import packed
+from stream.ingest.event import Rejected, parse
+from stream.model.activity import ContactActivity
+from stream.storage import day_parts as packed
+from stream.storage.row import decode_row
 from stream.tables.counts import EntryChange
+from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
 from tests.support.records import Received
 
 Cell = tuple[str, int, int, int, str | None, str | None]

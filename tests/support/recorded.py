@@ -19,8 +19,8 @@ from typing import Any
 import redis
 from aiokafka import AIOKafkaProducer
 
-from stream.config import WorkerConfig
-from stream.topics import ensure_topics, open_topics, wanted_topics
+from stream.kafka.topics import ensure_topics, open_topics, wanted_topics
+from stream.settings.worker import WorkerConfig
 from tests.support.kafka import read_partition, unique_name
 from tests.support.records import Received
 from tests.support.stack import RedisServer, Worker, eventually

@@ -1,6 +1,6 @@
 """Puts events into Redis as the worker would, without the worker's code: what the layout says, written out plainly.
 
-So a reader is tested against the drawing (stream/projection/keys.py, stream/tables/packed.py, stream/projection/row.py)
+So a reader is tested against the drawing (stream/storage/keys.py, stream/storage/day_parts.py, stream/storage/row.py)
 and not against what another part of the product happens to write.
 """
 

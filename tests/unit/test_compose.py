@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 import yaml
 
-from api.config import ApiConfig
-from stream.config import WorkerConfig
-from stream.settings import Config, Sources, read
+from stream.settings.api import ApiConfig
+from stream.settings.declare import Config, Sources, read
+from stream.settings.worker import WorkerConfig
 from stream.version import VERSION
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,8 @@ from functools import cache
 import pytest
 
 from benchmarks.datasets import Dataset, distinct, records
-from stream.events import ContactActivity, EventRules, parse
+from stream.ingest.event import EventRules, parse
+from stream.model.activity import ContactActivity
 from tests.support.records import Received
 
 END = datetime(2026, 11, 23, tzinfo=UTC)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cli.main import COMMANDS
-from stream.events import ContactActivity, EventRules, parse
+from stream.ingest.event import EventRules, parse
+from stream.model.activity import ContactActivity
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -77,10 +78,22 @@ def test_the_event_of_the_readme_is_counted() -> None:
     assert (counted.workspace_id, counted.source, counted.user_name) == ("w_1042", "contact_import", "Grace Hopper")
 
 
-def test_every_decision_says_its_context_and_what_would_change_it() -> None:
-    for document in (ROOT / "docs/decisions").glob("*.md"):
+DECISIONS = sorted(document for document in (ROOT / "docs/decisions").glob("0*.md"))
+
+
+def test_every_decision_says_its_date_its_status_its_context_and_what_would_change_it() -> None:
+    for document in DECISIONS:
         text = document.read_text(encoding="utf-8")
         number = int(document.name.split("-")[0])
         assert text.startswith(f"# {number}. "), document.name
+        assert re.search(r"^2[0-9]{3}-[0-9]{2}-[0-9]{2} · (accepted|replaced by [0-9]+)$", text, re.MULTILINE), (
+            document.name
+        )
         assert re.search(r"^\*\*Context\.\*\*", text, re.MULTILINE), document.name
         assert "would change" in text, document.name
+
+
+def test_decisions_are_numbered_without_holes_and_listed() -> None:
+    assert [int(document.name[:4]) for document in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+    index = (ROOT / "docs/decisions/README.md").read_text(encoding="utf-8")
+    assert re.findall(r"\]\((0[^)]*\.md)\)", index) == [document.name for document in DECISIONS]

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from stream.ownership import Pace
-from stream.partition import Batch, CountingRules, PartitionState
 from stream.ports import Call
 from stream.projection.calls import CALL_BYTES, calls_of_commit
-from stream.projection.keys import Keys
-from stream.tables.formats import VALUE_BYTES_LIMIT
+from stream.storage.formats import VALUE_BYTES_LIMIT
+from stream.storage.keys import Keys
+from stream.tables.partition import Batch, CountingRules, PartitionState
+from stream.worker.partition_task import Pace
 from tests.support.partition_log import begun, record
 from tests.support.records import Received, milliseconds
 

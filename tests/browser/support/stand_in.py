@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from api.periods import local_time, now_mark
-from api.query import (
+from api.errors import Faults
+from api.http.static import inline_scripts, page_policy
+from api.query.periods import local_time, now_mark
+from api.query.question import (
     ACTIVITY_PARAMETERS,
     FILTERS_PARAMETERS,
     LIVE_PARAMETERS,
     REPORT_PARAMETERS,
     WORKSPACES_PARAMETERS,
-    Faults,
     Parameters,
     View,
     read_activity_query,
@@ -35,8 +36,7 @@ from api.query import (
     read_query,
     view,
 )
-from api.static import inline_scripts, page_policy
-from api.zones import aliases, zone, zone_names
+from api.query.zones import aliases, zone, zone_names
 
 PAGE = Path(__file__).parents[3] / "api" / "page"
 NOW = 1_795_417_980.0

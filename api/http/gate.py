@@ -1,0 +1,77 @@
+"""What a request passes before it is routed, and an answer on its way out: limits of a head, and `Vary`."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from api.http.problems import ProblemError
+from api.http.request import Answer, Receive, Request, Send, respond
+from api.metrics import Metrics
+
+HEADERS_BYTES_LIMIT = 16_384
+"""Names and values together: twice the longest token that is read, for what browsers and proxies add."""
+
+TARGET_BYTES_LIMIT = 32_768
+"""Path and query; a hundred sources and a hundred users of 128 letters each take 27 KB."""
+
+PATH_CHARACTERS_LIMIT = 512
+"""Twice what the longest address has. Litestar remembers the last 1,024 paths, whatever their length."""
+
+VARY = ("Accept", "Accept-Encoding", "Authorization")
+"""What answers depend on. One that is the same for everybody says so too: a cache holds no answer for the wrong reader
+because somebody has overlooked one."""
+
+PROBES = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+
+Application = Callable[[Any, Receive, Send], Awaitable[None]]
+
+
+class Gate:
+    """Refuses what is too long before anything is remembered of it, and completes the headers of each answer.
+
+    `origins`: whether answers depend on the origin that asks (CORS). `metrics_port`: where probes and metrics alone are
+    answered. `refuse` makes an answer of a problem.
+    """
+
+    def __init__(
+        self, metrics: Metrics, origins: bool, metrics_port: int | None, refuse: Callable[[ProblemError], Answer]
+    ) -> None:
+        self._metrics_port = metrics_port
+        self._metrics = metrics
+        self._refuse = refuse
+        self._vary = (b"vary", ", ".join((*VARY, "Origin") if origins else VARY).encode())
+
+    async def pass_on(self, app: Application, scope: Any, receive: Receive, send: Send) -> None:
+        """Let the application answer, unless the request's head is refused."""
+
+        async def send_complete(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                others = [(name, value) for name, value in message.get("headers", ()) if name.lower() != b"vary"]
+                message = {**message, "headers": [*others, self._vary]}
+            await send(message)
+
+        refused = _fault_of_head(scope)
+        if refused is None and self._metrics_port is not None and scope["path"] not in PROBES:
+            port = (scope.get("server") or (None, None))[1]
+            refused = _nothing_here() if port == self._metrics_port else None
+        if refused is None:
+            await app(scope, receive, send_complete)
+            return
+        answer = self._refuse(refused)
+        self._metrics.requests.labels("refused", str(answer.status)).inc()
+        # What was sent with the request is not looked at, its Accept-Encoding neither.
+        await respond(Request({**scope, "headers": []}), answer, receive, send_complete)
+
+
+def _fault_of_head(scope: Any) -> ProblemError | None:
+    target = len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b""))
+    if target > TARGET_BYTES_LIMIT:
+        return ProblemError("address_too_long", f"Addresses of more than {TARGET_BYTES_LIMIT} bytes are not read.")
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_BYTES_LIMIT:
+        return ProblemError("headers_too_large", f"Headers of more than {HEADERS_BYTES_LIMIT} bytes are not read.")
+    if len(scope["path"]) > PATH_CHARACTERS_LIMIT:
+        return _nothing_here()
+    return None
+
+
+def _nothing_here() -> ProblemError:
+    return ProblemError("not_found", "There is nothing at this address.")

@@ -1,0 +1,117 @@
+"""How far the counts are: positions of all partitions -> freshness, what is kept, and the revision of an answer."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import msgspec
+
+from api.query.periods import utc_text
+from api.query.zones import TZDATA_VERSION
+from api.wire import Freshness, FreshnessState
+from stream.model.time import DAY_SECONDS, QUARTER_SECONDS
+from stream.storage.keys import OWED_SLACK_MS, parse_owed
+from stream.version import VERSION
+
+READ_FIELDS = ("position", "owed", "as_of", "moved", "counts_from", "rows_from")
+"""What is read of each partition, in this order."""
+
+_DAY_MS = DAY_SECONDS * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """The positions of all partitions as they were read together."""
+
+    partitions: tuple[tuple[int, int], ...]
+    """(as_of, moved) of each, ms since 1970."""
+    complete: bool
+    """Whether every partition has a position; without one, half of a count would be shown."""
+    counts_from: int | None
+    """UTC day before which retention has dropped counts."""
+    rows_from: int | None
+    """First UTC day from which on the rows are complete; None: all are."""
+
+    @property
+    def as_of(self) -> float:
+        """Seconds since 1970: the minimum over all partitions."""
+        return min(as_of for as_of, _ in self.partitions) / 1000
+
+
+def read_positions(number: int, fields: Sequence[bytes | None]) -> Positions:
+    """Positions from READ_FIELDS of partitions 0..number-1, one after the other."""
+    width = len(READ_FIELDS)
+    partitions: list[tuple[int, int]] = []
+    complete = number > 0
+    counts_from: list[int] = []
+    rows_from: list[int] = []
+    for at in range(0, number * width, width):
+        position, owed, as_of, moved, counts, rows = fields[at : at + width]
+        if position is None or as_of is None:
+            complete = False
+            continue
+        partitions.append((int(as_of), int(moved or 0)))
+        if counts:
+            counts_from.append(int(counts))
+        if rows:
+            rows_from.append(int(rows))
+        if owed and owed != b"[]":
+            newest = max((greatest for _, _, greatest in parse_owed(owed)), default=None)
+            if newest is not None:
+                rows_from.append((newest + OWED_SLACK_MS) // _DAY_MS + 1)
+    return Positions(
+        tuple(partitions), complete, max(counts_from, default=None) or None, max(rows_from, default=None) or None
+    )
+
+
+def lag_seconds(positions: Positions, now: float) -> float:
+    """How far `as_of` is behind now, to the millisecond, never negative."""
+    return max(0.0, round(now - positions.as_of, 3))
+
+
+def state(positions: Positions, now: float, live_lag_seconds: float, stalled_after_seconds: float) -> FreshnessState:
+    """One word for it. Partitions that are behind are catching up only if each of them advances.
+
+    What lies ahead by as much is not live either: a clock was set back, and nobody has said anything true since.
+    """
+    now_ms = now * 1000
+    behind = [moved for as_of, moved in positions.partitions if abs(now_ms - as_of) >= live_lag_seconds * 1000]
+    if not behind:
+        return "live"
+    silent_ms = max(abs(now_ms - moved) for moved in behind)
+    return "catching_up" if silent_ms < stalled_after_seconds * 1000 else "stalled"
+
+
+def freshness(positions: Positions, now: float, word: FreshnessState, revision: str) -> Freshness:
+    return Freshness(word, as_of_text(positions, now), lag_seconds(positions, now), revision)
+
+
+def as_of_text(positions: Positions, now: float) -> str:
+    """`as_of` on the wire; a worker's clock that is ahead of ours never makes it later than now."""
+    return utc_text(min(positions.as_of, now))
+
+
+def revision(
+    change: bytes, key: bytes, marks: Sequence[int], positions: Positions, now: float, word: FreshnessState
+) -> str:
+    """What an answer is known by, without computing it.
+
+    It changes with whatever the answer is made of but the exact `as_of`: the workspace's last change, the question
+    (`key`), the places of now and of `as_of` among the buckets, what is kept, and the versions of code and rules.
+    """
+    as_of = min(positions.as_of, now)
+    parts = (
+        change,
+        key,
+        bisect_right(marks, now / QUARTER_SECONDS),
+        bisect_right(marks, as_of / QUARTER_SECONDS),
+        word,
+        positions.counts_from,
+        positions.rows_from,
+        _VERSIONS,
+    )
+    return blake2b(msgspec.msgpack.encode(parts), digest_size=12).hexdigest()
+
+
+_VERSIONS = f"{VERSION} {TZDATA_VERSION}"

@@ -1,0 +1,26 @@
+"""What is read of a workspace's days: packed parts, as Redis holds them."""
+
+from collections.abc import Sequence
+from enum import IntFlag
+from typing import NamedTuple
+
+
+class Parts(IntFlag):
+    """What is wanted of a day; its tail comes with any of them."""
+
+    NOTHING = 0
+    SUMMARIES = 1
+    HEADS = 2
+    CELLS = 4
+
+
+class PartitionDay(NamedTuple):
+    """The packed parts of one day of one source partition, as far as they were asked for.
+
+    One item a base in each; `tail` is None where it is empty.
+    """
+
+    summaries: Sequence[bytes] = ()
+    heads: Sequence[bytes] = ()
+    cells: Sequence[bytes] = ()
+    tail: bytes | None = None

@@ -1,0 +1,97 @@
+"""The names of workspaces that this process has read: read again when something changed, in pieces.
+
+nothing changed in the workspace since ─> what is known, with the freshness of now
+it did, and the names are few          ─> they are read again
+it did, and they are many              ─> what is known, with the freshness that it has, for some seconds
+"""
+
+import asyncio
+import time
+from collections.abc import Generator
+from typing import NamedTuple, TypeVar
+from weakref import WeakValueDictionary
+
+from api.cache import Memory
+from api.errors import no_position
+from api.read.redis import Reader, State
+from api.report.names import Names, packed_names, updated
+
+T = TypeVar("T")
+
+MANY_USERS = 20_000
+"""From here on names are not read at every change: that takes some 3 us of CPU a user."""
+
+KNOWN_SECONDS = 5.0
+"""How old the names of many users may be, where something changed since. Answers say it (`as_of`)."""
+
+
+class _Known(NamedTuple):
+    state: State
+    read_at: float
+    names: Names
+
+
+class KnownNames:
+    """Raises Unavailable, as the reader does, and where counts are not complete."""
+
+    def __init__(self, reader: Reader, memory: Memory) -> None:
+        self._reader = reader
+        self._memory = memory
+        self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def of(self, workspace_id: str) -> tuple[State, Names]:
+        """The names of a workspace, with the state that they are true of."""
+        found = await self._known(workspace_id)
+        if found is not None:
+            return found
+        lock = self._reading.setdefault(workspace_id, asyncio.Lock())
+        async with lock:  # whoever else asks meanwhile waits, and finds them known
+            found = await self._known(workspace_id)
+            return found if found is not None else await self._read(workspace_id)
+
+    async def _known(self, workspace_id: str) -> tuple[State, Names] | None:
+        known: _Known | None = self._memory.get(_key(workspace_id))
+        if known is None:
+            return None
+        state = _complete(await self._reader.state(workspace_id))
+        if state.change == known.state.change:
+            return state, known.names
+        if known.names.users >= MANY_USERS and time.monotonic() - known.read_at < KNOWN_SECONDS:
+            return known.state, known.names
+        return None
+
+    async def _read(self, workspace_id: str) -> tuple[State, Names]:
+        read_at = time.monotonic()
+        fields: dict[bytes, bytes] = {}
+        first: State | None = None
+        async for state, piece in self._reader.name_pieces(workspace_id):
+            # What is read after the first piece is as new as that, or newer.
+            first = first or _complete(state)
+            _complete(state)
+            fields.update(piece)
+        assert first is not None
+        before: _Known | None = self._memory.get(_key(workspace_id))
+        names = await _in_pieces(packed_names(fields) if before is None else updated(before.names, fields))
+        self._memory.put(_key(workspace_id), _Known(first, read_at, names), names.size_bytes)
+        return first, names
+
+
+def _complete(state: State) -> State:
+    if not state.positions.complete:
+        raise no_position()
+    return state
+
+
+def _key(workspace_id: str) -> tuple[str, str]:
+    return "names", workspace_id
+
+
+async def _in_pieces(steps: Generator[None, None, T]) -> T:
+    """The result; others have their turn after each step."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        await asyncio.sleep(0)

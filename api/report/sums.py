@@ -1,0 +1,251 @@
+"""The sums that an answer is folded from: remembered ones, and what must be read because its day changed since.
+
+Two things are remembered under one limit in bytes: sums of days, good for every range that cuts them alike, and whole
+folds, in which changed days alone are exchanged. Each knows the layouts (with the changes in them) that it is true of.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from api.cache import Memory, Shared, size_of_texts
+from api.read.parts import PartitionDay, Parts
+from api.read.redis import Snapshot
+from api.report.days import WHOLE_DAY, Kind, KindSums, UserSums, first_quarter, kind_sums, kind_sums_of_users, user_sums
+from api.report.fold import KindFold, UserFold
+from api.report.plan import DayPlan, Plan, size_of_plan
+from stream.model.time import QUARTERS_A_DAY
+
+Chosen = frozenset[str | None] | None
+"""Sources or users that are asked for; None: all; None in it: without one."""
+
+S = TypeVar("S", KindSums, UserSums)
+
+DAYS_BETWEEN_YIELDS = 64
+"""So many days are unpacked (some 10 us each, ten times that in busy workspaces) before others may go on."""
+
+FOLDED_DAY_BYTES = 250
+"""Of a fold: a day's places in it. A fold keeps its days' sums and layouts, also where they are forgotten elsewhere, so
+those count with it too."""
+
+COUNT_BYTES = 40
+"""A number and its place."""
+
+FOLDED_USER_BYTES = 450
+"""A user's places in a fold, with the numbers, and in its ranking."""
+
+OTHER_DAY = -1
+HEADS_AND_CELLS = Parts.HEADS | Parts.CELLS
+
+
+class Sums:
+    """What one answer needs of the days of a plan.
+
+    Without `kinds` or `users` those are left empty. `first`: the quarter of the workspace's first event, as a tuple,
+    where the plan is right only as long as that stands; its item is None where there is no event.
+    """
+
+    def __init__(
+        self,
+        cache: Memory,
+        workspace_id: str,
+        plan: Plan,
+        *,
+        kinds: bool,
+        users: bool,
+        chosen_sources: Chosen,
+        chosen_users: Chosen,
+        first: tuple[int | None] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.chosen_users = chosen_users
+        self._cache = cache
+        self._workspace_id = workspace_id
+        self._chosen_sources = chosen_sources
+        self._days = plan.days
+        self._first = first
+        self._kinds, self._users = kinds, users
+        self._kind_key = (workspace_id, plan, chosen_sources, chosen_users)
+        self._user_key = (workspace_id, plan, chosen_sources, "users")
+        self.kinds: KindFold = cache.get(self._kind_key) or KindFold(plan, chosen_sources)
+        self.users: UserFold = cache.get(self._user_key) or UserFold()
+        self._shared_plan: Shared = (plan, size_of_plan)
+        self._shared_choices: list[Shared] = [
+            (values, _size_of_choice) for values in (chosen_sources, chosen_users) if values is not None
+        ]
+        # What is remembered now may be forgotten before it is needed, so it is held.
+        self._held: dict[tuple[int, bytes, str], Any] = {}
+
+    @property
+    def days(self) -> Sequence[int] | None:
+        """The days to be read; None: all that there are."""
+        return list(self._days) if self._first is None else None
+
+    def wanted(self, layouts: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
+        """What must be read of days whose layouts are these; None: of a day that is taken to have changed."""
+        found = {day: Parts.SUMMARIES for day in layouts if self._first is not None and self._lacks_first(day, layouts)}
+        if self._kinds and layouts != self.kinds.layouts:
+            for day, layout in layouts.items():
+                if day in self._days and not self._has(self.kinds.layouts, day, layout, "kinds"):
+                    found[day] = found.get(day, Parts.NOTHING) | self._parts_of_kinds(self._days[day])
+        if self._users and layouts != self.users.layouts:
+            for day, layout in layouts.items():
+                if self._is_in_range(day) and not self._has(self.users.layouts, day, layout, "users"):
+                    found[day] = found.get(day, Parts.NOTHING) | _parts_of_users(self._days[day])
+        return {day: found[day] for day in sorted(found)}
+
+    def _parts_of_kinds(self, of: DayPlan) -> Parts:
+        if self.chosen_users is None:
+            return Parts.SUMMARIES
+        return Parts.HEADS if of.cuts == WHOLE_DAY else HEADS_AND_CELLS
+
+    def _lacks_first(self, day: int, layouts: Mapping[int, bytes | None]) -> bool:
+        return self._is_first(day) and not self._has({}, day, layouts[day], "first")
+
+    async def take(self, snapshot: Snapshot) -> bool:
+        """Bring the folds to a snapshot that was read with `wanted`; False where the first event is another one."""
+        if self._first is not None and self._first_mark(snapshot) != self._first[0]:
+            return False
+        if self._kinds:
+            layouts = snapshot.layouts
+            if self._first is not None:  # then all days there are were read
+                layouts = {day: layout for day, layout in layouts.items() if day in self._days}
+            if layouts != self.kinds.layouts:
+                changed = await self._changed("kinds", snapshot, layouts, self.kinds.layouts, self._kind_sums)
+                self.kinds = self.kinds.updated(layouts, changed)
+                self._remember_kinds(layouts)
+        if self._users:
+            layouts = {day: layout for day, layout in snapshot.layouts.items() if self._is_in_range(day)}
+            if layouts != self.users.layouts:
+                changed_users = await self._changed("users", snapshot, layouts, self.users.layouts, self._user_sums)
+                self.users = self.users.updated(layouts, changed_users)
+                self._remember_users(layouts)
+        return True
+
+    def _remember_kinds(self, layouts: Mapping[int, bytes]) -> None:
+        fold = self.kinds
+        # Its rows, and as much again for the counts that are made of them.
+        size = _size_of_layouts(layouts) + 2 * (COUNT_BYTES * self.plan.columns + 200) * (2 + len(fold.rows))
+        size += sum(map(_size_of_kinds, fold.sums.values()))
+        tables = {id(sums.kinds): sums.kinds for sums in fold.sums.values()}
+        shared = [self._shared_plan, *self._shared_choices, *(map(_shared_table, tables.values()))]
+        self._cache.put(self._kind_key, fold, size, shared=shared)
+
+    def _remember_users(self, layouts: Mapping[int, bytes]) -> None:
+        fold = self.users
+        size = _size_of_layouts(layouts) + FOLDED_USER_BYTES * len(fold.added.keys() | fold.deleted.keys())
+        size += sum(map(_size_of_users, fold.sums.values()))
+        self._cache.put(self._user_key, fold, size, shared=[self._shared_plan, *self._shared_choices])
+
+    async def _changed(
+        self,
+        what: str,
+        snapshot: Snapshot,
+        layouts: Mapping[int, bytes],
+        before: Mapping[int, bytes],
+        unpack: Callable[[DayPlan, Sequence[PartitionDay]], tuple[S, int]],
+    ) -> dict[int, S]:
+        """The sums of the days whose layouts are not those of before."""
+        changed: dict[int, S] = {}
+        unpacked = 0
+        for day, layout in layouts.items():
+            if before.get(day) == layout:
+                continue
+            held: S | None = self._held.get((day, layout, what))
+            if held is None:
+                held, size = unpack(self._days[day], snapshot.parts[day])
+                shared: list[Shared] = self._shared_choices
+                if isinstance(held, KindSums):
+                    shared = [*shared, _shared_table(held.kinds)]
+                self._cache.put(self._key(day, what), held, size, layout, shared)
+                unpacked += 1
+                if unpacked % DAYS_BETWEEN_YIELDS == 0:
+                    await asyncio.sleep(0)
+            changed[day] = held
+        return changed
+
+    def _kind_sums(self, of: DayPlan, parts: Sequence[PartitionDay]) -> tuple[KindSums, int]:
+        if self.chosen_users is None:
+            sums = kind_sums(parts, of.cuts)
+        else:
+            sums = kind_sums_of_users(parts, of.cuts, self.chosen_users)
+        return sums, _size_of_kinds(sums)
+
+    def _user_sums(self, of: DayPlan, parts: Sequence[PartitionDay]) -> tuple[UserSums, int]:
+        sums = user_sums(parts, of.window, self._chosen_sources)
+        return sums, _size_of_users(sums)
+
+    def _has(self, layouts: Mapping[int, bytes], day: int, layout: bytes | None, what: str) -> bool:
+        """Whether the sums of a day with this layout are at hand."""
+        if layout is None:
+            return False
+        if layouts.get(day) == layout:
+            return True
+        sums = self._cache.get(self._key(day, what), layout)
+        if sums is None:
+            return False
+        self._held[day, layout, what] = sums
+        return True
+
+    def _key(self, day: int, what: str) -> tuple[Any, ...]:
+        match what:
+            case "kinds":
+                return (self._workspace_id, day, what, self._days[day].cuts, self.chosen_users)
+            case "users":
+                return (self._workspace_id, day, what, self._days[day].window, self._chosen_sources)
+            case _:
+                return (self._workspace_id, day, what)
+
+    def _is_in_range(self, day: int) -> bool:
+        of = self._days.get(day)
+        return of is not None and of.window[1] > 0
+
+    def _is_first(self, day: int) -> bool:
+        return self._first is not None and self._first[0] is not None and self._first[0] // QUARTERS_A_DAY == day
+
+    def _first_mark(self, snapshot: Snapshot) -> int | None:
+        """Where the snapshot's first event lies; OTHER_DAY where that is another day than expected."""
+        day = min(snapshot.layouts, default=None)
+        if day is None or not self._is_first(day):
+            return None if day is None else OTHER_DAY
+        layout = snapshot.layouts[day]
+        mark: int | None = self._held.get((day, layout, "first"))
+        if mark is None:
+            mark = first_mark_of(day, snapshot.parts[day])
+            self._cache.put(self._key(day, "first"), mark, 0, layout)
+        return mark
+
+
+def _size_of_layouts(layouts: Mapping[int, bytes]) -> int:
+    return sum(map(len, layouts.values())) + FOLDED_DAY_BYTES * len(layouts)
+
+
+def _size_of_choice(values: frozenset[str | None]) -> int:
+    return 300 + 60 * len(values) + size_of_texts(values)
+
+
+def _shared_table(kinds: tuple[Kind, ...]) -> Shared:
+    return kinds, _size_of_table
+
+
+def _size_of_table(kinds: tuple[Kind, ...]) -> int:
+    """Each kind is a pair; each text is in two of them."""
+    return 100 + 72 * len(kinds) + size_of_texts(source for _, source in kinds[::2])
+
+
+def _size_of_kinds(sums: KindSums) -> int:
+    return 150 + COUNT_BYTES * len(sums.counts)
+
+
+def _size_of_users(sums: UserSums) -> int:
+    """A user who has only added, or only deleted, is one text; who has both is in both tables."""
+    return 600 + sum(150 * len(of) + size_of_texts(of) for of in sums)
+
+
+def _parts_of_users(of: DayPlan) -> Parts:
+    return Parts.HEADS if of.window == (0, QUARTERS_A_DAY) else HEADS_AND_CELLS
+
+
+def first_mark_of(day: int, parts: Sequence[PartitionDay]) -> int:
+    """The first quarter since 1970 of a day that holds an event. Needs summaries and tails."""
+    return day * QUARTERS_A_DAY + (first_quarter(parts) or 0)

@@ -1,0 +1,373 @@
+"""What each address answers: who may ask, what was asked, and in which format."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from api import formats, health
+from api import wire as answers
+from api.activities.page import Activities, activity_row, revision_key
+from api.formats import CONTENT_TYPES, Format
+from api.http.auth import Authentication, Principal, forbidden
+from api.http.problems import CODES, ProblemError
+from api.http.request import CACHE_CONTROL, Answer, Request, etag_matches
+from api.http.static import StaticFiles
+from api.live.access import Access
+from api.live.hub import Hub
+from api.metrics import CONTENT_TYPE as METRICS_TYPE
+from api.metrics import Metrics
+from api.query import question as query
+from api.query.periods import now_mark
+from api.query.question import ActivityQuery, Parameters, Query, read_pairs
+from api.query.zones import TZDATA_VERSION, aliases, zone, zone_names
+from api.report import choices, user_stream
+from api.report.service import Reports, Stamp, query_answer, size_of_query
+from stream.storage.row import Row
+
+Endpoint = Callable[[Request], Awaitable[Answer]]
+T = TypeVar("T")
+
+REMEMBERED_QUERY_BYTES = 1_024
+"""A longer one is read each time: a hundred values take 0.1 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One resource of a workspace's report; the first format is the one given where all are accepted."""
+
+    formats: tuple[Format, ...]
+    parameters: tuple[str, ...]
+
+
+JSON_ALONE = (Format.JSON,)
+JSON_OR_CSV = (Format.JSON, Format.CSV)
+_NO_FILE_NAME = re.compile(r"[^A-Za-z0-9._~@+-]")
+"""What workspaces and zones may have in their names and files may not, on one system or another: `:` and `/`."""
+
+_CSV_PARAMETERS = (*query.REPORT_PARAMETERS, "bom")
+
+COMPONENTS = {
+    "": Component(JSON_ALONE, query.REPORT_PARAMETERS),
+    "summary": Component(JSON_OR_CSV, _CSV_PARAMETERS),
+    "timeline": Component(JSON_OR_CSV, _CSV_PARAMETERS),
+    "sources": Component(JSON_OR_CSV, _CSV_PARAMETERS),
+    "users": Component(JSON_OR_CSV, _CSV_PARAMETERS),
+    "activities": Component((Format.JSON, Format.CSV, Format.NDJSON), (*query.ACTIVITY_PARAMETERS, "bom")),
+    "live": Component((Format.EVENTS,), query.LIVE_PARAMETERS),
+    "filters": Component(JSON_ALONE, query.FILTERS_PARAMETERS),
+}
+"""By the last part of the address; the empty one is the whole report."""
+
+
+class Endpoints:
+    """The addresses of one application."""
+
+    def __init__(
+        self,
+        reports: Reports,
+        authentication: Authentication,
+        hub: Hub,
+        metrics: Metrics,
+        page: StaticFiles,
+        metrics_port: int | None,
+    ) -> None:
+        self._metrics_port = metrics_port
+        self._reports = reports
+        self._activities = Activities(reports)
+        self._authentication = authentication
+        self._hub = hub
+        self._metrics = metrics
+        self._page = page
+
+    async def report(self, request: Request) -> Answer:
+        """…/reports/contacts, also with a suffix."""
+        return await self._component(request, "", request.path.rstrip("/").rpartition("/contacts")[2].lstrip("."))
+
+    async def component(self, request: Request) -> Answer:
+        """…/reports/contacts/<component>, also with a suffix."""
+        name, _, suffix = request.parameters["component"].partition(".")
+        return await self._component(request, name or "?", suffix)
+
+    async def workspaces(self, request: Request) -> Answer:
+        principal = await self._principal(request)
+        _acceptable(request, "", JSON_ALONE)
+        asked = choices.read_workspaces_query(_parameters(request, query.WORKSPACES_PARAMETERS))
+        answer = await choices.workspaces(self._reports, principal, asked)
+        return Answer(200, [CACHE_CONTROL], msgspec.json.encode(answer), "application/json")
+
+    async def timezones(self, request: Request) -> Answer:
+        _acceptable(request, "", JSON_ALONE)
+        return Answer(200, [("Cache-Control", "public, max-age=3600")], _timezones(), "application/json")
+
+    async def livez(self, _request: Request) -> Answer:
+        return health.live()
+
+    async def readyz(self, request: Request) -> Answer:
+        asked = any(name == "verbose" and value != "false" for name, value in read_pairs(request.query_string))
+        verbose = asked and self._may_tell(request)
+        return await health.ready(self._reports, self._authentication, verbose)
+
+    def _may_tell(self, request: Request) -> bool:
+        """Whether what runs here may be told at this port."""
+        return self._metrics_port is None or request.port == self._metrics_port
+
+    async def metrics(self, request: Request) -> Answer:
+        if not self._may_tell(request):
+            raise not_found()
+        self._metrics.redis_reads.set(self._reports.reader.reads)
+        self._metrics.lost_reads.set(self._reports.reader.lost_reads)
+        self._metrics.cache_bytes.set(self._reports.memory.bytes + self._reports.memory.held_bytes)
+        return Answer(200, [("Cache-Control", "no-store")], self._metrics.text(), METRICS_TYPE)
+
+    async def page(self, request: Request) -> Answer:
+        name = request.parameters.get("file", "index.html").lstrip("/")
+        answer = await self._page.answer(request, name)
+        if answer is None:
+            raise not_found()
+        return answer
+
+    async def _principal(self, request: Request) -> Principal:
+        return await self._authentication.principal(request.headers.get("authorization"))
+
+    async def _component(self, request: Request, name: str, suffix: str) -> Answer:
+        principal = await self._principal(request)
+        workspace_id: str = request.parameters["workspace_id"]
+        component = COMPONENTS.get(name)
+        if component is None or not query.is_workspace(workspace_id):
+            raise not_found()
+        if not principal.may_see(workspace_id):
+            raise forbidden("The token is not for this workspace.")
+        wanted = _acceptable(request, suffix, component.formats)
+        match name:
+            case "live":
+                return await self._live(request, workspace_id, principal)
+            case "filters":
+                return await self._filters(request, workspace_id)
+            case "activities":
+                return await self._activity_table(request, workspace_id, wanted)
+            case _:
+                return await self._report(request, workspace_id, name, wanted)
+
+    async def _report(self, request: Request, workspace_id: str, name: str, wanted: Format) -> Answer:
+        parameters = COMPONENTS[name].parameters
+        asked, bom = self._read_query(request.query_string, parameters)
+        if wanted is Format.JSON:
+            unchanged = await self._unchanged(request, workspace_id, asked)
+            if unchanged is not None:
+                return unchanged
+        if name == "users":
+            return await self._users(workspace_id, asked, wanted, bom)
+        answer: Any = await self._reports_of(name)(workspace_id, asked)
+        if wanted is Format.JSON:
+            return _json(answer)
+        rows = _CSV_ROWS[name](answer)
+        headers = [*_headers_of(answer.freshness), _attachment(name, workspace_id, answer.query, wanted)]
+        return Answer(200, headers, _csv_bytes(formats.csv_lines(rows), bom), CONTENT_TYPES[wanted])
+
+    def _read_query(self, query_string: bytes, known: tuple[str, ...]) -> tuple[Query, bool]:
+        """The query, and whether a byte order mark is wanted. Raises Faults."""
+
+        def read(now: int) -> tuple[Query, bool]:
+            parameters = Parameters(read_pairs(query_string), known)
+            bom = parameters.flag("bom")
+            return query.read_query(parameters, now), bom
+
+        return self._remembered(read, (query_string, known), lambda found: size_of_query(found[0]))
+
+    def _read_activity_query(self, query_string: bytes, wanted: Format) -> tuple[ActivityQuery, bool]:
+        def read(now: int) -> tuple[ActivityQuery, bool]:
+            parameters = Parameters(read_pairs(query_string), COMPONENTS["activities"].parameters)
+            if wanted is not Format.JSON and parameters.text("batches") is not None:
+                parameters.fault("batches", "is for JSON alone; other formats have every row")
+            bom = parameters.flag("bom")
+            return query.read_activity_query(parameters, now), bom
+
+        return self._remembered(read, (query_string, wanted), lambda found: size_of_query(found[0].query) + 1_000)
+
+    def _remembered(self, read: Callable[[int], T], of: tuple[bytes, Any], size_of: Callable[[T], int]) -> T:
+        """What was read from a query string in this quarter-hour; of short ones, as programs repeat them."""
+        now = now_mark(self._reports.clock())
+        if len(of[0]) > REMEMBERED_QUERY_BYTES:
+            return read(now)
+        key = ("query", *of, now)
+        found: T | None = self._reports.memory.get(key)
+        if found is None:
+            found = read(now)
+            self._reports.memory.put(key, found, len(of[0]) + size_of(found))
+        return found
+
+    def _reports_of(self, name: str) -> Callable[[str, Query], Awaitable[Any]]:
+        of = self._reports
+        by_name: dict[str, Callable[[str, Query], Awaitable[Any]]] = {
+            "": of.report,
+            "summary": of.summary,
+            "timeline": of.timeline,
+            "sources": of.sources,
+        }
+        return by_name[name]
+
+    async def _users(self, workspace_id: str, asked: Query, wanted: Format, bom: bool) -> Answer:
+        reading = await self._reports.users(workspace_id, asked)
+        users = user_stream.labelled(self._reports, workspace_id, reading)
+        if wanted is Format.JSON:
+            headers = _headers_of(reading.stamp, etag=True)
+            body = user_stream.json_pieces(reading, users)
+        else:
+            of = query_answer(reading.stamp.view)
+            headers = [*_headers_of(reading.stamp), _attachment("users", workspace_id, of, wanted)]
+            body = user_stream.csv_pieces(users, bom)
+        if len(reading.users) > user_stream.USERS_A_PIECE:
+            return Answer(200, headers, await _started(body), CONTENT_TYPES[wanted])
+        return Answer(200, headers, b"".join([piece async for piece in body]), CONTENT_TYPES[wanted])
+
+    async def _unchanged(self, request: Request, workspace_id: str, asked: Query, more: bytes = b"") -> Answer | None:
+        """304 where the caller has the present answer; without computing it."""
+        if_none_match = request.headers.get("if-none-match")
+        if not if_none_match:
+            return None
+        stamp = await self._reports.stamp(workspace_id, asked, more)
+        if not etag_matches(if_none_match, stamp.revision):
+            return None
+        return Answer(304, _headers_of(stamp, etag=True))
+
+    async def _filters(self, request: Request, workspace_id: str) -> Answer:
+        asked = choices.read_filters_query(_parameters(request, query.FILTERS_PARAMETERS))
+        answer = await choices.filters(self._reports, workspace_id, asked)
+        if etag_matches(request.headers.get("if-none-match", ""), answer.freshness.revision):
+            return Answer(304, _headers_of(answer.freshness, etag=True))
+        return _json(answer)
+
+    async def _live(self, request: Request, workspace_id: str, principal: Principal) -> Answer:
+        parameters = _parameters(request, query.LIVE_PARAMETERS)
+        asked = query.read_query(parameters, now_mark(self._reports.clock()))
+        last = request.headers.get("last-event-id") or parameters.text("last_event_id")
+        headers = [("Cache-Control", "no-store, no-transform"), ("X-Accel-Buffering", "no")]
+        answer = Answer(200, headers, b"", CONTENT_TYPES[Format.EVENTS])
+        if request.method != "HEAD":
+            access = Access(self._authentication, request.headers.get("authorization"), workspace_id, principal)
+            answer.body = await self._hub.listen(workspace_id, asked, last, access)
+        return answer
+
+    async def _activity_table(self, request: Request, workspace_id: str, wanted: Format) -> Answer:
+        asked, bom = self._read_activity_query(request.query_string, wanted)
+        if wanted is Format.NDJSON or (wanted is Format.CSV and asked.limit is None and asked.cursor is None):
+            return await self._all_activities(workspace_id, asked, wanted, bom)
+        if wanted is Format.JSON and asked.cursor is None:
+            unchanged = await self._unchanged(request, workspace_id, asked.query, revision_key(asked))
+            if unchanged is not None:
+                return unchanged
+        page = await self._activities.page(workspace_id, asked)
+        link = [] if page.next_cursor is None else [_next_link(request, page.next_cursor)]
+        if wanted is Format.JSON:
+            answer = _json(page)
+            answer.headers.extend(link)
+            if etag_matches(request.headers.get("if-none-match", ""), page.freshness.revision):
+                return Answer(304, answer.headers)
+            return answer
+        text = formats.csv_lines([formats.ACTIVITY_COLUMNS, *map(formats.activity_cells, page.activities)])
+        headers = [*_headers_of(page.freshness), _attachment("activities", workspace_id, page.query, wanted), *link]
+        return Answer(200, headers, _csv_bytes(text, bom), CONTENT_TYPES[wanted])
+
+    async def _all_activities(self, workspace_id: str, asked: ActivityQuery, wanted: Format, bom: bool) -> Answer:
+        stamp, of, pieces = await self._activities.stream(workspace_id, asked)
+        headers = [*_headers_of(stamp), _attachment("activities", workspace_id, of, wanted)]
+        body = _csv_pieces(pieces, asked, bom) if wanted is Format.CSV else _ndjson_pieces(pieces, asked)
+        return Answer(200, headers, await _started(body), CONTENT_TYPES[wanted])
+
+
+def not_found() -> ProblemError:
+    return ProblemError("not_found", CODES["not_found"][1])
+
+
+def _parameters(request: Request, known: tuple[str, ...]) -> Parameters:
+    return Parameters(read_pairs(request.query_string), known)
+
+
+def _acceptable(request: Request, suffix: str, offered: tuple[Format, ...]) -> Format:
+    """The format: of the suffix, where there is one, else what the Accept header likes best."""
+    wanted = formats.negotiate(request.accept, offered) if not suffix else _by_suffix(suffix)
+    if wanted is None or wanted not in offered:
+        there_is = ", ".join(formats.MEDIA_TYPES[of] for of in offered)
+        raise ProblemError("not_acceptable", f"The answer exists as {there_is} alone.")
+    return wanted
+
+
+def _by_suffix(suffix: str) -> Format:
+    if suffix in ("json", "csv", "ndjson"):
+        return Format(suffix)
+    raise not_found()
+
+
+def _json(answer: Any) -> Answer:
+    return Answer(200, _headers_of(answer.freshness, etag=True), msgspec.json.encode(answer), "application/json")
+
+
+def _headers_of(fresh: answers.Freshness | Stamp, etag: bool = False) -> list[tuple[str, str]]:
+    headers = [
+        CACHE_CONTROL,
+        ("Contacts-As-Of", fresh.as_of),
+        ("Contacts-Lag-Seconds", str(fresh.lag_seconds)),
+    ]
+    return [*headers, ("ETag", f'W/"{fresh.revision}"')] if etag else headers
+
+
+def _attachment(name: str, workspace_id: str, of: answers.QueryAnswer, wanted: Format) -> tuple[str, str]:
+    file = f"contacts-{name}_{workspace_id}_{of.from_}_{of.to}_{of.timezone}"
+    return "Content-Disposition", f'attachment; filename="{_NO_FILE_NAME.sub("-", file)}.{wanted}"'
+
+
+def _next_link(request: Request, cursor: str) -> tuple[str, str]:
+    # One without a value is as if absent, whatever its name.
+    pairs = [(name, value) for name, value in read_pairs(request.query_string) if value and name != "cursor"]
+    path = quote(request.root_path + request.path, safe="/:@~")
+    return "Link", f'<{path}?{urlencode([*pairs, ("cursor", cursor)])}>; rel="next"'
+
+
+def _csv_bytes(text: str, bom: bool) -> bytes:
+    return ((formats.BYTE_ORDER_MARK if bom else "") + text).encode()
+
+
+async def _csv_pieces(pieces: AsyncIterator[list[Row]], asked: ActivityQuery, bom: bool) -> AsyncIterator[bytes]:
+    yield _csv_bytes(formats.csv_lines([formats.ACTIVITY_COLUMNS]), bom)
+    async for rows in pieces:
+        yield formats.csv_lines(map(formats.activity_cells, _wire_rows(rows, asked))).encode()
+
+
+async def _ndjson_pieces(pieces: AsyncIterator[list[Row]], asked: ActivityQuery) -> AsyncIterator[bytes]:
+    async for rows in pieces:
+        yield formats.ndjson_lines(_wire_rows(rows, asked))
+
+
+def _wire_rows(rows: Iterable[Row], asked: ActivityQuery) -> list[answers.ActivityRow]:
+    here = zone(asked.query.timezone)
+    return [activity_row(row, here) for row in rows]
+
+
+async def _started(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same pieces, the first of which is there: what fails before it is still answered as a problem."""
+    first = await anext(pieces, b"")
+
+    async def all_pieces() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in pieces:
+            yield piece
+
+    return all_pieces()
+
+
+@lru_cache(maxsize=1)
+def _timezones() -> bytes:
+    names = sorted(zone_names() - aliases().keys())
+    return msgspec.json.encode(answers.TimezonesAnswer(names, dict(aliases()), TZDATA_VERSION))
+
+
+_CSV_ROWS: dict[str, Callable[[Any], Iterable[Any]]] = {
+    "summary": formats.summary_rows,
+    "timeline": formats.timeline_rows,
+    "sources": formats.sources_rows,
+}

@@ -1,0 +1,299 @@
+"""One Faust message per fetched batch of one partition, fetched in gulps, read committed.
+
+Faust's cost lies in its plumbing per message: 65 us an event with an empty agent, where aiokafka's `getmany` takes 2-3
+us. So the consumer hands the agent
+what one fetch brought of one partition as one message, and takes aiokafka's C records as they are, without a
+ConsumerRecord for each. A batch tells where it
+begins and ends, by the consumer's position: markers of transactions and aborted records leave gaps between the records,
+never between the batches.
+
+What is used of aiokafka's and Faust's inside is pinned by the contract tests of this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+import faust.transport.consumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import (
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+from faust.transport.drivers import aiokafka as driver
+from faust.types import ConsumerMessage
+from faust.types.tuples import TP
+from mode import Service
+
+from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, mute_unread_failures
+from stream.kafka.fetch import fetched_batches, keep_fetched_bytes
+from stream.kafka.metadata import limit_metadata
+from stream.kafka.unpacking import unpacked_limit
+from stream.tables.partition import Batch
+
+log = logging.getLogger(__name__)
+
+
+class Partitions(Protocol):
+    """What the consumer asks of the partitions that this worker owns."""
+
+    def next_needed(self, partition: int) -> int | None: ...
+
+    def wants_more(self, partition: int) -> bool: ...
+
+    def out_of_range(self, partition: int) -> None: ...
+
+
+class FetchSettings(Protocol):
+    topic: str
+    fetch_min_bytes: int
+    fetch_max_wait_seconds: float
+    max_event_bytes: int
+
+
+# ---- Faust ---------------------------------------------------------------------------------------------------
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    settings: FetchSettings
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        keep_fetched_bytes()
+        consumer = super()._create_worker_consumer(transport)
+        # Faust fixes these four. With its own (1 byte, 1,500 ms) every fetch brings a record or two, at four times the
+        # CPU, or waits for up to 1.5 s.
+        consumer._isolation_level = "read_committed"
+        consumer._fetch_min_bytes = self.settings.fetch_min_bytes
+        consumer._fetch_max_wait_ms = round(self.settings.fetch_max_wait_seconds * 1000)
+        consumer._auto_offset_reset = "none"  # where to begin is ours to say, and a lost offset is never guessed
+        return consumer
+
+    async def _fetch_records(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Mapping[TopicPartition, Batch | Exception]:
+        if not self.consumer.flow_active:
+            return {}
+        with consumer._fetcher._subscriptions.fetch_context():
+            return await fetched_batches(
+                consumer._fetcher,
+                active_partitions,
+                timeout or 0.0,
+                max_records or 1 << 30,
+                unpacked_limit(self.settings.max_event_bytes),
+            )
+
+    async def on_start(self) -> None:
+        mute_unread_failures(self.thread_loop)
+        await super().on_start()
+
+    async def on_thread_stop(self) -> None:
+        """Close the consumer in bounded time. Faust's own lets out what aiokafka's closing may raise while no broker
+        answers: the thread ends with a traceback, and who stops the worker waits for it until the time is over.
+        """
+        await super(driver.AIOKafkaConsumerThread, self).on_thread_stop()
+        if self._consumer is not None:
+            await close_in_bounded_time(self._consumer)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Nothing: Faust's watch takes our pauses, our commits and the changelog's partitions, which only its own
+        recovery would fetch, for failures, and says so every 7 s from the fifth minute on. The worker has its own.
+        """
+
+    def verify_recovery_event_path(self, now: float, tp: TP) -> None:
+        """Nothing, as above."""
+
+    def soon(self, act: Callable[..., None], *args: Any) -> None:
+        """Call something in the consumer's own thread; what it complains about a partition that has just gone is no
+        error.
+        """
+
+        def quietly() -> None:
+            try:
+                act(*args)
+            except IllegalStateError as error:
+                log.debug("%s: %s", args, error)
+
+        self.thread_loop.call_soon_threadsafe(quietly)
+
+
+class Consumer(driver.Consumer):
+    """Faust's consumer, a message a batch; where to begin and which partitions may deliver is the partitions' word."""
+
+    partitions: Partitions
+    settings: FetchSettings
+    _thread: ConsumerThread
+    _monitored: Future[None] | None = None
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        thread = ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        thread.settings = self.settings
+        return thread
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        self._stay_in_group()
+        fetched, _active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        if fetched is None or self.should_stop:
+            return
+        if not self.flow_active:
+            await self.perform_seek()
+            return
+        for aio_tp, answer in fetched.items():
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            tp = TP(aio_tp.topic, aio_tp.partition)
+            if isinstance(answer, Batch):
+                yield tp, self._message(tp, answer)
+            elif isinstance(answer, OffsetOutOfRangeError):
+                self.partitions.out_of_range(tp.partition)
+            elif not isinstance(answer, NoOffsetForPartitionError):  # which is so until we seek
+                raise answer
+
+    def _stay_in_group(self) -> None:
+        """Without a partition to fetch from aiokafka takes the consumer for dead, leaves the group after a while, and
+        never goes back. It is asked here as long as Faust's loop turns, so only one that is stuck leaves.
+        """
+        consumer = self._thread._consumer
+        if consumer is not None:
+            # One store: the count of fetches under way belongs to the consumer's thread.
+            consumer._subscription._last_fetch_ended = time.monotonic()
+
+    def _message(self, tp: TP, batch: Batch) -> ConsumerMessage:
+        last = batch.end - 1
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            last,
+            0.0,
+            0,
+            [],
+            None,
+            batch,
+            None,
+            0,
+            0,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """After a rebalance: to the positions that the partitions know. Those that are not ready wait."""
+        offsets: dict[TP, int] = {}
+        for tp in self.assignment():
+            if tp.topic != self.settings.topic:
+                continue
+            needed = self.partitions.next_needed(tp.partition)
+            if needed is not None:
+                offsets[tp] = needed
+                self.seek_soon(tp.partition, needed)
+            if needed is None or not self.partitions.wants_more(tp.partition):
+                self.pause_partitions({tp})
+        return offsets
+
+    def assigned_partitions(self) -> set[int]:
+        """The source's partitions that Kafka has given to this worker, as the consumer's thread knows it now."""
+        return {tp.partition for tp in self.assignment() if tp.topic == self.settings.topic}
+
+    def group_error(self) -> BaseException | None:
+        """Why aiokafka takes no part in the group any more: it waits until somebody asks, and Faust never does."""
+        if self._thread._consumer is None:
+            return None
+        coordinator = self._thread._consumer._coordinator
+        task = coordinator._coordination_task
+        if task.done():
+            ended = KafkaError("the coordination of the group has ended")
+            return ended if task.cancelled() else task.exception() or ended
+        error: BaseException | None = coordinator._pending_exception
+        return error
+
+    def resume_owned(self, partition: int) -> None:
+        """Let a partition deliver again, unless a rebalance has taken it meanwhile."""
+        tp = TP(self.settings.topic, partition)
+        if tp in self._paused_partitions and tp in self.assignment():
+            self.resume_partitions({tp})
+
+    def seek_soon(self, partition: int, offset: int) -> None:
+        consumer = self._thread._consumer
+        if consumer is not None:
+            self._thread.soon(consumer.seek, TopicPartition(self.settings.topic, partition), offset)
+
+    def commit_for_monitors(self, offsets: Mapping[int, int]) -> None:
+        """Write the group's offsets, for tools that look at consumer groups; nothing of ours reads them."""
+        consumer = self._thread._consumer
+        # Without a coordinator one waits for it: the next may go when it has.
+        if consumer is not None and (self._monitored is None or self._monitored.done()):
+            self._monitored = asyncio.run_coroutine_threadsafe(
+                commit_quietly(consumer, self.settings.topic, offsets), self._thread.thread_loop
+            )
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Hand over what was fetched, until told to stop. Faust's own keeps offsets to filter and gaps to remember, for
+        acknowledgements that we do not use.
+        """
+        while not (self.should_stop or fetcher.should_stop):
+            async for _tp, message in self.getmany(timeout=1.0):
+                await self.wait_first(self.callback(message), self.suspend_flow.wait())
+            await asyncio.sleep(0)
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        return False  # Faust's own commits know nothing of what is counted
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Nothing, as in the thread."""
+
+    def verify_recovery_event_path(self, now: float, tp: TP) -> None:
+        """Nothing, as in the thread."""
+
+
+async def commit_quietly(consumer: AIOKafkaConsumer, topic: str, offsets: Mapping[int, int]) -> None:
+    try:
+        await consumer.commit({TopicPartition(topic, partition): offset for partition, offset in offsets.items()})
+    except BROKER_AWAY as error:  # a rebalance, a broker that is away: the next one will do
+        log.debug("the group's offsets were not written: %s", error)
+
+
+class Fetcher(faust.transport.consumer.Fetcher):
+    """Drains the consumer until it is stopped."""
+
+    @Service.task
+    async def _fetcher(self) -> None:
+        """Faust's own calls a stop in the middle of a rebalance a crash, twice and with tracebacks; and a cancel that
+        nobody asked for, at any other time, it swallows, and the worker counts nothing more.
+        """
+        consumer = self.app.consumer
+        assert isinstance(consumer, Consumer)
+        try:
+            await consumer._drain_messages(self)
+        except asyncio.CancelledError:
+            if not self.should_stop:
+                raise RuntimeError("the task that fetches was cancelled unexpectedly") from None
+        finally:
+            self.set_shutdown()
+
+
+class Producer(driver.Producer):
+    """Faust's producer, by which nothing is sent."""
+
+    settings: FetchSettings
+
+    def _new_producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:
+        producer = super()._new_producer(transactional_id)
+        limit_metadata(producer.client, [self.settings.topic])
+        return producer
+
+
+class Transport(driver.Transport):
+    Consumer = Consumer
+    Producer = Producer
+    Fetcher = Fetcher

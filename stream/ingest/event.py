@@ -1,0 +1,444 @@
+"""What is one record of the activity topic: a contact activity, or a reason why it cannot be counted?
+
+Two readers give the same answer. The quick one is for what publishers send nearly always; wherever it stumbles, the
+thorough one reads the record again and finds the reason (tests/unit/ingest/test_event_agreement.py compares the two).
+"""
+
+import codecs
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from stream.ingest.cloudevents import cloudevent_faults, event_fields, read_envelope
+from stream.ingest.json_text import (
+    INTEGER_DIGITS,
+    LENGTH_OF_DEEP_NESTING,
+    NotJsonError,
+    may_be_nested_deeply,
+    read_object,
+)
+from stream.ingest.memo import Memo
+from stream.ingest.timestamps import (
+    AFTER_SECOND,
+    DATES,
+    MILLISECONDS_A_DAY,
+    MINUTES,
+    NANOSECONDS_A_DAY,
+    NANOSECONDS_A_MILLISECOND,
+    NANOSECONDS_A_SECOND,
+    SECONDS,
+    Unreadable,
+    read_date_time,
+)
+from stream.model.activity import ADDED, DELETED, KNOWN_SOURCES, NONE, ContactActivity
+
+FIRST_NANOSECOND: Final = 946_684_800 * NANOSECONDS_A_SECOND
+"""2000-01-01T00:00:00Z: what was before is too old."""
+
+LAST_NANOSECOND: Final = 2**63 - 1
+"""In April 2262. Where publishers set a record's timestamp any may come: what 64 bits cannot hold is not read."""
+
+WORKSPACE_PATTERN: Final = r"^(?!\.{1,2}$)[A-Za-z0-9._~:@-]+$"
+SOURCE_PATTERN: Final = r"^(?!\*$)[^,]*$"
+DATE_TIME_PATTERN: Final = (
+    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?"
+    r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+)
+"""What the schema says of texts; tests/contract/test_schema.py holds it to what `parse` does."""
+
+ID_LENGTH: Final = 128
+SOURCE_LENGTH: Final = 64
+NAME_LENGTH: Final = 512
+"""Longest texts, in code points."""
+
+
+class Reason(StrEnum):
+    """Why a record is not counted; a closed set, in the order in which they are looked for."""
+
+    TOO_LARGE = "too_large"
+    NOT_JSON = "not_json"
+    MISSING_FIELD = "missing_field"
+    UNKNOWN_TYPE = "unknown_type"
+    BAD_FIELD = "bad_field"
+    TIME_WITHOUT_OFFSET = "time_without_offset"
+    TIME_TOO_OLD = "time_too_old"
+    TIME_IN_FUTURE = "time_in_future"
+
+
+class Rejected(msgspec.Struct, frozen=True, gc=False):
+    """A record that cannot be counted."""
+
+    reason: Reason
+    message: str
+    """For the publisher: which fields, and what they must be."""
+
+
+LOG_APPEND_TIME: Final = 1
+"""The `timestamp_type` of a record whose time is the broker's."""
+
+
+HEADER_BYTES: Final = 100
+"""Of memory, that a header of a record takes beside its name and content."""
+
+
+class Record(Protocol):
+    """One record as the broker gave it; aiokafka's ConsumerRecord is one."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since 1970, by the broker's clock, or by the publisher's where the topic says so."""
+
+    @property
+    def timestamp_type(self) -> int | None:
+        """LOG_APPEND_TIME where it is the broker's clock."""
+
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+def bytes_held(record: Record) -> int:
+    """About how much memory a record takes."""
+    headers = sum(HEADER_BYTES + len(name) + len(content or b"") for name, content in record.headers)
+    return len(record.value or b"") + len(record.key or b"") + headers
+
+
+class LeftOut(bytes):
+    """The value of a record that is too large to be read: no byte of it, but how many it has, as far as is known, and
+    why it was left out."""
+
+    size: int
+    why: str
+
+    def __new__(cls, size: int, why: str) -> "LeftOut":
+        value = super().__new__(cls)
+        value.size, value.why = size, why
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class EventRules:
+    """What a deployment may set about events."""
+
+    max_event_bytes: int = 65_536
+    """Of the value as received, frame and byte order mark included."""
+    future_tolerance_seconds: int = 300
+    """How far `occurred_at` may be ahead of the record's timestamp."""
+    retention_days: int | None = None
+    """How many days `occurred_at` may lie before the day of the record's timestamp, both in UTC; None: any number."""
+    record_future_tolerance_seconds: int = 3_600
+    """How far a record's timestamp may be ahead of the clock reading that came with its fetch."""
+
+
+class Event(msgspec.Struct, kw_only=True, gc=False):
+    """One contact that was added or deleted, as a publisher writes it. Unknown fields are ignored."""
+
+    # Lengths are code points, as msgspec and JSON Schema count them. What is in `extra_json_schema` is for the schema
+    # alone and checked below: msgspec would take patterns to Python's `re`, for a fifth of the whole event's cost.
+    id: Annotated[
+        str,
+        Meta(
+            min_length=1, max_length=ID_LENGTH, description="Unique in its workspace: the same id twice is one event."
+        ),
+    ]
+    type: Annotated[Literal["contact.added", "contact.deleted"], Meta(description="What happened.")]
+    workspace_id: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=ID_LENGTH,
+            description="The workspace whose contact it is; neither `.` nor `..`.",
+            extra_json_schema={"pattern": WORKSPACE_PATTERN},
+        ),
+    ]
+    contact_id: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=ID_LENGTH)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)],
+        Meta(description="A text, or an integer of at most 128 digits (not 1.0 or 1e3), kept as its decimal text."),
+    ]
+    contact_name: Annotated[
+        Annotated[str, Meta(max_length=NAME_LENGTH)] | None,
+        Meta(description="The contact's name as it was then: shown in the row, never counted by."),
+    ] = None
+    source: Annotated[
+        Annotated[str, Meta(max_length=SOURCE_LENGTH, extra_json_schema={"pattern": SOURCE_PATTERN})] | None,
+        Meta(
+            description="The way it came, kept in lower case; null, absent, empty and `none` all mean without. "
+            "No comma, and no `*` alone.",
+            examples=list(KNOWN_SOURCES),
+        ),
+    ] = None
+    user_id: Annotated[
+        Annotated[str, Meta(max_length=ID_LENGTH)] | None,
+        Meta(description="Who did it; null, absent, empty and `none` all mean nobody known."),
+    ] = None
+    user_name: Annotated[
+        Annotated[str, Meta(max_length=NAME_LENGTH)] | None,
+        Meta(description="The user's name as it was then; the latest by `occurred_at` labels the user."),
+    ] = None
+    occurred_at: Annotated[
+        str,
+        Meta(
+            description="When it happened, which decides every bucket: RFC 3339 with an offset, to the nanosecond.",
+            examples=["2026-11-23T09:13:07.412+08:00", "2026-11-23T01:13:07Z"],
+            extra_json_schema={"format": "date-time", "pattern": DATE_TIME_PATTERN},
+        ),
+    ]
+    batch_id: Annotated[
+        Annotated[str, Meta(max_length=ID_LENGTH)] | None,
+        Meta(description="Marks the events of one import; empty is as if absent."),
+    ] = None
+
+
+REQUIRED_FIELDS: Final = ("id", "type", "workspace_id", "contact_id", "occurred_at")
+
+
+def parse(record: Record, rules: EventRules) -> ContactActivity | Rejected | None:
+    """Read one record of the activity topic; None for a tombstone (a null value), which says nothing of anything.
+
+    `occurred_at` decides the bucket: 23:59:59.999Z counts in that day's last quarter, 00:00:00Z in the first of the
+    next day. Never raises: what cannot be counted comes back as Rejected, with the first reason in Reason's order.
+    """
+    return parse_all((record,), rules)[0]
+
+
+def parse_all(records: Iterable[Record], rules: EventRules) -> list[ContactActivity | Rejected | None]:
+    """Read records as `parse` reads each one.
+
+    The loop is the quick reader, and the dearest that there is for each event: 3 to 4 us. Whatever it stumbles over,
+    the thorough reader knows.
+    """
+    read: list[ContactActivity | Rejected | None] = []
+    short = min(rules.max_event_bytes, LENGTH_OF_DEEP_NESTING)
+    for record in records:
+        value = record.value
+        try:
+            if value is not None and len(value) <= short and value[:1] == b"{" and not record.headers:
+                # msgspec skips unknown fields without decoding them: what is not UTF-8 would pass.
+                if not value.isascii():
+                    value.decode()
+                event = _decode(value)
+            else:
+                event = _in_other_clothes(value, record.headers, rules)
+            time = event.occurred_at
+            after_second, fraction_digits = AFTER_SECOND[time[19:]]
+            occurred_at = DATES[time[:10]] + MINUTES[time[10:16]] + SECONDS[time[16:19]] + after_second
+            if occurred_at > record.timestamp * NANOSECONDS_A_MILLISECOND or rules.retention_days is not None:
+                _check_time(occurred_at, record.timestamp, rules)
+            contact_id = event.contact_id
+            user_id = event.user_id
+            read.append(
+                ContactActivity(
+                    event.id,
+                    ADDED if event.type == ADDED_TYPE else DELETED,
+                    _WORKSPACES[event.workspace_id],
+                    contact_id if isinstance(contact_id, str) else str(contact_id),
+                    event.contact_name,
+                    _SOURCES[event.source],
+                    None if user_id in _BLANK else user_id,
+                    event.user_name,
+                    occurred_at,
+                    fraction_digits,
+                    event.batch_id or None,
+                )
+            )
+        except (ValueError, LookupError, RecursionError):
+            read.append(_read_thoroughly(record, rules))
+    return read
+
+
+def _in_other_clothes(value: bytes | None, headers: Sequence[tuple[str, bytes]], rules: EventRules) -> Event:
+    """The event in a value that is long, or begins with a frame, or has headers; raises ValueError where it is not
+    plainly one.
+    """
+    if value is None or len(value) > rules.max_event_bytes:
+        raise ValueError(value)
+    value = _unwrapped(value)
+    if not value.isascii():
+        value.decode()
+    if may_be_nested_deeply(value):
+        raise ValueError(value)
+    envelope = read_envelope(headers)
+    if envelope is None:
+        return _decode(value)
+    document = _decode_object(value)
+    if envelope.batch or cloudevent_faults(envelope, document):
+        raise ValueError(envelope)
+    return msgspec.convert(event_fields(envelope, document), Event)
+
+
+def _unwrapped(value: bytes) -> bytes:
+    """The JSON of a value: behind the frame of a Confluent schema registry and a byte order mark, where there are."""
+    if value[:1] == b"\x00":
+        value = value[_CONFLUENT_FRAME_BYTES:]
+    return value.removeprefix(codecs.BOM_UTF8)
+
+
+def _read_thoroughly(record: Record, rules: EventRules) -> ContactActivity | Rejected | None:
+    """Read any record by the standard library, and find the reason why it cannot be counted, if there is one."""
+    value, timestamp = record.value, record.timestamp
+    if value is None:
+        return None
+    if isinstance(value, LeftOut):
+        return Rejected(Reason.TOO_LARGE, value.why)
+    if len(value) > rules.max_event_bytes:
+        message = f"the value has {len(value)} bytes, more than the {rules.max_event_bytes} that are read"
+        return Rejected(Reason.TOO_LARGE, message)
+    try:
+        document = read_object(_unwrapped(value))
+    except NotJsonError as fault:
+        return Rejected(Reason.NOT_JSON, str(fault))
+    envelope = read_envelope(record.headers)
+    if envelope is None:
+        return _judge(document, timestamp, rules)
+    if envelope.batch:
+        return Rejected(Reason.NOT_JSON, "a batch of CloudEvents is not read: publish each event as a record")
+    faults = cloudevent_faults(envelope, document)
+    if faults:
+        return Rejected(Reason.BAD_FIELD, "; ".join(faults))
+    return _judge(event_fields(envelope, document), timestamp, rules)
+
+
+def _judge(fields: Mapping[str, Any], timestamp: int, rules: EventRules) -> ContactActivity | Rejected:
+    missing = [name for name in REQUIRED_FIELDS if fields.get(name) is None]
+    if missing:
+        return Rejected(Reason.MISSING_FIELD, f"absent or null: {', '.join(missing)}")
+    if fields["type"] not in (ADDED_TYPE, DELETED_TYPE):
+        return Rejected(Reason.UNKNOWN_TYPE, f"type must be {ADDED_TYPE} or {DELETED_TYPE}")
+    moment = read_date_time(fields["occurred_at"]) if isinstance(fields["occurred_at"], str) else Unreadable.MALFORMED
+    faults = _field_faults(fields)
+    if moment is Unreadable.MALFORMED:
+        faults.append(f"occurred_at {moment.value}")
+    if faults:
+        return Rejected(Reason.BAD_FIELD, "; ".join(faults))
+    if isinstance(moment, Unreadable):
+        return Rejected(Reason.TIME_WITHOUT_OFFSET, f"occurred_at {moment.value}")
+    occurred_at, fraction_digits = moment
+    time_fault = _time_fault(occurred_at, timestamp, rules)
+    if time_fault is not None:
+        return time_fault
+    source = fields.get("source")
+    return ContactActivity(
+        event_id=fields["id"],
+        activity=ADDED if fields["type"] == ADDED_TYPE else DELETED,
+        workspace_id=fields["workspace_id"],
+        contact_id=str(fields["contact_id"]),
+        contact_name=fields.get("contact_name"),
+        source=None if source is None else _named(source.lower()),
+        user_id=_named(fields.get("user_id")),
+        user_name=fields.get("user_name"),
+        occurred_at=occurred_at,
+        fraction_digits=fraction_digits,
+        batch_id=fields.get("batch_id") or None,
+    )
+
+
+def _field_faults(fields: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the fields but `type` and `occurred_at`, each fault with the name of its field."""
+    faults = [
+        _text_fault("id", fields["id"], 1, ID_LENGTH),
+        _workspace_fault(fields["workspace_id"]),
+        _contact_fault(fields["contact_id"]),
+        _source_fault(fields.get("source")),
+    ]
+    for name, longest in _OPTIONAL_TEXTS.items():
+        if fields.get(name) is not None:
+            faults.append(_text_fault(name, fields[name], 0, longest))
+    return [fault for fault in faults if fault is not None]
+
+
+def _text_fault(name: str, text: object, shortest: int, longest: int) -> str | None:
+    if isinstance(text, str) and shortest <= len(text) <= longest:
+        return None
+    return f"{name} must be a string of {shortest} to {longest} characters"
+
+
+def _workspace_fault(text: object) -> str | None:
+    if isinstance(text, str) and text.strip(_WORKSPACE_CHARACTERS) == "" and text not in _NO_WORKSPACES:
+        return _text_fault("workspace_id", text, 1, ID_LENGTH)
+    return "workspace_id must be made of A-Z a-z 0-9 . _ ~ : @ -, and be neither . nor .."
+
+
+def _contact_fault(contact: object) -> str | None:
+    # An integer too long to be one comes out of stream/ingest/json_text.py as a float, like 1.0 and 1e3.
+    if isinstance(contact, int) and not isinstance(contact, bool):
+        return None
+    if _text_fault("contact_id", contact, 1, ID_LENGTH) is None:
+        return None
+    return (
+        f"contact_id must be a string of 1 to {ID_LENGTH} characters or an integer of at most {INTEGER_DIGITS} digits"
+    )
+
+
+def _source_fault(source: object) -> str | None:
+    if source is None:
+        return None
+    if isinstance(source, str) and ("," in source or source == "*"):
+        return "source must have no comma, and be no lone *"
+    return _text_fault("source", source, 0, SOURCE_LENGTH)
+
+
+def _time_fault(occurred_at: int, timestamp: int, rules: EventRules) -> Rejected | None:
+    if occurred_at < FIRST_NANOSECOND:
+        return Rejected(Reason.TIME_TOO_OLD, "occurred_at is before 2000-01-01T00:00:00Z")
+    if rules.retention_days is not None:
+        first_day = timestamp // MILLISECONDS_A_DAY - rules.retention_days
+        if occurred_at < first_day * NANOSECONDS_A_DAY:
+            message = f"occurred_at is on a day more than {rules.retention_days} days before that of the record, in UTC"
+            return Rejected(Reason.TIME_TOO_OLD, message)
+    latest = timestamp * NANOSECONDS_A_MILLISECOND + rules.future_tolerance_seconds * NANOSECONDS_A_SECOND
+    if occurred_at > min(latest, LAST_NANOSECOND):
+        message = f"occurred_at is more than {rules.future_tolerance_seconds} s ahead of the record's timestamp"
+        return Rejected(Reason.TIME_IN_FUTURE, message)
+    return None
+
+
+def _check_time(occurred_at: int, timestamp: int, rules: EventRules) -> None:
+    if _time_fault(occurred_at, timestamp, rules) is not None:
+        raise ValueError(occurred_at)
+
+
+def _workspace(text: str) -> str:
+    if _workspace_fault(text) is not None:
+        raise ValueError(text)
+    return text
+
+
+def _source(source: str | None) -> str | None:
+    if _source_fault(source) is not None:
+        raise ValueError(source)
+    return None if source is None else _named(source.lower())
+
+
+def _named(text: str | None) -> str | None:
+    return None if text in _BLANK else text
+
+
+ADDED_TYPE: Final = "contact.added"
+DELETED_TYPE: Final = "contact.deleted"
+
+_CONFLUENT_FRAME_BYTES: Final = 5
+_WORKSPACE_CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~:@-"
+_NO_WORKSPACES: Final = (".", "..")
+"""As a segment of the report's address they would mean another address."""
+_BLANK: Final = frozenset((None, "", NONE))
+_OPTIONAL_TEXTS: Final = {
+    "contact_name": NAME_LENGTH,
+    "user_id": ID_LENGTH,
+    "user_name": NAME_LENGTH,
+    "batch_id": ID_LENGTH,
+}
+_decode: Final = msgspec.json.Decoder(Event).decode
+_decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+# Besides the checks these spare memory and hashing: all events of a workspace and a source share one text.
+_WORKSPACES: Final = Memo(_workspace, limit=32_768)
+_SOURCES: Final = Memo(_source, limit=4_096)

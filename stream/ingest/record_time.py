@@ -1,0 +1,48 @@
+"""How far a record's timestamp may be ahead of the clock reading that came with its fetch.
+
+Whether a copy is one, and which days retention keeps, is told from the hours of records' timestamps: one that is years
+ahead would end both until time catches up with it. Where publishers set the time (CreateTime), such a record is
+rejected. Where the broker sets it, the broker's clock or ours is wrong, and nobody can say which: the batch waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stream.ingest.event import LOG_APPEND_TIME, EventRules, Reason, Record, Rejected
+
+SETTING = "CONTACTS_RECORD_FUTURE_TOLERANCE_SECONDS"
+
+
+def records_ahead(records: Sequence[Record], timestamps: Sequence[int], trusted_ms: int) -> list[int]:
+    """The places of records whose publisher set a timestamp above `trusted_ms`, in milliseconds since 1970. Asserts
+    that no broker did: the owner of a partition holds such a batch back."""
+    if max(timestamps) <= trusted_ms:
+        return []
+    ahead = [place for place, timestamp in enumerate(timestamps) if timestamp > trusted_ms]
+    assert all(records[place].timestamp_type != LOG_APPEND_TIME for place in ahead), "a broker's time is far ahead"
+    return ahead
+
+
+def too_far_ahead(rules: EventRules) -> Rejected:
+    """The verdict on a record whose own time is ahead."""
+    return Rejected(
+        Reason.TIME_IN_FUTURE,
+        f"the record's own timestamp is more than {rules.record_future_tolerance_seconds} s ahead of the worker's "
+        "clock",
+    )
+
+
+def broker_ahead(records: Sequence[Record], fetched_at_ms: int, rules: EventRules) -> str | None:
+    """Why a fetched batch is not to be applied yet: a broker's clock was further ahead of ours than is believed."""
+    trusted_ms = fetched_at_ms + rules.record_future_tolerance_seconds * 1000
+    if not records or max(record.timestamp for record in records) <= trusted_ms:
+        return None
+    for record in records:
+        if record.timestamp > trusted_ms and record.timestamp_type == LOG_APPEND_TIME:
+            seconds = (record.timestamp - fetched_at_ms) // 1000
+            return (
+                f"the broker stamped offset {record.offset} {seconds} s ahead of this worker's clock. Set the clock "
+                f"that is wrong, or let it through with {SETTING} above {seconds}"
+            )
+    return None

@@ -1,0 +1,226 @@
+"""How a commit becomes durable: one Kafka transaction per source partition, holding state, dead letters and position
+together.
+
+The position is the changelog's last record of each commit, so counts, recent ids and position can never part. The
+consumer group's offsets are written
+elsewhere, for monitors alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import InvalidProducerEpoch, MessageSizeTooLargeError, ProducerFenced
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, describe
+from stream.kafka.dead_letters import BATCH_OVERHEAD, encode_dead_letter
+from stream.kafka.letter_limit import MESSAGE_BYTES
+from stream.kafka.metadata import fetch_partition_counts, limit_metadata
+from stream.ports import CommitFailed, Earlier, Fenced, KafkaAway, TooLarge, WorkerMustStop
+from stream.settings.kafka import KafkaAccess
+from stream.tables.partition import Commit
+
+# A batch holds at most this much, well below the broker's message limit for our topics: so no record is refused for its
+# neighbours.
+BATCH_BYTES = 1 << 20
+# A changelog of which nothing comes for so long is not read to its end: aiokafka may have given up without a word.
+READING_SECONDS = 30.0
+
+
+class TransactionalLedger:
+    """The ledger on Apache Kafka: `transactional.id` is `<group>-<partition>`, so that Kafka itself knows one owner at
+    a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        kafka: KafkaAccess,
+        group: str,
+        partition: int,
+        changelog: str,
+        dead_letters: str,
+        source: str,
+        timeout_seconds: float,
+        letter_bytes: int = MESSAGE_BYTES,
+    ) -> None:
+        """`letter_bytes`: what a batch on the dead-letter topic may have."""
+        self._kafka, self._partition = kafka, partition
+        self._letter_bytes = letter_bytes
+        self._changelog, self._dead_letters, self._source = changelog, dead_letters, source
+        self._timeout_seconds = timeout_seconds
+        self._producer = AIOKafkaProducer(
+            **kafka.options(),
+            client_id=f"{group}-{partition}",
+            transactional_id=f"{group}-{partition}",
+            transaction_timeout_ms=int(timeout_seconds * 1000),
+            acks="all",
+            max_request_size=8 << 20,
+            max_batch_size=BATCH_BYTES,
+            linger_ms=0,
+            request_timeout_ms=int(timeout_seconds * 1000),
+        )
+        limit_metadata(self._producer.client, (changelog, dead_letters))
+
+    async def fence(self) -> None:
+        # A coordinator that reloads may leave init_transactions without an answer for ever, hence the limit.
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._producer.start()
+        except BROKER_AWAY as error:
+            raise KafkaAway(f"Kafka did not make us the owner: {describe(error)}") from error
+
+    async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
+        try:
+            return await read_changelog(self._kafka, self._changelog, self._dead_letters, self._partition, progress)
+        except BROKER_AWAY as error:
+            raise KafkaAway(f"the changelog could not be read: {describe(error)}") from error
+
+    async def commit(self, commit: Commit, earlier: Earlier) -> None:
+        letters, state = self._letters(commit, earlier), self._state(commit)
+        batches = [(self._dead_letters, b) for b, _ in letters] + [(self._changelog, b) for b in state]
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._producer.begin_transaction()
+                futures = [await self._producer.send_batch(b, topic, partition=self._partition) for topic, b in batches]
+                # aiokafka commits a transaction although a batch in it failed: each answer is awaited first.
+                answers = await asyncio.gather(*futures, return_exceptions=True)
+                refused = refused_for_size(letters, answers)
+                if refused:
+                    raise TooLarge("dead letters are too large for their topic", refused)
+                for answer in answers:
+                    if isinstance(answer, BaseException):
+                        raise answer
+                await self._producer.commit_transaction()
+        except (ProducerFenced, InvalidProducerEpoch) as error:
+            raise Fenced(
+                f"partition {self._partition} belongs to another worker, or this one slept too long"
+            ) from error
+        except BROKER_AWAY as error:
+            raise CommitFailed(f"the commit failed or was not answered: {describe(error)}") from error
+
+    async def close(self) -> None:
+        await close_in_bounded_time(self._producer)
+
+    def _state(self, commit: Commit) -> list[BatchBuilder]:
+        batches = Batches(self._producer)
+        for key, value in commit.table:
+            batches.put(key, value, [])
+        return batches.built
+
+    def _letters(self, commit: Commit, earlier: Earlier) -> list[tuple[BatchBuilder, list[int]]]:
+        """Batches, each with the offsets of the records that are in it, and none larger than the topic takes."""
+        limit = min(self._letter_bytes, MESSAGE_BYTES) if earlier.careful else self._letter_bytes
+        batches, offsets = Batches(self._producer, min(limit, BATCH_BYTES)), list[list[int]]()
+        for letter in commit.dead_letters:
+            offset = letter.record.offset
+            refused = earlier.refusals(offset)
+            encoded = encode_dead_letter(
+                letter, self._source, self._partition, limit, omit_at_least=max(refused - 1, 0)
+            )
+            if refused:
+                batches.close()
+            batches.put(encoded.key, encoded.value, encoded.headers, encoded.size)
+            if refused:
+                batches.close()
+            if len(offsets) < len(batches.built):
+                offsets.append([])
+            offsets[-1].append(offset)
+        return list(zip(batches.built, offsets, strict=True))
+
+
+def refused_for_size(letters: Sequence[tuple[BatchBuilder, list[int]]], answers: Sequence[object]) -> frozenset[int]:
+    """The offsets of the dead letters whose batches, the first of those that were answered, are too large."""
+    pairs = zip(letters, answers, strict=False)
+    return frozenset(
+        offset for (_, of), answer in pairs if isinstance(answer, MessageSizeTooLargeError) for offset in of
+    )
+
+
+class Batches:
+    """Records in as few batches as the size allows. Without a record there is no batch."""
+
+    def __init__(self, producer: AIOKafkaProducer, limit: int = BATCH_BYTES) -> None:
+        """`limit`: of the bytes of a batch with several records, by their `size`."""
+        self._producer, self._limit = producer, limit
+        self._size, self._closed = 0, False
+        self.built: list[BatchBuilder] = []
+
+    def close(self) -> None:
+        """What comes next goes into another batch."""
+        self._closed = True
+
+    def put(
+        self, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]], size: int = 0
+    ) -> None:
+        self._size += size
+        full = not self.built or self._closed or self._size > self._limit
+        if full or self.built[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
+            self._size, self._closed = BATCH_OVERHEAD + size, False
+            self.built.append(self._producer.create_batch())
+            if self.built[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
+                raise AssertionError("an empty batch takes any one record")
+
+
+async def read_changelog(
+    kafka: KafkaAccess, topic: str, dead_letters: str, partition: int, progress: Callable[[int, int], None]
+) -> dict[bytes, bytes]:
+    """The latest committed value of each key of one changelog partition.
+
+    The end is asked first; the consumer's own position passes it even where the last thing in the log is a
+    transaction's marker. It is asked again afterwards: who has fenced the last owner is the only one to write. Where it
+    moved, another owner writes, and compaction may have taken what that one replaced. Raises Fenced then.
+    """
+    tp = TopicPartition(topic, partition)
+    latest: dict[bytes, bytes] = {}
+    consumer = AIOKafkaConsumer(
+        **kafka.options(),
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=8 << 20,
+        fetch_max_wait_ms=100,
+    )
+    limit_metadata(consumer._client, [topic])
+    time = asyncio.get_running_loop().time
+    try:
+        async with asyncio.timeout(READING_SECONDS) as limit:
+            await consumer.start()
+            check_partitions(
+                await fetch_partition_counts(consumer._client, (topic, dead_letters)), (topic, dead_letters), partition
+            )
+            consumer.assign([tp])
+            first = (await consumer.beginning_offsets([tp]))[tp]
+            end = (await consumer.end_offsets([tp]))[tp]
+            consumer.seek(tp, first)
+            position = first
+            while position < end:
+                for records in (await consumer.getmany(tp, timeout_ms=500)).values():
+                    for record in records:
+                        if record.value is None:
+                            latest.pop(record.key, None)
+                        else:
+                            latest[record.key] = record.value
+                before, position = position, await consumer.position(tp)
+                if position > before:
+                    limit.reschedule(time() + READING_SECONDS)
+                progress(position - first, end - first)
+            if (await consumer.end_offsets([tp]))[tp] != end:
+                raise Fenced(f"partition {partition} was counted on by another worker while its state was read")
+    finally:
+        await close_in_bounded_time(consumer)
+    return latest
+
+
+def check_partitions(counts: Mapping[str, int], topics: Sequence[str], partition: int) -> None:
+    """Raises WorkerMustStop where a topic lacks the partition: then the source was raised before it."""
+    for topic in topics:
+        there = counts.get(topic, 0)
+        if partition >= there:
+            raise WorkerMustStop(
+                f"{topic} has {there} partitions, and the source has a partition {partition}: "
+                f"`contacts-report topics --partitions {partition + 1}` raises it"
+            )

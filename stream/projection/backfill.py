@@ -1,0 +1,145 @@
+"""The activity rows that Redis owes, read again from the topic, newest first.
+
+A record's row is written if the record counted, by the verdict that was given then: what did not count is remembered by
+offset. So the rules of today (a window,
+a limit, a retention that was set anew) judge nothing here. What the topic no longer has cannot come back, and moves
+`rows_from`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from stream.ingest.event import LOG_APPEND_TIME, EventRules, LeftOut, Record, parse
+from stream.model.activity import ContactActivity
+from stream.model.time import DAY_SECONDS, day_of
+from stream.ports import Call, KafkaAway, ReadTooLarge, Source
+from stream.projection.calls import calls_of_rows
+from stream.storage.keys import OWED_SLACK_MS, Keys, Owed
+from stream.storage.row import encode_row
+from stream.tables.partition import PartitionState
+
+# How many offsets are read and written between two commits: some 20 ms of work, so that counting goes on.
+PAYMENT_OFFSETS = 2_000
+
+# After so many that could be read, twice as many are tried again.
+READS_UNTIL_DOUBLED = 8
+
+# The window of recent ids allows for as much (stream/tables/recent_ids.py).
+CLOCKS_DIFFER_MS = 3_600_000
+
+# Every record that counted once is readable under these.
+LENIENT = EventRules(max_event_bytes=1 << 30, future_tolerance_seconds=1 << 40, retention_days=None)
+
+
+class Payment(msgspec.Struct):
+    """Rows to write, what is owed after them, and fields of the position that change with it."""
+
+    rows: dict[tuple[str, int], list[bytes]]
+    left: Owed
+    fields: dict[str, str]
+
+    def calls(self, keys: Keys, partition: int) -> Iterator[Call]:
+        return calls_of_rows(keys, partition, ((workspace, day, rows) for (workspace, day), rows in self.rows.items()))
+
+
+class Found(msgspec.Struct):
+    """What the topic had for a payment: records that may have rows, what was owed before and is owed after it, and
+    fields that change.
+    """
+
+    owed: Owed
+    records: Sequence[Record]
+    left: Owed
+    fields: dict[str, str]
+
+
+class OwedRows:
+    def __init__(self, source: Source, partition: int, future_tolerance_seconds: int = 300) -> None:
+        self._source, self._partition = source, partition
+        self._tolerance_ms = future_tolerance_seconds * 1000
+        self._halvings = self._read_since = 0
+        self.rows_from: int | None = None
+
+    async def find(self, owed: Owed) -> Found:
+        """Read the newest offsets owed. Raises KafkaAway; the next time it reads half as many then, for offsets may be
+        few and their records large.
+        """
+        try:
+            found = await self._read(owed)
+        except KafkaAway:
+            self._halvings, self._read_since = min(self._halvings + 1, PAYMENT_OFFSETS.bit_length()), 0
+            raise
+        self._read_since += 1
+        if self._halvings and self._read_since % READS_UNTIL_DOUBLED == 0:
+            self._halvings -= 1
+        return found
+
+    def payment(self, found: Found, state: PartitionState, counts_from: int | None) -> Payment:
+        """The rows of what was found, from a UTC day on: that of the last commit. What was applied since may have moved
+        it on, and readers do not know yet.
+        """
+        return Payment(rows=self._rows(found.records, state, counts_from or 0), left=found.left, fields=found.fields)
+
+    async def _read(self, owed: Owed) -> Found:
+        after, upto, greatest_ms = owed[-1]
+        low = max(after, upto - max(PAYMENT_OFFSETS >> self._halvings, 1))
+        first, end = await self._source.bounds()
+        fields: dict[str, str] = {}
+        records: Sequence[Record] = ()
+        if first > low + 1:
+            # What lies before the topic's first offset is gone for good.
+            low, records = await self._newest(first - 1, upto) if first <= upto else (first - 1, ())
+            fields = await self._gone(first, end, greatest_ms)
+            left = tuple((a, u, g) for a, u, g in owed[:-1] if u >= first)
+            left = left if low < first else (*left, (first - 1, low, greatest_ms))
+        else:
+            low, records = await self._newest(low, upto)
+            if records and records[0].timestamp_type == LOG_APPEND_TIME:
+                # What is left is older, as far as the brokers' clocks agree.
+                newest_ms = records[0].timestamp + CLOCKS_DIFFER_MS + self._tolerance_ms - OWED_SLACK_MS
+                greatest_ms = min(greatest_ms, newest_ms)
+            left = owed[:-1] if low == after else (*owed[:-1], (after, low, greatest_ms))
+        return Found(owed, records, left, fields)
+
+    async def _newest(self, after: int, upto: int) -> tuple[int, Sequence[Record]]:
+        """The records of offsets in (after, upto], or from a later one on where these are too large to be read at once;
+        and after which offset they begin.
+        """
+        while True:
+            try:
+                return after, await self._source.read(after + 1, upto + 1)
+            except ReadTooLarge:
+                after = upto - max((upto - after) // 2, 1)
+
+    async def _gone(self, first: int, end: int, greatest_ms: int) -> dict[str, str]:
+        """Rows are complete from the day after the newest record that is gone.
+
+        Brokers differ by less than an hour, so its time is at most so much above that of the first that is left. Of a
+        time that a publisher set nothing follows.
+        """
+        left = await self._source.read(first, first + 1) if first < end else ()
+        latest_ms = greatest_ms + OWED_SLACK_MS
+        if left and left[0].timestamp_type == LOG_APPEND_TIME:
+            latest_ms = min(latest_ms, left[0].timestamp + CLOCKS_DIFFER_MS + self._tolerance_ms)
+        day = latest_ms // (DAY_SECONDS * 1000) + 1
+        self.rows_from = max(day, self.rows_from or 0)
+        return {"rows_from": str(self.rows_from)}
+
+    def _rows(
+        self, records: Sequence[Record], state: PartitionState, counts_from: int
+    ) -> dict[tuple[str, int], list[bytes]]:
+        rows: dict[tuple[str, int], list[bytes]] = {}
+        for record in records:
+            if not state.was_counted(record.offset):
+                continue
+            if isinstance(record.value, LeftOut):
+                continue  # of a version that read batches of any size; there is no row of it any more
+            event = parse(record, LENIENT)
+            assert isinstance(event, ContactActivity), f"offset {record.offset} counted, and cannot be read"
+            day = day_of(event.occurred_at)
+            if day >= counts_from:
+                rows.setdefault((event.workspace_id, day), []).append(encode_row(event, self._partition, record.offset))
+        return rows

@@ -1,0 +1,216 @@
+"""Redis in step with the committed state of one partition: claimed once, then call upon call, each building on the one
+before.
+
+Out of step means: something was refused, not answered, or never tried. The only way back is `bring_up`, between two
+commits, with counting at rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Iterable
+
+from stream.ports import Call, Clock, Replica, ReplicaAway, WorkerMustStop
+from stream.projection.backfill import Found, OwedRows
+from stream.projection.calls import calls_of_commit, calls_of_whole
+from stream.storage.keys import OWED_SLACK_MS, Keys, Owed, widen
+from stream.tables.partition import Commit, PartitionState
+from stream.tables.position import Position
+
+# Questions about the end of a partition that still wait for what lies before it to be published. A worker far behind
+# keeps every second one.
+EVIDENCE_LIMIT = 4096
+
+
+class Follower:
+    """What one owner tells Redis of its partition, and what it knows of the answer."""
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        keys: Keys,
+        replica: Replica,
+        rows: OwedRows | None,
+        clock: Clock,
+        worker: str,
+        future_tolerance_seconds: int = 300,
+    ) -> None:
+        """`rows`: None where rows are not kept."""
+        self._partition, self._keys, self._replica, self._rows, self._clock, self._worker = (
+            partition,
+            keys,
+            replica,
+            rows,
+            clock,
+            worker,
+        )
+        self._token, self._number = "", 0
+        self._owed: Owed = ()
+        self._sent = 0  # the next offset that was not sent
+        self._counts_from: int | None = None
+        self._ends: deque[tuple[int, int]] = deque()
+        self._ahead_ms = max(future_tolerance_seconds * 1000 - OWED_SLACK_MS, 0)
+        self.partitions = 0  # of the topic, as far as this worker knows
+        self.last_call = 0.0  # seconds of the loop's clock, which nobody sets back
+
+    @property
+    def in_step(self) -> bool:
+        return bool(self._token)
+
+    @property
+    def owes_rows(self) -> bool:
+        """Whether there are rows to write; where rows are not kept, there are none."""
+        return bool(self._token) and self._rows is not None and bool(self._owed)
+
+    @property
+    def owed_offsets(self) -> int:
+        """How many offsets wait for their rows."""
+        return 0 if self._rows is None else sum(upto - after for after, upto, _ in self._owed)
+
+    def fall_out(self) -> None:
+        self._token = ""
+
+    def note_end(self, end: int, asked_ms: int) -> None:
+        """The broker said that the partition ends at `end` (read committed) to a question sent at `asked_ms` (of the
+        loop's clock, which nobody sets back): evidence for `as_of`.
+
+        Of questions with one answer the latest says most; and where a broker has lost records, one from before says
+        nothing that will ever be reached.
+        """
+        while self._ends and self._ends[-1][0] >= end:
+            self._ends.pop()
+        self._ends.append((end, asked_ms))
+        if len(self._ends) > EVIDENCE_LIMIT:
+            self._ends = deque(list(self._ends)[1::2])
+
+    async def bring_up(self, state: PartitionState, committed_offset: int) -> bool:
+        """Claim, and send whole whatever changed since the offset that Redis holds; then the position. False: refused,
+        begin again.
+
+        The caller has committed just before, and applies nothing until this returns: so a zombie learns there that it
+        is one, and what is sent is one state.
+        A copy that was disturbed goes on where it was, whoever sent it: nothing that it left there is taken back.
+        Rows of what Redis did not hold are owed from the first call on.
+        """
+        self._token = ""
+        token = secrets.token_hex(16)
+        claim = await self._replica.claim(self._partition, state.position.history, token)
+        if claim.reached is not None and claim.reached > committed_offset:
+            raise WorkerMustStop(
+                f"Redis is at offset {claim.reached} of partition {self._partition}, where {committed_offset} is "
+                "committed: another worker owns it, or, where there is none, Kafka has lost committed records"
+            )
+        self._number, self._owed = 0, claim.owed
+        have = state.position.first_offset if claim.position is None else claim.position
+        after = -1 if claim.reached is None else claim.reached - 1
+        opening = self._kept(state.position)
+        opening |= self._owe(have, committed_offset, state.position)
+        for call in calls_of_whole(self._keys, self._partition, state, after):
+            moved = {"moved": str(self._clock.now_ms())} if call.operations else {}
+            call.fields |= self._named(opening | moved)
+            opening = {}
+            if not await self._send(token, call):
+                return False
+        last = Call(keys=[], operations=[], workspaces=[], fields=self._named(opening))
+        self.partitions = max(self.partitions, state.position.partitions)
+        self._seal(last, committed_offset, committed_offset, moved=claim.position != committed_offset)
+        if not await self._send(token, last):
+            return False
+        self._token, self._sent = token, committed_offset
+        return True
+
+    async def project(self, commit: Commit) -> bool:
+        """Send what was just committed; the last call moves the position. False or ReplicaAway: out of step."""
+        calls = list(calls_of_commit(self._keys, self._partition, commit))
+        position = commit.position
+        # Before any entry of those days goes, readers know that they are gone; and before any count without its row
+        # is there, that this one is.
+        opening = self._kept(position)
+        if self._rows is None:
+            opening |= self._owe(self._sent, position.next_offset, position)
+        calls[0].fields |= self._named(opening)
+        self._seal(calls[-1], position.next_offset, position.next_offset)
+        self._sent = position.next_offset
+        return await self._send_all(calls)
+
+    async def heartbeat(self, covered: int) -> bool:
+        """Tell readers how fresh the numbers are: all before `covered` is applied and published. A loss in Redis is
+        seen by the answer.
+        """
+        call = Call(keys=[], operations=[], workspaces=[], fields={})
+        self._seal(call, None, covered)
+        return await self._send_all([call])
+
+    async def find_rows(self) -> Found:
+        """Read some of what rows are owed of, newest first. Raises KafkaAway."""
+        assert self._rows is not None, "without an activity table no rows are owed"
+        return await self._rows.find(self._owed)
+
+    async def pay_rows(self, found: Found, state: PartitionState, covered: int) -> bool:
+        """Write the rows of what was found, and narrow what is owed by what was written in the same call. What was
+        found for another debt than that of now is dropped: Redis may have lost what it had then.
+        """
+        assert self._rows is not None, "without an activity table no rows are owed"
+        if found.owed != self._owed:
+            return True
+        payment = self._rows.payment(found, state, self._counts_from)
+        calls = list(payment.calls(self._keys, self._partition))
+        calls[-1].fields |= self._named({"owed": self._keys.owed_text(payment.left)} | payment.fields)
+        self._seal(calls[-1], None, covered)
+        if not await self._send_all(calls):
+            return False
+        self._owed = payment.left
+        return True
+
+    def _seal(self, call: Call, offset: int | None, covered: int, *, moved: bool = True) -> None:
+        """Make this the call that tells the position, and give it the freshest true `as_of`. `moved`: the position is
+        another than the one before: readers take a partition for advancing by that.
+        """
+        while self._ends and self._ends[0][0] <= covered:
+            call.asked_ms = self._ends.popleft()[1]
+        now = str(self._clock.now_ms())
+        fields = {"when": now, "worker": self._worker}
+        if call.asked_ms is not None or (offset is not None and moved):
+            fields["moved"] = now
+        if offset is not None:
+            fields["position"] = str(offset)
+        call.partitions = self.partitions
+        call.fields |= self._named(fields)
+
+    def _owe(self, first: int, end: int, position: Position) -> dict[str, str]:
+        """The rows of [first, end) are missing, and counted now. Where rows are not kept it stays so: readers are told,
+        and who keeps them again writes them.
+        """
+        if first >= end:
+            return {}
+        self._owed = widen(self._owed, (first - 1, end - 1, position.greatest_broker_ms + self._ahead_ms))
+        return {"owed": self._keys.owed_text(self._owed)}
+
+    def _kept(self, position: Position) -> dict[str, str]:
+        """The day from which counts are kept, as committed."""
+        self._counts_from = position.counts_from
+        return {} if position.counts_from is None else {"counts_from": str(position.counts_from)}
+
+    def _named(self, fields: dict[str, str]) -> dict[str, str]:
+        return {self._keys.position_field(self._partition, name): value for name, value in fields.items()}
+
+    async def _send_all(self, calls: Iterable[Call]) -> bool:
+        for call in calls:
+            if not self._token or not await self._send(self._token, call):
+                self._token = ""
+                return False
+        return True
+
+    async def _send(self, token: str, call: Call) -> bool:
+        self._number += 1
+        call.clock_ms = self._clock.now_ms()
+        try:
+            taken = await self._replica.project(self._partition, token, self._number, call)
+        except ReplicaAway:
+            self._token = ""
+            raise
+        self.last_call = asyncio.get_running_loop().time()
+        return taken

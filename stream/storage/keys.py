@@ -1,0 +1,207 @@
+"""Where do things lie in Redis, and what do the small values there look like? Who writes and who reads import this.
+
+Every key begins `cr1:<group>:{0}:`. The tag keeps all keys of one workspace, and the positions that speak of it, on
+one server. Below, `p` is a source partition, `day` the number of a UTC day since 1970, `n` is day // 32:
+
+    positions                hash     per partition the fields `<p>.<name>`, see POSITION_FIELDS;
+                                      `partitions` -> the largest number of them that anyone saw
+                                      `evicted` -> `<run id> <keys evicted> <policy>` of the server, at a worker's last
+                                      look; `lost` -> seconds since 1970, when a reader last missed keys
+    workspaces               zset     every workspace seen, all of score 0: a list in the order of its bytes
+    days:<workspace>         hash     `all` -> change of the last call that changed anything of the workspace, names too
+                                      behind it, where rows were dropped, the UTC day from which they are complete
+                                      `<day>` -> `<change> <p>:<bases> <p>:<bases>…`: change of the last call that
+                                      changed the day, and which parts there are of it
+    cells:<workspace>:<n>    hash     `<day>.<p>.<base>.h` `.c` `.s` -> head, cells and summary of each base, from 0 on
+                                      `<day>.<p>.t` -> the tail, absent where it is empty  (stream/storage/day_parts.py)
+    rows1:<workspace>:<day>  zset     packed activity rows, all of score 0                  (stream/storage/row.py)
+    names:<workspace>        hash     `u:<user id>` -> `<seconds> <nanos> <partition> <offset> <0|1><label>`: the later
+                                      stamp stands; 1 means that there is a label, and any label beats none.
+                                      `u:` alone -> events without a user were seen
+                                      `s:<source>` -> empty. `s:` alone -> events without a source were seen
+    changes                  channel  workspace ids, one a line, of what a call changed
+
+A change is a word drawn at random for each call: equal changes mean equal content, and they have no order.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+
+from stream.model.time import NANOSECONDS
+
+POSITION_FIELDS: Final = (
+    "history",  # whose counts these are: hex, see stream/tables/position.py
+    "token",  # of the last claim
+    "number",  # of the last call that was taken since
+    "position",  # next offset that readers do not see counted; absent until the first whole copy is there
+    "copied",  # all that changed last below this offset is there whole, where a copy was disturbed before its end
+    "owed",  # JSON [[after, upto, greatest ms], …]: offsets in (after, upto] whose rows are still missing
+    "as_of",  # ms since 1970 up to which all that the broker had taken is counted; never ahead of Redis' own time
+    "moved",  # ms since 1970 by the worker, never ahead of Redis: when position or as_of moved, or entries were sent
+    "counts_from",  # UTC day before which retention has dropped counts
+    "rows_from",  # UTC day before which rows are gone for good
+    "end",  # the partition's end, when the worker asked last
+    "when",  # ms since 1970, the worker's clock: the last call of any kind
+    "worker",  # who made it
+)
+
+DAYS_A_HASH: Final = 32
+ALL: Final = "all"
+PARTITIONS: Final = "partitions"
+
+Owed = tuple[tuple[int, int, int], ...]
+"""Ranges of offsets, ascending: (after, upto, greatest ms); the first offset is after + 1, the last is upto. No event
+in it is later than OWED_SLACK_MS after the third: the greatest broker time, and more where events may be further ahead.
+"""
+
+OWED_SLACK_MS: Final = 5 * 60 * 1000
+
+
+class Keys:
+    """The keys and fields of one deployment; `group` is its consumer group."""
+
+    def __init__(self, group: str) -> None:
+        self.group: Final = group
+        self.prefix: Final = f"cr1:{group}:{{0}}:"
+        self.positions: Final = self.prefix + "positions"
+        self.workspaces: Final = self.prefix + "workspaces"
+        self.changes: Final = self.prefix + "changes"
+
+    def days(self, workspace_id: str) -> str:
+        return f"{self.prefix}days:{workspace_id}"
+
+    def cells(self, workspace_id: str, day: int) -> str:
+        """The hash that holds a day's cells; so many days in a row share one."""
+        return f"{self.prefix}cells:{workspace_id}:{day // DAYS_A_HASH}"
+
+    def rows(self, workspace_id: str, day: int) -> str:
+        return f"{self.prefix}rows1:{workspace_id}:{day}"
+
+    def names(self, workspace_id: str) -> str:
+        return f"{self.prefix}names:{workspace_id}"
+
+    @staticmethod
+    def position_field(partition: int, name: str) -> str:
+        """A field of `positions`; `name` is one of POSITION_FIELDS."""
+        return f"{partition}.{name}"
+
+    @staticmethod
+    def head_field(day: int, partition: int, base: int) -> str:
+        return f"{day}.{partition}.{base}.h"
+
+    @staticmethod
+    def cells_field(day: int, partition: int, base: int) -> str:
+        return f"{day}.{partition}.{base}.c"
+
+    @staticmethod
+    def summary_field(day: int, partition: int, base: int) -> str:
+        return f"{day}.{partition}.{base}.s"
+
+    @staticmethod
+    def tail_field(day: int, partition: int) -> str:
+        return f"{day}.{partition}.t"
+
+    @staticmethod
+    def user_field(user_id: str | None) -> str:
+        """A field of `names`; None stands for events without a user."""
+        return f"u:{user_id or ''}"
+
+    @staticmethod
+    def source_field(source: str | None) -> str:
+        """A field of `names`; None stands for events without a source."""
+        return f"s:{source or ''}"
+
+    @staticmethod
+    def owed_text(owed: Owed) -> str:
+        return format_owed(owed)
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """Which parts of a workspace-day there are, and the change that touched it last."""
+
+    change: str
+    bases: dict[int, int]
+    """Number of bases by partition; 0: a tail alone. A partition that is not here has nothing of this day."""
+
+
+def format_layout(layout: Layout) -> str:
+    """The value of a day in `days:<workspace>`; partitions ascend."""
+    return " ".join((layout.change, *(format_segment(p, layout.bases[p]) for p in sorted(layout.bases))))
+
+
+def format_segment(partition: int, bases: int) -> str:
+    """One partition's part of a layout."""
+    return f"{partition}:{bases}"
+
+
+def parse_layout(value: bytes) -> Layout:
+    """Reads the value of a day in `days:<workspace>`."""
+    change, *segments = value.decode().split(" ")
+    bases = {}
+    for segment in segments:
+        partition, _, number = segment.partition(":")
+        bases[int(partition)] = int(number)
+    return Layout(change, bases)
+
+
+def rows_from_of(change: bytes) -> int | None:
+    """The UTC day from which on a workspace's rows are complete, out of its field `all`; None: none were dropped."""
+    _, _, day = change.partition(b" ")
+    return int(day) if day else None
+
+
+def format_owed(owed: Owed) -> str:
+    return msgspec.json.encode(owed).decode()
+
+
+def parse_owed(value: bytes | str) -> Owed:
+    """Reads the field `owed`; an empty value is none."""
+    return _OWED.decode(value) if value else ()
+
+
+def widen(owed: Owed, more: tuple[int, int, int]) -> Owed:
+    """Adds a range. Ranges that overlap or touch become one, with the greater of their broker times. An empty range
+    adds nothing."""
+    after, upto, greatest_ms = more
+    if after >= upto:
+        return owed
+    apart = []
+    for known in owed:
+        if known[0] > upto or known[1] < after:
+            apart.append(known)
+        else:
+            after, upto, greatest_ms = min(after, known[0]), max(upto, known[1]), max(greatest_ms, known[2])
+    return tuple(sorted([*apart, (after, upto, greatest_ms)]))
+
+
+class Label(msgspec.Struct, frozen=True, order=True):
+    """A user's label and where it is from. Of two the greater stands: (has a label, occurred_at, partition, offset)
+    decide."""
+
+    has_label: bool
+    occurred_at: int
+    """Nanoseconds since 1970; without a label, of the first event that the partition saw of the user."""
+    partition: int
+    offset: int
+    label: str
+
+
+def format_label(occurred_at: int, partition: int, offset: int, label: str | None) -> str:
+    """The value of a user in `names:<workspace>`."""
+    seconds, nanos = divmod(occurred_at, NANOSECONDS)
+    return f"{seconds} {nanos} {partition} {offset} {'0' if label is None else '1' + label}"
+
+
+def parse_label(value: bytes) -> Label:
+    """Reads the value of a user in `names:<workspace>`; a label may hold spaces and line ends."""
+    match = _LABEL.fullmatch(value.decode())
+    if match is None:
+        raise ValueError(f"not a label of a user: {value[:80]!r}")
+    seconds, nanos, partition, offset, flag, label = match.groups()
+    return Label(flag == "1", int(seconds) * NANOSECONDS + int(nanos), int(partition), int(offset), label)
+
+
+_OWED: Final = msgspec.json.Decoder(Owed)
+_LABEL: Final = re.compile(r"(\d+) (\d+) (\d+) (\d+) ([01])(.*)", re.DOTALL)

@@ -1,0 +1,123 @@
+"""What partitions tell about themselves, turned into metrics, log lines and the facts of the probes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Any
+
+from stream.ports import Clock
+from stream.tables.partition import Commit
+from stream.worker.metrics import Metrics
+from stream.worker.partition_task import Listener, Phase
+
+log = logging.getLogger(__name__)
+
+PROGRESS_MS = 2_000
+
+
+class Reporter(Listener):
+    def __init__(self, metrics: Metrics, clock: Clock) -> None:
+        self._metrics, self._clock = metrics, clock
+        self._facts: dict[int, dict[str, Any]] = {}
+        self._ends: dict[int, int] = {}
+        self._furthest: dict[int, int] = {}
+        self._told_ms = 0
+
+    def partitions(self) -> dict[str, dict[str, Any]]:
+        """Of each owned partition: phase, position, lag, and how far a recovery is. Keys are text, for JSON."""
+        return {str(p): {**facts, "lag": self.lag(p)} for p, facts in sorted(self._facts.items())}
+
+    def lag(self, partition: int) -> int | None:
+        """Offsets between the end of the partition, when it was asked last, and what is committed; None while that is
+        not known.
+        """
+        position = self._facts.get(partition, {}).get("position")
+        end = self._ends.get(partition)
+        return None if position is None or end is None else max(0, end - position)
+
+    def end(self, partition: int, end: int) -> None:
+        self._ends[partition] = end
+        self._show(partition)
+
+    def phase(self, partition: int, phase: Phase) -> None:
+        for one in Phase:
+            self._metrics.phase.labels(partition, one.value).set(one is phase)
+        if phase is Phase.ENDED:
+            self._facts.pop(partition, None)
+            self._furthest.pop(partition, None)
+            for gauge in self._metrics.of_owned:
+                with contextlib.suppress(KeyError):
+                    gauge.remove(partition)
+        else:
+            self._facts.setdefault(partition, {"position": None})["phase"] = phase.value
+            self._metrics.stuck.labels(partition)
+            for counter in self._metrics.counted_of_owned:
+                counter.labels(partition)
+
+    def reading(self, partition: int, done: int, total: int) -> None:
+        self._facts[partition]["recovery"] = {"read": done, "of": total}
+        now = self._clock.now_ms()
+        if now - self._told_ms > PROGRESS_MS:
+            self._told_ms = now
+            log.info("partition %d: %d of %d changelog offsets read", partition, done, total)
+
+    def recovered(self, partition: int, keys: int, position: int, seconds: float) -> None:
+        facts = self._facts[partition]
+        facts.pop("recovery", None)
+        facts["position"] = position
+        self._show(partition)
+        self._metrics.recovery_seconds.observe(seconds)
+        log.info("partition %d: recovered at offset %d from %d keys in %.2f s", partition, position, keys, seconds)
+
+    def covered(self, partition: int, offset: int) -> None:
+        """All before this offset is committed, or is nothing to commit: the end of a partition may be a marker."""
+        if partition in self._facts:
+            self._facts[partition]["position"] = offset
+            self._show(partition)
+
+    def committed(self, partition: int, commit: Commit, seconds: float) -> None:
+        metrics, outcomes = self._metrics, commit.outcomes
+        self.covered(partition, commit.position.next_offset)
+        metrics.events.labels("counted").inc(outcomes.counted)
+        metrics.events.labels("duplicate").inc(outcomes.duplicate)
+        metrics.events.labels("skipped").inc(outcomes.skipped)
+        metrics.events.labels("expired").inc(outcomes.expired)
+        for reason, number in outcomes.rejected.items():
+            metrics.events.labels("rejected").inc(number)
+            metrics.rejected.labels(reason.value).inc(number)
+        metrics.ids.labels(partition).set(commit.ids)
+        metrics.state_keys.labels(partition).set(commit.position.live_keys or 0)
+        metrics.ids_early.labels(partition).inc(outcomes.ids_dropped_early)
+        metrics.last_commit.labels(partition).set(self._clock.now_ms() / 1000)
+        metrics.commit_seconds.observe(seconds)
+
+    def projected(self, partition: int, owed: int) -> None:
+        self._metrics.last_projection.labels(partition).set(self._clock.now_ms() / 1000)
+        self._metrics.owed.labels(partition).set(owed)
+
+    def failed(self, partition: int, why: str) -> None:
+        self._facts.setdefault(partition, {"position": None})["failure"] = why
+        self._metrics.failures.labels(partition).inc()
+
+    def waiting(self, partition: int, why: str | None) -> None:
+        """Why what was fetched of a partition is not applied yet."""
+        facts = self._facts.get(partition)
+        if facts is not None:
+            facts["waiting"] = why
+
+    def stuck(self, partition: int, stuck: bool) -> None:
+        self._metrics.stuck.labels(partition).set(stuck)
+
+    def _show(self, partition: int) -> None:
+        position, lag = self._facts.get(partition, {}).get("position"), self.lag(partition)
+        if position is not None:
+            self._metrics.position.labels(partition).set(position)
+        if lag is not None:
+            self._metrics.lag.labels(partition).set(lag)
+        if position is not None and (lag == 0 or position > self._furthest.get(partition, -1)):
+            self._furthest[partition] = position
+            self._metrics.moved.labels(partition).set(self._clock.now_ms() / 1000)
+
+    def lost(self, partition: int, offsets: int) -> None:
+        self._metrics.lost.labels(partition).inc(offsets)

@@ -1,0 +1,597 @@
+"""One source partition while this worker owns it: recover, then apply, commit and project, over and over.
+
+    recover   fence the last owner, read what is committed, check that this is the topic that was counted, seek
+    repair    commit, claim Redis, send it whole what it lacks: after a start, and after any doubt about Redis;
+              nothing is applied meanwhile
+    count     apply what arrives; at most every interval commit it and project it; between commits write the
+              rows that are owed, which are read in a task of their own
+
+Two doubts, two answers. Whether a commit happened is not known: the state is dropped and recovered. Whether a call
+reached Redis is not known: repair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from stream.ports import Flow, KafkaAway, Ledger, ReplicaAway, Source, WorkerMustStop
+from stream.projection.projector import Follower
+from stream.storage.formats import FormatError
+from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
+from stream.tables.position import Witness
+from stream.worker.attempts import Attempts
+from stream.worker.backfill_task import Backfill
+from stream.worker.slices import run_in_slices
+
+log = logging.getLogger(__name__)
+
+
+# After so many answers about the partition's end, a quarter of a second apart, without the batch that must be there.
+MISSED_ENDS = 4
+
+
+# A broker that was told of new partitions late names fewer for a moment.
+ASKED_AGAIN_SECONDS = 2.0
+
+
+# A library may lose a cancel: `asyncio.wait_for` does before Python 3.12.
+CANCELLED_AGAIN_SECONDS = 1.0
+
+
+# So often it is logged why a partition waits.
+WAITING_LOG_SECONDS = 60.0
+
+
+# A shorter rest may end where it began, by the rounding of the loop's clock.
+LEAST_REST_SECONDS = 0.001
+
+
+class Phase(StrEnum):
+    RECOVERING = "recovering"
+    REPAIRING = "repairing"
+    COUNTING = "counting"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often things happen.
+
+    A commit follows the one before at the interval, and not before a rest of twice what that one took, a second at
+    most: with many partitions, or a slow broker, a partition spends no more than a third of its time in small commits,
+    and after a large one nothing waits for long.
+    """
+
+    commit_interval_seconds: float = 0.05
+    commit_max_events: int = 50_000
+    rest_limit_seconds: float = 1.0
+    heartbeat_seconds: float = 1.0
+    back_off_seconds: float = 0.2
+    back_off_limit_seconds: float = 10.0
+    replica_back_off_limit_seconds: float = 1.0
+
+    def next_commit(self, started: float, ended: float) -> float:
+        """When the commit is due that follows one of this time."""
+        rest = min(2 * (ended - started), self.rest_limit_seconds)
+        return max(started + self.commit_interval_seconds, ended + rest)
+
+
+class Room:
+    """What all partitions of a worker share: how much they hold that is not committed, by
+    `PartitionState.pending_weight`, as events, full at two commits' worth; and whose turn it is to unpack a state.
+    """
+
+    def __init__(self, weight: int) -> None:
+        self.unpacking = asyncio.Lock()
+        """A large state takes seconds, 1.3 s a million ids, in slices. Two at once would take no less."""
+        self._weight, self._held = weight, 0
+        self._waiting: list[Callable[[], None]] = []
+
+    @property
+    def full(self) -> bool:
+        return self._held >= self._weight
+
+    def take(self, weight: int) -> None:
+        self._held += weight
+
+    def give_back(self, weight: int) -> None:
+        self._held -= weight
+        if not self.full:
+            waiting, self._waiting = self._waiting, []
+            for go_on in waiting:
+                go_on()
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Call `go_on` once there is room."""
+        self._waiting.append(go_on)
+
+
+class Listener:
+    """What an owned partition tells about itself: metrics and probes override what they need."""
+
+    def phase(self, partition: int, phase: Phase) -> None: ...
+
+    def reading(self, partition: int, done: int, total: int) -> None: ...
+
+    def recovered(self, partition: int, keys: int, position: int, seconds: float) -> None: ...
+
+    def committed(self, partition: int, commit: Commit, seconds: float) -> None: ...
+
+    def projected(self, partition: int, owed: int) -> None: ...
+
+    def failed(self, partition: int, why: str) -> None: ...
+
+    def stuck(self, partition: int, stuck: bool) -> None: ...
+
+    def lost(self, partition: int, offsets: int) -> None: ...
+
+    def waiting(self, partition: int, why: str | None) -> None: ...
+
+
+def apply_any(batch: Batch) -> str | None:
+    """Nothing that is fetched must wait."""
+
+
+class _NoFlow:
+    """Of a partition that is closed."""
+
+    def seek(self, partition: int, offset: int) -> None: ...
+
+    def pause(self, partition: int) -> None: ...
+
+    def resume(self, partition: int) -> None: ...
+
+
+class OwnedPartition:
+    """Everything a worker does for one partition, as one task."""
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        rules: CountingRules,
+        pace: Pace,
+        room: Room,
+        new_ledger: Callable[[], Ledger],
+        source: Source,
+        follower: Follower,
+        flow: Flow,
+        listener: Listener,
+        stop_worker: Callable[[Exception], None],
+        why_not: Callable[[Batch], str | None] = apply_any,
+    ) -> None:
+        """`why_not`: why a batch that was just fetched must wait, in words; None where it may be applied."""
+        self.partition = partition
+        self._why_not = why_not
+        self._rules, self._pace, self._room = rules, pace, room
+        self._new_ledger, self._source, self._follower = new_ledger, source, follower
+        self._flow: Flow = flow
+        self._listener, self._stop_worker = listener, stop_worker
+        self._phase = Phase.RECOVERING
+        self._state: PartitionState | None = None
+        self._committed_offset = 0  # the next offset that is not committed
+        self._inbox: deque[Batch] = deque()
+        self._held = 0  # weight of what was applied and is not committed, a commit under way included
+        self._wake = asyncio.Event()
+        self._doubt: Exception | None = None  # why this state must not be committed any more
+        self._missed: int | None = None  # the next offset, while it is in the topic and does not come
+        self._missed_for = 0  # in how many answers about the end
+        self._waits_since: float | None = None  # when it was last logged that batches must wait
+        self._attempts = Attempts()
+        self._delay = pace.back_off_seconds  # before the next recovery
+        self._backfill = Backfill(
+            follower.find_rows,
+            self._wake.set,
+            back_off_seconds=pace.back_off_seconds,
+            back_off_limit_seconds=pace.back_off_limit_seconds,
+        )
+        self._asking: asyncio.Task[None] | None = None  # a fence or a commit, on its way to Kafka
+        self._stays = asyncio.Event()  # not set while the partition is being revoked
+        self._stays.set()
+        self._closing = False
+        self._leaving = False  # this task lets go of its ledger
+        self._task: asyncio.Task[None] | None = None
+
+    # ---- from outside ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"partition {self.partition}")
+
+    @property
+    def phase(self) -> Phase:
+        return self._phase
+
+    @property
+    def counting(self) -> bool:
+        return self._phase is Phase.COUNTING
+
+    @property
+    def next_needed(self) -> int | None:
+        """The offset at which the next batch must begin; None while that is not known."""
+        if self._state is None:
+            return None
+        return self._inbox[-1].end if self._inbox else self._state.position.next_offset
+
+    @property
+    def wants_more(self) -> bool:
+        return self._phase is Phase.COUNTING and not self._inbox
+
+    def accept(self, batch: Batch) -> None:
+        """Take a fetched batch. What does not follow on what is here is dropped, and the stream asked for what does."""
+        needed = self.next_needed
+        if needed is None or batch.end <= needed:
+            return
+        if batch.start > needed:
+            log.info(
+                "partition %d: a batch begins at %d where %d is next: sought again", self.partition, batch.start, needed
+            )
+            self._flow.seek(self.partition, needed)
+            return
+        why = self._why_not(batch)
+        if why is not None:
+            self._wait(why)
+            return
+        if self._waits_since is not None:
+            self._waits_since = None
+            self._listener.waiting(self.partition, None)
+        self._inbox.append(batch)
+        self._drain()
+
+    def _wait(self, why: str) -> None:
+        """Count nothing more of the stream for now. `_miss` asks for the batch again."""
+        self._flow.pause(self.partition)
+        self._listener.waiting(self.partition, why)
+        now = asyncio.get_running_loop().time()
+        if self._waits_since is None or now - self._waits_since > WAITING_LOG_SECONDS:
+            self._waits_since = now
+            log.warning("partition %d waits: %s", self.partition, why)
+
+    @property
+    def covered_offset(self) -> int | None:
+        """All before it is committed; what holds nothing to count needs no commit: markers, aborted records. None where
+        nothing was recovered yet.
+        """
+        return None if self._state is None else self._covered()
+
+    @property
+    def told(self) -> float:
+        """When Redis was told something last, in seconds of the loop's clock."""
+        return self._follower.last_call
+
+    def note_partitions(self, partitions: int) -> None:
+        """The topic has so many partitions now."""
+        self._follower.partitions = max(partitions, self._follower.partitions)
+
+    def note_end(self, end: int, asked_ms: int) -> None:
+        """The partition ended at `end` (read committed) when asked at `asked_ms` of the loop's clock."""
+        self._follower.note_end(end, asked_ms)
+        if self._state is not None and end <= self._covered():
+            self._attempts.forget()
+        self._miss(end)
+
+    def note_first(self, first: int) -> None:
+        """The topic has lost what lies before this offset. While rows are owed some of it may just have been read."""
+        if self._state is not None and not self._follower.owed_offsets:
+            self._state.forget_uncounted_before(first)
+
+    def _miss(self, end: int) -> None:
+        """A batch that was fetched while Faust rebalances may be dropped on its way. The next one would tell, and where
+        there is none, standing still does: then the stream is asked again.
+        """
+        waits = self.wants_more and end > (self.next_needed or 0)
+        if waits and self.next_needed == self._missed:
+            self._missed_for += 1
+            if self._missed_for >= MISSED_ENDS and self._missed is not None:
+                self._missed_for = 0
+                self._flow.seek(self.partition, self._missed)
+                self._flow.resume(self.partition)
+        else:
+            self._missed, self._missed_for = self.next_needed if waits else None, 0
+
+    def out_of_range(self) -> None:
+        """The topic has not got the next offset: a failure like any other, and recovery sees who is right."""
+        self._doubt = KafkaAway("the topic has not got the next offset")
+        self._wake.set()
+
+    def revoke(self) -> None:
+        """The partition may go to another worker. It is not fenced until `keep`: that would end the commits of its next
+        owner.
+        """
+        self._stays.clear()
+
+    async def settle(self, seconds: float) -> None:
+        """Give a commit or a fence that is under way this long to end."""
+        if self._asking is not None and not self._asking.done():
+            await asyncio.wait([self._asking], timeout=seconds)
+
+    def keep(self) -> bool:
+        """The partition stays here after all. False where it has ended meanwhile, even if its task still lets go of
+        its ledger: then it must be begun anew.
+        """
+        self._stays.set()
+        return self._phase is not Phase.ENDED and self._task is not None and not self._task.done()
+
+    async def close(self) -> None:
+        """End the task. Nothing more is told of the partition, and its stream is left alone: a new owner of it may have
+        begun here meanwhile.
+        """
+        self._listener.phase(self.partition, Phase.ENDED)
+        self._listener, self._flow = Listener(), _NoFlow()
+        self._closing = True
+        while self._task is not None and not self._task.done():
+            if not self._leaving:
+                self._task.cancel()
+            await asyncio.wait([self._task], timeout=CANCELLED_AGAIN_SECONDS)
+
+    # ---- the task --------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        rest = 0.0
+        while True:
+            ledger, going_on = self._new_ledger(), False
+            self._enter(Phase.RECOVERING)
+            try:
+                await self._wait_to_fence(rest)
+                await self._recover(ledger)
+                while True:
+                    await self._repair(ledger)
+                    if not self._attempts.failures:
+                        self._delay = self._pace.back_off_seconds
+                    await self._count(ledger)
+            except KafkaAway as error:
+                going_on = True
+                self._listener.failed(self.partition, str(error))
+                log.warning("partition %d: %s; dropped, and recovered in %.1f s", self.partition, error, self._delay)
+            except WorkerMustStop as error:
+                self._must_stop(error)
+                return
+            except Exception as error:
+                log.exception("partition %d", self.partition)
+                self._stop_worker(error)
+                return
+            except asyncio.CancelledError:
+                if not self._closing:
+                    self._stop_worker(WorkerMustStop(f"partition {self.partition} was ended by nobody knows whom"))
+                raise
+            finally:
+                self._leaving = True
+                self._drop()
+                self._enter(Phase.RECOVERING if going_on and not self._closing else Phase.ENDED)
+                await ledger.close()
+            self._leaving = False
+            if self._closing:
+                break
+            self._delay, rest = min(self._delay * 2, self._pace.back_off_limit_seconds), self._delay
+        self._enter(Phase.ENDED)
+
+    def _must_stop(self, error: WorkerMustStop) -> None:
+        """End the worker, unless the partition is another's already, or may be: then nothing is wrong here."""
+        if self._closing or not self._stays.is_set():
+            log.info("partition %d: %s", self.partition, error)
+        else:
+            self._stop_worker(error)
+
+    async def _wait_to_fence(self, seconds: float) -> None:
+        """Wait until the back-off is over and the partition is not being revoked. Who was closed fences nobody: the
+        partition has its next owner by now, and a library may have lost the cancel that `close` sent.
+        """
+        await asyncio.sleep(seconds)
+        await self._stays.wait()
+        if self._closing:
+            raise asyncio.CancelledError
+
+    def _drop(self) -> None:
+        """Nothing of a partition outlives a doubt about its commits."""
+        self._state, self._doubt = None, None
+        self._inbox.clear()
+        self._follower.fall_out()
+        held, self._held = self._held, 0
+        self._room.give_back(held)
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self._listener.phase(self.partition, phase)
+        if phase in (Phase.RECOVERING, Phase.REPAIRING):
+            self._flow.pause(self.partition)
+
+    def _counted(self) -> PartitionState:
+        assert self._state is not None, "a partition without a state was asked for it"
+        return self._state
+
+    # ---- recover ---------------------------------------------------------------------------------------------
+
+    async def _recover(self, ledger: Ledger) -> None:
+        started = asyncio.get_running_loop().time()
+        self._asking = asyncio.ensure_future(ledger.fence())
+        await self._asking
+        records = await ledger.read(lambda done, total: self._listener.reading(self.partition, done, total))
+        async with self._room.unpacking:
+            await asyncio.sleep(0)
+            try:
+                state = await run_in_slices(PartitionState.unpack(self.partition, self._rules, records))
+            except FormatError as error:
+                raise WorkerMustStop(f"partition {self.partition}: {error}") from error
+        first, end = await self._source.bounds()
+        partitions = await self._source.partitions()
+        if records:
+            if partitions < state.position.partitions:
+                await asyncio.sleep(ASKED_AGAIN_SECONDS)
+                partitions = await self._source.partitions()
+            await self._check_topic(state, first, end, partitions)
+            state.note_partitions(partitions)
+            state.forget_uncounted_before(first)
+        else:
+            state.begin(history=secrets.token_bytes(16), first_offset=first, partitions=partitions)
+        self._state = state
+        self._committed_offset = state.position.next_offset
+        self._flow.seek(self.partition, state.position.next_offset)
+        self._listener.recovered(
+            self.partition, len(records), self._committed_offset, asyncio.get_running_loop().time() - started
+        )
+
+    async def _check_topic(self, state: PartitionState, first: int, end: int, partitions: int) -> None:
+        """Whether this is the topic that was counted. Raises WorkerMustStop where it is not."""
+        position = state.position
+        anew = "the topic was deleted and made anew, or lost records. A new CONTACTS_GROUP counts it from its beginning"
+        if partitions < position.partitions:
+            raise WorkerMustStop(
+                f"the topic has {partitions} partitions where {position.partitions} were counted: {anew}"
+            )
+        if end < position.next_offset:
+            raise WorkerMustStop(
+                f"partition {self.partition} ends at {end}, and was counted up to {position.next_offset}: {anew}"
+            )
+        witness = position.witness
+        if witness is not None and witness.offset >= first:
+            found = await self._source.read(witness.offset, witness.offset + 1)
+            if not found:  # retention may just have taken it; else a record that was counted does not vanish
+                first, _ = await self._source.bounds()
+            if witness.offset >= first and [Witness.of(record) for record in found] != [witness]:
+                raise WorkerMustStop(
+                    f"partition {self.partition} has {'another record' if found else 'no record'} at offset "
+                    f"{witness.offset}, where one was counted: {anew}"
+                )
+        if first > position.next_offset:
+            self._listener.lost(self.partition, first - position.next_offset)
+            log.error(
+                "partition %d: offsets %d to %d left the topic before they were counted",
+                self.partition,
+                position.next_offset,
+                first - 1,
+            )
+            state.skip_to(first)
+
+    # ---- repair ----------------------------------------------------------------------------------------------
+
+    async def _repair(self, ledger: Ledger) -> None:
+        """The one procedure, until Redis is in step. Nothing is applied meanwhile, so what is sent is one committed
+        state.
+        """
+        self._enter(Phase.REPAIRING)
+        delay = self._pace.back_off_seconds
+        while True:
+            await self._commit(ledger)  # who was replaced learns it here, and disturbs nobody
+            try:
+                if await self._follower.bring_up(self._counted(), self._committed_offset):
+                    break
+                log.info("partition %d: Redis refused a call; claimed again", self.partition)
+            except ReplicaAway as error:
+                self._listener.failed(self.partition, str(error))
+                log.warning("partition %d: Redis is away (%s); tried again in %.1f s", self.partition, error, delay)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, self._pace.replica_back_off_limit_seconds)
+            if self._doubt is not None:
+                raise self._doubt
+        self._listener.projected(self.partition, self._follower.owed_offsets)
+        self._enter(Phase.COUNTING)
+        self._drain()
+
+    # ---- count -----------------------------------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        """Apply what waits, as far as there is room; then let the stream know."""
+        state = self._state
+        if self._phase is not Phase.COUNTING or state is None:
+            return
+        while self._inbox and not self._room.full and self._doubt is None:
+            batch, before = self._inbox.popleft(), state.pending_weight
+            try:
+                state.apply(batch)
+            except Exception as error:  # the batch is half applied
+                log.exception("partition %d: offsets %d to %d", self.partition, batch.start, batch.end - 1)
+                self._doubt = error
+                break
+            self._held += state.pending_weight - before
+            self._room.take(state.pending_weight - before)
+        if self._inbox:
+            self._flow.pause(self.partition)
+            self._room.wait(self._drain)
+        else:
+            self._flow.resume(self.partition)
+        self._wake.set()
+
+    async def _count(self, ledger: Ledger) -> None:
+        """Until Redis falls out of step."""
+        time, state = asyncio.get_running_loop().time, self._counted()
+        next_commit = time()
+        while self._follower.in_step:
+            if self._doubt is not None:
+                raise self._doubt
+            now, pending = time(), state.pending_weight
+            if self._follower.owes_rows:
+                self._backfill.begin(now)
+            try:
+                if pending and (now >= next_commit or pending >= self._pace.commit_max_events or self._room.full):
+                    commit = await self._commit(ledger)
+                    await self._follower.project(commit)
+                    self._listener.projected(self.partition, self._follower.owed_offsets)
+                    next_commit = self._pace.next_commit(now, time())
+                elif self._backfill.ready:
+                    await self._pay_rows()
+                elif (silent := self._silent_seconds()) >= self._pace.heartbeat_seconds:
+                    await self._follower.heartbeat(self._covered())
+                    self._listener.projected(self.partition, self._follower.owed_offsets)
+                else:
+                    rest = next_commit - now if pending else self._pace.heartbeat_seconds - silent
+                    await self._rest(min(rest, self._backfill.due() - now) if self._follower.owes_rows else rest)
+            except ReplicaAway as error:
+                self._listener.failed(self.partition, str(error))
+                log.warning("partition %d: Redis is away (%s)", self.partition, error)
+
+    async def _pay_rows(self) -> None:
+        """Write some of the rows that are owed. Where the topic could not be read they wait, and counting goes on:
+        nothing that is committed is in doubt.
+        """
+        try:
+            found = self._backfill.take()
+        except KafkaAway as error:
+            self._listener.failed(self.partition, str(error))
+            log.warning("partition %d: rows that are owed cannot be read again: %s", self.partition, error)
+        else:
+            await self._follower.pay_rows(found, self._counted(), self._covered())
+
+    def _silent_seconds(self) -> float:
+        """Since the last call to Redis."""
+        return asyncio.get_running_loop().time() - self._follower.last_call
+
+    async def _rest(self, seconds: float) -> None:
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(max(seconds, LEAST_REST_SECONDS)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _covered(self) -> int:
+        """All before this offset is applied, committed and published. Markers of transactions need no commit."""
+        return self._committed_offset if self._held else self._counted().position.next_offset
+
+    async def _commit(self, ledger: Ledger) -> Commit:
+        """Commit what was applied; the position alone where there is nothing."""
+        if self._doubt is not None:
+            raise self._doubt
+        weight = self._counted().pending_weight
+        commit = self._counted().encode()
+        started = asyncio.get_running_loop().time()
+        self._asking = asyncio.ensure_future(ledger.commit(commit, self._attempts))
+        try:
+            await self._asking
+        except KafkaAway as error:
+            self._attempts.note_failure(self._committed_offset, error)
+            self._listener.stuck(self.partition, self._attempts.stuck)
+            raise
+        if commit.position.next_offset > self._committed_offset:
+            self._delay = self._pace.back_off_seconds
+        self._committed_offset = commit.position.next_offset
+        self._attempts.note_position(self._committed_offset)
+        self._listener.stuck(self.partition, self._attempts.stuck)
+        self._held -= weight
+        self._room.give_back(weight)
+        self._listener.committed(self.partition, commit, asyncio.get_running_loop().time() - started)
+        return commit

@@ -1,0 +1,398 @@
+"""The worker process: waits for Kafka, checks the topics, runs the application, and ends in bounded time, with a reason
+where there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine
+from typing import Any, NoReturn
+
+import uvloop
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from stream.ingest.event import EventRules
+from stream.kafka.clients import describe, mute_unread_failures
+from stream.kafka.embedded import EmbeddedLedger
+from stream.kafka.letter_limit import MESSAGE_BYTES, letter_limit
+from stream.kafka.source import SourceTopic
+from stream.kafka.topics import (
+    Role,
+    Topics,
+    TopicsError,
+    differences,
+    open_topics,
+    refuse_unless_compacted,
+    wanted_topics,
+)
+from stream.kafka.transaction import TransactionalLedger
+from stream.kafka.unpacking import unpacked_limit
+from stream.ports import Ledger, WorkerMustStop
+from stream.projection import dropped_days
+from stream.projection.backfill import OwedRows
+from stream.projection.evictions import Evictions
+from stream.projection.projector import Follower
+from stream.projection.replica import RedisReplica, empty
+from stream.projection.row_retention import Limits, RowLimits, keep_quietly
+from stream.settings.logs import configure
+from stream.settings.redis import redis_client
+from stream.settings.worker import CommitMode, WorkerConfig
+from stream.storage.keys import Keys
+from stream.tables.partition import CountingRules
+from stream.worker.application import Application, MakeApplication
+from stream.worker.clocks import Clocks, Gate
+from stream.worker.ends import ask_for_ends
+from stream.worker.metrics import Metrics
+from stream.worker.observer import Reporter
+from stream.worker.partition_task import OwnedPartition, Pace, Phase, Room
+from stream.worker.probes import Health
+from stream.worker.readiness import Readiness
+from stream.worker.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+STOPPED_BY_ITSELF = 1
+WATCH_SECONDS = 1.0
+MONITOR_SECONDS = 3.0
+ROW_LIMITS_SECONDS = 5.0
+REDIS_SECONDS = 5.0
+# After the time for a stop: what is left then is ended by a thread.
+HARD_END_SECONDS = 3.0
+
+
+class SystemClock:
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+def run(config: WorkerConfig, make_application: MakeApplication) -> NoReturn:
+    """Run a worker until it is told to stop (SIGINT, SIGTERM) or must; ends the process, with 0 if it was told."""
+    configure(config.log_format, config.log_level)
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # for the thread of Faust's consumer too
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    mute_unread_failures(loop)
+    code = loop.run_until_complete(Worker(config, make_application).run())
+    # Tasks and threads of libraries that hang on a broker that is away must not keep a process that has said all.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+class Worker:
+    def __init__(self, config: WorkerConfig, make_application: MakeApplication) -> None:
+        self._config = config
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._keys = Keys(config.group)
+        self._clock = SystemClock()
+        self._metrics = Metrics()
+        self._reporter = Reporter(self._metrics, self._clock)
+        self._health = Health(self._metrics.registry, self._facts)
+        # No call is sent again by the client: of two copies the later might undo what came between. A repair does it.
+        self._redis: Redis = redis_client(config.redis, timeout_seconds=REDIS_SECONDS, retries=0)
+        self._evictions = Evictions(self._redis, self._keys, self._metrics.note_evictions)
+        self._replica = RedisReplica(self._redis, self._keys, lambda: self._evictions.refusal)
+        self._clocks = Clocks(self._clock, self._replica.now_ms, time.monotonic)
+        self._metrics.clock_difference.set_function(lambda: self._clocks.difference_seconds() or 0.0)
+        unpacked_bytes = unpacked_limit(config.max_event_bytes)
+        self._source = SourceTopic(config.access, config.topic, unpacked_bytes)
+        # A read that takes long holds up no recovery.
+        self._old_records = SourceTopic(config.access, config.topic, unpacked_bytes)
+        self._pace = Pace(
+            commit_interval_seconds=config.commit_interval_seconds, commit_max_events=config.commit_max_events
+        )
+        self._room = Room(2 * config.commit_max_events)
+        self._rules = CountingRules(
+            event=EventRules(
+                max_event_bytes=config.max_event_bytes,
+                future_tolerance_seconds=config.future_tolerance_seconds,
+                record_future_tolerance_seconds=config.record_future_tolerance_seconds,
+                retention_days=config.retention_days,
+            ),
+            dedupe_window_hours=config.dedupe_window_hours,
+            dedupe_max_ids=config.dedupe_max_ids,
+            keep_rows=config.row_days != 0,
+        )
+        self._gate = Gate(self._clocks, self._rules.event)
+        self._make_application = make_application
+        self._app: Application | None = None
+        self._started = False
+        self._readiness = Readiness()
+        self._begun: set[int] = set()
+        self._letter_bytes = MESSAGE_BYTES
+        self._stop = asyncio.Event()
+        self._reason: Exception | None = None
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop.set)
+        try:
+            await self._health.start(self._config.worker_host, self._config.worker_port)
+        except OSError as error:
+            log.error("port %d of the probes cannot be opened: %s", self._config.worker_port, error.strerror or error)
+            return STOPPED_BY_ITSELF
+        work = asyncio.create_task(self._work())
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
+        await self._end(work)
+        if self._reason is not None:
+            return STOPPED_BY_ITSELF
+        log.info("stopped")
+        return 0
+
+    async def _work(self) -> None:
+        try:
+            await self._evictions.refuse_at_start()
+            partitions = await self._wait_for_kafka()
+            if self._config.commit is CommitMode.EMBEDDED:
+                await self._empty_redis()
+            self._readiness.waits_for = "Kafka is to let this worker into its consumer group"
+            await self._source.start()
+            self._app = self._make_application(self._config, partitions, self._make)
+            await self._app.start()
+            self._started, self._readiness.waits_for = True, None
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(
+                100_000, 20, 100
+            )  # millions of small containers that hold no cycles: passes over them cost a third of the counting
+            await until_one_ends(
+                ask_for_ends(self._app.partitions, self._source, self._reporter.end),
+                self._watch(self._app),
+                self._clocks.watch(),
+                self._limit_rows(self._app),
+                self._evictions.watch(),
+            )
+        except asyncio.CancelledError:
+            raise
+        except WorkerMustStop as error:
+            self._end_with(error)
+        except Exception as error:
+            log.exception("the worker failed")
+            self._end_with(error)
+
+    def _end_with(self, reason: Exception) -> None:
+        self._reason = self._reason or reason
+        self._stop.set()
+
+    async def _end(self, work: asyncio.Task[None]) -> None:
+        """Stop in bounded time, whatever hangs: tasks that lose their cancel, and a loop that is blocked."""
+        if self._reason is not None:
+            log.error("the worker ends: %s", self._reason)
+        limit = self._config.stop_timeout_seconds
+        faulthandler.dump_traceback_later(limit + HARD_END_SECONDS, exit=True)
+        letting_go = asyncio.create_task(self._let_go(work))
+        done, _ = await asyncio.wait([letting_go], timeout=limit)
+        if not done:
+            log.warning("what this worker held was not let go within %.0f s", limit)
+        await self._health.stop()
+
+    async def _let_go(self, work: asyncio.Task[None]) -> None:
+        with contextlib.suppress(Exception):
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            if self._app is not None:
+                await self._app.partitions.close()
+            if self._app is not None and self._started:  # stopped in the middle of its start, Faust waits for ever
+                await self._app.stop()
+            await asyncio.gather(self._source.stop(), self._old_records.stop())
+            await self._redis.aclose()
+
+    # ---- what is there before the work -----------------------------------------------------------------------
+
+    async def _wait_for_kafka(self) -> int:
+        """Until Kafka answers; then the number of the source's partitions. Raises WorkerMustStop where the topics will
+        not do.
+        """
+        delay = 1.0
+        while True:
+            try:
+                async with open_topics(self._config.access) as topics:
+                    return await self._checked(topics)
+            except TopicsError as error:
+                self._readiness.waits_for = str(error)
+                log.warning("%s; tried again in %.0f s", error, delay)
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, 15.0)
+
+    async def _checked(self, topics: Topics) -> int:
+        wanted = wanted_topics(self._config)
+        actual = await topics.describe([topic.name for topic in wanted])
+        missing = [topic.name for topic in wanted if topic.name not in actual]
+        if missing:
+            raise WorkerMustStop(
+                f"there is no topic {', '.join(missing)}: `contacts-report topics` makes what is needed"
+            )
+        letters = actual[self._config.dead_letter_topic].settings
+        self._letter_bytes = letter_limit(letters, await topics.request_bytes())
+        partitions = next(actual[topic.name].partitions for topic in wanted if topic.role is Role.ACTIVITY)
+        for topic in wanted:
+            if actual[topic.name].partitions < partitions:
+                raise WorkerMustStop(
+                    f"{topic.name} has {actual[topic.name].partitions} partitions, {self._config.topic} {partitions}: "
+                    f"`contacts-report topics --partitions {partitions}` raises it"
+                )
+        hidden = [topic.name for topic in wanted if actual[topic.name].hidden]
+        if hidden:
+            log.warning(
+                "Kafka does not let us see the settings of %s (DescribeConfigs), so they were not compared",
+                ", ".join(hidden),
+            )
+        refuse_unless_compacted(actual[self._config.changelog_topic])
+        found = [d for d in differences(wanted, actual, partitions) if d.what != "partitions"]
+        for difference in found:
+            log.warning("%s", difference)
+        self._metrics.topic_differences.set(len(found))
+        return partitions
+
+    async def _empty_redis(self) -> None:
+        delay = 0.5
+        while True:
+            try:
+                await empty(self._redis, self._keys)
+                return
+            except (RedisError, OSError) as error:
+                self._readiness.waits_for = f"Redis does not answer ({type(error).__name__}: {error})"
+                log.warning("Redis does not answer (%s: %s); tried again in %.1f s", type(error).__name__, error, delay)
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, 5.0)
+
+    def _make(self, partition: int) -> OwnedPartition:
+        assert self._app is not None, "the application gives partitions"
+        source = self._source.partition(partition)
+        rows = None
+        if self._rules.keep_rows:
+            rows = OwedRows(self._old_records.partition(partition), partition, self._config.future_tolerance_seconds)
+        follower = Follower(
+            partition,
+            keys=self._keys,
+            replica=self._replica,
+            rows=rows,
+            clock=self._clock,
+            worker=self._name,
+            future_tolerance_seconds=self._config.future_tolerance_seconds,
+        )
+        return OwnedPartition(
+            partition,
+            rules=self._rules,
+            pace=self._pace,
+            room=self._room,
+            new_ledger=lambda: self._ledger(partition),
+            source=source,
+            follower=follower,
+            flow=self._app.flow,
+            listener=self._reporter,
+            stop_worker=self._end_with,
+            why_not=self._gate.why_not,
+        )
+
+    def _ledger(self, partition: int) -> Ledger:
+        config = self._config
+        common: dict[str, Any] = {
+            "kafka": config.access,
+            "partition": partition,
+            "dead_letters": config.dead_letter_topic,
+            "source": config.topic,
+            "timeout_seconds": config.transaction_timeout_seconds,
+            "letter_bytes": self._letter_bytes,
+        }
+        if config.commit is CommitMode.EMBEDDED:
+            return EmbeddedLedger(**common, begun=self._begun)
+        return TransactionalLedger(group=config.group, changelog=config.changelog_topic, **common)
+
+    # ---- beside the work -------------------------------------------------------------------------------------
+
+    async def _watch(self, app: Application) -> None:
+        """Look at Faust and at each partition; write the group's offsets for monitors."""
+        watchdog = Watchdog(self._config.stall_seconds, self._config.stuck_seconds)
+        steady = asyncio.get_running_loop().time
+        written = 0.0
+        while True:
+            # Of a loop that is blocked nobody in it can tell: a thread of the interpreter ends the process.
+            faulthandler.dump_traceback_later(self._config.stall_seconds, exit=True)
+            if app.crashed:
+                return self._end_with(WorkerMustStop(f"Faust crashed: {app.crash_reason!r}"))
+            group_error = app.batches.group_error()
+            if group_error is not None:
+                return self._end_with(WorkerMustStop(f"the consumer group is left: {describe(group_error)}"))
+            now = steady()
+            begun = {owned.partition for owned in app.partitions if owned.phase is not Phase.ENDED}
+            watchdog.keep(begun)
+            watchdog.note_unbegun(app.batches.assigned_partitions() - begun, now)
+            for owned in app.partitions:
+                covered = owned.covered_offset
+                if covered is not None:
+                    self._reporter.covered(owned.partition, covered)
+                watchdog.note(
+                    owned.partition,
+                    offset=covered,
+                    lag=self._reporter.lag(owned.partition),
+                    told=owned.told,
+                    now=now,
+                    excused=owned.phase is not Phase.COUNTING,  # it waits for Kafka or Redis, and says so
+                )
+            stalled = watchdog.stalled(now)
+            if stalled is not None:
+                return self._end_with(WorkerMustStop(stalled))
+            if now - written >= MONITOR_SECONDS:
+                written = now
+                app.batches.commit_for_monitors(app.partitions.covered_offsets())
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _limit_rows(self, app: Application) -> None:
+        """The owner of the first partition sees to the rows of all."""
+        config = self._config
+        limits = RowLimits(
+            self._redis, self._keys, Limits(config.row_days or None, config.row_limit, config.redis_memory_share)
+        )
+        next_look = asyncio.get_running_loop().time() + ROW_LIMITS_SECONDS
+        while True:
+            await asyncio.sleep(ROW_LIMITS_SECONDS)
+            # A full Redis keeps the owner in repair, until rows make room.
+            if any(one.partition == 0 and one.phase in (Phase.COUNTING, Phase.REPAIRING) for one in app.partitions):
+                await keep_quietly(limits, self._clock.now_ms())
+                if asyncio.get_running_loop().time() >= next_look:
+                    next_look = asyncio.get_running_loop().time() + dropped_days.LOOK_SECONDS
+                    await dropped_days.forget_quietly(self._redis, self._keys)
+
+    def _facts(self) -> dict[str, Any]:
+        partitions = self._reporter.partitions()
+        app = self._app if self._started else None
+        owned, given = (None, set()) if app is None else (app.partitions, app.batches.assigned_partitions())
+        clocks = self._clocks.facts()
+        waits_for = self._readiness.reason(owned, given, partitions) or clocks["waiting"]
+        return {
+            "live": not self._stop.is_set(),
+            "ready": self._reason is None and waits_for is None,
+            "reason": waits_for if self._reason is None else str(self._reason),
+            "worker": self._name,
+            "clocks": clocks,
+            "partitions": partitions,
+        }
+
+
+async def until_one_ends(*work: Coroutine[Any, Any, None]) -> None:
+    """Run all until one ends in any way; raises what that one raised, and leaves none behind."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            if task.cancelled():
+                raise RuntimeError(f"{task.get_coro()} was cancelled by nobody knows whom")
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=1.0)

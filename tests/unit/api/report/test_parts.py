@@ -1,0 +1,152 @@
+"""The pure parts of the report: percentages, sources past a hundred, the order of users, and folds that are kept."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from api.query.periods import Compare, Dates, Interval, Weekday
+from api.query.question import Query, view_of_dates
+from api.report.days import KindSums, UserSums
+from api.report.fold import Counts, KindFold, UserFold
+from api.report.plan import Plan, plan_of
+from api.report.sources import sources
+from api.report.summary import change_percent
+from api.report.timeline import bucket_states
+from api.report.users import omitted, user_counts
+from api.wire import OmittedUsers
+from stream.model.time import date_of
+
+DAY = 20_780
+
+
+def plan(first: int, last: int, zone: str = "Asia/Kolkata", compare: Compare = Compare.PREVIOUS_PERIOD) -> Plan:
+    query = Query(None, None, zone, Interval.DAY, Weekday.MONDAY, None, None, compare)
+    return plan_of(view_of_dates(query, Dates(date_of(DAY + first), date_of(DAY + last)), (DAY + 100) * 96))
+
+
+@pytest.mark.parametrize(
+    ("count", "previous", "percent"),
+    [
+        (1234, 1100, 12.2),
+        (5, 0, None),
+        (0, 0, None),
+        (0, 7, -100.0),
+        (7, 7, 0.0),
+        (2001, 2000, 0.1),  # 0.05: half away from zero
+        (1999, 2000, -0.1),
+        (2000, 2001, 0.0),  # 0.04998: no fall that could be told, and no minus before the nought
+        (20009, 20000, 0.0),
+        (10**15 + 1, 10**15, 0.0),
+        (3, 10**6, -100.0),
+    ],
+)
+def test_changes_are_rounded_half_away_from_zero(count: int, previous: int, percent: float | None) -> None:
+    found = change_percent(count, previous)
+    assert repr(found) == repr(percent)
+
+
+def counts(by_source: dict[str | None, list[int]]) -> Counts:
+    return Counts([sum(column) for column in zip(*by_source.values(), strict=True)], [0], by_source, [], [], {})
+
+
+def one_bucket() -> Plan:
+    return plan(0, 0, compare=Compare.NONE)
+
+
+def test_names_are_the_five_then_others_by_name_then_none() -> None:
+    found = sources(one_bucket(), counts({None: [1], "b": [2], "user": [3], "a": [4]}), ["final"])
+    five = ["incoming_message", "developer_api", "contact_import", "user", "echo_message"]
+    assert found.names == [*five, "a", "b", "none"]
+    assert found.totals == {**dict.fromkeys(five, 0), "user": 3, "a": 4, "b": 2, "none": 1}
+    assert found.timeline[0].added == found.totals
+
+
+def test_of_more_than_a_hundred_names_the_smallest_are_summed() -> None:
+    by_source: dict[str | None, list[int]] = {f"s{i:03d}": [10 + i % 3] for i in range(120)}
+    by_source |= {None: [1], "user": [1]}
+    found = sources(one_bucket(), counts(by_source), ["final"])
+    # five, 94 of the others and none are a hundred; 26 are summed: of those with 10 the first by name
+    assert len(found.names) == 101
+    assert found.names[:5] == ["incoming_message", "developer_api", "contact_import", "user", "echo_message"]
+    assert found.names[-2:] == ["none", "*"]
+    summed = [f"s{i:03d}" for i in range(0, 78, 3)]
+    assert not set(summed) & set(found.names)
+    assert found.totals["*"] == 260
+    assert sum(found.totals.values()) == sum(row[0] for row in by_source.values())
+
+
+def test_earlier_buckets_name_the_sources_that_only_they_have_and_sum_those_past_a_hundred() -> None:
+    of = plan(0, 0)
+    now = counts({"a": [1]})
+
+    def before(by_source: dict[str | None, list[int]], by_source_now: Counts = now) -> dict[str, int]:
+        found = sources(of, replace(by_source_now, added_by_source_before=by_source), ["final"])
+        previous = found.timeline[0].previous
+        assert previous is not None
+        assert sum(previous.added.values()) == sum(row[0] for row in by_source.values())
+        return {name: count for name, count in previous.added.items() if count or name == "a"}
+
+    assert before({None: [1], "b": [2], "user": [3]}) == {"user": 3, "a": 0, "b": 2, "none": 1}
+    many: dict[str | None, list[int]] = {f"s{i:03d}": [10 + i] for i in range(120)}
+    found = before(many)
+    # five, a and 94 of the others are a hundred
+    assert len(found) == 1 + 94 + 1
+    assert found["*"] == sum(10 + i for i in range(26))
+    # and where the range has more than a hundred itself, what is not among its names is summed
+    assert before({"b": [2], "s119": [3]}, counts({**many, "a": [500]})) == {"a": 0, "s119": 3, "*": 2}
+
+
+def test_users_are_ordered_by_added_deleted_and_id_and_the_null_user_is_last() -> None:
+    day = UserSums({"b": 2, "a": 2, None: 9, "d": 1}, {"b": 1, "c": 5, "d": 1})
+    ranked = UserFold().updated({1: b"x"}, {1: day}).ranked(None)
+    assert ranked == [("b", 2, 1), ("a", 2, 0), ("d", 1, 1), ("c", 0, 5), (None, 9, 0)]
+    assert [user.user_name for user in user_counts(ranked, {"a": "Ada"})] == [None, "Ada", None, None, None]
+    fold = UserFold().updated({1: b"x"}, {1: day})
+    assert omitted(fold.total(None), ranked[:2]) == OmittedUsers(3, 10, 6)
+    assert omitted(fold.total(frozenset([None, "c", "e"])), []) == OmittedUsers(2, 9, 5)
+    assert UserFold().updated({1: b"x"}, {1: day}).ranked(frozenset([None, "c"])) == [("c", 0, 5), (None, 9, 0)]
+
+
+def test_a_fold_that_is_kept_is_the_fold_made_anew() -> None:
+    rng = random.Random(3)
+    for zone, compare in (("UTC", Compare.NONE), ("Asia/Kolkata", Compare.PREVIOUS_PERIOD)):
+        of = plan(-9, 0, zone, compare)
+        kinds = [((0, None), (1, None), (0, "user")), ((0, "shop"), (1, "shop")), ((0, "user"), (0, None), (1, "user"))]
+        for chosen in (None, frozenset(["user", None])):
+            kept, users = KindFold(of, chosen), UserFold()
+            days: dict[int, tuple[bytes, KindSums, UserSums]] = {}
+            for step in range(25):
+                changed = rng.sample(list(of.days.values()), rng.randrange(4))
+                for day in changed:
+                    if rng.random() < 0.3:
+                        days.pop(day.day, None)
+                        continue
+                    table = rng.choice(kinds)
+                    numbers = tuple(rng.randrange(9) for _ in range(len(table) * len(day.cuts)))
+                    of_users = UserSums({"u": rng.randint(1, 9)}, {rng.choice(["u", "v"]): 1})
+                    days[day.day] = (b"%d" % step, KindSums(table, numbers), of_users)
+                layouts = {day: layout for day, (layout, _, _) in days.items()}
+                new = [day for day in layouts if kept.layouts.get(day) != layouts[day]]
+                kept = kept.updated(layouts, {day: days[day][1] for day in new})
+                users = users.updated(layouts, {day: days[day][2] for day in new})
+                anew = KindFold(of, chosen).updated(layouts, {day: sums for day, (_, sums, _) in days.items()})
+                assert kept.counts == anew.counts
+                users_anew = UserFold().updated(layouts, {day: sums for day, (_, _, sums) in days.items()})
+                assert users.ranked(None) == users_anew.ranked(None)
+
+
+def test_an_empty_bucket_is_closed_as_soon_as_it_begins() -> None:
+    nothing = Counts([0, 0], [0, 0], {}, [], [], {})
+    assert bucket_states([10, 10, 20], nothing, 9_000.0, 9_000.0) == ["final", "open"]
+    assert bucket_states([10, 10, 20], nothing, 8_999.0, 8_000.0) == ["future", "future"]
+
+
+def test_two_years_and_those_a_year_before_count_a_day_twice() -> None:
+    of = plan(-700, 0, compare=Compare.PREVIOUS_YEAR)
+    both = [day for day in of.days.values() if day.also]
+    assert len(both) > 300
+    fold = KindFold(of, None).updated(
+        {both[9].day: b"x"}, {both[9].day: KindSums(((0, None),), (1,) * len(both[9].cuts))}
+    )
+    assert sum(fold.counts.added) == sum(fold.counts.added_before) == len(both[9].cuts)

@@ -1,0 +1,150 @@
+"""Packed counts: what is packed is unpacked, and nothing else is taken for it."""
+
+import sys
+import tracemalloc
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.storage import day_parts as packed
+from stream.storage.formats import FormatError
+
+NUMBERS = st.one_of(
+    st.lists(st.integers(0, 255)),
+    st.lists(st.integers(0, 65_535)),
+    st.lists(st.integers(0, 2**32 - 1)),
+    st.lists(st.integers(0, 2**64 - 1)),
+)
+TEXTS = st.lists(st.text(st.characters(codec="utf-8"), max_size=8), max_size=6)
+USERS = st.lists(st.none() | st.text(st.characters(codec="utf-8"), max_size=8), max_size=70_000 // 1000)
+
+
+@settings(max_examples=50, deadline=None)
+@given(NUMBERS, st.sampled_from([1, 2]))
+def test_a_column_is_what_was_packed(numbers: list[int], at_least: int) -> None:
+    column = packed.encode_column(numbers, at_least)
+
+    assert packed.decode_column(column).tolist() == numbers
+    sizes = [size for size in (1, 2, 4, 8) if size >= at_least and max(numbers, default=0) < 1 << 8 * size]
+    assert len(column) == 1 + len(numbers) * column[0]
+    assert column[0] == sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("greatest", "size"), [(0, 1), (255, 1), (256, 2), (65_535, 2), (65_536, 4), (2**32 - 1, 4), (2**32, 8)]
+)
+def test_a_column_takes_the_smallest_size_that_holds_all(greatest: int, size: int) -> None:
+    assert packed.encode_column([0, greatest]) == bytes((size,)) + bytes(size) + greatest.to_bytes(size, "little")
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.integers(-1, 2**63 - 1),
+    TEXTS,
+    st.lists(st.tuples(st.integers(0, 300), st.none() | st.text("aé😀"), st.integers(1, 96), st.integers(1, 2**40))),
+)
+def test_a_head_is_what_was_packed(
+    written_at: int, sources: list[str], series: list[tuple[int, str | None, int, int]]
+) -> None:
+    kinds, users, cell_counts, totals = ([item[n] for item in series] for n in range(4))
+    column = packed.encode_column
+
+    value = packed.encode_head(written_at, sources, column(kinds), users, column(cell_counts), column(totals))
+
+    head = packed.decode_head(value)
+    assert (head.written_at, head.sources, head.users) == (written_at, sources, users)
+    assert (head.kinds.tolist(), head.cell_counts.tolist(), head.totals.tolist()) == (kinds, cell_counts, totals)
+    assert packed.written_at(value) == written_at
+    assert msgspec.msgpack.decode(packed.split_head(value).users) == users
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2**20), st.integers(1, 2**33), st.integers(0, 500))), TEXTS, USERS)
+def test_cells_a_summary_and_a_tail_are_what_was_packed(
+    cells: list[tuple[int, int, int]], sources: list[str], users: list[str | None]
+) -> None:
+    keys, counts, kinds = ([item[n] for item in cells] for n in range(3))
+    column = packed.encode_column
+
+    read = packed.decode_cells(packed.encode_cells(column(keys, 2), column(counts)))
+    assert (read.keys.tolist(), read.counts.tolist()) == (keys, counts)
+
+    summary = packed.decode_summary(
+        packed.encode_summary(sources, column(kinds), column(counts), column(counts), column(keys, 2), column(counts))
+    )
+    assert (summary.sources, summary.kinds.tolist(), summary.totals.tolist()) == (sources, kinds, counts)
+    assert (summary.cell_counts.tolist(), summary.keys.tolist(), summary.counts.tolist()) == (counts, keys, counts)
+
+    tail = packed.decode_tail(
+        packed.encode_tail(77, 3, 2, sources, users, column(keys, 2), column(counts), column(kinds))
+    )
+    assert (tail.written_at, tail.first_series, tail.first_source) == (77, 3, 2)
+    assert (tail.new_sources, tail.new_users) == (sources, users)
+    assert (tail.keys.tolist(), tail.counts.tolist(), tail.kinds.tolist()) == (keys, counts, kinds)
+
+
+@pytest.mark.parametrize("before", [0, 14, 15, 16, 65_534, 65_535, 65_536])
+@pytest.mark.parametrize("more", [0, 1, 17])
+def test_texts_are_appended_unread(before: int, more: int) -> None:
+    users: list[str | None] = [None if n % 3 == 0 else f"u{n}" for n in range(before)]
+    added: list[str | None] = [f"neu é {n}" for n in range(more)]
+
+    joined = packed.packed_array(msgspec.msgpack.encode(users), added)
+
+    assert bytes(joined) == msgspec.msgpack.encode(users + added)
+
+
+def test_a_base_is_its_head_and_its_cells() -> None:
+    assert packed.decode_base(packed.encode_base(b"head", b"cells")) == (b"head", b"cells")
+
+
+EMPTY = b"\x01"
+VALUES = {
+    packed.decode_head: packed.encode_head(5, [], EMPTY, [], EMPTY, EMPTY),
+    packed.decode_cells: packed.encode_cells(EMPTY, EMPTY),
+    packed.decode_summary: packed.encode_summary([], EMPTY, EMPTY, EMPTY, EMPTY, EMPTY),
+    packed.decode_tail: packed.encode_tail(5, 0, 0, [], [], EMPTY, EMPTY, EMPTY),
+    packed.decode_base: packed.encode_base(b"", b""),
+    packed.split_head: packed.encode_head(5, [], EMPTY, [], EMPTY, EMPTY),
+    packed.written_at: packed.encode_tail(5, 0, 0, [], [], EMPTY, EMPTY, EMPTY),
+}
+
+
+@pytest.mark.parametrize("decode", VALUES, ids=lambda decode: decode.__name__)
+def test_another_version_is_refused_by_the_name_of_its_key(decode) -> None:
+    value = VALUES[decode]
+    decode(value, "some key")
+
+    for other in (value[:1] + b"\x02" + value[2:], b"", b"\x90", b"{}"):
+        with pytest.raises(ValueError, match="some key"):
+            decode(other, "some key")
+
+
+@pytest.mark.parametrize("decode", VALUES, ids=lambda decode: decode.__name__)
+def test_a_damaged_value_is_refused(decode) -> None:
+    with pytest.raises(FormatError, match="some key"):
+        decode(VALUES[decode][:2], "some key")
+
+
+@pytest.mark.parametrize("column", [b"", b"\x03\x00", b"\x02\x00"])
+def test_a_damaged_column_is_refused(column: bytes) -> None:
+    with pytest.raises(FormatError, match="damaged column"):
+        packed.decode_cells(packed.encode_cells(column, EMPTY))
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    with pytest.raises(FormatError, match="1 and 2 items"):
+        packed.decode_cells(packed.encode_cells(packed.encode_column([1]), packed.encode_column([1, 2])))
+
+
+def test_what_stays_in_memory_takes_no_more_than_its_bytes() -> None:
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    kept = [packed.encode_tail(n, 0, 0, [], [], EMPTY, EMPTY, EMPTY) for n in range(200)]
+    kept += [packed.encode_base(b"head", bytes(600)) for _ in range(200)]
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+
+    assert taken < sum(map(sys.getsizeof, kept)) + sys.getsizeof(kept) + 10_000

@@ -1,0 +1,137 @@
+"""The layout of Redis: names of keys and fields, and the small values."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.storage.keys import (
+    Keys,
+    Label,
+    Layout,
+    format_label,
+    format_layout,
+    format_owed,
+    parse_label,
+    parse_layout,
+    parse_owed,
+    widen,
+)
+
+KEYS = Keys("contacts-report")
+
+
+def test_every_key_begins_with_the_deployment_and_one_tag() -> None:
+    assert [KEYS.positions, KEYS.workspaces, KEYS.changes] == [
+        "cr1:contacts-report:{0}:positions",
+        "cr1:contacts-report:{0}:workspaces",
+        "cr1:contacts-report:{0}:changes",
+    ]
+    assert [
+        KEYS.days("w"),
+        KEYS.cells("w", 20_815),
+        KEYS.cells("w", 20_832),
+        KEYS.rows("w", 20_815),
+        KEYS.names("w"),
+    ] == [
+        "cr1:contacts-report:{0}:days:w",
+        "cr1:contacts-report:{0}:cells:w:650",
+        "cr1:contacts-report:{0}:cells:w:651",
+        "cr1:contacts-report:{0}:rows1:w:20815",
+        "cr1:contacts-report:{0}:names:w",
+    ]
+
+
+def test_fields_name_day_partition_and_base() -> None:
+    assert [
+        KEYS.position_field(3, "as_of"),
+        KEYS.head_field(20_815, 3, 0),
+        KEYS.cells_field(20_815, 3, 1),
+        KEYS.summary_field(20_815, 3, 2),
+        KEYS.tail_field(20_815, 3),
+        KEYS.user_field("u_7"),
+        KEYS.user_field(None),
+        KEYS.source_field("user"),
+        KEYS.source_field(None),
+    ] == ["3.as_of", "20815.3.0.h", "20815.3.1.c", "20815.3.2.s", "20815.3.t", "u:u_7", "u:", "s:user", "s:"]
+
+
+def test_a_layout_says_which_parts_there_are() -> None:
+    layout = Layout("9f3a", {10: 2, 3: 0})
+
+    assert format_layout(layout) == "9f3a 3:0 10:2"
+    assert parse_layout(b"9f3a 3:0 10:2") == layout
+    assert parse_layout(b"9f3a") == Layout("9f3a", {})
+
+
+def test_what_is_owed_is_json() -> None:
+    owed = ((-1, 5, 1_700_000_000_000), (9, 12, 1_700_000_000_001))
+
+    assert format_owed(owed) == "[[-1,5,1700000000000],[9,12,1700000000001]]"
+    assert KEYS.owed_text(owed) == format_owed(owed)
+    assert parse_owed(format_owed(owed).encode()) == owed
+    assert parse_owed(b"") == parse_owed(b"[]") == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ((20, 30, 7), ((0, 5, 50), (10, 15, 60), (20, 30, 7))),
+        ((15, 30, 7), ((0, 5, 50), (10, 30, 60))),
+        ((5, 10, 99), ((0, 15, 99),)),
+        ((11, 12, 7), ((0, 5, 50), (10, 15, 60))),
+        ((6, 9, 7), ((0, 5, 50), (6, 9, 7), (10, 15, 60))),
+        ((-1, 40, 7), ((-1, 40, 60),)),
+        ((7, 7, 7), ((0, 5, 50), (10, 15, 60))),
+    ],
+)
+def test_ranges_owed_are_added(more: tuple[int, int, int], expected: tuple[tuple[int, int, int], ...]) -> None:
+    assert widen(((0, 5, 50), (10, 15, 60)), more) == expected
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(-1, 30), st.integers(0, 30), st.integers(1, 9)), max_size=8))
+def test_nothing_that_is_owed_is_lost(ranges: list[tuple[int, int, int]]) -> None:
+    owed: tuple[tuple[int, int, int], ...] = ()
+    for more in ranges:
+        owed = widen(owed, more)
+
+    offsets = {offset: 0 for after, upto, _ in ranges for offset in range(after + 1, upto + 1)}
+    for after, upto, greatest_ms in ranges:
+        for offset in range(after + 1, upto + 1):
+            offsets[offset] = max(offsets[offset], greatest_ms)
+    held = {offset: greatest_ms for after, upto, greatest_ms in owed for offset in range(after + 1, upto + 1)}
+    assert held.keys() == offsets.keys()
+    assert all(held[offset] >= greatest_ms for offset, greatest_ms in offsets.items())
+    assert list(owed) == sorted(owed)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.integers(0, 2**63 - 1),
+    st.integers(0, 65_535),
+    st.integers(0, 2**63 - 1),
+    st.none() | st.text(st.characters(codec="utf-8")),
+)
+def test_a_label_is_what_was_written(occurred_at: int, partition: int, offset: int, label: str | None) -> None:
+    value = format_label(occurred_at, partition, offset, label).encode()
+
+    assert parse_label(value) == Label(label is not None, occurred_at, partition, offset, label or "")
+
+
+def test_of_two_labels_the_greater_stands() -> None:
+    ascending = (
+        Label(False, 9, 3, 9, ""),
+        Label(True, 1, 0, 5, "B"),
+        Label(True, 2, 0, 1, "A"),
+        Label(True, 2, 1, 0, "A"),
+        Label(True, 2, 1, 4, "A"),
+    )
+
+    assert all(earlier < later for earlier, later in pairwise(ascending))
+
+
+def test_what_is_no_label_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a label"):
+        parse_label(b"1 2 3")

@@ -1,0 +1,198 @@
+"""Bases and tails of an entry: when they are merged, frozen, closed and opened again."""
+
+from dataclasses import replace
+
+import pytest
+
+from stream.storage import day_parts as packed
+from stream.storage.formats import VALUE_BYTES_LIMIT, FormatError
+from stream.tables import counts
+from stream.tables.counts import TAIL_SLOT, CountRules, Counts, key_of
+from stream.tables.partition import CountingRules, PartitionState
+from tests.support.partition_log import Follower, batch, begun, cells_of
+from tests.unit.tables.test_partition import DAY, log, value
+
+RULES = CountingRules(tail_floor=2)
+
+
+class Counted:
+    """A state to which events of users are applied, one commit a call."""
+
+    def __init__(self, rules: CountingRules) -> None:
+        self.state, self.follower, self.offset = begun(rules), Follower(), 0
+
+    def commit(self, *users: str, **changed: str) -> dict[int, bytes | None]:
+        """The slots that the commit wrote, None for those deleted."""
+        values = [value(f"e{self.offset + n}", user_id=user, **changed) for n, user in enumerate(users)]
+        self.state.apply(batch(log(*values, first=self.offset), self.offset))
+        self.offset += len(users)
+        commit = self.state.encode()
+        self.follower.take(commit)
+        return {int.from_bytes(key[5:7], "big"): stored for key, stored in commit.table if key[:1] == b"c"}
+
+    def recover(self, rules: CountingRules) -> None:
+        self.state = PartitionState.recovered(3, rules, self.follower.table)
+
+    def users(self) -> dict[str | None, int]:
+        found = cells_of(self.state.whole(-1))
+        return {cell[5]: count for cell, count in found.items()}
+
+
+def test_a_tail_is_written_until_it_has_too_many_cells_then_it_is_part_of_the_base() -> None:
+    counted = Counted(RULES)
+
+    written = [counted.commit(*users) for users in ("a", "ab", "c", "a", "abc", "d", "ef")]
+
+    slots = [{slot: stored is not None for slot, stored in each.items()} for each in written]
+    tail, merged = {TAIL_SLOT: True}, {0: True, TAIL_SLOT: False}
+    assert slots == [tail, tail, merged, tail, merged, tail, merged]
+    assert counted.users() == {"a": 4, "b": 2, "c": 2, "d": 1, "e": 1, "f": 1}
+
+
+def test_a_base_without_a_tail_before_it_deletes_none() -> None:
+    assert list(Counted(RULES).commit(*"abcd")) == [0]
+
+
+def test_the_limit_of_a_tail_grows_with_the_root_of_its_base() -> None:
+    counted = Counted(RULES)
+    counted.commit(*(f"u{n}" for n in range(25)))
+
+    below = counted.commit(*(f"v{n}" for n in range(5)))
+    above = counted.commit("v5")
+
+    assert (list(below), list(above)) == ([TAIL_SLOT], [0, TAIL_SLOT])
+
+
+def test_a_tail_carries_only_what_its_base_has_not() -> None:
+    counted = Counted(RULES)
+    counted.commit("a", "b", source="one")
+    counted.commit("c", source="two")
+
+    written = counted.commit("a", "d", source="two")[TAIL_SLOT]
+
+    assert written is not None
+    tail = packed.decode_tail(written)
+    assert (tail.first_series, tail.first_source, tail.new_sources, tail.new_users) == (3, 2, [], ["a", "d"])
+    assert tail.written_at == 4
+    assert (tail.keys.tolist(), tail.counts.tolist(), tail.kinds.tolist()) == (
+        [3 * 96 + 4, 4 * 96 + 4],
+        [1, 1],
+        [4, 4],
+    )
+
+
+def test_a_full_base_is_never_written_again() -> None:
+    counted = Counted(replace(RULES, base_bytes_limit=150))
+    for n in range(40):
+        counted.commit(f"user {n % 23}")
+        counted.recover(replace(RULES, base_bytes_limit=150))
+
+    bases = [slot for slot in range(9) if key_of("w", DAY, slot) in counted.follower.table]
+    full = {slot: counted.follower.table[key_of("w", DAY, slot)] for slot in bases[:-1]}
+    written = [counted.commit(f"user {n % 23}") for n in range(40, 60)]
+
+    assert len(full) >= 3
+    assert not {slot for each in written for slot in each} & set(full)
+    assert {slot: counted.follower.table[key_of("w", DAY, slot)] for slot in full} == full
+    assert sum(counted.users().values()) <= 60
+    assert cells_of(counted.state.whole(-1)).total() == 60
+
+
+def test_only_changed_bases_are_told_and_all_of_them_when_whole() -> None:
+    counted = Counted(replace(RULES, base_bytes_limit=150))
+    for n in range(40):
+        counted.commit(f"user {n}")
+    state = counted.state
+
+    state.apply(batch(log(*(value(f"x{n}", user_id=f"new {n}") for n in range(9)), first=40), 40))
+    (change,) = state.encode().entries
+    (whole,) = state.whole(-1)
+
+    assert len(whole.bases) == whole.base_count == change.base_count
+    assert 0 < len(change.bases) < change.base_count
+    assert change.bases == whole.bases[-len(change.bases) :]
+
+
+def test_what_is_closed_counts_on_when_it_is_opened_again() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counts, "FREE_SERIES", 0)
+        patch.setattr(counts, "IDLE_OFFSETS", 2)
+        counted, open_after = Counted(RULES), []
+        for users in ("ab", "c", "d", "a", "abcd", "e", "a"):
+            counted.commit(*users)
+            counted.commit("other", workspace_id="busy")
+            counted.commit("other", workspace_id="busy")
+            quiet = [entry for entry in counted.state._counts if entry.workspace_id == "w"]
+            open_after.append([entry.counting is not None for entry in quiet])
+
+    assert open_after == [[False]] * 7
+    assert cells_of(counted.state.whole(-1)) == {
+        **{("w", DAY, 4, 0, "user", user): n for user, n in {"a": 4, "b": 2, "c": 2, "d": 2, "e": 1}.items()},
+        ("busy", DAY, 4, 0, "user", "other"): 14,
+    }
+
+
+def test_a_limit_of_series_closes_those_untouched_for_longest() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counts, "FREE_SERIES", 0)
+        patch.setattr(counts, "SERIES_LIMIT", 6)
+        counted = Counted(RULES)
+        for workspace in "xyz":
+            counted.commit("a", workspace_id=workspace)
+        opened = {entry.workspace_id: entry.counting is not None for entry in counted.state._counts}
+        counted.commit("b", workspace_id="x")
+
+    assert opened == {"x": True, "y": True, "z": True}
+    # Each has a series and a cell of its own; x has two of each now, and y went.
+    assert {entry.workspace_id: entry.counting is not None for entry in counted.state._counts} == {
+        "x": True,
+        "y": False,
+        "z": True,
+    }
+
+
+def test_what_is_dropped_takes_no_room_among_the_open() -> None:
+    counted = Counted(RULES)
+    counted.commit("a", "b")
+
+    counted.state._counts.drop_before(DAY + 1)
+    counted.state.encode()
+
+    assert (counted.state._counts._open, counted.state._counts._open_series) == ({}, 0)
+
+
+def test_bases_that_do_not_follow_are_refused() -> None:
+    counted = Counted(replace(RULES, base_bytes_limit=150))
+    for n in range(40):
+        counted.commit(f"user {n}")
+    table = counted.follower.table
+    table[key_of("w", DAY, 99)] = table.pop(key_of("w", DAY, 1))
+
+    with pytest.raises(FormatError, match="does not follow on 1 bases"):
+        counted.recover(RULES)
+
+
+def test_a_day_of_many_users_is_several_values_below_the_limit() -> None:
+    users, limit = 100_000, CountingRules().base_bytes_limit
+    days = Counts(CountRules(16, limit))
+    days.days_of("w")
+    entry = days.begin("w", DAY)
+    assert entry is not None
+    table: dict[bytes, bytes | None] = {}
+
+    for first in range(0, users, 25_000):
+        counting = entry.counting or entry.open()
+        for number in range(first, first + 25_000):
+            key = counting.begin_series(0, "user", f"a_user_of_ordinary_length_{number}")
+            counting.tail[key + number % 96] = 1
+        entry.changed_at = first
+        days.changed.append(entry)
+        days.encode(first + 1, table)
+
+    ((_, whole),) = days.whole(-1)
+    assert len(table) == whole.base_count > 5
+    assert all(stored is not None and len(stored) <= limit + 16 < VALUE_BYTES_LIMIT for stored in table.values())
+    assert max(len(part) for base in whole.bases for part in base[1:]) < limit
+    heads = [packed.decode_head(head) for _, head, _, _ in whole.bases]
+    assert sum(len(head.users) for head in heads) == users
+    assert {user for head in heads for user in head.users} == {f"a_user_of_ordinary_length_{n}" for n in range(users)}

@@ -1,0 +1,128 @@
+"""A tail becomes part of its base: the same bytes in plain Python and with numpy, and in several bases where one is too
+small."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.storage import day_parts as packed
+from stream.tables import merge as merging
+from stream.tables.counts import Counting
+from stream.tables.merge import Base, merge, summarize
+
+Cell = tuple[int, str | None, str | None, int]
+"""Activity, source, user, quarter."""
+
+CELLS = st.lists(
+    st.tuples(
+        st.integers(0, 1),
+        st.sampled_from([None, "user", "contact_import", "ü" * 20]),
+        st.none() | st.sampled_from(["u_1", "u_2", "ßß", "v" * 40]) | st.integers(0, 60).map(lambda n: f"u{n}"),
+        st.integers(0, 95),
+    ),
+    min_size=1,
+    max_size=60,
+)
+NO_LIMIT = 1 << 30
+
+
+def counted(counting: Counting, cells: list[Cell], times: int = 1) -> None:
+    for activity, source, user_id, quarter in cells:
+        key = (counting.deleted if activity else counting.added).get(source, {}).get(user_id)
+        if key is None:
+            key = counting.begin_series(activity, source, user_id)
+        counting.tail[key + quarter] = counting.tail.get(key + quarter, 0) + times
+
+
+def cells_of(base: Base) -> Counter[Cell]:
+    head, cells = packed.decode_head(base.head), packed.decode_cells(base.cells)
+    assert cells.keys.tolist() == sorted(set(cells.keys))
+    sources = [None, *head.sources]
+    found: Counter[Cell] = Counter()
+    series = [(kind & 1, sources[kind >> 1], user) for kind, user in zip(head.kinds, head.users, strict=True)]
+    assert len(set(series)) == len(series)
+    for key, count in zip(cells.keys, cells.counts, strict=True):
+        found[*series[key // 96], key % 96] += count
+    for number, (of_series, total) in enumerate(zip(head.cell_counts, head.totals, strict=True)):
+        own = [count for key, count in zip(cells.keys, cells.counts, strict=True) if key // 96 == number]
+        assert (of_series, total) == (len(own), sum(own))
+    return found
+
+
+def summary_of(value: bytes) -> Counter[tuple[int, str | None, int]]:
+    summary = packed.decode_summary(value)
+    sources = [None, *summary.sources]
+    assert summary.kinds.tolist() == sorted(set(summary.kinds))
+    assert summary.keys.tolist() == sorted(set(summary.keys))
+    found: Counter[tuple[int, str | None, int]] = Counter()
+    for number, kind in enumerate(summary.kinds):
+        own = {k % 96: c for k, c in zip(summary.keys, summary.counts, strict=True) if k // 96 == number}
+        assert (summary.cell_counts[number], summary.totals[number]) == (len(own), sum(own.values()))
+        for quarter, count in own.items():
+            found[kind & 1, sources[kind >> 1], quarter] += count
+    return found
+
+
+def without_users(cells: Counter[Cell]) -> Counter[tuple[int, str | None, int]]:
+    found: Counter[tuple[int, str | None, int]] = Counter()
+    for (activity, source, _, quarter), count in cells.items():
+        found[activity, source, quarter] += count
+    return found
+
+
+@settings(max_examples=50, deadline=None)
+@given(CELLS, CELLS, st.sampled_from([1, 250, 70_000, 2**33]))
+def test_plain_python_and_numpy_write_the_same_bytes(first: list[Cell], then: list[Cell], times: int) -> None:
+    written: list[list[Base]] = []
+    for plain_cells in (0, NO_LIMIT):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(merging, "PLAIN_CELLS", plain_cells)
+            counting = Counting()
+            counted(counting, first, times)
+            (base,) = merge(None, None, counting.addition(10), NO_LIMIT)
+            counting.go_on(base.cell_count)
+            counted(counting, then, times)
+            (both,) = merge(base.head, base.cells, counting.addition(20), NO_LIMIT)
+            assert [summarize(b.head, b.cells) for b in (base, both)] == [base.summary, both.summary]
+            written.append([base, both])
+
+    assert written[0] == written[1]
+    base, both = written[0]
+    assert cells_of(base) == Counter({cell: n * times for cell, n in Counter(first).items()})
+    assert cells_of(both) == Counter({cell: n * times for cell, n in Counter(first + then).items()})
+    assert summary_of(both.summary) == without_users(cells_of(both))
+    assert both.cell_count == len(cells_of(both))
+    assert (packed.written_at(base.head), packed.written_at(both.head)) == (10, 20)
+
+
+@settings(max_examples=50, deadline=None)
+@given(CELLS, CELLS, st.integers(1, 900), st.sampled_from([0, NO_LIMIT]))
+def test_what_is_too_large_for_a_base_is_cut_by_series(
+    first: list[Cell], then: list[Cell], limit_bytes: int, plain_cells: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(merging, "PLAIN_CELLS", plain_cells)
+        counting = Counting()
+        counted(counting, first)
+        (base,) = merge(None, None, counting.addition(10), NO_LIMIT)
+        counting.go_on(base.cell_count)
+        counted(counting, then)
+        bases = merge(base.head, base.cells, counting.addition(20), limit_bytes)
+
+    assert sum(map(cells_of, bases), Counter()) == Counter(first + then)
+    for part in bases:
+        head = packed.decode_head(part.head)
+        assert part.size_bytes < limit_bytes or len(head.users) == 1
+        assert summary_of(part.summary) == without_users(cells_of(part))
+        assert {kind >> 1 for kind in head.kinds} - {0} == set(range(1, len(head.sources) + 1))
+
+
+def test_a_base_just_below_the_limit_is_one_and_at_it_is_two() -> None:
+    counting = Counting()
+    counted(counting, [(0, "user", f"u{n}", 5) for n in range(20)])
+    (base,) = merge(None, None, counting.addition(1), NO_LIMIT)
+
+    assert len(merge(None, None, counting.addition(1), base.size_bytes + 1)) == 1
+    assert len(merge(None, None, counting.addition(1), base.size_bytes)) == 2

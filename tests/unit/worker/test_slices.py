@@ -1,0 +1,96 @@
+"""Large states are unpacked in slices, between which everything else has its turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Generator
+
+import pytest
+
+from stream.tables.partition import Batch, CountingRules, PartitionState
+from stream.tables.recent_ids import BLOCK_IDS_LIMIT, RecentIds
+from stream.tables.steps import RECORDS_A_STEP, finish
+from stream.worker import slices
+from stream.worker.slices import run_in_slices
+from tests.support.partition_log import begun, record
+from tests.support.records import milliseconds
+
+ARRIVED = milliseconds("2026-11-23T12:00:00Z")
+
+
+def steps(number: int, turns: list[str]) -> Generator[None, None, str]:
+    for _ in range(number):
+        turns.append("step")
+        yield
+    return "done"
+
+
+async def test_others_have_their_turn_between_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
+    turns: list[str] = []
+
+    async def others() -> None:
+        while True:
+            turns.append("others")
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    assert await run_in_slices(steps(5, turns)) == "done"
+    beside.cancel()
+    assert "step step" not in " ".join(turns)
+    assert turns.count("step") == 5
+
+
+async def test_short_work_is_done_at_once() -> None:
+    turns: list[str] = []
+    running = asyncio.create_task(run_in_slices(steps(5, turns)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (running.done(), turns) == (True, ["step"] * 5)
+
+
+async def test_what_is_cancelled_between_slices_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
+    turns: list[str] = []
+    running = asyncio.create_task(run_in_slices(steps(1_000, turns)))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert 0 < len(turns) < 10
+
+
+def count(work: Generator[None, None, object]) -> int:
+    number = 0
+    while True:
+        try:
+            next(work)
+        except StopIteration:
+            return number
+        number += 1
+
+
+def test_no_step_unpacks_more_than_a_block_of_ids() -> None:
+    blocks = {
+        b"i" + (500_000 + hour).to_bytes(4, "big") + number.to_bytes(4, "big"): b"\1"
+        + b"".join((number * BLOCK_IDS_LIMIT + n).to_bytes(10, "little") for n in range(BLOCK_IDS_LIMIT))
+        for hour in range(2)
+        for number in range(3)
+    }
+    assert count(RecentIds.unpack(72, 1 << 30, 500_001, blocks.items())) == len(blocks)
+    assert len(finish(RecentIds.unpack(72, 1 << 30, 500_001, blocks.items()))) == len(blocks) * BLOCK_IDS_LIMIT
+
+
+def test_no_step_takes_more_than_a_few_records() -> None:
+    # Given the changelog of many workspaces, each with a day and names,
+    state, workspaces = begun(CountingRules()), 3_000
+    fields = {"type": "contact.added", "contact_id": "c", "occurred_at": "2026-11-23T10:00:00Z", "user_id": "u"}
+    records = [record(n, ARRIVED, fields | {"id": str(n), "workspace_id": f"w{n}"}) for n in range(workspaces)]
+    state.apply(Batch(records, 0, workspaces))
+    changelog = {key: value for key, value in state.encode().table if value is not None}
+    # when it is unpacked, then each of its records was sorted by kind and taken in some step with few others.
+    kinds = Counter(key[:1] for key in changelog)
+    assert kinds[b"c"] == workspaces
+    steps_taken = count(PartitionState.unpack(0, CountingRules(), changelog))
+    assert steps_taken >= (len(changelog) + kinds[b"n"] + 2 * kinds[b"c"]) // RECORDS_A_STEP
