@@ -39,13 +39,13 @@ export function dateAfter(date, days) {
 
 // Names: publishers choose them, in any script
 
-/** Marks that turn the direction of what follows, past the end of the name too. Each name is shown in its own direction without them. */
+/** Marks that turn what follows, past the end of a name too. */
 const TURNS = /[\u202A-\u202E\u2066-\u2069]/g;
 const UNSEEN = /\p{DI}/gu;
 const SEEN = /[^\s\p{DI}\p{Cc}\p{Cf}\p{Cs}\p{Mn}\p{Me}\u2800\u{1D159}]/u;
 const LEFT_TO_RIGHT = /^[\0-\u058F]*$/;
 
-/** A text without marks that turn what follows it. @param {string} given */
+/** @param {string} given */
 export const straight = (given) => given.replace(TURNS, '');
 
 /** A name as it is shown: where nothing of it is seen its id, and where nothing of that is seen the id's code points. @param {string | null | undefined} name @param {string} id */
@@ -54,10 +54,10 @@ export function named(name, id) {
   return shown ? straight(shown) : [...id].map((one) => `U+${one.codePointAt(0)?.toString(16).toUpperCase().padStart(4, '0')}`).join(' ');
 }
 
-/** An id as it is shown. @param {string} id */
+/** @param {string} id */
 export const shownId = (id) => named(null, id);
 
-/** A name within a sentence: what is written from right to left moves nothing around it. @param {string} name */
+/** A name within a sentence moves nothing around it. @param {string} name */
 export const isolate = (name) => (LEFT_TO_RIGHT.test(name) ? name : `\u2068${name}\u2069`);
 
 /** @typedef {{ user_id: string | null, user_name: string | null }} Named */
@@ -216,7 +216,7 @@ function stretch({ start, end }, timeZone, inWords) {
 /** The earlier side in words, empty where nothing is compared. @param {Query} query */
 export const earlierRange = ({ compare, timezone }) => (compare ? stretch({ start: compare.starts_at, end: compare.ends_at }, timezone, dateRange) : '');
 
-/** An earlier bucket in words: it may be cut, and the last one is as long as what is left. @param {{ start: string, end: string }} span @param {string} interval @param {string} timeZone */
+/** An earlier bucket may be cut, and the last is as long as what is left. @param {{ start: string, end: string }} span @param {string} interval @param {string} timeZone */
 export function earlierBucket(span, interval, timeZone) {
   if (interval !== 'hour') return stretch(span, timeZone, datesInWords);
   if (Date.parse(span.end) - Date.parse(span.start) <= 2 * 3_600_000) return bucket(span, interval);

@@ -17,7 +17,7 @@ VIEW = "?workspace=w1&timezone=UTC"
 MAX_REQUESTS = 8
 MAX_BYTES = 100_000
 MAX_ELEMENTS = 12_000
-MAX_PAGE_BYTES = 48_000
+MAX_PAGE_BYTES = 48_500
 """All files of the page as a browser gets them over TLS; what the first view does not need comes later."""
 
 

@@ -262,6 +262,7 @@ def _count(seen: View, events: list[Event], now: float, lag: float) -> dict[str,
     totals = sum(added, Counter())
     others = sorted(name for name in totals if name not in SOURCES and name != "none")
     names = [*SOURCES, *others, *(["none"] if totals["none"] else [])]
+    names_before = sorted({name for _, found in before for name in found} - {*names})
     timeline, by_source = [], []
     for place, (start, end) in enumerate(zip(seen.marks, seen.marks[1:], strict=False)):
         opens, closes = start * QUARTER_SECONDS, end * QUARTER_SECONDS
@@ -278,7 +279,6 @@ def _count(seen: View, events: list[Event], now: float, lag: float) -> dict[str,
                 )
             )
             previous = {**its, "added": activities["added"], "deleted": activities["deleted"]}
-            names_before = sorted({name for _, found in before for name in found} - {*names})
             previous_by_source = {**its, "added": {name: sources[name] for name in [*names, *names_before]}}
         timeline.append(
             {
