@@ -1,0 +1,261 @@
+//! How the counts of a workspace-day are packed: heads, cells, summaries, tails and bases. The form is drawn in
+//! `stream/storage/day_parts.py`.
+
+use crate::formats::{column, damaged, put_array, put_bin, put_int, put_str, put_text, put_uint, FormatError, Reader};
+
+pub const VERSION: u8 = 1;
+pub const QUARTERS_A_DAY: u64 = 96;
+
+/// The series of a base and their totals; `users` still packed.
+pub struct Head<'a> {
+    pub written_at: i64,
+    pub sources: Vec<&'a str>,
+    pub kinds: Vec<u64>,
+    pub user_count: usize,
+    /// The users as they lie in their array, without its head.
+    pub users: &'a [u8],
+    pub cell_counts: Vec<u64>,
+    pub totals: Vec<u64>,
+}
+
+pub struct Cells {
+    pub keys: Vec<u64>,
+    pub counts: Vec<u64>,
+}
+
+pub struct Tail<'a> {
+    pub written_at: i64,
+    pub first_series: u64,
+    pub first_source: u64,
+    pub new_sources: Vec<&'a str>,
+    pub new_users: Vec<Option<&'a str>>,
+    pub keys: Vec<u64>,
+    pub counts: Vec<u64>,
+    pub kinds: Vec<u64>,
+}
+
+pub struct Summary<'a> {
+    pub sources: Vec<&'a str>,
+    pub kinds: Vec<u64>,
+    pub cell_counts: Vec<u64>,
+    pub totals: Vec<u64>,
+    pub keys: Vec<u64>,
+    pub counts: Vec<u64>,
+}
+
+fn same_length(name: &[u8], first: usize, others: &[usize]) -> Result<(), FormatError> {
+    if others.iter().all(|&other| other == first) {
+        Ok(())
+    } else {
+        Err(damaged(name))
+    }
+}
+
+pub fn read_head<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<Head<'a>, FormatError> {
+    let mut from = Reader::versioned(packed, VERSION, name)?;
+    let written_at = from.int()?;
+    let sources = from.strings()?;
+    let kinds = from.column()?;
+    let (user_count, users) = from.packed_texts()?;
+    let cell_counts = from.column()?;
+    let totals = from.column()?;
+    same_length(name, kinds.len(), &[user_count, cell_counts.len(), totals.len()])?;
+    Ok(Head { written_at, sources, kinds, user_count, users, cell_counts, totals })
+}
+
+impl<'a> Head<'a> {
+    pub fn user_names(&self, name: &'a [u8]) -> Result<Vec<Option<&'a str>>, FormatError> {
+        let mut from = Reader::plain(self.users, name);
+        (0..self.user_count).map(|_| from.text()).collect()
+    }
+}
+
+pub fn read_cells(packed: &[u8], name: &[u8]) -> Result<Cells, FormatError> {
+    let mut from = Reader::versioned(packed, VERSION, name)?;
+    let (keys, counts) = (from.column()?, from.column()?);
+    same_length(name, keys.len(), &[counts.len()])?;
+    Ok(Cells { keys, counts })
+}
+
+pub fn read_tail<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<Tail<'a>, FormatError> {
+    let mut from = Reader::versioned(packed, VERSION, name)?;
+    let written_at = from.int()?;
+    let first_series = u64::try_from(from.int()?).map_err(|_| damaged(name))?;
+    let first_source = u64::try_from(from.int()?).map_err(|_| damaged(name))?;
+    let new_sources = from.strings()?;
+    let new_users = from.texts()?;
+    let (keys, counts, kinds) = (from.column()?, from.column()?, from.column()?);
+    same_length(name, keys.len(), &[counts.len(), kinds.len()])?;
+    Ok(Tail { written_at, first_series, first_source, new_sources, new_users, keys, counts, kinds })
+}
+
+pub fn read_summary<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<Summary<'a>, FormatError> {
+    let mut from = Reader::versioned(packed, VERSION, name)?;
+    let sources = from.strings()?;
+    let (kinds, cell_counts, totals) = (from.column()?, from.column()?, from.column()?);
+    let (keys, counts) = (from.column()?, from.column()?);
+    same_length(name, kinds.len(), &[cell_counts.len(), totals.len()])?;
+    same_length(name, keys.len(), &[counts.len()])?;
+    Ok(Summary { sources, kinds, cell_counts, totals, keys, counts })
+}
+
+/// The head and the cells of a changelog value, still packed.
+pub fn read_base<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), FormatError> {
+    let mut from = Reader::versioned(packed, VERSION, name)?;
+    Ok((from.bin()?, from.bin()?))
+}
+
+/// The last source offset that is counted in a head or a tail, without unpacking the rest.
+pub fn written_at(packed: &[u8], name: &[u8]) -> Result<i64, FormatError> {
+    Reader::versioned(packed, VERSION, name)?.int()
+}
+
+fn begin(items: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_array(&mut out, items);
+    out.push(VERSION);
+    out
+}
+
+fn put_strings(out: &mut Vec<u8>, texts: &[&str]) {
+    put_array(out, texts.len());
+    for text in texts {
+        put_str(out, text);
+    }
+}
+
+pub fn encode_base(head: &[u8], cells: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(head.len() + cells.len() + 12);
+    put_array(&mut out, 3);
+    out.push(VERSION);
+    put_bin(&mut out, head);
+    put_bin(&mut out, cells);
+    out
+}
+
+/// The parts of a tail that are not its cells.
+pub struct NewSeries<'a> {
+    pub first_series: u64,
+    pub first_source: u64,
+    pub sources: &'a [&'a str],
+    pub users: &'a [Option<&'a str>],
+}
+
+/// Packs a tail. `cells`: (key, count, kind) by ascending key.
+pub fn encode_tail(written_at: i64, new: &NewSeries<'_>, cells: &[(u64, u64, u64)]) -> Vec<u8> {
+    let mut out = begin(9);
+    put_int(&mut out, written_at);
+    put_uint(&mut out, new.first_series);
+    put_uint(&mut out, new.first_source);
+    put_strings(&mut out, new.sources);
+    put_array(&mut out, new.users.len());
+    for user in new.users {
+        put_text(&mut out, *user);
+    }
+    put_bin(&mut out, &column(cells.iter().map(|cell| cell.0), 2));
+    put_bin(&mut out, &column(cells.iter().map(|cell| cell.1), 1));
+    put_bin(&mut out, &column(cells.iter().map(|cell| cell.2), 1));
+    out.shrink_to_fit();
+    out
+}
+
+/// A base, packed, with its summary.
+pub struct Base {
+    pub head: Vec<u8>,
+    pub cells: Vec<u8>,
+    pub summary: Vec<u8>,
+    pub cell_count: usize,
+}
+
+impl Base {
+    pub fn size_bytes(&self) -> usize {
+        self.head.len() + self.cells.len()
+    }
+}
+
+/// What a base is made of. `keys` ascend, and each series has a cell.
+pub struct Series<'a> {
+    pub written_at: i64,
+    pub sources: &'a [&'a str],
+    pub kinds: &'a [u64],
+    pub user_count: usize,
+    pub users: &'a [u8],
+    pub keys: &'a [u64],
+    pub counts: &'a [u64],
+}
+
+pub fn encode_series(of: &Series<'_>) -> Base {
+    let (cell_counts, totals) = by_series(of.keys, of.counts, of.kinds.len());
+    let mut head = begin(7);
+    put_int(&mut head, of.written_at);
+    put_strings(&mut head, of.sources);
+    put_bin(&mut head, &column(of.kinds.iter().copied(), 1));
+    put_array(&mut head, of.user_count);
+    head.extend_from_slice(of.users);
+    put_bin(&mut head, &column(cell_counts.iter().copied(), 1));
+    put_bin(&mut head, &column(totals.iter().copied(), 1));
+    let mut cells = begin(3);
+    put_bin(&mut cells, &column(of.keys.iter().copied(), 2));
+    put_bin(&mut cells, &column(of.counts.iter().copied(), 1));
+    let summary = encode_summary(of.sources, of.kinds, of.keys, of.counts);
+    Base { head, cells, summary, cell_count: of.keys.len() }
+}
+
+/// How many cells each series has, and their sum.
+fn by_series(keys: &[u64], counts: &[u64], series: usize) -> (Vec<u64>, Vec<u64>) {
+    let (mut cell_counts, mut totals) = (vec![0; series], vec![0; series]);
+    for (&key, &count) in keys.iter().zip(counts) {
+        let number = (key / QUARTERS_A_DAY) as usize;
+        cell_counts[number] += 1;
+        totals[number] += count;
+    }
+    (cell_counts, totals)
+}
+
+/// The same cells without their users: one series a kind that occurs.
+pub fn encode_summary(sources: &[&str], kinds: &[u64], keys: &[u64], counts: &[u64]) -> Vec<u8> {
+    let greatest = kinds.iter().copied().max().unwrap_or(0) as usize;
+    let mut place_of = vec![usize::MAX; greatest + 1];
+    for &kind in kinds {
+        place_of[kind as usize] = 0;
+    }
+    let mut kinds_of = Vec::new();
+    for (kind, place) in place_of.iter_mut().enumerate().filter(|(_, place)| **place == 0) {
+        *place = kinds_of.len();
+        kinds_of.push(kind as u64);
+    }
+    let width = QUARTERS_A_DAY as usize;
+    let mut sums = vec![0u64; kinds_of.len() * width];
+    for (&key, &count) in keys.iter().zip(counts) {
+        let (series, quarter) = ((key / QUARTERS_A_DAY) as usize, (key % QUARTERS_A_DAY) as usize);
+        sums[place_of[kinds[series] as usize] * width + quarter] += count;
+    }
+    let summed: Vec<(u64, u64)> =
+        sums.iter().enumerate().filter(|item| *item.1 > 0).map(|(key, &count)| (key as u64, count)).collect();
+    let (mut cell_counts, mut totals) = (vec![0u64; kinds_of.len()], vec![0u64; kinds_of.len()]);
+    for &(key, count) in &summed {
+        cell_counts[(key / QUARTERS_A_DAY) as usize] += 1;
+        totals[(key / QUARTERS_A_DAY) as usize] += count;
+    }
+    let mut out = begin(7);
+    put_strings(&mut out, sources);
+    put_bin(&mut out, &column(kinds_of.iter().copied(), 1));
+    put_bin(&mut out, &column(cell_counts.iter().copied(), 1));
+    put_bin(&mut out, &column(totals.iter().copied(), 1));
+    put_bin(&mut out, &column(summed.iter().map(|cell| cell.0), 2));
+    put_bin(&mut out, &column(summed.iter().map(|cell| cell.1), 1));
+    out
+}
+
+/// The summary of a packed base.
+pub fn summarize(head: &[u8], cells: &[u8], name: &[u8]) -> Result<Vec<u8>, FormatError> {
+    let series = read_head(head, name)?;
+    let stored = read_cells(cells, name)?;
+    let sources = series.sources.len() as u64;
+    let good = series.kinds.iter().all(|kind| kind >> 1 <= sources)
+        && stored.keys.iter().all(|key| key / QUARTERS_A_DAY < series.kinds.len() as u64);
+    if !good {
+        return Err(damaged(name));
+    }
+    Ok(encode_summary(&series.sources, &series.kinds, &stored.keys, &stored.counts))
+}

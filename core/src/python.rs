@@ -1,0 +1,459 @@
+//! What Python sees: an object for a partition and one for a fetch. Nothing is decided here.
+
+use std::collections::HashSet;
+
+use pyo3::create_exception;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyList, PyTuple};
+
+use crate::batches::{bodies, frame, Header};
+use crate::calls::{Call, Calls};
+use crate::counts::EntryChange;
+use crate::days::{self, PartitionDay};
+use crate::formats::FormatError;
+use crate::partition::{Activity, Commit, Partition, Reading, Rules};
+use crate::records::{Fetch, Place, RecordsError};
+
+create_exception!(contacts_core, DamagedError, PyValueError, "A stored value is of an unknown format, or damaged.");
+create_exception!(contacts_core, CorruptError, PyValueError, "A fetched record batch cannot be read.");
+create_exception!(contacts_core, UnsupportedError, PyValueError, "A record batch that another reader may read.");
+create_exception!(contacts_core, TooLargeError, PyValueError, "A record batch that comes to too many bytes.");
+
+fn of_format(error: FormatError) -> PyErr {
+    DamagedError::new_err(error.0)
+}
+
+fn of_records(error: RecordsError) -> PyErr {
+    let text = error.to_string();
+    match error {
+        RecordsError::Corrupt(_) => CorruptError::new_err(text),
+        RecordsError::Unsupported(_) => UnsupportedError::new_err(text),
+        RecordsError::TooLarge { .. } => TooLargeError::new_err(text),
+    }
+}
+
+/// What one fetch brought of a partition: record batches, and which transactions in them were aborted.
+#[pyclass]
+struct Fetched {
+    bytes: PyBackedBytes,
+    aborted: Vec<(i64, i64)>,
+    place: Place,
+    check_crc: bool,
+    batch_bytes_limit: usize,
+}
+
+#[pymethods]
+impl Fetched {
+    /// `aborted`: (first offset, producer id), ascending. `start`: the first offset that is wanted.
+    #[new]
+    fn new(
+        bytes: PyBackedBytes,
+        start: i64,
+        aborted: Vec<(i64, i64)>,
+        check_crc: bool,
+        batch_bytes_limit: usize,
+    ) -> Self {
+        let place = Place { next_offset: start, ..Place::default() };
+        Fetched { bytes, aborted, place, check_crc, batch_bytes_limit }
+    }
+
+    /// The next offset to ask for, after what was taken.
+    #[getter]
+    fn next_offset(&self) -> i64 {
+        self.place.next_offset
+    }
+
+    /// Whether a whole batch is left.
+    #[getter]
+    fn has_next(&self) -> bool {
+        self.fetch().has_next()
+    }
+}
+
+impl Fetched {
+    fn fetch(&self) -> Fetch<'_> {
+        let place = self.place.clone();
+        Fetch::resume(&self.bytes, &self.aborted, place, self.check_crc, self.batch_bytes_limit)
+    }
+}
+
+type Fields = (
+    String,
+    u8,
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    i64,
+    u8,
+    Option<String>,
+);
+type Resolved = Option<Fields>;
+
+/// The state of one source partition.
+#[pyclass]
+struct CorePartition {
+    state: Partition,
+    reading: Option<Reading>,
+}
+
+#[pymethods]
+impl CorePartition {
+    #[new]
+    #[pyo3(signature = (partition, *, max_event_bytes, future_tolerance_seconds, retention_days, dedupe_window_hours,
+        dedupe_max_ids, tail_floor, base_bytes_limit, keep_rows))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        partition: u16,
+        max_event_bytes: usize,
+        future_tolerance_seconds: i64,
+        retention_days: Option<i64>,
+        dedupe_window_hours: i64,
+        dedupe_max_ids: usize,
+        tail_floor: usize,
+        base_bytes_limit: usize,
+        keep_rows: bool,
+    ) -> Self {
+        let rules = Rules {
+            max_event_bytes,
+            future_tolerance_seconds,
+            retention_days,
+            dedupe_window_hours,
+            dedupe_max_ids,
+            tail_floor,
+            base_bytes_limit,
+            keep_rows,
+        };
+        CorePartition { state: Partition::new(partition, rules), reading: None }
+    }
+
+    /// Take the latest changelog record of each key but the position's, whose latest hour and first day come beside.
+    fn recover(
+        &mut self,
+        py: Python<'_>,
+        records: Vec<(PyBackedBytes, PyBackedBytes)>,
+        latest_hour: Option<i64>,
+        counts_from: Option<i64>,
+    ) -> PyResult<()> {
+        py.allow_threads(|| {
+            let borrowed = records.iter().map(|(key, value)| (&key[..], &value[..])).collect();
+            self.state.recover(borrowed, latest_hour, counts_from)
+        })
+        .map_err(of_format)
+    }
+
+    /// Read whole batches until so many records were read. Returns the number of records, what the last one looked like
+    /// (offset, timestamp, checksum), the greatest timestamp, and the records that are for the strict reader, each as
+    /// (offset, timestamp, by the broker's clock, key, value, headers). `trusted_ms`: the latest timestamp that a record may
+    /// have; the strict reader is to say what becomes of one beyond it.
+    #[allow(clippy::type_complexity)]
+    fn read<'py>(
+        &mut self,
+        py: Python<'py>,
+        fetched: &mut Fetched,
+        limit: usize,
+        trusted_ms: i64,
+    ) -> PyResult<(usize, Option<(i64, i64, u32)>, i64, Bound<'py, PyList>)> {
+        let state = &mut self.state;
+        let (reading, place) = py
+            .allow_threads(|| {
+                let mut fetch = fetched.fetch();
+                let reading = state.read(&mut fetch, limit, trusted_ms);
+                reading.map(|reading| (reading, fetch.place()))
+            })
+            .map_err(of_records)?;
+        fetched.place = place;
+        let odd = PyList::empty(py);
+        for record in &reading.odd {
+            let headers = PyList::empty(py);
+            for (name, value) in &record.headers {
+                headers.append((PyBytes::new(py, name), value.as_ref().map(|value| PyBytes::new(py, value))))?;
+            }
+            let bytes = |part: &Option<Vec<u8>>| part.as_ref().map(|part| PyBytes::new(py, part));
+            let (key, value) = (bytes(&record.key), bytes(&record.value));
+            odd.append((record.offset, record.timestamp, record.log_append_time, key, value, headers))?;
+        }
+        let last = reading.last.map(|last| (last.offset, last.timestamp, last.checksum));
+        let answer = (reading.len(), last, reading.greatest_timestamp, odd);
+        self.reading = Some(reading);
+        Ok(answer)
+    }
+
+    /// Judge and count what was read last. `resolved`: of each odd record what the strict reader made of it, an activity
+    /// as a tuple of its fields, or None where it does not count. Returns how many counted, were copies, had no value, and
+    /// were of a day that retention had dropped.
+    fn judge(&mut self, py: Python<'_>, resolved: Vec<Resolved>) -> PyResult<(u64, u64, u64, u64)> {
+        let Some(mut reading) = self.reading.take() else {
+            return Err(PyValueError::new_err("nothing was read"));
+        };
+        let state = &mut self.state;
+        let outcomes = py.allow_threads(|| {
+            if !reading.odd.is_empty() {
+                let activities: Vec<Option<Activity<'_>>> =
+                    resolved.iter().map(|of| of.as_ref().map(activity_of)).collect();
+                state.resolve(&mut reading, &activities);
+            }
+            state.judge(&reading)
+        });
+        let outcomes = outcomes.map_err(of_format)?;
+        Ok((outcomes.counted, outcomes.duplicate, outcomes.skipped, outcomes.expired))
+    }
+
+    /// Everything that changed since the last call: changelog records, the position's as the last; entries as (workspace,
+    /// day, bases, tail, number of bases, rows, whether it was dropped); users and sources that moved.
+    fn encode<'py>(&mut self, py: Python<'py>, next_offset: i64) -> PyResult<Bound<'py, PyTuple>> {
+        let state = &mut self.state;
+        let commit = py.allow_threads(|| state.encode(next_offset)).map_err(of_format)?;
+        self.shown(py, &commit)
+    }
+
+    /// The same, packed: bodies of record batches as (records, number), the position's record the last of all; and calls
+    /// to Redis as (keys, number, operations, number, workspaces).
+    #[allow(clippy::type_complexity)]
+    fn encode_packed<'py>(
+        &mut self,
+        py: Python<'py>,
+        next_offset: i64,
+        position: (PyBackedBytes, PyBackedBytes),
+        prefix: &str,
+        batch_bytes: usize,
+    ) -> PyResult<(Vec<(Bound<'py, PyBytes>, u32)>, Vec<PackedCall<'py>>)> {
+        let state = &mut self.state;
+        let packed = py.allow_threads(|| {
+            let mut commit = state.encode(next_offset)?;
+            commit.table.push((position.0.to_vec(), Some(position.1.to_vec())));
+            let calls = Calls::new(&state.names, prefix, state.number()).of_commit(&commit.entries, &commit.moved);
+            Ok((bodies(&commit.table, batch_bytes), calls))
+        });
+        let (bodies, calls) = packed.map_err(of_format)?;
+        let bodies = bodies.iter().map(|body| (PyBytes::new(py, &body.records), body.count)).collect();
+        Ok((bodies, calls.iter().map(|call| packed_call(py, call)).collect()))
+    }
+
+    /// Every entry whose last event has an offset above this one, whole; and the names that moved after it.
+    fn whole<'py>(&self, py: Python<'py>, after: i64) -> PyResult<Bound<'py, PyTuple>> {
+        let state = &self.state;
+        let commit = py.allow_threads(|| {
+            let changed = state.counts.changed_after(after);
+            let entries = changed.into_iter().map(|entry| state.counts.whole(entry, &state.names));
+            entries.collect::<Result<Vec<_>, _>>().map(|entries| Commit {
+                table: Vec::new(),
+                entries,
+                moved: state.names.after(after),
+            })
+        });
+        self.shown(py, &commit.map_err(of_format)?)
+    }
+
+    fn is_uncounted(&self, offset: i64) -> bool {
+        self.state.uncounted.contains(offset)
+    }
+
+    fn uncounted(&self, after: i64, upto: i64) -> Vec<(i64, i64)> {
+        self.state.uncounted.ranges(after, upto)
+    }
+
+    fn forget_uncounted_before(&mut self, offset: i64) {
+        self.state.uncounted.forget_before(offset);
+    }
+
+    /// How many keys the changelog has of all but the position, with what was encoded.
+    #[getter]
+    fn keys(&self) -> usize {
+        self.state.keys()
+    }
+
+    #[getter]
+    fn ids(&self) -> usize {
+        self.state.ids.len()
+    }
+
+    #[getter]
+    fn ids_dropped_early(&self) -> u64 {
+        self.state.ids.dropped_early
+    }
+
+    #[getter]
+    fn latest_hour(&self) -> Option<i64> {
+        self.state.ids.latest_hour
+    }
+
+    #[getter]
+    fn counts_from(&self) -> Option<i64> {
+        self.state.counts.counts_from
+    }
+
+    /// Entries, the bytes that they take, and the bytes that recent ids take.
+    fn size(&self) -> (usize, usize, usize) {
+        let (entries, bytes) = self.state.counts.size();
+        (entries, bytes, self.state.ids.bytes())
+    }
+}
+
+impl CorePartition {
+    fn shown<'py>(&self, py: Python<'py>, commit: &Commit) -> PyResult<Bound<'py, PyTuple>> {
+        let names = &self.state.names;
+        let table = PyList::empty(py);
+        for (key, value) in &commit.table {
+            table.append((PyBytes::new(py, key), value.as_ref().map(|value| PyBytes::new(py, value))))?;
+        }
+        let entries = PyList::empty(py);
+        for entry in &commit.entries {
+            entries.append(self.shown_entry(py, entry)?)?;
+        }
+        let users = PyList::empty(py);
+        for &(workspace, user) in &commit.moved.users {
+            let name = names.user_name(workspace, user);
+            let workspace_id = names.workspace_id(workspace);
+            users.append((workspace_id, name.user_id, name.occurred_at, name.offset, name.label))?;
+        }
+        let sources = PyList::empty(py);
+        for &(workspace, source) in &commit.moved.sources {
+            sources.append((names.workspace_id(workspace), names.source_text(source)))?;
+        }
+        (table, entries, users, sources).into_pyobject(py)
+    }
+
+    fn shown_entry<'py>(&self, py: Python<'py>, entry: &EntryChange) -> PyResult<Bound<'py, PyTuple>> {
+        let bases = PyList::empty(py);
+        for base in &entry.bases {
+            let parts = [&base.head, &base.cells, &base.summary].map(|part| PyBytes::new(py, part));
+            let [head, cells, summary] = parts;
+            bases.append((base.number, head, cells, summary))?;
+        }
+        let rows = PyList::empty(py);
+        for row in entry.rows.iter() {
+            rows.append(PyBytes::new(py, row))?;
+        }
+        let tail = entry.tail.as_ref().map(|tail| PyBytes::new(py, tail));
+        let workspace = self.state.names.workspace_id(entry.workspace);
+        (workspace, entry.day, bases, tail, entry.base_count, rows, entry.dropped).into_pyobject(py)
+    }
+}
+
+type PackedCall<'py> = (Bound<'py, PyBytes>, usize, Bound<'py, PyBytes>, usize, Bound<'py, PyBytes>);
+
+fn packed_call<'py>(py: Python<'py>, call: &Call) -> PackedCall<'py> {
+    let bytes = |bytes: &[u8]| PyBytes::new(py, bytes);
+    (bytes(&call.keys), call.key_count, bytes(&call.operations), call.operation_count, bytes(&call.workspaces))
+}
+
+/// A whole record batch of some records, for a producer and its transaction.
+#[pyfunction]
+fn frame_batch<'py>(
+    py: Python<'py>,
+    records: &[u8],
+    count: u32,
+    timestamp_ms: i64,
+    producer_id: i64,
+    producer_epoch: i16,
+    base_sequence: i32,
+) -> Bound<'py, PyBytes> {
+    let header = Header { timestamp_ms, transactional: producer_id >= 0, producer_id, producer_epoch, base_sequence };
+    PyBytes::new(py, &frame(records, count, &header))
+}
+
+fn activity_of(of: &Fields) -> Activity<'_> {
+    Activity {
+        event_id: &of.0,
+        activity: of.1,
+        workspace_id: &of.2,
+        contact_id: &of.3,
+        contact_name: of.4.as_deref(),
+        source: of.5.as_deref(),
+        user_id: of.6.as_deref(),
+        user_name: of.7.as_deref(),
+        occurred_at: of.8,
+        fraction_digits: of.9,
+        batch_id: of.10.as_deref(),
+    }
+}
+
+/// The packed parts of one day of one source partition: summaries, heads, cells, and the tail.
+type Parts = (Vec<PyBackedBytes>, Vec<PyBackedBytes>, Vec<PyBackedBytes>, Option<PyBackedBytes>);
+
+fn day_of(parts: &[Parts]) -> Vec<PartitionDay<'_>> {
+    parts.iter().map(partition_day).collect()
+}
+
+fn partition_day(of: &Parts) -> PartitionDay<'_> {
+    PartitionDay {
+        summaries: of.0.iter().map(|part| &part[..]).collect(),
+        heads: of.1.iter().map(|part| &part[..]).collect(),
+        cells: of.2.iter().map(|part| &part[..]).collect(),
+        tail: of.3.as_ref().map(|part| &part[..]),
+    }
+}
+
+/// Sums of a day by (activity, source), of all users or some; each with one count a piece of the day.
+#[pyfunction]
+#[pyo3(signature = (parts, cuts, users=None))]
+fn kind_sums(
+    py: Python<'_>,
+    parts: Vec<Parts>,
+    cuts: Vec<u64>,
+    users: Option<HashSet<Option<String>>>,
+) -> PyResult<Vec<(u8, Option<String>, Vec<u64>)>> {
+    let sums = py.allow_threads(|| {
+        let day = day_of(&parts);
+        let sums = match &users {
+            None => days::kind_sums(&day, &cuts)?,
+            Some(users) => days::kind_sums_of_users(&day, &cuts, &|user| users.contains(&user.map(str::to_owned)))?,
+        };
+        let counts = sums.counts.chunks(cuts.len().max(1)).map(<[u64]>::to_vec);
+        let kinds = sums.kinds.iter().zip(counts);
+        Ok(kinds.map(|(&(activity, source), counts)| (activity, source.map(str::to_owned), counts)).collect())
+    });
+    sums.map_err(of_format)
+}
+
+type ByUser = Vec<(Option<String>, u64)>;
+
+/// Added and deleted by user over the quarters [first, end) of a day, of all sources or some.
+#[pyfunction]
+#[pyo3(signature = (parts, first, end, sources=None))]
+fn user_sums(
+    py: Python<'_>,
+    parts: Vec<Parts>,
+    first: u64,
+    end: u64,
+    sources: Option<HashSet<Option<String>>>,
+) -> PyResult<(ByUser, ByUser)> {
+    let sums = py.allow_threads(|| {
+        let day = day_of(&parts);
+        let wanted =
+            |source: Option<&str>| sources.as_ref().is_none_or(|sources| sources.contains(&source.map(str::to_owned)));
+        let sums = days::user_sums(&day, (first, end), &wanted)?;
+        let listed = |of: hashbrown::HashMap<Option<&str>, u64>| {
+            of.into_iter().map(|(user, count)| (user.map(str::to_owned), count)).collect()
+        };
+        Ok((listed(sums.added), listed(sums.deleted)))
+    });
+    sums.map_err(of_format)
+}
+
+/// The first quarter of a day that holds an event.
+#[pyfunction]
+fn first_quarter(parts: Vec<Parts>) -> PyResult<Option<u64>> {
+    days::first_quarter(&day_of(&parts)).map_err(of_format)
+}
+
+#[pymodule]
+fn contacts_core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_function(wrap_pyfunction!(frame_batch, module)?)?;
+    module.add_function(wrap_pyfunction!(kind_sums, module)?)?;
+    module.add_function(wrap_pyfunction!(user_sums, module)?)?;
+    module.add_function(wrap_pyfunction!(first_quarter, module)?)?;
+    module.add_class::<Fetched>()?;
+    module.add_class::<CorePartition>()?;
+    module.add("DamagedError", module.py().get_type::<DamagedError>())?;
+    module.add("CorruptError", module.py().get_type::<CorruptError>())?;
+    module.add("UnsupportedError", module.py().get_type::<UnsupportedError>())?;
+    module.add("TooLargeError", module.py().get_type::<TooLargeError>())?;
+    Ok(())
+}
