@@ -97,3 +97,11 @@ def test_decisions_are_numbered_without_holes_and_listed() -> None:
     assert [int(document.name[:4]) for document in DECISIONS] == list(range(1, len(DECISIONS) + 1))
     index = (ROOT / "docs/decisions/README.md").read_text(encoding="utf-8")
     assert re.findall(r"\]\((0[^)]*\.md)\)", index) == [document.name for document in DECISIONS]
+
+
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]+/[a-z_./-]+\.(?:py|lua|css|yml|md))`", text))
+    missing = {name for name in named if not any((ROOT / folder / name).is_file() for folder in ("", "stream", "api"))}
+    assert len(named) > 20
+    assert missing == set()
