@@ -20,7 +20,7 @@ ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
 """At their best levels: half a second for all files, once. The first one that a reader takes is sent; browsers take
 brotli, 13 % smaller, over TLS and on their own machine alone."""
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parents[1] / "page"
 TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",

@@ -181,6 +181,7 @@ async def test_a_chart_is_a_table_too(api: StandIn, window: Open) -> None:
 
     asked = [("period", "yesterday"), ("timezone", "Asia/Kuala_Lumpur")]
     totals = api.report("w1", asked, dict(asked))["sources"]["totals"]
+    await expect(section.locator(".values td").first).to_be_visible()
     cells = await section.locator(".values td").all_inner_texts()
 
     assert [int(cell) for cell in cells] == [*totals.values(), sum(totals.values())]

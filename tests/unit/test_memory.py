@@ -85,15 +85,15 @@ def test_equal_tables_of_kinds_are_one_until_there_are_too_many_names() -> None:
 
 
 FIXED = {
-    "http._remembered_qualities": (256, 12_000),
-    "periods.day_start": (8_192, 400),
-    "periods.bucket_marks": (32, 50_000),
-    "earlier._laid": (32, 50_000),
+    "http/request._remembered_qualities": (256, 12_000),
+    "query/periods.day_start": (8_192, 400),
+    "query/periods.bucket_marks": (32, 50_000),
+    "query/earlier._laid": (32, 50_000),
     "report/days.pieces_of": (1_024, 1_200),
-    "reader._part_fields": (2_048, 1_600),
-    "reader._bases": (512, 6_000),
-    "reader._kinds_of_parts": (8, 300),
-    "endpoints._timezones": (1, 20_000),
+    "read/redis._part_fields": (2_048, 1_600),
+    "read/redis._bases": (512, 6_000),
+    "read/redis._kinds_of_parts": (8, 300),
+    "routes._timezones": (1, 20_000),
 }
 """Tables outside the memory: their entries, and the bytes of the largest."""
 
