@@ -163,10 +163,12 @@ class StandIn:
 
     def activities(self, workspace: str, pairs: list[tuple[str, str]]) -> dict[str, Any]:
         now = now_mark(self.clock())
-        asked = read_activity_query(Parameters(pairs, ACTIVITY_PARAMETERS), now)
+        # Its own cursors are plain numbers, which the API would refuse.
+        others = [(name, value) for name, value in pairs if name != "cursor"]
+        asked = read_activity_query(Parameters(others, ACTIVITY_PARAMETERS), now)
         seen = view(asked.query, now)
         limit = asked.limit or 50
-        start = int(asked.cursor or 0)
+        start = int(dict(pairs).get("cursor") or 0)
         if self.endless:
             rows = [
                 _endless_row(self.endless - number, seen) for number in range(start, min(start + limit, self.endless))
