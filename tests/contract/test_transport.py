@@ -366,11 +366,11 @@ async def test_a_reading_whose_consumer_is_given_up_meanwhile_ends(kafka: Runnin
 
 async def test_who_waits_for_its_turn_to_read_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     async def slowly(self: SourceTopic, consumer: object, tp: TopicPartition, start: int, end: int) -> list[int]:
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.5)
         return [tp.partition]
 
     monkeypatch.setattr(SourceTopic, "_read_alone", slowly)
-    monkeypatch.setattr("stream.kafka.source.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("stream.kafka.source.ANSWER_SECONDS", 2)
     source = SourceTopic(KafkaAccess("127.0.0.1:1"), "topic")
     source._consumer = consumer = MagicMock()
     assert await asyncio.gather(*(source.read(p, 0, 1) for p in range(6))) == [[p] for p in range(6)]

@@ -16,7 +16,7 @@ from tests.support.kafka import free_ports
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import asyncio, sys, time
-from stream import worker
+from stream.worker import process as worker
 from stream.settings.worker import WorkerConfig
 from stream.ports import WorkerMustStop
 
@@ -32,7 +32,7 @@ class Hanging(worker.Worker):
                 pass
 
 worker.Worker, worker.HARD_END_SECONDS = Hanging, 0.5
-worker.run(WorkerConfig(worker_port={port}, stop_timeout_seconds=0.5))
+worker.run(WorkerConfig(worker_port={port}, stop_timeout_seconds=0.5), make_application=None)
 """
 
 
