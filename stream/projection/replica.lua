@@ -58,7 +58,8 @@ if verb == 'evicted' then
   end
   redis.call('HSET', positions, 'evicted', run .. ' ' .. ARGV[3] .. ' ' .. policy)
   local since = run == before_run and tonumber(before_count) or 0
-  local of_others = string.match(policy, '^volatile') and not string.match(before_policy, '^allkeys')
+  -- Such a policy evicts keys of others alone, if it was there at the last look too: a look may be lost, as in a failover.
+  local of_others = string.match(policy, '^volatile') and string.match(before_policy, '^volatile')
   if count <= since or of_others then return 0 end
   forget_positions()
   return 1

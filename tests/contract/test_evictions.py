@@ -117,6 +117,18 @@ async def test_after_a_policy_that_took_ours_one_that_does_not_has_all_sent_agai
     assert not await server.shown()
 
 
+async def test_a_policy_that_took_ours_between_two_looks_has_all_sent_again(server: Server) -> None:
+    # Given a look that saw nothing wrong, and ours evicted since, by a policy that is gone again
+    await server.show()
+    await server.evictions.look()
+    await server.evict("allkeys-lru")
+    await server.client.config_set("maxmemory-policy", "volatile-lru")
+    # When the next look sees a policy that takes keys of others alone
+    await server.evictions.look()
+    # Then it does not believe that it was there all the time
+    assert not await server.shown()
+
+
 @pytest.mark.parametrize(
     ("forbidden", "policy"), [(["-config"], True), (["-info"], True), (["-config", "-info"], None)]
 )

@@ -457,7 +457,7 @@ MUTANTS = (
     Mutant(
         "evicted-while-it-might-be",
         "What was evicted by a policy that an administrator has changed since is sent again, whatever the new one is.",
-        ((SCRIPT, ' and not before_policy.startswith(b"allkeys")\n', "\n"),),
+        ((SCRIPT, ' and before_policy.startswith(b"volatile")\n', "\n"),),
         {"redis_evicts": 0.5, "redis_empty": 0.0, "redis_restore": 0.0, "redis_lose_tail": 0.0},
         600,
     ),

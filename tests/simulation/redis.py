@@ -78,7 +78,7 @@ def _evicted(writing: Writing, positions: bytes, argv: Sequence[bytes]) -> int:
         return 0
     held[b"evicted"] = b" ".join((run_id, count, policy))
     since = int(before_count) if run_id == before_run else 0
-    of_others = policy.startswith(b"volatile") and not before_policy.startswith(b"allkeys")
+    of_others = policy.startswith(b"volatile") and before_policy.startswith(b"volatile")
     if int(count) <= since or of_others:
         return 0
     return _forget_positions(held)
