@@ -21,10 +21,8 @@ import uvloop
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from stream.ingest.event import EventRules
 from stream.kafka.clients import describe, mute_unread_failures
-from stream.kafka.embedded import EmbeddedLedger
-from stream.kafka.letter_limit import MESSAGE_BYTES, letter_limit
+from stream.kafka.letter_limit import letter_limit
 from stream.kafka.source import SourceTopic
 from stream.kafka.topics import (
     Role,
@@ -35,29 +33,23 @@ from stream.kafka.topics import (
     refuse_unless_compacted,
     wanted_topics,
 )
-from stream.kafka.transaction import TransactionalLedger
 from stream.kafka.unpacking import unpacked_limit
-from stream.ports import Ledger, WorkerMustStop
+from stream.ports import WorkerMustStop
 from stream.projection import dropped_days
-from stream.projection.backfill import OwedRows
-from stream.projection.evictions import Evictions
-from stream.projection.projector import Follower
-from stream.projection.replica import RedisReplica, empty
+from stream.projection.replica import empty
 from stream.projection.row_retention import Limits, RowLimits, keep_quietly
 from stream.settings.logs import configure
 from stream.settings.redis import redis_client
 from stream.settings.worker import CommitMode, WorkerConfig
-from stream.storage.keys import Keys
-from stream.tables.partition import CountingRules
 from stream.worker.application import Application, MakeApplication
-from stream.worker.clocks import Clocks, Gate
 from stream.worker.ends import ask_for_ends
 from stream.worker.metrics import Metrics
 from stream.worker.observer import Reporter
-from stream.worker.partition_task import OwnedPartition, Pace, Phase, Room
+from stream.worker.partition_task import OwnedPartition, Phase
 from stream.worker.probes import Health
 from stream.worker.readiness import Readiness
 from stream.worker.watchdog import Watchdog
+from stream.worker.wiring import Wiring, counting_rules
 
 log = logging.getLogger(__name__)
 
@@ -94,43 +86,34 @@ class Worker:
     def __init__(self, config: WorkerConfig, make_application: MakeApplication) -> None:
         self._config = config
         self._name = f"{socket.gethostname()}:{os.getpid()}"
-        self._keys = Keys(config.group)
         self._clock = SystemClock()
         self._metrics = Metrics()
         self._reporter = Reporter(self._metrics, self._clock)
         self._health = Health(self._metrics.registry, self._facts)
         # No call is sent again by the client: of two copies the later might undo what came between. A repair does it.
         self._redis: Redis = redis_client(config.redis, timeout_seconds=REDIS_SECONDS, retries=0)
-        self._evictions = Evictions(self._redis, self._keys, self._metrics.note_evictions)
-        self._replica = RedisReplica(self._redis, self._keys, lambda: self._evictions.refusal)
-        self._clocks = Clocks(self._clock, self._replica.now_ms, time.monotonic)
-        self._metrics.clock_difference.set_function(lambda: self._clocks.difference_seconds() or 0.0)
         unpacked_bytes = unpacked_limit(config.max_event_bytes)
         self._source = SourceTopic(config.access, config.topic, unpacked_bytes)
-        # A read that takes long holds up no recovery.
         self._old_records = SourceTopic(config.access, config.topic, unpacked_bytes)
-        self._pace = Pace(
-            commit_interval_seconds=config.commit_interval_seconds, commit_max_events=config.commit_max_events
+        self._wiring = Wiring(
+            config,
+            rules=counting_rules(config),
+            worker=self._name,
+            redis=self._redis,
+            source=self._source,
+            old_records=self._old_records,
+            clock=self._clock,
+            steady=time.monotonic,
+            listener=self._reporter,
+            note_evictions=self._metrics.note_evictions,
+            stop_worker=self._end_with,
         )
-        self._room = Room(2 * config.commit_max_events)
-        self._rules = CountingRules(
-            event=EventRules(
-                max_event_bytes=config.max_event_bytes,
-                future_tolerance_seconds=config.future_tolerance_seconds,
-                record_future_tolerance_seconds=config.record_future_tolerance_seconds,
-                retention_days=config.retention_days,
-            ),
-            dedupe_window_hours=config.dedupe_window_hours,
-            dedupe_max_ids=config.dedupe_max_ids,
-            keep_rows=config.row_days != 0,
-        )
-        self._gate = Gate(self._clocks, self._rules.event)
+        self._clocks = self._wiring.clocks
+        self._metrics.clock_difference.set_function(lambda: self._clocks.difference_seconds() or 0.0)
         self._make_application = make_application
         self._app: Application | None = None
         self._started = False
         self._readiness = Readiness()
-        self._begun: set[int] = set()
-        self._letter_bytes = MESSAGE_BYTES
         self._stop = asyncio.Event()
         self._reason: Exception | None = None
 
@@ -154,7 +137,7 @@ class Worker:
 
     async def _work(self) -> None:
         try:
-            await self._evictions.refuse_at_start()
+            await self._wiring.evictions.refuse_at_start()
             partitions = await self._wait_for_kafka()
             if self._config.commit is CommitMode.EMBEDDED:
                 await self._empty_redis()
@@ -173,7 +156,7 @@ class Worker:
                 self._watch(self._app),
                 self._clocks.watch(),
                 self._limit_rows(self._app),
-                self._evictions.watch(),
+                self._wiring.evictions.watch(),
             )
         except asyncio.CancelledError:
             raise
@@ -236,7 +219,7 @@ class Worker:
                 f"there is no topic {', '.join(missing)}: `contacts-report topics` makes what is needed"
             )
         letters = actual[self._config.dead_letter_topic].settings
-        self._letter_bytes = letter_limit(letters, await topics.request_bytes())
+        self._wiring.letter_bytes = letter_limit(letters, await topics.request_bytes())
         partitions = next(actual[topic.name].partitions for topic in wanted if topic.role is Role.ACTIVITY)
         for topic in wanted:
             if actual[topic.name].partitions < partitions:
@@ -261,7 +244,7 @@ class Worker:
         delay = 0.5
         while True:
             try:
-                await empty(self._redis, self._keys)
+                await empty(self._redis, self._wiring.keys)
                 return
             except (RedisError, OSError) as error:
                 self._readiness.waits_for = f"Redis does not answer ({type(error).__name__}: {error})"
@@ -271,46 +254,7 @@ class Worker:
 
     def _make(self, partition: int) -> OwnedPartition:
         assert self._app is not None, "the application gives partitions"
-        source = self._source.partition(partition)
-        rows = None
-        if self._rules.keep_rows:
-            rows = OwedRows(self._old_records.partition(partition), partition, self._config.future_tolerance_seconds)
-        follower = Follower(
-            partition,
-            keys=self._keys,
-            replica=self._replica,
-            rows=rows,
-            clock=self._clock,
-            worker=self._name,
-            future_tolerance_seconds=self._config.future_tolerance_seconds,
-        )
-        return OwnedPartition(
-            partition,
-            rules=self._rules,
-            pace=self._pace,
-            room=self._room,
-            new_ledger=lambda: self._ledger(partition),
-            source=source,
-            follower=follower,
-            flow=self._app.flow,
-            listener=self._reporter,
-            stop_worker=self._end_with,
-            why_not=self._gate.why_not,
-        )
-
-    def _ledger(self, partition: int) -> Ledger:
-        config = self._config
-        common: dict[str, Any] = {
-            "kafka": config.access,
-            "partition": partition,
-            "dead_letters": config.dead_letter_topic,
-            "source": config.topic,
-            "timeout_seconds": config.transaction_timeout_seconds,
-            "letter_bytes": self._letter_bytes,
-        }
-        if config.commit is CommitMode.EMBEDDED:
-            return EmbeddedLedger(**common, begun=self._begun)
-        return TransactionalLedger(group=config.group, changelog=config.changelog_topic, **common)
+        return self._wiring.partition(partition, self._app.flow)
 
     # ---- beside the work -------------------------------------------------------------------------------------
 
@@ -355,7 +299,7 @@ class Worker:
         """The owner of the first partition sees to the rows of all."""
         config = self._config
         limits = RowLimits(
-            self._redis, self._keys, Limits(config.row_days or None, config.row_limit, config.redis_memory_share)
+            self._redis, self._wiring.keys, Limits(config.row_days or None, config.row_limit, config.redis_memory_share)
         )
         next_look = asyncio.get_running_loop().time() + ROW_LIMITS_SECONDS
         while True:
@@ -365,7 +309,7 @@ class Worker:
                 await keep_quietly(limits, self._clock.now_ms())
                 if asyncio.get_running_loop().time() >= next_look:
                     next_look = asyncio.get_running_loop().time() + dropped_days.LOOK_SECONDS
-                    await dropped_days.forget_quietly(self._redis, self._keys)
+                    await dropped_days.forget_quietly(self._redis, self._wiring.keys)
 
     def _facts(self) -> dict[str, Any]:
         partitions = self._reporter.partitions()

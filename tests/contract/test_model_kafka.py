@@ -124,15 +124,16 @@ def on_the_model(seed: int) -> Seen:
         loop, Random(seed), chance.changed(chance.Profile(too_large_letter=1.0, limit_hidden=True), **CALM), None
     )
     world.links["w"] = Link(world, "w")
+    names = world.config(kafka="w")
 
     def new_ledger(seconds: float) -> TransactionalLedger:
         return TransactionalLedger(
-            kafka=KafkaAccess("w"),
-            group="g",
+            kafka=names.access,
+            group=names.group,
             partition=0,
-            changelog="changelog",
-            dead_letters="letters",
-            source="source",
+            changelog=names.changelog_topic,
+            dead_letters=names.dead_letter_topic,
+            source=names.topic,
             timeout_seconds=seconds,
             letter_bytes=MESSAGE_BYTES,
         )

@@ -7,21 +7,15 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from stream.ingest.event import EventRules
-from stream.kafka.letter_limit import MESSAGE_BYTES
 from stream.kafka.transaction import TransactionalLedger
 from stream.ports import WorkerMustStop
-from stream.projection.backfill import OwedRows
-from stream.projection.evictions import Evictions
-from stream.projection.projector import Follower
-from stream.projection.replica import RedisReplica
-from stream.settings.kafka import KafkaAccess
+from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
 from stream.tables.partition import Batch, CountingRules, PartitionState
 from stream.worker.assignment import OwnedPartitions
-from stream.worker.clocks import Clocks, Gate
 from stream.worker.ends import ask_for_ends
-from stream.worker.partition_task import Listener, OwnedPartition, Pace, Phase, Room
+from stream.worker.partition_task import Listener, OwnedPartition, Phase
+from stream.worker.wiring import Wiring, counting_rules
 from tests.simulation.chance import Profile
 from tests.simulation.clients import LETTER_BYTES_LIMIT, Link, SimRedis, SimSource
 from tests.simulation.kafka import Broker, Log
@@ -30,7 +24,7 @@ from tests.simulation.redis import ModelRedis
 from tests.simulation.workload import MAX_EVENT_BYTES, START_MS
 
 GROUP = "sim"
-TRANSACTION_TIMEOUT_SECONDS = 12.0
+SOURCE = "source"
 
 
 class World:
@@ -38,6 +32,7 @@ class World:
 
     def __init__(self, loop: VirtualLoop, rng: Random, profile: Profile, trace: Callable[[str], None] | None) -> None:
         self.loop, self.rng, self.profile, self._trace = loop, rng, profile, trace
+        self._names = self.config()
         self.calm = False
         self.kafka_away_until = 0.0
         self.letters_limited = profile.too_large_letter > 0
@@ -64,7 +59,11 @@ class World:
         return self.rng.random() * 0.004
 
     def topic(self, name: str) -> list[Log]:
-        return {"source": self.broker.source, "changelog": self.broker.changelog, "letters": self.broker.letters}[name]
+        return {
+            self._names.topic: self.broker.source,
+            self._names.changelog_topic: self.broker.changelog,
+            self._names.dead_letter_topic: self.broker.letters,
+        }[name]
 
     def recovered(self, partition: int, table: Mapping[bytes, bytes]) -> PartitionState:
         """The product's own state of a changelog's content."""
@@ -73,12 +72,23 @@ class World:
     @property
     def rules(self) -> CountingRules:
         profile = self.profile
-        return CountingRules(
-            event=EventRules(max_event_bytes=MAX_EVENT_BYTES, retention_days=profile.retention_days),
+        return replace(
+            counting_rules(self.config()), tail_floor=profile.tail_floor, base_bytes_limit=profile.base_bytes_limit
+        )
+
+    def config(self, **given: Any) -> WorkerConfig:
+        """A worker's settings. What the run does not draw is as the product has it."""
+        profile = self.profile
+        return WorkerConfig(
+            topic=SOURCE,
+            group=GROUP,
+            max_event_bytes=MAX_EVENT_BYTES,
+            retention_days=profile.retention_days,
             dedupe_window_hours=profile.window_hours,
             dedupe_max_ids=profile.max_ids,
-            tail_floor=profile.tail_floor,
-            base_bytes_limit=profile.base_bytes_limit,
+            commit_interval_seconds=profile.commit_interval,
+            commit_max_events=profile.commit_max_events,
+            **given,
         )
 
     def note(self, who: str, what: str | Callable[[], str]) -> None:
@@ -181,25 +191,33 @@ class Worker:
         self.being_told = asyncio.Lock()
         self.zombie = False
         self.keeps_rows = not (profile.without_rows and world.chance(profile.without_rows))
-        self._rules = replace(world.rules, keep_rows=self.keeps_rows)
-        self._pace = Pace(commit_interval_seconds=profile.commit_interval, commit_max_events=profile.commit_max_events)
-        self._room = Room(2 * profile.commit_max_events)
-        self.clock = SimClock(world.loop)
+        config = world.config(kafka=name, row_days=None if self.keeps_rows else 0)
+        self.clock, self.wall_clock = SimClock(world.loop), SimWallClock(world)
+        self._source: Any = SimSource(self.link)
         redis: Any = SimRedis(self.link)
-        self._evictions = Evictions(redis, world.keys)
-        self._replica = RedisReplica(redis, world.keys, lambda: self._evictions.refusal)
-        self.wall_clock = SimWallClock(world)
-        self._clocks = Clocks(self.wall_clock, self._replica.now_ms, lambda: world.true_ms() / 1000)
-        self._gate = Gate(self._clocks, self._rules.event)
-        self._source = SimSource(self.link)
+        self._wiring = Wiring(
+            config,
+            rules=replace(world.rules, keep_rows=self.keeps_rows),
+            worker=name,
+            redis=redis,
+            source=self._source,
+            old_records=self._source,
+            clock=self.wall_clock,
+            projector_clock=self.clock,
+            steady=lambda: world.true_ms() / 1000,
+            listener=Ear(world, name),
+            note_evictions=lambda may, did: None,
+            stop_worker=self._must_stop,
+        )
+        if world.letters_limited and not profile.limit_hidden:
+            self._wiring.letter_bytes = LETTER_BYTES_LIMIT
         self.flow = SimFlow(world)
-        self.partitions = OwnedPartitions("source", self._make, revoke_seconds=3.0)
+        self.partitions = OwnedPartitions(SOURCE, self._make, revoke_seconds=3.0)
         self._tasks: list[asyncio.Task[Any]] = []
 
     def start(self) -> None:
-        source: Any = self._source
-        asking = ask_for_ends(self.partitions, source, lambda p, end: None)
-        for task in (self._clocks.watch(), self._feed(), asking, self._evictions.watch()):
+        asking = ask_for_ends(self.partitions, self._source, lambda p, end: None)
+        for task in (self._wiring.clocks.watch(), self._feed(), asking, self._wiring.evictions.watch()):
             created = self._world.loop.create_task(task)
             created.add_done_callback(self._ended)
             self._tasks.append(created)
@@ -247,46 +265,11 @@ class Worker:
         self._stopping = world.loop.create_task(self.stop())
 
     def _make(self, partition: int) -> OwnedPartition:
-        world, source = self._world, self._source.partition(partition)
-        follower = Follower(
-            partition,
-            keys=world.keys,
-            replica=self._replica,
-            rows=OwedRows(source, partition) if self.keeps_rows else None,
-            clock=self.clock,
-            worker=self.name,
-        )
-        owned = OwnedPartition(
-            partition,
-            rules=self._rules,
-            pace=self._pace,
-            room=self._room,
-            new_ledger=lambda: self._ledger(
-                partition, lambda: partition not in self._lost and owned in self.partitions
-            ),
-            source=source,
-            follower=follower,
-            flow=self.flow,
-            listener=Ear(world, self.name),
-            stop_worker=self._must_stop,
-            why_not=self._gate.why_not,
-        )
-        return owned
+        def watched(**given: Any) -> WatchedLedger:
+            return WatchedLedger(lambda: partition not in self._lost and owned in self.partitions, self._world, **given)
 
-    def _ledger(self, partition: int, owns: Callable[[], bool]) -> Any:
-        world, hidden = self._world, self._world.profile.limit_hidden
-        return WatchedLedger(
-            owns,
-            world,
-            kafka=KafkaAccess(self.name),
-            group=GROUP,
-            partition=partition,
-            changelog="changelog",
-            dead_letters="letters",
-            source="source",
-            timeout_seconds=TRANSACTION_TIMEOUT_SECONDS,
-            letter_bytes=LETTER_BYTES_LIMIT if world.letters_limited and not hidden else MESSAGE_BYTES,
-        )
+        owned = self._wiring.partition(partition, self.flow, transactional=watched)
+        return owned
 
     # ---- the group and the consumer ----------------------------------------------------------------------------------
 

@@ -1,0 +1,140 @@
+"""Builds what the partitions of one worker share, and each partition. The simulation builds its workers here, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from stream.ingest.event import EventRules
+from stream.kafka.embedded import EmbeddedLedger
+from stream.kafka.letter_limit import MESSAGE_BYTES
+from stream.kafka.source import SourceTopic
+from stream.kafka.transaction import TransactionalLedger
+from stream.ports import Clock, Flow, Ledger
+from stream.projection.backfill import OwedRows
+from stream.projection.evictions import Evictions
+from stream.projection.projector import Follower
+from stream.projection.replica import RedisReplica
+from stream.settings.worker import CommitMode, WorkerConfig
+from stream.storage.keys import Keys
+from stream.tables.partition import CountingRules
+from stream.worker.clocks import Clocks, Gate
+from stream.worker.partition_task import Listener, OwnedPartition, Pace, Room
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+
+def counting_rules(config: WorkerConfig) -> CountingRules:
+    """The rules by which each partition judges its records."""
+    return CountingRules(
+        event=EventRules(
+            max_event_bytes=config.max_event_bytes,
+            future_tolerance_seconds=config.future_tolerance_seconds,
+            record_future_tolerance_seconds=config.record_future_tolerance_seconds,
+            retention_days=config.retention_days,
+        ),
+        dedupe_window_hours=config.dedupe_window_hours,
+        dedupe_max_ids=config.dedupe_max_ids,
+        keep_rows=config.row_days != 0,
+    )
+
+
+class Wiring:
+    """One worker: its connection to Redis, its clocks and its limits, and the partitions that it comes to own."""
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        *,
+        rules: CountingRules,
+        worker: str,
+        redis: Redis,
+        source: SourceTopic,
+        old_records: SourceTopic,
+        clock: Clock,
+        steady: Callable[[], float],
+        listener: Listener,
+        note_evictions: Callable[[bool, bool], None],
+        stop_worker: Callable[[Exception], None],
+        projector_clock: Clock | None = None,
+    ) -> None:
+        """`worker` names the process. `source` and `old_records` are two clients of one topic, so that a read of old
+        records that takes long holds up no recovery. `steady` gives seconds of a clock that nobody sets.
+        `projector_clock`: None where Redis is told the time of the same clock.
+        """
+        self._config, self._worker = config, worker
+        self._source, self._old_records = source, old_records
+        self._projector_clock = projector_clock or clock
+        self._listener, self._stop_worker = listener, stop_worker
+        self.keys = Keys(config.group)
+        self.evictions = Evictions(redis, self.keys, note_evictions)
+        self._replica = RedisReplica(redis, self.keys, lambda: self.evictions.refusal)
+        self.clocks = Clocks(clock, self._replica.now_ms, steady)
+        self.rules = rules
+        self._gate = Gate(self.clocks, rules.event)
+        self._pace = Pace(
+            commit_interval_seconds=config.commit_interval_seconds, commit_max_events=config.commit_max_events
+        )
+        self._room = Room(2 * config.commit_max_events)
+        self._begun: set[int] = set()
+        self.letter_bytes = MESSAGE_BYTES
+        """What a batch on the dead-letter topic may have; set before the first partition begins."""
+
+    def partition(
+        self, partition: int, flow: Flow, transactional: Callable[..., Ledger] = TransactionalLedger
+    ) -> OwnedPartition:
+        """Build a partition that this worker comes to own; its task is not started. `flow`: the stream of its batches.
+        `transactional` makes the ledger on a Kafka that has transactions, given what `TransactionalLedger` takes.
+        """
+        return OwnedPartition(
+            partition,
+            rules=self.rules,
+            pace=self._pace,
+            room=self._room,
+            new_ledger=lambda: self._ledger(partition, transactional),
+            source=self._source.partition(partition),
+            follower=self._follower(partition),
+            flow=flow,
+            listener=self._listener,
+            stop_worker=self._stop_worker,
+            why_not=self._gate.why_not,
+        )
+
+    def _follower(self, partition: int) -> Follower:
+        tolerance = self._config.future_tolerance_seconds
+        rows = None
+        if self.rules.keep_rows:
+            rows = OwedRows(self._old_records.partition(partition), partition, tolerance)
+        return Follower(
+            partition,
+            keys=self.keys,
+            replica=self._replica,
+            rows=rows,
+            clock=self._projector_clock,
+            worker=self._worker,
+            future_tolerance_seconds=tolerance,
+        )
+
+    def _ledger(self, partition: int, transactional: Callable[..., Ledger]) -> Ledger:
+        config = self._config
+        if config.commit is CommitMode.EMBEDDED:
+            return EmbeddedLedger(
+                kafka=config.access,
+                partition=partition,
+                dead_letters=config.dead_letter_topic,
+                source=config.topic,
+                timeout_seconds=config.transaction_timeout_seconds,
+                letter_bytes=self.letter_bytes,
+                begun=self._begun,
+            )
+        return transactional(
+            kafka=config.access,
+            group=config.group,
+            partition=partition,
+            changelog=config.changelog_topic,
+            dead_letters=config.dead_letter_topic,
+            source=config.topic,
+            timeout_seconds=config.transaction_timeout_seconds,
+            letter_bytes=self.letter_bytes,
+        )
