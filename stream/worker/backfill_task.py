@@ -14,6 +14,7 @@ from typing import Final
 
 from stream.ports import KafkaAway
 from stream.projection.backfill import Found
+from stream.retry import BackOff
 
 # Waiting for other partitions' reads included.
 READING_SECONDS = 60.0
@@ -23,19 +24,10 @@ _READING: Final[set[asyncio.Task[Found]]] = set()
 
 
 class Backfill:
-    def __init__(
-        self,
-        find: Callable[[], Awaitable[Found]],
-        wake: Callable[[], None],
-        *,
-        back_off_seconds: float,
-        back_off_limit_seconds: float,
-    ) -> None:
-        """`wake` is called whenever a read has ended."""
-        self._find, self._wake = find, wake
-        self._back_off_seconds, self._back_off_limit_seconds = back_off_seconds, back_off_limit_seconds
+    def __init__(self, find: Callable[[], Awaitable[Found]], wake: Callable[[], None], back_off: BackOff) -> None:
+        """`wake` is called whenever a read has ended; `back_off` is between reads that fail."""
+        self._find, self._wake, self._back_off = find, wake, back_off
         self._task: asyncio.Task[Found] | None = None
-        self._delay = 0.0
         self._due = -math.inf
 
     @property
@@ -63,10 +55,9 @@ class Backfill:
                 raise KafkaAway("the read was cancelled")
             found = task.result()
         except (KafkaAway, TimeoutError) as error:
-            self._delay = min(max(self._delay * 2, self._back_off_seconds), self._back_off_limit_seconds)
-            self._due = asyncio.get_running_loop().time() + self._delay
+            self._due = asyncio.get_running_loop().time() + self._back_off.take()
             raise KafkaAway(str(error) or f"nothing came within {READING_SECONDS:g} s") from error
-        self._delay = 0.0
+        self._back_off.reset()
         return found
 
     async def _read(self) -> Found:

@@ -22,6 +22,7 @@ from enum import StrEnum
 
 from stream.ports import Flow, KafkaAway, Ledger, ReplicaAway, Source, WorkerMustStop
 from stream.projection.projector import Follower
+from stream.retry import BackOff
 from stream.storage.formats import FormatError
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
 from stream.tables.position import Witness
@@ -75,6 +76,10 @@ class Pace:
     back_off_seconds: float = 0.2
     back_off_limit_seconds: float = 10.0
     replica_back_off_limit_seconds: float = 1.0
+
+    def back_off(self) -> BackOff:
+        """Of what asks Kafka."""
+        return BackOff(self.back_off_seconds, self.back_off_limit_seconds)
 
     def next_commit(self, started: float, ended: float) -> float:
         """When the commit is due that follows one of this time."""
@@ -184,13 +189,8 @@ class OwnedPartition:
         self._missed_for = 0  # in how many answers about the end
         self._waits_since: float | None = None  # when it was last logged that batches must wait
         self._attempts = Attempts()
-        self._delay = pace.back_off_seconds  # before the next recovery
-        self._backfill = Backfill(
-            follower.find_rows,
-            self._wake.set,
-            back_off_seconds=pace.back_off_seconds,
-            back_off_limit_seconds=pace.back_off_limit_seconds,
-        )
+        self._back_off = pace.back_off()  # before the next recovery
+        self._backfill = Backfill(follower.find_rows, self._wake.set, pace.back_off())
         self._asking: asyncio.Task[None] | None = None  # a fence or a commit, on its way to Kafka
         self._stays = asyncio.Event()  # not set while the partition is being revoked
         self._stays.set()
@@ -342,12 +342,14 @@ class OwnedPartition:
                 while True:
                     await self._repair(ledger)
                     if not self._attempts.failures:
-                        self._delay = self._pace.back_off_seconds
+                        self._back_off.reset()
                     await self._count(ledger)
             except KafkaAway as error:
                 going_on = True
                 self._listener.failed(self.partition, str(error))
-                log.warning("partition %d: %s; dropped, and recovered in %.1f s", self.partition, error, self._delay)
+                log.warning(
+                    "partition %d: %s; dropped, and recovered in %.1f s", self.partition, error, self._back_off.seconds
+                )
             except WorkerMustStop as error:
                 self._must_stop(error)
                 return
@@ -367,7 +369,7 @@ class OwnedPartition:
             self._leaving = False
             if self._closing:
                 break
-            self._delay, rest = min(self._delay * 2, self._pace.back_off_limit_seconds), self._delay
+            rest = self._back_off.take()
         self._enter(Phase.ENDED)
 
     def _must_stop(self, error: WorkerMustStop) -> None:
@@ -474,7 +476,7 @@ class OwnedPartition:
         state.
         """
         self._enter(Phase.REPAIRING)
-        delay = self._pace.back_off_seconds
+        back_off = BackOff(self._pace.back_off_seconds, self._pace.replica_back_off_limit_seconds)
         while True:
             await self._commit(ledger)  # who was replaced learns it here, and disturbs nobody
             try:
@@ -483,9 +485,10 @@ class OwnedPartition:
                 log.info("partition %d: Redis refused a call; claimed again", self.partition)
             except ReplicaAway as error:
                 self._listener.failed(self.partition, str(error))
-                log.warning("partition %d: Redis is away (%s); tried again in %.1f s", self.partition, error, delay)
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, self._pace.replica_back_off_limit_seconds)
+                log.warning(
+                    "partition %d: Redis is away (%s); tried again in %.1f s", self.partition, error, back_off.seconds
+                )
+            await asyncio.sleep(back_off.take())
             if self._doubt is not None:
                 raise self._doubt
         self._listener.projected(self.partition, self._follower.owed_offsets)
@@ -587,7 +590,7 @@ class OwnedPartition:
             self._listener.stuck(self.partition, self._attempts.stuck)
             raise
         if commit.position.next_offset > self._committed_offset:
-            self._delay = self._pace.back_off_seconds
+            self._back_off.reset()
         self._committed_offset = commit.position.next_offset
         self._attempts.note_position(self._committed_offset)
         self._listener.stuck(self.partition, self._attempts.stuck)

@@ -38,6 +38,7 @@ from stream.ports import WorkerMustStop
 from stream.projection import dropped_days
 from stream.projection.replica import empty
 from stream.projection.row_retention import Limits, RowLimits, keep_quietly
+from stream.retry import BackOff
 from stream.settings.logs import configure
 from stream.settings.redis import redis_client
 from stream.settings.worker import CommitMode, WorkerConfig
@@ -199,16 +200,15 @@ class Worker:
         """Until Kafka answers; then the number of the source's partitions. Raises WorkerMustStop where the topics will
         not do.
         """
-        delay = 1.0
+        back_off = BackOff(1.0, 15.0)
         while True:
             try:
                 async with open_topics(self._config.access) as topics:
                     return await self._checked(topics)
             except TopicsError as error:
                 self._readiness.waits_for = str(error)
-                log.warning("%s; tried again in %.0f s", error, delay)
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, 15.0)
+                log.warning("%s; tried again in %.0f s", error, back_off.seconds)
+            await asyncio.sleep(back_off.take())
 
     async def _checked(self, topics: Topics) -> int:
         wanted = wanted_topics(self._config)
@@ -241,16 +241,20 @@ class Worker:
         return partitions
 
     async def _empty_redis(self) -> None:
-        delay = 0.5
+        back_off = BackOff(0.5, 5.0)
         while True:
             try:
                 await empty(self._redis, self._wiring.keys)
                 return
             except (RedisError, OSError) as error:
                 self._readiness.waits_for = f"Redis does not answer ({type(error).__name__}: {error})"
-                log.warning("Redis does not answer (%s: %s); tried again in %.1f s", type(error).__name__, error, delay)
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, 5.0)
+                log.warning(
+                    "Redis does not answer (%s: %s); tried again in %.1f s",
+                    type(error).__name__,
+                    error,
+                    back_off.seconds,
+                )
+            await asyncio.sleep(back_off.take())
 
     def _make(self, partition: int) -> OwnedPartition:
         assert self._app is not None, "the application gives partitions"

@@ -18,6 +18,7 @@ from stream.ports import Call, CommitFailed, Earlier, Fenced, KafkaAway, WorkerM
 from stream.projection.backfill import OwedRows
 from stream.projection.projector import Follower
 from stream.projection.replica import RedisReplica, steady_ms
+from stream.retry import BackOff
 from stream.storage.keys import OWED_SLACK_MS, Keys, parse_owed
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
 from stream.worker import backfill_task as backfill
@@ -428,7 +429,7 @@ async def test_who_fails_at_one_offset_again_and_again_does_not_look_as_if_it_ad
     # Given an owner whose commits of events all fail, while those of the position alone do not,
     site.topic.publish(1)
     owner = site.owner()
-    owner._pace = replace(owner._pace, back_off_seconds=0.01, back_off_limit_seconds=0.01)
+    owner._back_off = BackOff(0.01, 0.01)
     owner.start()
     await until(lambda: owner.counting)
     moved = await site.field("moved")

@@ -32,7 +32,7 @@ ROOMS = {
 }
 SHARED_WITH_THE_API = {"ingest", "model", "settings", "storage"}
 BESIDE_THE_ROOMS = {
-    "stream": {"ports", "version"},
+    "stream": {"ports", "retry", "version"},
     "api": {
         "app",
         "cache",

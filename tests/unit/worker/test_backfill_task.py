@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from stream.ports import KafkaAway
+from stream.retry import BackOff
 from stream.worker import backfill_task as backfill
 from stream.worker.backfill_task import Backfill
 
@@ -27,7 +28,7 @@ class Reads:
         self.woken += 1
 
     def backfill(self) -> Backfill:
-        return Backfill(self.find, self.wake, back_off_seconds=0.2, back_off_limit_seconds=1.0)
+        return Backfill(self.find, self.wake, BackOff(0.2, 1.0))
 
 
 async def settle() -> None:
