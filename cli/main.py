@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "config": ("cli.config", "each setting's value, and where it came from"),
     "publish": ("cli.publish", "events from a file of NDJSON to the topic"),
     "topics": ("cli.topics", "creates the topics, or says what differs"),
+    "trace": ("cli.trace", "what became of an event"),
     "rebuild-redis": ("cli.rebuild_redis", "empties Redis; the workers send everything again"),
     "token": ("cli.token", "makes tokens for readers of the API"),
 }

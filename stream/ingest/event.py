@@ -261,7 +261,7 @@ def _in_other_clothes(value: bytes | None, headers: Sequence[tuple[str, bytes]],
     """
     if value is None or len(value) > rules.max_event_bytes:
         raise ValueError(value)
-    value = _unwrapped(value)
+    value = unwrapped(value)
     if not value.isascii():
         value.decode()
     if may_be_nested_deeply(value):
@@ -275,7 +275,7 @@ def _in_other_clothes(value: bytes | None, headers: Sequence[tuple[str, bytes]],
     return msgspec.convert(event_fields(envelope, document), Event)
 
 
-def _unwrapped(value: bytes) -> bytes:
+def unwrapped(value: bytes) -> bytes:
     """The JSON of a value: behind the frame of a Confluent schema registry and a byte order mark, where there are."""
     if value[:1] == b"\x00":
         value = value[_CONFLUENT_FRAME_BYTES:]
@@ -293,7 +293,7 @@ def _read_thoroughly(record: Record, rules: EventRules) -> ContactActivity | Rej
         message = f"the value has {len(value)} bytes, more than the {rules.max_event_bytes} that are read"
         return Rejected(Reason.TOO_LARGE, message)
     try:
-        document = read_object(_unwrapped(value))
+        document = read_object(unwrapped(value))
     except NotJsonError as fault:
         return Rejected(Reason.NOT_JSON, str(fault))
     envelope = read_envelope(record.headers)

@@ -27,7 +27,7 @@ def imported(tree: ast.Module) -> Iterator[str]:
 
 
 ROOMS = {
-    "stream": {"agents", "ingest", "kafka", "model", "projection", "settings", "storage", "tables", "worker"},
+    "stream": {"agents", "audit", "ingest", "kafka", "model", "projection", "settings", "storage", "tables", "worker"},
     "api": {"activities", "http", "live", "query", "read", "report"},
 }
 SHARED_WITH_THE_API = {"ingest", "model", "settings", "storage"}
