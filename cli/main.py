@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "publish": ("cli.publish", "events from a file of NDJSON to the topic"),
     "topics": ("cli.topics", "creates the topics, or says what differs"),
     "trace": ("cli.trace", "what became of an event"),
+    "dlq": ("cli.dlq", "the dead letters: lists, shows, replays them"),
     "rebuild-redis": ("cli.rebuild_redis", "empties Redis; the workers send everything again"),
     "token": ("cli.token", "makes tokens for readers of the API"),
 }
