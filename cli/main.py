@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "topics": ("cli.topics", "creates the topics, or says what differs"),
     "trace": ("cli.trace", "what became of an event"),
     "dlq": ("cli.dlq", "the dead letters: lists, shows, replays them"),
+    "verify": ("cli.verify", "recounts from the topic, and compares"),
     "rebuild-redis": ("cli.rebuild_redis", "empties Redis; the workers send everything again"),
     "token": ("cli.token", "makes tokens for readers of the API"),
 }

@@ -1,0 +1,84 @@
+"""Counts cell by cell, out of packed day aggregates and out of events, in one form that can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from stream.model.activity import ContactActivity
+from stream.model.time import QUARTER_NANOSECONDS, QUARTERS_A_DAY
+from stream.storage import day_parts as packed
+from stream.storage.formats import FormatError
+
+Cells = dict[int, int]
+"""Of one workspace and UTC day: number of the series * 96 + quarter of the day -> count."""
+
+
+class Difference(msgspec.Struct):
+    """How counts differ from what they should be, in events."""
+
+    missing: int = 0
+    extra: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.extra)
+
+
+class SeriesNumbers:
+    """A number for each (activity, source, user) that was seen: what makes cells of different origin comparable."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[int, str | None, str | None], int] = {}
+
+    def of(self, activity: int, source: str | None, user_id: str | None) -> int:
+        return self._numbers.setdefault((activity, source, user_id), len(self._numbers))
+
+    def day_and_cell(self, event: ContactActivity) -> tuple[int, int]:
+        """The UTC day in which an event counts, and its cell."""
+        day, quarter = divmod(event.occurred_at // QUARTER_NANOSECONDS, QUARTERS_A_DAY)
+        return day, self.of(event.activity, event.source, event.user_id) * QUARTERS_A_DAY + quarter
+
+    def unpack(self, bases: Iterable[tuple[bytes, bytes]], tail: bytes | None) -> Cells:
+        """The cells of an entry: head and cells of each base, and its tail. Raises FormatError."""
+        found: Cells = {}
+        sources: list[str | None] = [None]
+        users: Sequence[str | None] = ()
+        for head_value, cells_value in bases:
+            head, cells = packed.decode_head(head_value), packed.decode_cells(cells_value)
+            sources, users = [None, *head.sources], head.users
+            numbers = [
+                self.of(kind & 1, sources[kind >> 1], user) for kind, user in zip(head.kinds, users, strict=True)
+            ]
+            for key, count in zip(cells.keys, cells.counts, strict=True):
+                series, quarter = divmod(key, QUARTERS_A_DAY)
+                _add(found, numbers[series] * QUARTERS_A_DAY + quarter, count)
+        if tail is not None:
+            self._unpack_tail(packed.decode_tail(tail), sources, users, found)
+        return found
+
+    def _unpack_tail(
+        self, tail: packed.Tail, sources: Sequence[str | None], users: Sequence[str | None], found: Cells
+    ) -> None:
+        if tail.first_series != len(users) or tail.first_source != len(sources) - 1:
+            raise FormatError("a tail does not go on where its base ends")
+        sources, users = [*sources, *tail.new_sources], [*users, *tail.new_users]
+        for key, count, kind in zip(tail.keys, tail.counts, tail.kinds, strict=True):
+            series, quarter = divmod(key, QUARTERS_A_DAY)
+            number = self.of(kind & 1, sources[kind >> 1], users[series])
+            _add(found, number * QUARTERS_A_DAY + quarter, count)
+
+
+def compare(right: Mapping[int, int], found: Mapping[int, int]) -> Difference:
+    """How `found` differs from what is right."""
+    difference = Difference()
+    for cell, count in right.items():
+        apart = found.get(cell, 0) - count
+        difference.missing += max(-apart, 0)
+        difference.extra += max(apart, 0)
+    difference.extra += sum(count for cell, count in found.items() if cell not in right)
+    return difference
+
+
+def _add(cells: Cells, cell: int, count: int) -> None:
+    cells[cell] = cells.get(cell, 0) + count

@@ -1,0 +1,111 @@
+"""What Redis holds of one partition's counts, read part by part: for who compares it with what is committed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from redis.asyncio import Redis
+
+from stream.storage.keys import ALL, Keys, parse_layout
+
+DAYS_A_READ: Final = 100
+TRIES: Final = 20
+"""A read is done again where the layout moved between two of them."""
+
+
+class StoredEntry(msgspec.Struct, frozen=True):
+    """One partition's part of a workspace-day."""
+
+    position: int
+    """The partition's position in Redis, read together with the rest."""
+    bases: tuple[tuple[bytes | None, bytes | None, bytes | None], ...]
+    """Head, cells and summary of each base that the layout names; None: it is not there."""
+    tail: bytes | None
+
+
+class StoredWorkspace(msgspec.Struct, frozen=True):
+    """All of a workspace of one partition."""
+
+    position: int | None
+    """None: Redis shows nothing of the partition."""
+    entries: Mapping[int, StoredEntry]
+    """By UTC day; a day that is not here has nothing."""
+
+
+class StoredCounts:
+    """Reads of one deployment. Each raises RedisError."""
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        self._client, self._keys = client, keys
+
+    async def position(self, partition: int) -> int | None:
+        """The next offset that is not shown; None where nothing of the partition is."""
+        value = await self._client.hget(self._keys.positions, self._keys.position_field(partition, "position"))
+        return int(value) if value else None
+
+    async def workspaces(self) -> AsyncIterator[str]:
+        """Each workspace that is listed; perhaps one twice."""
+        async for member, _ in self._client.zscan_iter(self._keys.workspaces, count=1000):
+            yield member.decode()
+
+    async def read(self, partition: int, workspace_id: str) -> StoredWorkspace:
+        """A workspace as it is, day by day each in one state."""
+        position, layouts = await self._layouts(partition, workspace_id)
+        entries: dict[int, StoredEntry] = {}
+        if position is not None:
+            days = sorted(layouts)
+            for at in range(0, len(days), DAYS_A_READ):
+                entries |= await self._entries(partition, workspace_id, days[at : at + DAYS_A_READ], layouts)
+        return StoredWorkspace(position, entries)
+
+    async def _layouts(self, partition: int, workspace_id: str) -> tuple[int | None, dict[int, int]]:
+        """The position, and the number of bases of each day of which the partition has something."""
+        async with self._client.pipeline(transaction=True) as pipe:
+            pipe.hget(self._keys.positions, self._keys.position_field(partition, "position"))
+            pipe.hgetall(self._keys.days(workspace_id))
+            position, values = await pipe.execute()
+        found = {int(day): value for day, value in values.items() if day.decode() != ALL}
+        return (int(position) if position else None), _bases(partition, found)
+
+    async def _entries(
+        self, partition: int, workspace_id: str, days: Sequence[int], layouts: Mapping[int, int]
+    ) -> dict[int, StoredEntry]:
+        known = {day: layouts[day] for day in days}
+        for _ in range(TRIES):
+            asked = {day: self._fields(day, partition, bases) for day, bases in known.items()}
+            async with self._client.pipeline(transaction=True) as pipe:
+                pipe.hget(self._keys.positions, self._keys.position_field(partition, "position"))
+                pipe.hmget(self._keys.days(workspace_id), [str(day) for day in days])
+                for day, fields in asked.items():
+                    pipe.hmget(self._keys.cells(workspace_id, day), fields)
+                position, values, *parts = await pipe.execute()
+            now = _bases(partition, dict(zip(days, values, strict=True)))
+            if position is None or now == known:
+                at = int(position or 0)
+                return {day: _entry(at, found) for day, found in zip(asked, parts, strict=True)}
+            known = now
+            if not known:
+                return {}
+        raise TimeoutError(f"the days of {workspace_id} move faster than they can be read")
+
+    def _fields(self, day: int, partition: int, bases: int) -> list[str]:
+        fields = [self._keys.tail_field(day, partition)]
+        for number in range(bases):
+            fields += (
+                self._keys.head_field(day, partition, number),
+                self._keys.cells_field(day, partition, number),
+                self._keys.summary_field(day, partition, number),
+            )
+        return fields
+
+
+def _bases(partition: int, values: Mapping[int, bytes | None]) -> dict[int, int]:
+    layouts = {day: parse_layout(value).bases for day, value in values.items() if value}
+    return {day: bases[partition] for day, bases in layouts.items() if partition in bases}
+
+
+def _entry(position: int, found: Sequence[Any]) -> StoredEntry:
+    tail, *rest = found
+    return StoredEntry(position, tuple(zip(rest[::3], rest[1::3], rest[2::3], strict=True)), tail)
