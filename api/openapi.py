@@ -21,6 +21,8 @@ from api.query.zones import zone_names
 from api.report import choices
 from api.report.users import MAX_USERS
 from api.routes import COMPONENTS
+from stream.model.activity import Activity
+from stream.model.workspace import WORKSPACE_LENGTH, WORKSPACE_PATTERN
 from stream.version import VERSION
 
 Document = dict[str, Any]
@@ -82,7 +84,7 @@ PARAMETERS: Mapping[str, tuple[Document, str]] = {
     "source": (_NAMES, "Only these sources; repeated, or one value with commas. `none`: without a source."),
     "user": (_NAMES, "Only these users; repeated, or one value with commas. `none`: without a user."),
     "compare": (_choice(Compare, Compare.PREVIOUS_PERIOD), "What `previous` counts."),
-    "activity": (_choice(query.Activity), "Only these rows."),
+    "activity": (_choice(Activity), "Only these rows."),
     "order": (_choice(query.Order, query.Order.DESC), "Newest or oldest first."),
     "limit": (_number(query.MAX_ACTIVITIES, query.DEFAULT_ACTIVITIES), "How many rows a page has."),
     "cursor": (_TEXT, "`next_cursor` of the page before, with the same parameters."),
@@ -102,7 +104,7 @@ _WORKSPACE: Document = {
     "name": "workspace_id",
     "in": "path",
     "required": True,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[A-Za-z0-9_~:@-][A-Za-z0-9._~:@-]*$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": WORKSPACE_LENGTH, "pattern": WORKSPACE_PATTERN},
 }
 
 

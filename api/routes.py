@@ -27,6 +27,7 @@ from api.query.question import ActivityQuery, Parameters, Query, read_pairs
 from api.query.zones import TZDATA_VERSION, aliases, zone, zone_names
 from api.report import choices, user_stream
 from api.report.service import Reports, Stamp, query_answer, size_of_query
+from stream.model.workspace import is_workspace
 from stream.storage.row import Row
 
 Endpoint = Callable[[Request], Awaitable[Answer]]
@@ -138,7 +139,7 @@ class Endpoints:
         principal = await self._principal(request)
         workspace_id: str = request.parameters["workspace_id"]
         component = COMPONENTS.get(name)
-        if component is None or not query.is_workspace(workspace_id):
+        if component is None or not is_workspace(workspace_id):
             raise not_found()
         if not principal.may_see(workspace_id):
             raise forbidden("The token is not for this workspace.")

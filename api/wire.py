@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from api.query.periods import Compare, Interval, Weekday
-from api.query.question import Activity
+from stream.model.activity import Activity
 
 Time = Annotated[str, Meta(description="RFC 3339 with an offset.", examples=["2026-11-17T00:00:00+08:00"])]
 LocalDate = Annotated[str, Meta(description="A local date, YYYY-MM-DD.", examples=["2026-11-17"])]

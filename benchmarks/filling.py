@@ -73,9 +73,10 @@ class Partition:
             number,
             keys=keys,
             replica=replica,
-            rows=OwedRows(topic, number) if rows else None,
+            rows=OwedRows(topic, number, 300) if rows else None,
             clock=self._clock,
             worker="bench",
+            future_tolerance_seconds=300,
         )
         self._follower.partitions = partitions
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from api.http.auth import token_hash
-from api.query.question import is_workspace
 from cli.command import DONE, CommandError
 from cli.options import add_settings, configuration
+from stream.model.workspace import is_workspace
 from stream.settings.api import ApiConfig
 
 PREFIX = "crt_"

@@ -19,7 +19,6 @@ from api.query.cursor import NO_CURSOR, VERSION, Cursor, decode_cursor, encode_c
 from api.query.periods import Dates, TooManyBuckets, now_mark
 from api.query.question import (
     DEFAULT_ACTIVITIES,
-    Activity,
     ActivityQuery,
     Batches,
     Order,
@@ -422,7 +421,7 @@ def activity_row(row: Row, here: ZoneInfo) -> answers.ActivityRow:
         time_text(row, here),
         row.contact_id,
         row.contact_name,
-        Activity(ACTIVITIES[row.activity]),
+        ACTIVITIES[row.activity],
         row.source,
         row.user_id,
         row.user_name,
@@ -479,7 +478,7 @@ def _folded(rows: Sequence[Row], here: ZoneInfo) -> answers.ActivityRow:
         time_text(newest, here),
         None,
         None,
-        Activity(ACTIVITIES[newest.activity]),
+        ACTIVITIES[newest.activity],
         newest.source if one_source else None,
         newest.user_id if one_user else None,
         newest.user_name if one_user else None,

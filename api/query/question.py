@@ -33,9 +33,7 @@ from api.query.periods import (
     preset_dates,
 )
 from api.query.zones import zone_names
-
-NONE = "none"
-"""As a source or a user: without one."""
+from stream.model.activity import Activity
 
 REPORT_PARAMETERS = ("from", "to", "period", "timezone", "interval", "week_start", "source", "user", "compare")
 ACTIVITY_PARAMETERS = (*REPORT_PARAMETERS, "activity", "order", "limit", "cursor", "batches", "batch")
@@ -54,7 +52,6 @@ SUGGESTIONS = 20
 """So many unknown parameters are told which one may be meant."""
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_WORKSPACE = re.compile(r"[A-Za-z0-9._~:@-]{1,128}")
 _SHOWN_CODE_POINTS = 80
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -65,13 +62,6 @@ class Order(StrEnum):
 
     DESC = "desc"
     ASC = "asc"
-
-
-class Activity(StrEnum):
-    """What happened to a contact."""
-
-    ADDED = "added"
-    DELETED = "deleted"
 
 
 class Batches(StrEnum):
@@ -131,11 +121,6 @@ class View:
     @property
     def end(self) -> int:
         return self.marks[-1]
-
-
-def is_workspace(text: str) -> bool:
-    """Whether an id can be a workspace's at all."""
-    return _WORKSPACE.fullmatch(text) is not None and text not in (".", "..")
 
 
 def read_pairs(query_string: bytes) -> list[tuple[str, str]]:

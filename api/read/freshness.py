@@ -10,14 +10,12 @@ import msgspec
 from api.query.periods import utc_text
 from api.query.zones import TZDATA_VERSION
 from api.wire import Freshness, FreshnessState
-from stream.model.time import DAY_SECONDS, QUARTER_SECONDS
+from stream.model.time import DAY_MILLISECONDS, QUARTER_SECONDS
 from stream.storage.keys import OWED_SLACK_MS, parse_owed
 from stream.version import VERSION
 
 READ_FIELDS = ("position", "owed", "as_of", "moved", "counts_from", "rows_from")
 """What is read of each partition, in this order."""
-
-_DAY_MS = DAY_SECONDS * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ def read_positions(number: int, fields: Sequence[bytes | None]) -> Positions:
         if owed and owed != b"[]":
             newest = max((greatest for _, _, greatest in parse_owed(owed)), default=None)
             if newest is not None:
-                rows_from.append((newest + OWED_SLACK_MS) // _DAY_MS + 1)
+                rows_from.append((newest + OWED_SLACK_MS) // DAY_MILLISECONDS + 1)
     return Positions(
         tuple(partitions), complete, max(counts_from, default=None) or None, max(rows_from, default=None) or None
     )

@@ -7,10 +7,10 @@ import msgspec
 
 from api import wire as answers
 from api.http.auth import Principal
-from api.query.question import NONE, Parameters
+from api.query.question import Parameters
 from api.report.names import Names, User, found_in, users_of
 from api.report.service import Reports
-from stream.model.activity import KNOWN_SOURCES
+from stream.model.activity import KNOWN_SOURCES, NO_SOURCE_LABEL, NONE, SOURCE_LABELS
 
 MAX_USERS = 5_000
 DEFAULT_USERS = 500
@@ -20,14 +20,7 @@ WORKSPACES_A_READ = 1_000
 BLOCKS_BETWEEN_YIELDS = 32
 """A search takes some 50 us a block where much is found."""
 
-LABELS = {
-    "incoming_message": "Incoming Message",
-    "developer_api": "Developer API",
-    "contact_import": "Contact Import",
-    "user": "User",
-    "echo_message": "Echo Message",
-    NONE: "No source",
-}
+LABELS = {**SOURCE_LABELS, NONE: NO_SOURCE_LABEL}
 
 
 class FiltersQuery(msgspec.Struct, frozen=True):

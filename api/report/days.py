@@ -15,6 +15,7 @@ from operator import add
 from typing import NamedTuple
 
 from api.read.parts import PartitionDay
+from stream.model.activity import ADDED, DELETED
 from stream.model.time import QUARTERS_A_DAY
 from stream.storage.day_parts import Head, Tail, decode_cells, decode_head, decode_summary, decode_tail
 from stream.storage.formats import FormatError
@@ -22,7 +23,6 @@ from stream.storage.formats import FormatError
 Kind = tuple[int, str | None]
 """(activity, source); None: without a source."""
 
-ADDED, DELETED = 0, 1
 WHOLE_DAY = (QUARTERS_A_DAY,)
 """The cuts of a day in one piece."""
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from api.report.days import ADDED, DELETED, Kind, KindSums, UserSums
+from api.report.days import Kind, KindSums, UserSums
 from api.report.plan import DayPlan, Plan
+from stream.model.activity import ADDED, DELETED
 
 Ranked = list[tuple[str | None, int, int]]
 """(user, added, deleted) in the report's order."""

@@ -8,7 +8,7 @@ from api import wire as answers
 from api.cache import Memory, size_of_texts
 from api.errors import Unavailable, no_position
 from api.query.periods import Period, TooManyBuckets, local_date, mark_text, now_mark
-from api.query.question import NONE, Query, View, too_many_buckets, view
+from api.query.question import Query, View, too_many_buckets, view
 from api.read.freshness import Positions, as_of_text, freshness, lag_seconds, revision, state
 from api.read.parts import Parts
 from api.read.redis import Reader, Snapshot, State
@@ -22,7 +22,7 @@ from api.report.sums import Chosen, Sums, first_mark_of
 from api.report.timeline import bucket_states, timeline
 from api.report.users import MAX_USERS, omitted, user_counts
 from api.wire import BucketState, Freshness, FreshnessState
-from stream.model.activity import KNOWN_SOURCES
+from stream.model.activity import KNOWN_SOURCES, NONE
 from stream.model.time import QUARTERS_A_DAY, date_of
 from stream.settings.api import ApiConfig
 from stream.storage.keys import Keys, parse_label

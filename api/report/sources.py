@@ -3,11 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import repeat
 
-from api.query.question import NONE
 from api.report.fold import Counts
 from api.report.plan import Plan
 from api.wire import BucketState, EarlierSourceBucket, SourceBucket, Sources
-from stream.model.activity import KNOWN_SOURCES
+from stream.model.activity import KNOWN_SOURCES, NONE
 
 MAX_NAMES = 100
 REST = "*"

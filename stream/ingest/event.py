@@ -8,7 +8,7 @@ import codecs
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -25,24 +25,22 @@ from stream.ingest.memo import Memo
 from stream.ingest.timestamps import (
     AFTER_SECOND,
     DATES,
-    MILLISECONDS_A_DAY,
     MINUTES,
-    NANOSECONDS_A_DAY,
-    NANOSECONDS_A_MILLISECOND,
-    NANOSECONDS_A_SECOND,
     SECONDS,
     Unreadable,
     read_date_time,
 )
-from stream.model.activity import ADDED, DELETED, KNOWN_SOURCES, NONE, ContactActivity
+from stream.model.activity import ACTIVITY_OF_TYPE, EVENT_TYPES, KNOWN_SOURCES, NONE, ContactActivity, EventType
+from stream.model.time import DAY_MILLISECONDS, DAY_NANOSECONDS, NANOSECONDS, NANOSECONDS_A_MILLISECOND
+from stream.model.workspace import WORKSPACE_LENGTH, WORKSPACE_PATTERN, WORKSPACE_RULE, is_workspace
+from stream.settings.worker import WorkerConfig
 
-FIRST_NANOSECOND: Final = 946_684_800 * NANOSECONDS_A_SECOND
+FIRST_NANOSECOND: Final = 946_684_800 * NANOSECONDS
 """2000-01-01T00:00:00Z: what was before is too old."""
 
 LAST_NANOSECOND: Final = 2**63 - 1
 """In April 2262. Where publishers set a record's timestamp any may come: what 64 bits cannot hold is not read."""
 
-WORKSPACE_PATTERN: Final = r"^(?!\.{1,2}$)[A-Za-z0-9._~:@-]+$"
 SOURCE_PATTERN: Final = r"^(?!\*$)[^,]*$"
 DATE_TIME_PATTERN: Final = (
     r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?"
@@ -129,13 +127,13 @@ class LeftOut(bytes):
 class EventRules:
     """What a deployment may set about events."""
 
-    max_event_bytes: int = 65_536
+    max_event_bytes: int = WorkerConfig.max_event_bytes
     """Of the value as received, frame and byte order mark included."""
-    future_tolerance_seconds: int = 300
+    future_tolerance_seconds: int = WorkerConfig.future_tolerance_seconds
     """How far `occurred_at` may be ahead of the record's timestamp."""
-    retention_days: int | None = None
+    retention_days: int | None = WorkerConfig.retention_days
     """How many days `occurred_at` may lie before the day of the record's timestamp, both in UTC; None: any number."""
-    record_future_tolerance_seconds: int = 3_600
+    record_future_tolerance_seconds: int = WorkerConfig.record_future_tolerance_seconds
     """How far a record's timestamp may be ahead of the clock reading that came with its fetch."""
 
 
@@ -150,12 +148,12 @@ class Event(msgspec.Struct, kw_only=True, gc=False):
             min_length=1, max_length=ID_LENGTH, description="Unique in its workspace: the same id twice is one event."
         ),
     ]
-    type: Annotated[Literal["contact.added", "contact.deleted"], Meta(description="What happened.")]
+    type: Annotated[EventType, Meta(description="What happened.")]
     workspace_id: Annotated[
         str,
         Meta(
             min_length=1,
-            max_length=ID_LENGTH,
+            max_length=WORKSPACE_LENGTH,
             description="The workspace whose contact it is; neither `.` nor `..`.",
             extra_json_schema={"pattern": WORKSPACE_PATTERN},
         ),
@@ -238,7 +236,7 @@ def parse_all(records: Iterable[Record], rules: EventRules) -> list[ContactActiv
             read.append(
                 ContactActivity(
                     event.id,
-                    ADDED if event.type == ADDED_TYPE else DELETED,
+                    ACTIVITY_OF_TYPE[event.type],
                     _WORKSPACES[event.workspace_id],
                     contact_id if isinstance(contact_id, str) else str(contact_id),
                     event.contact_name,
@@ -311,8 +309,8 @@ def _judge(fields: Mapping[str, Any], timestamp: int, rules: EventRules) -> Cont
     missing = [name for name in REQUIRED_FIELDS if fields.get(name) is None]
     if missing:
         return Rejected(Reason.MISSING_FIELD, f"absent or null: {', '.join(missing)}")
-    if fields["type"] not in (ADDED_TYPE, DELETED_TYPE):
-        return Rejected(Reason.UNKNOWN_TYPE, f"type must be {ADDED_TYPE} or {DELETED_TYPE}")
+    if fields["type"] not in EVENT_TYPES:
+        return Rejected(Reason.UNKNOWN_TYPE, f"type must be {' or '.join(EVENT_TYPES)}")
     moment = read_date_time(fields["occurred_at"]) if isinstance(fields["occurred_at"], str) else Unreadable.MALFORMED
     faults = _field_faults(fields)
     if moment is Unreadable.MALFORMED:
@@ -328,7 +326,7 @@ def _judge(fields: Mapping[str, Any], timestamp: int, rules: EventRules) -> Cont
     source = fields.get("source")
     return ContactActivity(
         event_id=fields["id"],
-        activity=ADDED if fields["type"] == ADDED_TYPE else DELETED,
+        activity=ACTIVITY_OF_TYPE[fields["type"]],
         workspace_id=fields["workspace_id"],
         contact_id=str(fields["contact_id"]),
         contact_name=fields.get("contact_name"),
@@ -362,9 +360,12 @@ def _text_fault(name: str, text: object, shortest: int, longest: int) -> str | N
 
 
 def _workspace_fault(text: object) -> str | None:
-    if isinstance(text, str) and text.strip(_WORKSPACE_CHARACTERS) == "" and text not in _NO_WORKSPACES:
-        return _text_fault("workspace_id", text, 1, ID_LENGTH)
-    return "workspace_id must be made of A-Z a-z 0-9 . _ ~ : @ -, and be neither . nor .."
+    if isinstance(text, str):
+        if is_workspace(text):
+            return None
+        if not text or is_workspace(text[:WORKSPACE_LENGTH]):
+            return _text_fault("workspace_id", text, 1, WORKSPACE_LENGTH)
+    return f"workspace_id {WORKSPACE_RULE}"
 
 
 def _contact_fault(contact: object) -> str | None:
@@ -390,11 +391,11 @@ def _time_fault(occurred_at: int, timestamp: int, rules: EventRules) -> Rejected
     if occurred_at < FIRST_NANOSECOND:
         return Rejected(Reason.TIME_TOO_OLD, "occurred_at is before 2000-01-01T00:00:00Z")
     if rules.retention_days is not None:
-        first_day = timestamp // MILLISECONDS_A_DAY - rules.retention_days
-        if occurred_at < first_day * NANOSECONDS_A_DAY:
+        first_day = timestamp // DAY_MILLISECONDS - rules.retention_days
+        if occurred_at < first_day * DAY_NANOSECONDS:
             message = f"occurred_at is on a day more than {rules.retention_days} days before that of the record, in UTC"
             return Rejected(Reason.TIME_TOO_OLD, message)
-    latest = timestamp * NANOSECONDS_A_MILLISECOND + rules.future_tolerance_seconds * NANOSECONDS_A_SECOND
+    latest = timestamp * NANOSECONDS_A_MILLISECOND + rules.future_tolerance_seconds * NANOSECONDS
     if occurred_at > min(latest, LAST_NANOSECOND):
         message = f"occurred_at is more than {rules.future_tolerance_seconds} s ahead of the record's timestamp"
         return Rejected(Reason.TIME_IN_FUTURE, message)
@@ -422,13 +423,7 @@ def _named(text: str | None) -> str | None:
     return None if text in _BLANK else text
 
 
-ADDED_TYPE: Final = "contact.added"
-DELETED_TYPE: Final = "contact.deleted"
-
 _CONFLUENT_FRAME_BYTES: Final = 5
-_WORKSPACE_CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~:@-"
-_NO_WORKSPACES: Final = (".", "..")
-"""As a segment of the report's address they would mean another address."""
 _BLANK: Final = frozenset((None, "", NONE))
 _OPTIONAL_TEXTS: Final = {
     "contact_name": NAME_LENGTH,

@@ -12,11 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from stream.ingest.cloudevents import FIELD_OF_ATTRIBUTE, SPEC_VERSION, STRUCTURED
-from stream.ingest.event import Event, EventRules, Reason
+from stream.ingest.event import Event, Reason
+from stream.settings.worker import WorkerConfig, dead_letter_topic
 from stream.version import VERSION
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-DEFAULT_TOPIC: Final = "contacts.activity.v1"
 
 Schema = dict[str, Any]
 
@@ -55,7 +55,7 @@ def cloudevent_schema() -> Schema:
     }
 
 
-def asyncapi(topic: str = DEFAULT_TOPIC) -> Schema:
+def asyncapi(topic: str = WorkerConfig.topic) -> Schema:
     """The AsyncAPI 3 document of the topic that is read, and of the one that takes what could not be counted."""
     return {
         "asyncapi": "3.0.0",
@@ -71,15 +71,15 @@ def asyncapi(topic: str = DEFAULT_TOPIC) -> Schema:
                 "address": topic,
                 "description": "One record an event. Skipped: a null value, the frame of a Confluent schema registry "
                 "(a zero byte and four more) and a byte order mark in front of the JSON. A value has at most "
-                f"{EventRules().max_event_bytes} bytes, by default.",
+                f"{WorkerConfig.max_event_bytes} bytes, by default.",
                 "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in _MESSAGES_IN},
                 "bindings": {"kafka": {"topic": topic, "bindingVersion": "0.5.0"}},
             },
             "rejected": {
-                "address": f"{topic}.dlq",
+                "address": dead_letter_topic(topic),
                 "description": "What could not be counted, with the reason in its headers.",
                 "messages": {"rejected": {"$ref": "#/components/messages/rejected"}},
-                "bindings": {"kafka": {"topic": f"{topic}.dlq", "bindingVersion": "0.5.0"}},
+                "bindings": {"kafka": {"topic": dead_letter_topic(topic), "bindingVersion": "0.5.0"}},
             },
         },
         "operations": {

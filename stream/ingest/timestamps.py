@@ -10,15 +10,12 @@ from enum import Enum
 from typing import Final
 
 from stream.ingest.memo import Memo
+from stream.model.time import DAY_NANOSECONDS, NANOSECONDS
 
-NANOSECONDS_A_SECOND: Final = 1_000_000_000
-NANOSECONDS_A_MILLISECOND: Final = 1_000_000
-MILLISECONDS_A_DAY: Final = 86_400_000
-NANOSECONDS_A_DAY: Final = 86_400 * NANOSECONDS_A_SECOND
 FRACTION_DIGITS: Final = 9
 """Digits of a second that are kept. Further ones are cut, never rounded: rounding could change the day."""
 
-LAST_BEFORE_THE_MINUTE: Final = 60 * NANOSECONDS_A_SECOND - 1
+LAST_BEFORE_THE_MINUTE: Final = 60 * NANOSECONDS - 1
 """What `:60` stands for, whatever its fraction: a leap second belongs to the minute that it lengthens."""
 
 
@@ -47,11 +44,11 @@ def read_date_time(text: str) -> tuple[int, int] | Unreadable:
     ahead = _OFFSETS.get(offset)
     if ahead is None:
         return Unreadable.MALFORMED
-    started = days * NANOSECONDS_A_DAY + (int(hour) * 60 + int(minute)) * 60 * NANOSECONDS_A_SECOND - ahead
+    started = days * DAY_NANOSECONDS + (int(hour) * 60 + int(minute)) * 60 * NANOSECONDS - ahead
     if second == "60":
         return started + LAST_BEFORE_THE_MINUTE, FRACTION_DIGITS
     kept = (fraction or "")[:FRACTION_DIGITS]
-    return started + int(second) * NANOSECONDS_A_SECOND + int(kept.ljust(FRACTION_DIGITS, "0")), len(kept)
+    return started + int(second) * NANOSECONDS + int(kept.ljust(FRACTION_DIGITS, "0")), len(kept)
 
 
 def _days_since_1970(year: int, month: int, day: int) -> int | None:
@@ -93,7 +90,7 @@ _SCALES: Final[Mapping[int, int]] = {
     digits: 10 ** (FRACTION_DIGITS - digits) for digits in range(1, FRACTION_DIGITS + 1)
 }
 _OFFSETS: Final[Mapping[str, int]] = {"Z": 0, "z": 0} | {
-    f"{sign}{hour:02}:{minute:02}": direction * (hour * 60 + minute) * 60 * NANOSECONDS_A_SECOND
+    f"{sign}{hour:02}:{minute:02}": direction * (hour * 60 + minute) * 60 * NANOSECONDS
     for sign, direction in (("+", 1), ("-", -1))
     for hour in range(24)
     for minute in range(60)
@@ -109,12 +106,10 @@ _OFFSETS: Final[Mapping[str, int]] = {"Z": 0, "z": 0} | {
 DATES: Final = Memo(_date, limit=32_768)
 """Nanoseconds from 1970 to the beginning of the day `YYYY-MM-DD` in UTC."""
 MINUTES: Final[Mapping[str, int]] = {
-    f"T{hour:02}:{minute:02}": (hour * 60 + minute) * 60 * NANOSECONDS_A_SECOND
-    for hour in range(24)
-    for minute in range(60)
+    f"T{hour:02}:{minute:02}": (hour * 60 + minute) * 60 * NANOSECONDS for hour in range(24) for minute in range(60)
 }
 """Nanoseconds from the day's beginning to the minute `THH:MM`."""
-SECONDS: Final[Mapping[str, int]] = {f":{second:02}": second * NANOSECONDS_A_SECOND for second in range(60)}
+SECONDS: Final[Mapping[str, int]] = {f":{second:02}": second * NANOSECONDS for second in range(60)}
 """Nanoseconds from the minute's beginning to the second `:SS`."""
 AFTER_SECOND: Final = Memo(_after_second, limit=32_768, worth_holding=lambda read: read[1] <= 3)
 """What `.412+08:00` adds to the second before it, in nanoseconds, and its digits. Only milliseconds come again."""

@@ -29,6 +29,7 @@ from aiokafka.errors import (
 )
 
 from stream.kafka.metadata import metadata_of, visible
+from stream.model.time import DAY_MILLISECONDS, HOUR_MILLISECONDS
 from stream.ports import WorkerMustStop
 from stream.settings.kafka import KafkaAccess
 from stream.settings.worker import WorkerConfig
@@ -135,11 +136,11 @@ def wanted_topics(config: WorkerConfig) -> tuple[WantedTopic, ...]:
         TIMESTAMP_TYPE: LOG_APPEND_TIME,
         MESSAGE_BYTES: str(CHANGELOG_MESSAGE_BYTES),
         "segment.bytes": str(CHANGELOG_SEGMENT_BYTES),
-        "segment.ms": str(6 * 3_600_000),
+        "segment.ms": str(6 * HOUR_MILLISECONDS),
         # Compacted when a fifth is stale: a recovery reads so much in vain, and compaction writes five times as much.
         "min.cleanable.dirty.ratio": "0.2",
         # A recovery that is paused in its middle for longer than this could miss a tombstone.
-        "delete.retention.ms": str(24 * 3_600_000),
+        "delete.retention.ms": str(DAY_MILLISECONDS),
         **durable,
     }
     dead_letters = {

@@ -1,21 +1,46 @@
 """A contact activity, and the facts of the domain that worker, API and page share."""
 
-from typing import Final
+from enum import StrEnum
+from typing import Final, Literal, get_args
 
 import msgspec
 
+
+class Activity(StrEnum):
+    """What happened to a contact."""
+
+    ADDED = "added"
+    DELETED = "deleted"
+
+
+ACTIVITIES: Final = tuple(Activity)
+"""The activities by their number, which is what is counted and stored."""
+
 ADDED: Final = 0
-
-
 DELETED: Final = 1
+assert (ACTIVITIES[ADDED], ACTIVITIES[DELETED]) == (Activity.ADDED, Activity.DELETED)
+
+EventType = Literal["contact.added", "contact.deleted"]
+"""How publishers write an activity."""
+
+EVENT_TYPES: Final = get_args(EventType)
+assert tuple(f"contact.{activity}" for activity in ACTIVITIES) == EVENT_TYPES
+
+ACTIVITY_OF_TYPE: Final[dict[str, int]] = {name: number for number, name in enumerate(EVENT_TYPES)}
 
 
-ACTIVITIES: Final = ("added", "deleted")
-"""Names of the activities, by their number."""
+SOURCE_LABELS: Final = {
+    "incoming_message": "Incoming Message",
+    "developer_api": "Developer API",
+    "contact_import": "Contact Import",
+    "user": "User",
+    "echo_message": "Echo Message",
+}
+"""The known sources in the report's order, and what readers call them. Others are counted under their own name."""
 
+KNOWN_SOURCES: Final = tuple(SOURCE_LABELS)
 
-KNOWN_SOURCES: Final = ("incoming_message", "developer_api", "contact_import", "user", "echo_message")
-"""In the report's order. Others are counted under their own name."""
+NO_SOURCE_LABEL: Final = "No source"
 
 
 NONE: Final = "none"

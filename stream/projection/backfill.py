@@ -14,7 +14,7 @@ import msgspec
 
 from stream.ingest.event import LOG_APPEND_TIME, EventRules, LeftOut, Record, parse
 from stream.model.activity import ContactActivity
-from stream.model.time import DAY_SECONDS, day_of
+from stream.model.time import DAY_MILLISECONDS, HOUR_MILLISECONDS, day_of
 from stream.ports import Call, KafkaAway, ReadTooLarge, Source
 from stream.projection.calls import calls_of_rows
 from stream.storage.keys import OWED_SLACK_MS, Keys, Owed
@@ -28,7 +28,7 @@ PAYMENT_OFFSETS = 2_000
 READS_UNTIL_DOUBLED = 8
 
 # The window of recent ids allows for as much (stream/tables/recent_ids.py).
-CLOCKS_DIFFER_MS = 3_600_000
+CLOCKS_DIFFER_MS = HOUR_MILLISECONDS
 
 # Every record that counted once is readable under these.
 LENIENT = EventRules(max_event_bytes=1 << 30, future_tolerance_seconds=1 << 40, retention_days=None)
@@ -57,7 +57,7 @@ class Found(msgspec.Struct):
 
 
 class OwedRows:
-    def __init__(self, source: Source, partition: int, future_tolerance_seconds: int = 300) -> None:
+    def __init__(self, source: Source, partition: int, future_tolerance_seconds: int) -> None:
         self._source, self._partition = source, partition
         self._tolerance_ms = future_tolerance_seconds * 1000
         self._halvings = self._read_since = 0
@@ -124,7 +124,7 @@ class OwedRows:
         latest_ms = greatest_ms + OWED_SLACK_MS
         if left and left[0].timestamp_type == LOG_APPEND_TIME:
             latest_ms = min(latest_ms, left[0].timestamp + CLOCKS_DIFFER_MS + self._tolerance_ms)
-        day = latest_ms // (DAY_SECONDS * 1000) + 1
+        day = latest_ms // DAY_MILLISECONDS + 1
         self.rows_from = max(day, self.rows_from or 0)
         return {"rows_from": str(self.rows_from)}
 

@@ -36,7 +36,7 @@ class Follower:
         rows: OwedRows | None,
         clock: Clock,
         worker: str,
-        future_tolerance_seconds: int = 300,
+        future_tolerance_seconds: int,
     ) -> None:
         """`rows`: None where rows are not kept."""
         self._partition, self._keys, self._replica, self._rows, self._clock, self._worker = (

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from stream.model.time import DAY_MILLISECONDS
 from stream.settings.declare import Config, setting
 from stream.settings.kafka import KafkaAccess, Mechanism, Security
 from stream.settings.kinds import (
@@ -22,7 +23,6 @@ from stream.settings.kinds import (
     whole_number,
 )
 
-DAY_MS = 86_400_000
 ACCESS_SETTINGS = (
     "kafka",
     "kafka_security",
@@ -53,6 +53,11 @@ class CommitMode(StrEnum):
     TRANSACTIONS = "transactions"
     EMBEDDED = "embedded"
     """Not at all: for the broker of `./dev run`, which has no transactions and whose data dies with it anyway."""
+
+
+def dead_letter_topic(topic: str) -> str:
+    """Where the rejected events of a topic go."""
+    return f"{topic}.dlq"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,7 +309,7 @@ class WorkerConfig(SharedConfig):
     )
     dlq_retention_ms: int = setting(
         whole_number(1, 2**63 - 1, -1),
-        14 * DAY_MS,
+        14 * DAY_MILLISECONDS,
         unit="milliseconds",
         meaning="How long `topics` lets the dead-letter topic keep rejected events; -1: for ever.",
         when_wrong="Too short: rejected events are gone before anyone looked at them.",
@@ -346,7 +351,7 @@ class WorkerConfig(SharedConfig):
 
     @property
     def dead_letter_topic(self) -> str:
-        return f"{self.topic}.dlq"
+        return dead_letter_topic(self.topic)
 
     @property
     def changelog_topic(self) -> str:

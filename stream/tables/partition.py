@@ -29,6 +29,7 @@ from stream.ingest.event import EventRules, Reason, Record, Rejected, bytes_held
 from stream.ingest.record_time import records_ahead, too_far_ahead
 from stream.model.activity import ContactActivity
 from stream.model.time import QUARTER_NANOSECONDS, QUARTERS_A_DAY, day_of_hour
+from stream.settings.worker import WorkerConfig
 from stream.storage.formats import VALUE_BYTES_LIMIT, Changes, FormatError, LostKeysError
 from stream.storage.row import PARTITION_LIMIT, encode_row
 from stream.tables import counts, names, position, recent_ids, uncounted
@@ -59,8 +60,8 @@ class CountingRules:
     """What a deployment may set about counting."""
 
     event: EventRules = field(default_factory=EventRules)
-    dedupe_window_hours: int = 72
-    dedupe_max_ids: int = 5_000_000
+    dedupe_window_hours: int = WorkerConfig.dedupe_window_hours
+    dedupe_max_ids: int = WorkerConfig.dedupe_max_ids
     tail_floor: int = 16
     """A tail of at most so many cells is not merged, however small its base."""
     base_bytes_limit: int = 512 * 1024

@@ -100,4 +100,12 @@ class NewPartitions:
 
     def _follower(self, partition: int) -> Follower:
         keys = Keys(self._config.group)
-        return Follower(partition, keys=keys, replica=self._replica, rows=None, clock=SystemClock(), worker=WORKER)
+        return Follower(
+            partition,
+            keys=keys,
+            replica=self._replica,
+            rows=None,
+            clock=SystemClock(),
+            worker=WORKER,
+            future_tolerance_seconds=self._config.future_tolerance_seconds,
+        )

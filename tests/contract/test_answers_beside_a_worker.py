@@ -51,9 +51,10 @@ class Partition:
             number,
             keys=keys,
             replica=RedisReplica(client, keys),
-            rows=OwedRows(topic, number),
+            rows=OwedRows(topic, number, 300),
             clock=FixedClock(),
             worker="test",
+            future_tolerance_seconds=300,
         )
 
     async def begin(self) -> None:

@@ -65,7 +65,15 @@ class Deployment:
     async def bring_up(self, breaks_after: int | None = None) -> Replica:
         """What an owner sends; a new one each time."""
         replica = Replica(self.client, self.keys, breaks_after)
-        follower = Follower(0, keys=self.keys, replica=replica, rows=None, clock=SystemClock(), worker="test")
+        follower = Follower(
+            0,
+            keys=self.keys,
+            replica=replica,
+            rows=None,
+            clock=SystemClock(),
+            worker="test",
+            future_tolerance_seconds=300,
+        )
         if breaks_after is None:
             assert await follower.bring_up(self.state, self.state.position.next_offset)
         else:
@@ -135,7 +143,15 @@ async def test_a_copy_that_came_further_than_what_is_committed_was_another_owner
     await made.client.flushall()
     await made.bring_up(len(whole.sent) - 3)
     replica = Replica(made.client, made.keys, None)
-    follower = Follower(0, keys=made.keys, replica=replica, rows=None, clock=SystemClock(), worker="behind")
+    follower = Follower(
+        0,
+        keys=made.keys,
+        replica=replica,
+        rows=None,
+        clock=SystemClock(),
+        worker="behind",
+        future_tolerance_seconds=300,
+    )
     with pytest.raises(WorkerMustStop, match="another worker owns it"):
         await follower.bring_up(made.state, 5)
 

@@ -144,7 +144,7 @@ class Site:
             0,
             keys=self.keys,
             replica=self.replica,
-            rows=OwedRows(self.topic, 0) if keeps_rows else None,
+            rows=OwedRows(self.topic, 0, 300) if keeps_rows else None,
             clock=FixedClock(),
             worker="test",
             future_tolerance_seconds=future_tolerance_seconds,

@@ -88,8 +88,16 @@ async def test_recorded_content_of_redis_is_read_and_carried_on(
 
     # when a worker of this version claims it with the changelog that belongs to it, then it lacks nothing:
     state = PartitionState.recovered(0, RULES, recorded.changelog)
-    rows = OwedRows(Source(), 0)
-    follower = Follower(0, keys=KEYS, replica=RedisReplica(client, KEYS), rows=rows, clock=NoClock(), worker="new")
+    rows = OwedRows(Source(), 0, 300)
+    follower = Follower(
+        0,
+        keys=KEYS,
+        replica=RedisReplica(client, KEYS),
+        rows=rows,
+        clock=NoClock(),
+        worker="new",
+        future_tolerance_seconds=300,
+    )
     assert await follower.bring_up(state, RECORDED)
     assert (follower.owed_offsets, shown(content(plain))) == (0, shown(before))
 

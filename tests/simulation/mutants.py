@@ -417,7 +417,7 @@ MUTANTS = (
     Mutant(
         "clocks-differ",
         "What a lost head may have held is as late as another broker's clock allows.",
-        ((ROWS, "CLOCKS_DIFFER_MS = 3_600_000\n", "CLOCKS_DIFFER_MS = 0\n"),),
+        ((ROWS, "CLOCKS_DIFFER_MS = HOUR_MILLISECONDS\n", "CLOCKS_DIFFER_MS = 0\n"),),
         LOSSES
         | {
             "head_retention": 1.0,

@@ -37,21 +37,14 @@ from api.query.question import (
     view,
 )
 from api.query.zones import aliases, zone, zone_names
+from stream.model.activity import KNOWN_SOURCES, NO_SOURCE_LABEL, SOURCE_LABELS
 
 PAGE = Path(__file__).parents[3] / "api" / "page"
 NOW = 1_795_417_980.0
 """2026-11-23T07:13:00Z, a Monday: 15:13 in Kuala Lumpur, where a test names no other zone."""
 
 QUARTER_SECONDS = 900
-SOURCES = ("incoming_message", "developer_api", "contact_import", "user", "echo_message")
-LABELS = {
-    "incoming_message": "Incoming Message",
-    "developer_api": "Developer API",
-    "contact_import": "Contact Import",
-    "user": "User",
-    "echo_message": "Echo Message",
-    "none": "No source",
-}
+LABELS = {**SOURCE_LABELS, "none": NO_SOURCE_LABEL}
 
 
 @dataclass(frozen=True)
@@ -210,7 +203,7 @@ class StandIn:
         parameters.raise_faults()
         part = (parameters.text("q") or "").lower()
         mine = [event for event in self.events if event.workspace == workspace]
-        names = dict.fromkeys([*SOURCES, *sorted({e.source for e in mine if e.source}), "none"])
+        names = dict.fromkeys([*KNOWN_SOURCES, *sorted({e.source for e in mine if e.source}), "none"])
         users = {e.user_id: e.user_name for e in mine if e.user_id}
         found = sorted((name or id_, id_) for id_, name in users.items() if part in f"{id_} {name}".lower())
         return {
@@ -262,8 +255,8 @@ def _count(seen: View, events: list[Event], now: float, lag: float) -> dict[str,
             deleted[place] += 1
             counts[1] += 1
     totals = sum(added, Counter())
-    others = sorted(name for name in totals if name not in SOURCES and name != "none")
-    names = [*SOURCES, *others, *(["none"] if totals["none"] else [])]
+    others = sorted(name for name in totals if name not in KNOWN_SOURCES and name != "none")
+    names = [*KNOWN_SOURCES, *others, *(["none"] if totals["none"] else [])]
     names_before = sorted({name for _, found in before for name in found} - {*names})
     timeline, by_source = [], []
     for place, (start, end) in enumerate(zip(seen.marks, seen.marks[1:], strict=False)):
@@ -351,7 +344,10 @@ def _query(seen: View) -> dict[str, Any]:
 
 
 def _warnings(seen: View, events: list[Event]) -> list[dict[str, Any]]:
-    known = {"source": {*SOURCES, "none", *(e.source for e in events)}, "user": {"none", *(e.user_id for e in events)}}
+    known = {
+        "source": {*KNOWN_SOURCES, "none", *(e.source for e in events)},
+        "user": {"none", *(e.user_id for e in events)},
+    }
     asked = {"source": seen.query.sources or (), "user": seen.query.users or ()}
     return [
         {"code": f"unknown_{name}", "parameter": name, "value": value, "message": f"{value} was never seen here"}

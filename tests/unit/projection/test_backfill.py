@@ -38,7 +38,7 @@ class Topic:
 
 
 async def paid(topic: Topic, owed: tuple[tuple[int, int, int], ...]) -> tuple[Any, dict[str, str]]:
-    found = await OwedRows(topic, 0).find(owed)
+    found = await OwedRows(topic, 0, 300).find(owed)
     return found.left, found.fields
 
 
@@ -74,7 +74,7 @@ async def test_what_has_gone_is_no_newer_than_the_newest_that_was_counted() -> N
 async def test_what_is_still_owed_is_told_to_be_as_old_as_it_is() -> None:
     # Given a range of three days, of which the newest offsets are paid
     topic = Topic(first=0, end=10, timestamps={offset: NOON - (9 - offset) * DAY_MS for offset in range(10)})
-    rows = OwedRows(topic, 0)
+    rows = OwedRows(topic, 0, 300)
     with patch.object(stream.projection.backfill, "PAYMENT_OFFSETS", 4):
         found = await rows.find(((-1, 9, NOON),))
     # Then what is left is no newer than the oldest that was read, and an hour between brokers
@@ -104,7 +104,7 @@ async def test_large_records_are_read_a_few_at_a_time_until_all_are_paid(at_once
     # Given rows of records that are too large to be read together, perhaps without the oldest of them
     topic = LargeRecords(first=first, end=10, timestamps=dict.fromkeys(range(first, 10), NOON))
     topic.at_once = at_once
-    rows, owed, read = OwedRows(topic, 0), ((-1, 9, NOON),), list[int]()
+    rows, owed, read = OwedRows(topic, 0, 300), ((-1, 9, NOON),), list[int]()
     # When they are paid
     while owed:
         found = await rows.find(owed)

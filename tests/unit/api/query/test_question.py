@@ -7,7 +7,7 @@ import pytest
 from api.errors import Faults
 from api.query import question as query
 from api.query.periods import Compare, Dates, Interval, Period, Weekday, now_mark
-from api.query.question import Parameters, Query, is_workspace, read_activity_query, read_pairs, read_query, view
+from api.query.question import Parameters, Query, read_activity_query, read_pairs, read_query, view
 
 NOW = now_mark(datetime.fromisoformat("2026-11-25T13:37:00+00:00").timestamp())
 DEFAULT = Query(None, Period.LAST_7_DAYS, "UTC", Interval.AUTO, Weekday.MONDAY, None, None, Compare.PREVIOUS_PERIOD)
@@ -150,15 +150,6 @@ def test_everything_begins_with_the_first_event_and_is_by_month() -> None:
     assert (some.dates, some.interval, some.earlier) == (Dates(date(2019, 5, 3), date(2026, 11, 25)), "month", None)
     for first in (None, date(2026, 11, 26)):
         assert view(asked, NOW, first).dates == Dates(date(2026, 11, 25), date(2026, 11, 25))
-
-
-@pytest.mark.parametrize(
-    ("workspace_id", "possible"),
-    [("w", True), ("A-z0.9_~:@", True), ("w" * 128, True), ("w" * 129, False), ("", False), (".", False), ("..", False),
-     ("...", True), ("a b", False), ("ä", False), ("a/b", False), ("a\n", False)],
-)  # fmt: skip
-def test_which_ids_a_workspace_can_have(workspace_id: str, possible: bool) -> None:
-    assert is_workspace(workspace_id) is possible
 
 
 @pytest.mark.parametrize("name", ["source", "user"])
