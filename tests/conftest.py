@@ -1,5 +1,8 @@
 """What every test may ask for: real servers, each skipped with its reason where a machine lacks it (tests/support)."""
 
+import os
+import sys
+
 pytest_plugins = [
     "tests.support.core",
     "tests.support.kafka",
@@ -7,3 +10,7 @@ pytest_plugins = [
     "tests.support.redis_server",
     "tests.support.servers",
 ]
+
+# The tests start hundreds of processes: without bytecode on the disk each of them compiles every library again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False

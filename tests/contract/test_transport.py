@@ -18,7 +18,7 @@ from faust.types.tuples import TP
 
 from stream.agents.transport import Consumer
 from stream.ingest.event import LeftOut, Record
-from stream.kafka.fetch import fetched_batches
+from stream.kafka.fetch import fetched_batches, keep_fetched_bytes
 from stream.kafka.source import SourceTopic
 from stream.kafka.transaction import read_changelog
 from stream.ports import KafkaAway, ReadTooLarge
@@ -30,6 +30,7 @@ COMPRESSIONS = (None, "gzip", "snappy", "lz4", "zstd")
 
 
 async def consumer_of(kafka: RunningKafka, topic: str, **options: object) -> AIOKafkaConsumer:
+    keep_fetched_bytes()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap,
         isolation_level="read_committed",
