@@ -132,6 +132,11 @@ class Replica(Protocol):
         Raises ReplicaAway.
         """
 
+    async def notice_evictions(self) -> None:
+        """Have all calls refused from now on where Redis has evicted keys since they were looked for last. Raises
+        ReplicaAway.
+        """
+
 
 class Call(msgspec.Struct):
     """One call of `project`: operations on keys, in the order of `replica.lua`; which workspaces it touches; fields of

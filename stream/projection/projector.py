@@ -117,6 +117,9 @@ class Follower:
         last = Call(keys=[], operations=[], workspaces=[], fields=self._named(opening))
         self.partitions = max(self.partitions, state.position.partitions)
         self._seal(last, committed_offset, committed_offset, moved=claim.position != committed_offset)
+        # Of days that were evicted while the copy was under way the next call made some anew, without the others. As
+        # long as no position is there, only the number of evicted keys tells.
+        await self._replica.notice_evictions()
         if not await self._send(token, last):
             return False
         self._token, self._sent = token, committed_offset

@@ -5,10 +5,8 @@
 --           copied or ""},
 --           or {0, stored history} when Redis holds the counts of another history.
 -- project:  KEYS positions, then whatever the operations name by number · ARGV "project", partition, token, number, change, channel, message,
---           "<as_of> <age>" or "", partitions or "", n, then n pairs of field and value for `positions`, then the operations.
---           `as_of` is the worker's time of a question that it asked `age` ms ago; of Redis' own time that long ago and it
---           the earlier is kept, and never replaced by an earlier one, unless it lies ahead of Redis' time: then a clock
---           was set back.
+--           as_of or "", partitions or "", n, then n pairs of field and value for `positions`, then the operations.
+--           `as_of` is never replaced by an earlier one, unless it lies ahead of Redis' time: then a clock was set back.
 --           Done only if the token is that of the last claim and the number is one above that of the last call taken: answers
 --           now, else 0. `now` is Redis' own time, in ms since 1970.
 -- evicted:  KEYS positions · ARGV "evicted", run, count, policy
@@ -154,11 +152,10 @@ while at <= last do
 end
 
 if ARGV[8] ~= '' then
-  local asked, age = string.match(ARGV[8], '^(%-?%d+) (%d+)$')
-  local as_of = math.min(tonumber(asked), now - tonumber(age))
+  local as_of = tonumber(ARGV[8])
   local stored = tonumber(redis.call('HGET', positions, partition .. '.as_of') or '-1')
   if stored < as_of or stored > now then
-    redis.call('HSET', positions, partition .. '.as_of', string.format('%.0f', as_of))
+    redis.call('HSET', positions, partition .. '.as_of', ARGV[8])
   end
 end
 if ARGV[9] ~= '' then

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from stream.ports import AnotherHistory, Call, Claim, ReplicaAway
+from stream.projection.evictions import Evictions
 from stream.projection.lost_keys import SCRIPT
 from stream.storage.keys import Keys, parse_owed
 
@@ -25,9 +25,9 @@ class RedisReplica:
     refused or taken once.
     """
 
-    def __init__(self, client: Redis, keys: Keys, refusal: Callable[[], str | None] = lambda: None) -> None:
-        """`refusal`: why nothing may be sent at present, or None."""
-        self._client, self._keys, self._refusal = client, keys, refusal
+    def __init__(self, client: Redis, keys: Keys, evictions: Evictions | None = None) -> None:
+        """`evictions`: while keys may be evicted, nothing is sent. None: Redis is known to evict nothing."""
+        self._client, self._keys, self._evictions = client, keys, evictions
         self._redis_ahead_ms: int | None = None
         """Of Redis' time before the loop's, at least, by the last answer: what it said, less when it came."""
         self._script = client.register_script(SCRIPT.read_text())
@@ -67,12 +67,20 @@ class RedisReplica:
         self._compare_clocks(now)
         return True
 
+    async def notice_evictions(self) -> None:
+        if self._evictions is None:
+            return
+        try:
+            await self._evictions.look()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise ReplicaAway(f"{type(error).__name__}: {error}"[:300]) from error
+
     def _compare_clocks(self, now_ms: int) -> None:
         self._redis_ahead_ms = now_ms - steady_ms()
 
     def _as_of(self, call: Call) -> str:
-        """Not later than the question by either clock: the worker's, and that of Redis as it was known last. The script
-        bounds it once more by its own, which may have been set back since.
+        """When the question was asked, by the worker's clock and by that of Redis as its last answer showed it: the
+        earlier of the two. It is computed before the call is sent, however long that is on its way.
         """
         if call.asked_ms is None:
             return ""
@@ -80,7 +88,7 @@ class RedisReplica:
         as_of = call.clock_ms - age
         if self._redis_ahead_ms is not None:
             as_of = min(as_of, call.asked_ms + self._redis_ahead_ms)
-        return f"{as_of} {age}"
+        return str(as_of)
 
     async def now_ms(self) -> int:
         """What Redis' clock says, in milliseconds since 1970. Raises ReplicaAway."""
@@ -91,9 +99,8 @@ class RedisReplica:
         return int(seconds) * 1000 + int(microseconds) // 1000
 
     async def _run(self, keys: list[str], arguments: list[Any]) -> Any:
-        refusal = self._refusal()
-        if refusal is not None:
-            raise ReplicaAway(refusal)
+        if self._evictions is not None and self._evictions.refusal is not None:
+            raise ReplicaAway(self._evictions.refusal)
         try:
             return await self._script(keys=keys, args=arguments)
         except (RedisError, OSError, TimeoutError) as error:

@@ -69,7 +69,7 @@ class Wiring:
         self._listener, self._stop_worker = listener, stop_worker
         self.keys = Keys(config.group)
         self.evictions = Evictions(redis, self.keys, note_evictions)
-        self._replica = RedisReplica(redis, self.keys, lambda: self.evictions.refusal)
+        self._replica = RedisReplica(redis, self.keys, self.evictions)
         self.clocks = Clocks(clock, self._replica.now_ms, steady)
         self.rules = rules
         self._gate = Gate(self.clocks, rules.event)

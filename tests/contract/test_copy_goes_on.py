@@ -26,8 +26,8 @@ DAYS = 60
 class Replica(RedisReplica):
     """One that breaks after so many calls; what it was sent."""
 
-    def __init__(self, client: Redis, keys: Keys, breaks_after: int | None) -> None:
-        super().__init__(client, keys)
+    def __init__(self, client: Redis, keys: Keys, breaks_after: int | None, evictions: Evictions | None = None) -> None:
+        super().__init__(client, keys, evictions)
         self._left = breaks_after
         self.sent: list[Call] = []
 
@@ -163,3 +163,34 @@ async def test_after_an_eviction_a_copy_begins_from_zero(made: Deployment) -> No
     script = Evictions(made.client, made.keys)._script
     assert await script(keys=[made.keys.positions], args=["evicted", "run", 3, "noeviction"]) == 1
     assert (await made.bring_up()).entries == DAYS
+
+
+async def test_a_copy_that_lost_days_while_it_was_under_way_gets_no_position(made: Deployment) -> None:
+    # Given a copy that broke near its end, and keys that went since: no worker has looked yet
+    whole = await made.bring_up()
+    expected = await made.content()
+    await made.client.flushall()
+    await made.bring_up(len(whole.sent) - 3)
+    await evict_another_key(made.client)
+    await made.client.unlink(made.keys.days("w0"))
+    # When an owner goes on, which makes the workspace's days again, without those that went
+    replica = Replica(made.client, made.keys, None, Evictions(made.client, made.keys))
+    projector = Follower(0, keys=made.keys, replica=replica, rows=None, clock=SystemClock(), worker="next")
+    end = made.state.position.next_offset
+    assert not await projector.bring_up(made.state, end)
+    # Then no reader takes them for zero, and the next copy is whole
+    assert not await made.client.hexists(made.keys.positions, "0.position")
+    assert await projector.bring_up(made.state, end)
+    assert await made.content() == expected
+
+
+async def evict_another_key(client: Redis) -> None:
+    """Have the server evict for real, by a policy that is not there any more."""
+    await client.config_set("maxmemory-policy", "volatile-lru")
+    await client.config_set("maxmemory", (await client.info("memory"))["used_memory"] + 300_000)
+    n = 0
+    while not (await client.info("stats"))["evicted_keys"]:
+        await client.set(f"other:{n}", "x" * 50_000, ex=10_000)
+        n += 1
+    await client.config_set("maxmemory", 0)
+    await client.config_set("maxmemory-policy", "noeviction")

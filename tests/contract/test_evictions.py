@@ -59,7 +59,7 @@ async def server(own_redis: RunningRedis) -> AsyncIterator[Server]:
 
 
 async def test_while_the_policy_may_evict_counts_nothing_is_sent_and_a_worker_does_not_start(server: Server) -> None:
-    replica = RedisReplica(server.client, server.keys, lambda: server.evictions.refusal)
+    replica = RedisReplica(server.client, server.keys, server.evictions)
     for policy in ("allkeys-lru", "allkeys-lfu", "allkeys-random"):
         # Given such a policy
         await server.client.config_set("maxmemory-policy", policy)

@@ -99,7 +99,7 @@ def call(rng: random.Random, numbers: dict[bytes, int]) -> tuple[list[bytes], li
         if rng.random() < 0.5
     ]
     number = b"%d" % rng.choice((numbers.get(partition, 0) + 1, numbers.get(partition, 0) + 1, rng.randrange(4)))
-    some = rng.choice((b"", b"%d %d" % (rng.randrange(-9, 200), rng.randrange(9))))
+    some = rng.choice((b"", b"%d" % rng.randrange(-9, 200)))
     head = [b"project", partition, rng.choice(TOKENS), number, b"word%d" % rng.randrange(10**6), b"changes", b"w"]
     head += [some, rng.choice((b"", b"%d" % rng.randrange(5))), b"%d" % len(fields)]
     return [POSITIONS, *keys], [*head, *(part for field in fields for part in field), *argv]

@@ -86,6 +86,8 @@ class Profile:
     kafka_away: float = 0.02
     redis_evicts: float = 0.0
     """Some keys go, and nobody is told."""
+    evicts_seconds: float = 4.0
+    """The policy that evicts is there for so long at most."""
     clock_steps: float = 0.0
     """A worker's clock is set, to a wrong time most of the time."""
     as_of_ahead: float = 0.0

@@ -248,7 +248,7 @@ def evict_some(world: World) -> None:
     redis.evict([key for key in keys if key in redis.state])
     world.note("redis", lambda: f"evicts {keys}")
     after = rng.choice(("noeviction", "noeviction", "volatile-lru"))
-    world.loop.call_later(rng.random() * 4, setattr, redis, "policy", after)
+    world.loop.call_later(rng.random() * world.profile.evicts_seconds, setattr, redis, "policy", after)
 
 
 def _clocks_go_wrong(world: World, cluster: Cluster, publishers: Publishers, now: Any) -> None:

@@ -123,11 +123,9 @@ def _project(writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes], now
         return 0
     mine = writing.of(positions)
     if as_of:
-        asked, age = map(int, as_of.split(b" "))
-        bounded = min(asked, now_ms - age)
         stored = int(mine.get(partition + b".as_of", b"-1"))
-        if stored < bounded or stored > now_ms:
-            mine[partition + b".as_of"] = b"%d" % bounded
+        if stored < int(as_of) or stored > now_ms:
+            mine[partition + b".as_of"] = as_of
     if partitions and int(mine.get(b"partitions", b"-1")) < int(partitions):
         mine[b"partitions"] = partitions
     fields = dict(zip(argv[10:fields_end:2], argv[11:fields_end:2], strict=True))
