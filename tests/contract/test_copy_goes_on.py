@@ -62,10 +62,8 @@ class Deployment:
         self.state.apply(Batch([record], offset, offset + 1))
         self.state.encode()
 
-    async def bring_up(self, breaks_after: int | None = None) -> Replica:
-        """What an owner sends; a new one each time."""
-        replica = Replica(self.client, self.keys, breaks_after)
-        follower = Follower(
+    def follower(self, replica: Replica) -> Follower:
+        return Follower(
             0,
             keys=self.keys,
             replica=replica,
@@ -74,6 +72,11 @@ class Deployment:
             worker="test",
             future_tolerance_seconds=300,
         )
+
+    async def bring_up(self, breaks_after: int | None = None) -> Replica:
+        """What an owner sends; a new one each time."""
+        replica = Replica(self.client, self.keys, breaks_after)
+        follower = self.follower(replica)
         if breaks_after is None:
             assert await follower.bring_up(self.state, self.state.position.next_offset)
         else:
@@ -143,15 +146,7 @@ async def test_a_copy_that_came_further_than_what_is_committed_was_another_owner
     await made.client.flushall()
     await made.bring_up(len(whole.sent) - 3)
     replica = Replica(made.client, made.keys, None)
-    follower = Follower(
-        0,
-        keys=made.keys,
-        replica=replica,
-        rows=None,
-        clock=SystemClock(),
-        worker="behind",
-        future_tolerance_seconds=300,
-    )
+    follower = made.follower(replica)
     with pytest.raises(WorkerMustStop, match="another worker owns it"):
         await follower.bring_up(made.state, 5)
 
@@ -175,7 +170,7 @@ async def test_a_copy_that_lost_days_while_it_was_under_way_gets_no_position(mad
     await made.client.unlink(made.keys.days("w0"))
     # When an owner goes on, which makes the workspace's days again, without those that went
     replica = Replica(made.client, made.keys, None, Evictions(made.client, made.keys))
-    projector = Follower(0, keys=made.keys, replica=replica, rows=None, clock=SystemClock(), worker="next")
+    projector = made.follower(replica)
     end = made.state.position.next_offset
     assert not await projector.bring_up(made.state, end)
     # Then no reader takes them for zero, and the next copy is whole
