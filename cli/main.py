@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "trace": ("cli.trace", "what became of an event"),
     "dlq": ("cli.dlq", "the dead letters: lists, shows, replays them"),
     "verify": ("cli.verify", "recounts from the topic, and compares"),
+    "skip": ("cli.skip", "passes over one offset, while no worker runs"),
     "rebuild-redis": ("cli.rebuild_redis", "empties Redis; the workers send everything again"),
     "token": ("cli.token", "makes tokens for readers of the API"),
 }

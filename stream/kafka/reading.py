@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import CorruptRecordException
 
 from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, describe
 from stream.kafka.fetch import fetched_batches, keep_fetched_bytes
@@ -33,6 +34,10 @@ MAX_RECORDS: Final = 5_000
 
 Progress = Callable[[int, int, int], None]
 """A partition, offsets read so far, offsets in all."""
+
+
+class Unreadable(KafkaAway):
+    """The broker answered, and what it holds cannot be read: a record batch that is corrupt."""
 
 
 class TopicReader:
@@ -95,7 +100,8 @@ class TopicReader:
             )
             for place, batch in found.items():
                 if isinstance(batch, Exception):
-                    raise KafkaAway(f"{self.topic} {place.partition} cannot be read: {describe(batch)}") from batch
+                    kind = Unreadable if isinstance(batch, CorruptRecordException) else KafkaAway
+                    raise kind(f"{self.topic} {place.partition} cannot be read: {describe(batch)}") from batch
                 heard, end = time(), ends[place.partition]
                 if end is not None and batch.end >= end:
                     places.discard(place)

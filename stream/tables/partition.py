@@ -215,6 +215,12 @@ class PartitionState:
         assert offset >= self.position.next_offset, "a position never goes back"
         self._move(next_offset=offset)
 
+    def pass_over(self, offset: int) -> None:
+        """Goes on behind the next offset without judging its record, by hand: it does not count, nor in a recount."""
+        assert offset == self.position.next_offset, f"{offset} is not the next offset, {self.position.next_offset}"
+        self._uncounted.add(offset)
+        self._move(next_offset=offset + 1, skipped=self.position.skipped + 1)
+
     def apply(self, batch: Batch) -> None:
         """Judges and counts the records of a batch that follows on the position, or overlaps it: what lies below the
         position was judged, and is passed over. No record's time may be ahead by the broker's own clock

@@ -2,9 +2,9 @@
 
 key    70 ("p"), the last record of every commit
 value  msgpack [1, next_offset, first_offset, history 16 bytes, witness nil|[offset, timestamp, crc32],
-       counts_from nil|day, latest_hour nil|hour, greatest_broker_ms, partitions, live_keys]
+       counts_from nil|day, latest_hour nil|hour, greatest_broker_ms, partitions, live_keys, skipped]
 
-An array without its last element is of a version that did not know it yet.
+An array without its last elements is of a version that did not know them yet; `skipped` is left out where it is 0.
 """
 
 from __future__ import annotations
@@ -59,12 +59,15 @@ class Position(msgspec.Struct, frozen=True):
     live_keys: int | None = None
     """How many keys the changelog has with this commit, this one included: fewer were lost, more were not deleted. None
     where it was not counted yet."""
+    skipped: int = 0
+    """How many offsets were passed over by hand (`contacts-report skip`)."""
 
 
 def encode_position(position: Position) -> bytes:
     """Packs the position's record."""
     assert len(position.history) == HISTORY_BYTES, "a history is 16 bytes"
-    return _encode((VERSION, *msgspec.structs.astuple(position)))
+    parts = msgspec.structs.astuple(position)
+    return _encode((VERSION, *(parts if position.skipped else parts[:-1])))
 
 
 def decode_position(value: bytes) -> Position:
@@ -86,6 +89,7 @@ class _Stored(msgspec.Struct, array_like=True):
     greatest_broker_ms: int
     partitions: int
     live_keys: int | None = None
+    skipped: int = 0
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode

@@ -80,6 +80,12 @@ class Metrics:
             ["partition"],
             registry=registry,
         )
+        self.skipped = Gauge(
+            "contacts_skipped_offsets",
+            "Offsets that were passed over by hand (`contacts-report skip`), and so are not counted.",
+            ["partition"],
+            registry=registry,
+        )
         self.ids = Gauge(
             "contacts_recent_ids",
             "Ids held, by which copies are known; at most CONTACTS_DEDUPE_MAX_IDS.",
@@ -130,6 +136,7 @@ class Metrics:
             self.stuck,
             self.last_projection,
             self.owed,
+            self.skipped,
             self.ids,
             self.state_keys,
         )

@@ -87,6 +87,7 @@ class Reporter(Listener):
             metrics.events.labels("rejected").inc(number)
             metrics.rejected.labels(reason.value).inc(number)
         metrics.ids.labels(partition).set(commit.ids)
+        metrics.skipped.labels(partition).set(commit.position.skipped)
         metrics.state_keys.labels(partition).set(commit.position.live_keys or 0)
         metrics.ids_early.labels(partition).inc(outcomes.ids_dropped_early)
         metrics.last_commit.labels(partition).set(self._clock.now_ms() / 1000)

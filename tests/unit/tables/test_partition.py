@@ -163,6 +163,25 @@ def test_offsets_that_the_topic_lost_are_passed_by_name() -> None:
         state.skip_to(50)
 
 
+def test_what_is_passed_over_by_hand_does_not_count_and_uses_up_no_id() -> None:
+    state = begun(RULES)
+    records = log(value("e1"), value("e2"), value("e3"), value("e2"))
+    state.apply(batch(records[:1], 0))
+    state.pass_over(1)
+    follower = Follower()
+    follower.take(state.encode())
+    with pytest.raises(AssertionError, match="3 is not the next offset, 2"):
+        state.pass_over(3)
+    # When a recovery goes on behind it, then it counts neither now nor in a recount, and what comes counts.
+    again = PartitionState.recovered(3, RULES, follower.table)
+    again.apply(batch(records[2:], 2))
+    assert (again.outcomes.counted, again.outcomes.duplicate) == (2, 0)
+    assert [again.was_counted(offset) for offset in range(4)] == [True, False, True, True]
+    assert (again.position.skipped, again.position.next_offset) == (1, 4)
+    follower.take(again.encode())
+    assert PartitionState.recovered(3, RULES, follower.table).position.skipped == 1
+
+
 def test_the_largest_number_of_partitions_is_remembered() -> None:
     state = begun(RULES)
 

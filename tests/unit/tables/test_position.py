@@ -10,14 +10,21 @@ NEW = Position(500, 500, HISTORY, None, None, None, 0, 4)
 COUNTED = Position(777, 500, HISTORY, Witness(775, 1_700_000_000_000, 99), 20_000, 470_000, 1_700_000_000_001, 4, 12)
 
 
-@pytest.mark.parametrize("position", [NEW, COUNTED], ids=["new", "counted"])
+SKIPPED = msgspec.structs.replace(COUNTED, skipped=2)
+
+
+@pytest.mark.parametrize("position", [NEW, COUNTED, SKIPPED], ids=["new", "counted", "skipped"])
 def test_a_position_is_what_was_packed(position: Position) -> None:
     assert decode_position(encode_position(position)) == position
 
 
 def test_a_position_from_before_keys_were_counted_is_read() -> None:
-    stored = msgspec.msgpack.encode((1, *msgspec.structs.astuple(COUNTED)[:-1]))
+    stored = msgspec.msgpack.encode((1, *msgspec.structs.astuple(COUNTED)[:-2]))
     assert decode_position(stored) == msgspec.structs.replace(COUNTED, live_keys=None)
+
+
+def test_where_nothing_was_passed_over_the_bytes_are_those_of_before() -> None:
+    assert encode_position(COUNTED) == msgspec.msgpack.encode((1, *msgspec.structs.astuple(COUNTED)[:-1]))
 
 
 def test_another_version_is_refused() -> None:

@@ -1,0 +1,46 @@
+"""Who is in the consumer group: what must be known before anybody else owns one of its partitions."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupAuthorizationFailedError, GroupCoordinatorNotAvailableError, for_code
+
+from stream.kafka.clients import BROKER_AWAY, describe
+from stream.ports import KafkaAway
+from stream.settings.kafka import KafkaAccess
+
+ANSWER_SECONDS: Final = 20.0
+AGAIN_SECONDS: Final = 0.3
+
+
+async def group_members(kafka: KafkaAccess, group: str) -> list[str]:
+    """The clients and hosts of a group's members; empty where there is no such group. Raises KafkaAway."""
+    admin = AIOKafkaAdminClient(**kafka.options(), request_timeout_ms=int(ANSWER_SECONDS * 1000))
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await admin.start()
+            [answer] = await _describe(admin, group)
+    except BROKER_AWAY as error:
+        raise KafkaAway(f"Kafka did not tell who is in the group {group}: {describe(error)}") from error
+    finally:
+        await admin.close()
+    [told] = answer.to_object()["groups"]
+    if told["error_code"] == GroupAuthorizationFailedError.errno:
+        raise KafkaAway(f"Kafka does not let us see the group {group} (Describe)")
+    if told["error_code"]:
+        raise KafkaAway(f"Kafka did not tell who is in the group {group}: {for_code(told['error_code']).__name__}")
+    return [f"{member['client_id']} at {member['client_host']}" for member in told["members"]]
+
+
+async def _describe(admin: AIOKafkaAdminClient, group: str) -> list[Any]:
+    """Asked again while the cluster looks for who keeps the group."""
+    while True:
+        try:
+            found: list[Any] = await admin.describe_consumer_groups([group])
+        except GroupCoordinatorNotAvailableError:
+            await asyncio.sleep(AGAIN_SECONDS)
+        else:
+            return found
