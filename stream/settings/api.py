@@ -32,120 +32,129 @@ class ApiConfig(SharedConfig):
     api_host: str = setting(
         HOST,
         "127.0.0.1",
-        meaning="The address that the API listens on.",
-        when_wrong="Anything but loopback is refused as long as no authentication is configured.",
+        meaning="The address on which the API listens.",
+        when_wrong="Without authentication the API refuses to start on any address but loopback.",
     )
     api_port: int = setting(
         PORT,
         8080,
-        meaning="The port that the API listens on.",
-        when_wrong="The API stops at its start where the port is taken.",
+        meaning="The port on which the API listens.",
+        when_wrong="The API stops at start if the port is taken.",
     )
     api_connections: int = setting(
         whole_number(10, 1_000_000),
         12_000,
         unit="connections a process",
-        meaning="How many connections may be open; one more is a 503. More than CONTACTS_LIVE_STREAMS.",
-        when_wrong="Too small: readers are refused. Too large: memory and file descriptors run out.",
+        meaning=(
+            "How many connections may be open; the API answers 503 to further ones. More than `CONTACTS_LIVE_STREAMS`."
+        ),
+        when_wrong="Too small: readers are refused. Too large: the process runs out of memory or file descriptors.",
     )
     api_metrics_port: int | None = setting(
         or_none(PORT),
         None,
-        meaning="A port of their own for `/metrics` and `/readyz?verbose`, with the probes. None: the API's own.",
-        when_wrong="The API stops at its start where the port is taken.",
+        meaning="A separate port for `/metrics`, `/readyz?verbose` and the probes. None: the API's own port.",
+        when_wrong="The API stops at start if the port is taken.",
     )
     api_cors_origins: tuple[str, ...] = setting(
         ORIGINS,
         (),
-        meaning="Pages of other origins that may call the API from a browser.",
-        when_wrong="Too few: their browsers refuse the answers. Too many: those pages read with their users' tokens.",
+        meaning="Origins whose pages may call the API from a browser.",
+        when_wrong="Too few: browsers block the answers. Too many: those pages can read with their users' tokens.",
     )
     api_frame_ancestors: tuple[str, ...] = setting(
         FRAME_ANCESTORS,
         (),
         meaning="Origins (or `self`) that may show the page in a frame.",
-        when_wrong="Too few: the frame stays empty. Too many: those pages can lay something over it.",
+        when_wrong="Too few: the frame stays empty. Too many: those pages can overlay it (clickjacking).",
     )
     jwt_secret: str | None = setting(
         or_none(SECRET),
         None,
-        meaning="The secret of HS256 tokens, 32 bytes or more.",
-        when_wrong="Every token signed with another one is a 401.",
+        meaning="The secret of HS256 tokens, at least 32 bytes.",
+        when_wrong="The API answers 401 to every token signed with another secret.",
     )
     jwks_url: str | None = setting(
         or_none(WEB_ADDRESS),
         None,
-        meaning="Where the public keys of RS256 and ES256 tokens are published, as a JSON Web Key Set.",
-        when_wrong="Every token of theirs is a 401.",
+        meaning="The address of the JSON Web Key Set for RS256 and ES256 tokens.",
+        when_wrong="The API answers 401 to every such token.",
     )
     jwt_audience: str | None = setting(
         or_none(TEXT),
         None,
-        meaning="What the `aud` of a token must hold. None: not looked at.",
-        when_wrong="Every token for another audience is a 401.",
+        meaning="The `aud` that a token must contain. None: not checked.",
+        when_wrong="The API answers 401 to every token for another audience.",
     )
     jwt_issuer: str | None = setting(
         or_none(TEXT),
         None,
-        meaning="What the `iss` of a token must be. None: not looked at.",
-        when_wrong="Every token of another issuer is a 401.",
+        meaning="The `iss` that a token must have. None: not checked.",
+        when_wrong="The API answers 401 to every token of another issuer.",
     )
     tokens_file: Path | None = setting(
         or_none(PATH),
         None,
-        meaning="The file of static tokens' hashes, as `contacts-report token new` writes it.",
-        when_wrong="The API stops at its start where the file cannot be read.",
+        meaning="The file with the hashes of static tokens, written by `contacts-report token new`.",
+        when_wrong="The API stops at start if it cannot read the file.",
     )
     live_lag_seconds: float = setting(
         number(0.1, 86_400.0),
         10.0,
         unit="seconds",
-        meaning="A report that lags by less is called `live`.",
+        meaning="A report whose lag is below this is called `live`.",
         when_wrong="Only the word changes, never a number.",
     )
     stalled_after_seconds: float = setting(
         number(0.1, 86_400.0),
         30.0,
         unit="seconds",
-        meaning="A report behind is called `stalled` where it has not advanced for so long, else `catching_up`.",
+        meaning="A report that lags is called `stalled` if it has not advanced for this long, otherwise `catching_up`.",
         when_wrong="Only the word changes, never a number.",
     )
     positions_cache_ms: int = setting(
         whole_number(0, 60_000),
         250,
         unit="milliseconds",
-        meaning="Positions and changes that were read less than this ago answer without asking Redis again.",
-        when_wrong="Too large: reports are as old as this. 0: each answer asks Redis.",
+        meaning="How long the API answers from positions and versions it has read, without asking Redis again.",
+        when_wrong="Too large: reports are up to this old. 0: each answer asks Redis.",
     )
     cache_bytes: int = setting(
         whole_number(0, 2**40),
         64 * 1024 * 1024,
         unit="bytes a process",
-        meaning="How much a process remembers: sums of days, names (80 bytes a user), workspaces, queries, tokens, and "
-        "what live streams are sent.",
-        when_wrong="Too small: days are summed, and names read, again and again. "
-        "Too large: the process is killed for its memory.",
+        meaning=(
+            "How much a process caches: sums of days, names (80 bytes a user), workspaces, queries, tokens, and "
+            "what live streams are sent."
+        ),
+        when_wrong=(
+            "Too small: days are summed and names read again and again. Too large: the process is killed for its "
+            "memory."
+        ),
     )
     live_streams: int = setting(
         whole_number(1, 1_000_000),
         10_000,
         unit="streams a process",
-        meaning="How many live streams may be open; one more is a 503.",
-        when_wrong="Too small: pages poll instead. Too large: memory and file descriptors run out.",
+        meaning="How many live streams may be open; the API answers 503 to further ones.",
+        when_wrong="Too small: pages poll instead. Too large: the process runs out of memory or file descriptors.",
     )
     live_streams_per_principal: int = setting(
         whole_number(1, 1_000_000),
         200,
         unit="streams a process",
-        meaning="How many live streams the tokens of one subject (or one token) may have open; one more is a 429.",
+        meaning=(
+            "How many live streams the tokens of one subject (or one static token) may have open; the API answers "
+            "429 to further ones."
+        ),
         when_wrong="Too small: pages poll instead. Too large: one token can take all streams of a process.",
     )
     redis_timeout_seconds: float = setting(
         number(0.01, 300.0),
         2.0,
         unit="seconds",
-        meaning="The longest that the API waits for Redis.",
-        when_wrong="Too short: 503 in slow moments. Too long: requests pile up while Redis is away.",
+        meaning="The longest time the API waits for Redis.",
+        when_wrong="Too short: 503 in slow moments. Too long: requests pile up while Redis is down.",
     )
 
     @property
