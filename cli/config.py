@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cli.options import add_settings, read_settings
 from stream.settings.api import ApiConfig
 from stream.settings.declare import Config, Reading, Value
-from stream.settings.worker import WorkerConfig
+from stream.settings.worker import CoreChoice, WorkerConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,10 +26,12 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     lines = _lines(readings)
     problems = _once(str(problem) for reading in readings.values() for problem in reading.problems)
     warnings = _once(warning for reading in readings.values() for warning in reading.warnings)
+    core = _core(readings["worker"])
     if args.json:
-        _print_json(lines, problems, warnings)
+        _print_json(lines, problems, warnings, core)
     else:
         _print_table(lines, problems, warnings)
+        print(f"core: {core}")
     return 1 if problems else 0
 
 
@@ -53,7 +55,20 @@ def _once(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _print_json(lines: Sequence[_Line], problems: Sequence[str], warnings: Sequence[str]) -> None:
+def _core(reading: Reading[Config]) -> str:
+    """Which form of the counting a worker would have here, and why."""
+    from stream.ports import WorkerMustStop
+    from stream.worker.form import choose_form
+
+    choice = next(value.shown for value in reading.values if value.setting.name == "core")
+    try:
+        form = choose_form(CoreChoice(choice))
+    except (ValueError, WorkerMustStop) as error:
+        return f"none: {error}"
+    return f"{form.name} ({form.why})"
+
+
+def _print_json(lines: Sequence[_Line], problems: Sequence[str], warnings: Sequence[str], core: str) -> None:
     settings = [
         {
             "setting": line.value.setting.variable,
@@ -63,7 +78,11 @@ def _print_json(lines: Sequence[_Line], problems: Sequence[str], warnings: Seque
         }
         for line in lines
     ]
-    print(json.dumps({"settings": settings, "problems": list(problems), "warnings": list(warnings)}, indent=2))
+    print(
+        json.dumps(
+            {"settings": settings, "problems": list(problems), "warnings": list(warnings), "core": core}, indent=2
+        )
+    )
 
 
 def _print_table(lines: Sequence[_Line], problems: Sequence[str], warnings: Sequence[str]) -> None:

@@ -9,8 +9,6 @@ use hashbrown::{HashMap, HashSet};
 use crate::counts::{EntryChange, Rows};
 use crate::names::{Moved, Names};
 
-const CALL_BYTES: usize = 200_000;
-const OPERATION_LIMIT: usize = 2_000;
 const NAME_BYTES: usize = 400;
 const DAYS_A_HASH: i64 = 32;
 const NANOSECONDS: i64 = 1_000_000_000;
@@ -38,11 +36,19 @@ fn put_number(out: &mut Vec<u8>, number: i64) {
     let _ = write!(out, "{number}"); // a vector takes all
 }
 
+/// How large a call is about, and how many values one operation has at most; two or more.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    pub call_bytes: usize,
+    pub operation_values: usize,
+}
+
 /// Operations gathered into calls. A call is closed where the next thing would make it too large.
 pub struct Calls<'a> {
     names: &'a Names,
     prefix: &'a str,
     partition: u16,
+    limits: Limits,
     closed: Vec<Call>,
     call: Call,
     numbers: HashMap<(Key, u32), usize>,
@@ -52,11 +58,12 @@ pub struct Calls<'a> {
 }
 
 impl<'a> Calls<'a> {
-    pub fn new(names: &'a Names, prefix: &'a str, partition: u16) -> Self {
+    pub fn new(names: &'a Names, prefix: &'a str, partition: u16, limits: Limits) -> Self {
         Calls {
             names,
             prefix,
             partition,
+            limits,
             closed: Vec::new(),
             call: Call::default(),
             numbers: HashMap::new(),
@@ -91,7 +98,7 @@ impl<'a> Calls<'a> {
 
     /// Closes the call that is full before about so many bytes are added.
     fn make_room(&mut self, size: usize) {
-        if self.bytes > 0 && self.bytes + size > CALL_BYTES {
+        if self.bytes > 0 && self.bytes + size > self.limits.call_bytes {
             self.close();
         }
         self.bytes += size;
@@ -99,7 +106,7 @@ impl<'a> Calls<'a> {
 
     fn entry_with_rows(&mut self, entry: &EntryChange) {
         let (size, of_rows) = (size_of(entry), entry.rows.bytes.len());
-        if of_rows + size > CALL_BYTES {
+        if of_rows + size > self.limits.call_bytes {
             self.cut_rows(entry);
             self.make_room(size);
         } else {
@@ -112,7 +119,7 @@ impl<'a> Calls<'a> {
     fn cut_rows(&mut self, entry: &EntryChange) {
         let (mut first, mut size) = (0, 0);
         for (place, row) in entry.rows.iter().enumerate() {
-            if size + row.len() > CALL_BYTES / 2 {
+            if size + row.len() > self.limits.call_bytes / 2 {
                 self.make_room(size);
                 self.rows(entry.workspace, entry.day, &entry.rows, first, place);
                 (first, size) = (place, 0);
@@ -130,7 +137,7 @@ impl<'a> Calls<'a> {
         }
         self.touch(workspace);
         while first < end {
-            let until = end.min(first + OPERATION_LIMIT);
+            let until = end.min(first + self.limits.operation_values);
             self.operation(b"z", workspace, Key::Rows(day));
             self.number((until - first) as i64);
             for place in first..until {
@@ -150,7 +157,7 @@ impl<'a> Calls<'a> {
             for number in 0..entry.base_count {
                 fields.extend(["h", "c", "s"].map(|part| format!("{day}.{partition}.{number}.{part}")));
             }
-            for some in fields.chunks(OPERATION_LIMIT) {
+            for some in fields.chunks(self.limits.operation_values) {
                 self.operation(b"x", workspace, Key::cells(day));
                 self.number(some.len() as i64);
                 some.iter().for_each(|field| self.argument(field.as_bytes()));
@@ -174,7 +181,7 @@ impl<'a> Calls<'a> {
                 self.argument(tail_field.as_bytes());
             }
         }
-        for some in put.chunks(OPERATION_LIMIT / 2) {
+        for some in put.chunks(self.limits.operation_values / 2) {
             self.operation(b"h", workspace, Key::cells(day));
             self.number(some.len() as i64);
             for (field, value) in some {

@@ -537,6 +537,11 @@ impl Counts {
         found
     }
 
+    /// The offset of an entry's last event.
+    pub fn changed_at(&self, number: u32) -> i64 {
+        self.entries[number as usize].changed_at
+    }
+
     /// All of an entry as it is committed.
     pub fn whole(&self, number: u32, names: &Names) -> Result<EntryChange, FormatError> {
         let entry = &self.entries[number as usize];

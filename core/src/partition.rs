@@ -22,6 +22,8 @@ const DAY_MILLISECONDS: i64 = 86_400_000;
 const HOURS_A_DAY: i64 = 24;
 /// A value that is longer may be nested more deeply than is read.
 const LENGTH_OF_DEEP_NESTING: usize = 1_024;
+/// What is read at once takes so much, or one batch.
+const READING_BYTES: usize = 4 << 20;
 /// The key of the position, which the caller keeps.
 const POSITION: u8 = b'p';
 
@@ -36,6 +38,8 @@ pub struct Rules {
     pub tail_floor: usize,
     pub base_bytes_limit: usize,
     pub keep_rows: bool,
+    pub block_ids: usize,
+    pub uncounted_block_bytes: usize,
 }
 
 /// An event as it is counted: names are numbers, texts lie in `Reading::texts`.
@@ -95,9 +99,16 @@ pub struct Reading {
     /// Of the records whose timestamps are believed.
     pub greatest_timestamp: i64,
     trusted_ms: i64,
+    /// Of the odd records.
+    odd_bytes: usize,
 }
 
 impl Reading {
+    /// About how many bytes it holds.
+    fn bytes(&self) -> usize {
+        self.odd_bytes + self.texts.len()
+    }
+
     pub fn len(&self) -> usize {
         self.slots.len()
     }
@@ -150,8 +161,8 @@ impl Partition {
         let count_rules = CountRules { tail_floor: rules.tail_floor, base_bytes_limit: rules.base_bytes_limit };
         Partition {
             number,
-            ids: RecentIds::new(rules.dedupe_window_hours, rules.dedupe_max_ids, None),
-            uncounted: Uncounted::default(),
+            ids: RecentIds::new(rules.dedupe_window_hours, rules.dedupe_max_ids, rules.block_ids),
+            uncounted: Uncounted::new(rules.uncounted_block_bytes),
             names: Names::new(),
             counts: Counts::new(count_rules),
             scratch: Vec::new(),
@@ -163,22 +174,13 @@ impl Partition {
         self.number
     }
 
-    /// The state of the latest changelog record of each key. The position's own record is the caller's.
-    pub fn recover(
-        &mut self,
-        mut records: Vec<(&[u8], &[u8])>,
-        latest_hour: Option<i64>,
-        counts_from: Option<i64>,
-    ) -> Result<(), FormatError> {
-        self.ids.latest_hour = latest_hour;
-        // Names keep the order in which they come; all else is read in the order of its keys.
-        for &(key, value) in records.iter().filter(|record| record.0.first() == Some(&names::KIND)) {
-            self.names.adopt(key, value)?;
-        }
-        records.sort_unstable();
-        for (key, value) in records {
+    /// Takes some of the changelog's latest records of each key: those of names first, in any order, then all others
+    /// in the order of their keys. The position's own record is the caller's.
+    pub fn adopt(&mut self, records: &[(&[u8], &[u8])]) -> Result<(), FormatError> {
+        for &(key, value) in records {
             match key.first() {
-                Some(&names::KIND | &POSITION) => {}
+                Some(&names::KIND) => self.names.adopt(key, value)?,
+                Some(&POSITION) => {}
                 Some(&recent_ids::KIND) => self.ids.adopt(key, value)?,
                 Some(&uncounted::KIND) if key.len() == 9 => self.uncounted.adopt(key, value)?,
                 Some(&counts::KIND) => self.counts.adopt(key, value, &mut self.names)?,
@@ -186,19 +188,41 @@ impl Partition {
                 _ => return Err(FormatError(format!("{} is a key of no known kind", shown(key)))),
             }
         }
+        Ok(())
+    }
+
+    /// Once all records were given.
+    pub fn finish_adopting(&mut self, latest_hour: Option<i64>, counts_from: Option<i64>) {
+        self.ids.latest_hour = latest_hour;
         self.ids.finish_adopting();
         self.uncounted.finish_adopting();
         if let Some(day) = counts_from {
             self.counts.drop_before(day);
         }
+    }
+
+    /// All of it at once.
+    pub fn recover(
+        &mut self,
+        mut records: Vec<(&[u8], &[u8])>,
+        latest_hour: Option<i64>,
+        counts_from: Option<i64>,
+    ) -> Result<(), FormatError> {
+        // Names keep the order in which they come; all else is read in the order of its keys.
+        let names: Vec<_> = records.iter().copied().filter(|record| record.0.first() == Some(&names::KIND)).collect();
+        records.retain(|record| record.0.first() != Some(&names::KIND));
+        records.sort_unstable();
+        self.adopt(&names)?;
+        self.adopt(&records)?;
+        self.finish_adopting(latest_hour, counts_from);
         Ok(())
     }
 
-    /// Reads whole batches until so many records were read, or nothing is left. `trusted_ms`: the latest timestamp that a
+    /// Reads whole batches until so many records were read, they take READING_BYTES, or nothing is left. `trusted_ms`: the latest timestamp that a
     /// record may have.
     pub fn read(&mut self, fetch: &mut Fetch<'_>, limit: usize, trusted_ms: i64) -> Result<Reading, RecordsError> {
         let mut reading = Reading { greatest_timestamp: i64::MIN, trusted_ms, ..Reading::default() };
-        while reading.len() < limit {
+        while reading.len() < limit && reading.bytes() < READING_BYTES {
             if !fetch.next_batch(&mut |record| self.read_record(record, &mut reading))? {
                 break;
             }
@@ -206,8 +230,26 @@ impl Partition {
         Ok(reading)
     }
 
+    /// As `read`, of records that the strict reader reads, all of them: by (offset, timestamp, whether there is a value).
+    pub fn take(&mut self, records: &[(i64, i64, bool)]) -> Reading {
+        let mut reading = Reading::default();
+        for &(offset, timestamp, has_value) in records {
+            if has_value {
+                let (key, value, headers) = (None, None, Vec::new());
+                reading.odd.push(Odd { offset, timestamp, log_append_time: false, key, value, headers });
+                reading.slots.push(Slot::Odd { offset });
+            } else {
+                reading.slots.push(Slot::Tombstone { offset });
+            }
+        }
+        reading
+    }
+
     fn read_record(&mut self, record: &Record<'_>, reading: &mut Reading) -> Result<(), RecordsError> {
         let offset = record.offset;
+        if reading.last.is_some_and(|last| offset <= last.offset) {
+            return Err(RecordsError::Corrupt("offsets that do not ascend".to_owned()));
+        }
         if record.timestamp <= reading.trusted_ms {
             reading.greatest_timestamp = reading.greatest_timestamp.max(record.timestamp);
         }
@@ -217,6 +259,7 @@ impl Partition {
                 Some(event) => Slot::Event(event),
                 None => {
                     let headers = record.headers()?;
+                    reading.odd_bytes += record.bytes();
                     reading.odd.push(Odd {
                         offset,
                         timestamp: record.timestamp,

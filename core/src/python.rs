@@ -4,15 +4,17 @@ use std::collections::HashSet;
 
 use pyo3::create_exception;
 use pyo3::exceptions::PyValueError;
+use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use crate::batches::{bodies, frame, Header};
-use crate::calls::{Call, Calls};
+use crate::calls::{Call, Calls, Limits};
 use crate::counts::EntryChange;
 use crate::days::{self, PartitionDay};
 use crate::formats::FormatError;
+use crate::names::Moved;
 use crate::partition::{Activity, Commit, Partition, Reading, Rules};
 use crate::records::{Fetch, Place, RecordsError};
 
@@ -20,6 +22,9 @@ create_exception!(contacts_core, DamagedError, PyValueError, "A stored value is 
 create_exception!(contacts_core, CorruptError, PyValueError, "A fetched record batch cannot be read.");
 create_exception!(contacts_core, UnsupportedError, PyValueError, "A record batch that another reader may read.");
 create_exception!(contacts_core, TooLargeError, PyValueError, "A record batch that comes to too many bytes.");
+
+/// Raised with each change that Python must know of: it takes no other (`stream/tables/core.py`).
+const INTERFACE: u32 = 1;
 
 fn of_format(error: FormatError) -> PyErr {
     DamagedError::new_err(error.0)
@@ -65,6 +70,12 @@ impl Fetched {
         self.place.next_offset
     }
 
+    /// How many bytes are left, perhaps of a batch that is not whole.
+    #[getter]
+    fn left(&self) -> usize {
+        self.fetch().left()
+    }
+
     /// Whether a whole batch is left.
     #[getter]
     fn has_next(&self) -> bool {
@@ -99,13 +110,14 @@ type Resolved = Option<Fields>;
 struct CorePartition {
     state: Partition,
     reading: Option<Reading>,
+    panics_in: Option<String>,
 }
 
 #[pymethods]
 impl CorePartition {
     #[new]
     #[pyo3(signature = (partition, *, max_event_bytes, future_tolerance_seconds, retention_days, dedupe_window_hours,
-        dedupe_max_ids, tail_floor, base_bytes_limit, keep_rows))]
+        dedupe_max_ids, tail_floor, base_bytes_limit, keep_rows, block_ids=128, uncounted_block_bytes=512))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         partition: u16,
@@ -117,6 +129,8 @@ impl CorePartition {
         tail_floor: usize,
         base_bytes_limit: usize,
         keep_rows: bool,
+        block_ids: usize,
+        uncounted_block_bytes: usize,
     ) -> Self {
         let rules = Rules {
             max_event_bytes,
@@ -127,8 +141,15 @@ impl CorePartition {
             tail_floor,
             base_bytes_limit,
             keep_rows,
+            block_ids,
+            uncounted_block_bytes,
         };
-        CorePartition { state: Partition::new(partition, rules), reading: None }
+        CorePartition { state: Partition::new(partition, rules), reading: None, panics_in: None }
+    }
+
+    /// For tests of what becomes of a panic: the next `read`, `judge`, `encode` or `adopt` is to.
+    fn panic_in(&mut self, place: String) {
+        self.panics_in = Some(place);
     }
 
     /// Take the latest changelog record of each key but the position's, whose latest hour and first day come beside.
@@ -146,6 +167,26 @@ impl CorePartition {
         .map_err(of_format)
     }
 
+    /// Take some of the changelog's latest records: those of names first, then all others in the order of their keys.
+    fn adopt(&mut self, py: Python<'_>, records: Vec<(PyBackedBytes, PyBackedBytes)>) -> PyResult<()> {
+        self.reach("adopt");
+        py.allow_threads(|| {
+            let borrowed: Vec<(&[u8], &[u8])> = records.iter().map(|(key, value)| (&key[..], &value[..])).collect();
+            self.state.adopt(&borrowed)
+        })
+        .map_err(of_format)
+    }
+
+    /// Once all were given; with what the position's record says.
+    fn finish_adopting(&mut self, py: Python<'_>, latest_hour: Option<i64>, counts_from: Option<i64>) {
+        py.allow_threads(|| self.state.finish_adopting(latest_hour, counts_from));
+    }
+
+    /// In place of `read`, of records that the strict reader reads, all of them: (offset, timestamp, has a value) each.
+    fn take(&mut self, records: Vec<(i64, i64, bool)>) {
+        self.reading = Some(self.state.take(&records));
+    }
+
     /// Read whole batches until so many records were read. Returns the number of records, what the last one looked like
     /// (offset, timestamp, checksum), the greatest timestamp, and the records that are for the strict reader, each as
     /// (offset, timestamp, by the broker's clock, key, value, headers). `trusted_ms`: the latest timestamp that a record may
@@ -158,6 +199,7 @@ impl CorePartition {
         limit: usize,
         trusted_ms: i64,
     ) -> PyResult<(usize, Option<(i64, i64, u32)>, i64, Bound<'py, PyList>)> {
+        self.reach("read");
         let state = &mut self.state;
         let (reading, place) = py
             .allow_threads(|| {
@@ -187,6 +229,7 @@ impl CorePartition {
     /// as a tuple of its fields, or None where it does not count. Returns how many counted, were copies, had no value, and
     /// were of a day that retention had dropped.
     fn judge(&mut self, py: Python<'_>, resolved: Vec<Resolved>) -> PyResult<(u64, u64, u64, u64)> {
+        self.reach("judge");
         let Some(mut reading) = self.reading.take() else {
             return Err(PyValueError::new_err("nothing was read"));
         };
@@ -206,32 +249,58 @@ impl CorePartition {
     /// Everything that changed since the last call: changelog records, the position's as the last; entries as (workspace,
     /// day, bases, tail, number of bases, rows, whether it was dropped); users and sources that moved.
     fn encode<'py>(&mut self, py: Python<'py>, next_offset: i64) -> PyResult<Bound<'py, PyTuple>> {
+        self.reach("encode");
         let state = &mut self.state;
         let commit = py.allow_threads(|| state.encode(next_offset)).map_err(of_format)?;
         self.shown(py, &commit)
     }
 
     /// The same, packed: bodies of record batches as (records, number), the position's record the last of all; and calls
-    /// to Redis as (keys, number, operations, number, workspaces).
-    #[allow(clippy::type_complexity)]
+    /// to Redis as (keys, number, operations, number, workspaces). `position` is told how many keys the changelog has of all
+    /// but the position, and gives its record.
+    #[allow(clippy::type_complexity, clippy::too_many_arguments)]
     fn encode_packed<'py>(
         &mut self,
         py: Python<'py>,
         next_offset: i64,
-        position: (PyBackedBytes, PyBackedBytes),
+        position: &Bound<'py, PyAny>,
         prefix: &str,
         batch_bytes: usize,
+        call_bytes: usize,
+        operation_values: usize,
     ) -> PyResult<(Vec<(Bound<'py, PyBytes>, u32)>, Vec<PackedCall<'py>>)> {
+        self.reach("encode");
         let state = &mut self.state;
-        let packed = py.allow_threads(|| {
-            let mut commit = state.encode(next_offset)?;
-            commit.table.push((position.0.to_vec(), Some(position.1.to_vec())));
-            let calls = Calls::new(&state.names, prefix, state.number()).of_commit(&commit.entries, &commit.moved);
-            Ok((bodies(&commit.table, batch_bytes), calls))
+        let mut commit = py.allow_threads(|| state.encode(next_offset)).map_err(of_format)?;
+        let (key, value): (PyBackedBytes, PyBackedBytes) = position.call1((state.keys(),))?.extract()?;
+        let (bodies, calls) = py.allow_threads(|| {
+            commit.table.push((key.to_vec(), Some(value.to_vec())));
+            let limits = Limits { call_bytes, operation_values: operation_values.max(2) };
+            let calls = Calls::new(&state.names, prefix, state.number(), limits);
+            let calls = calls.of_commit(&commit.entries, &commit.moved);
+            (bodies(&commit.table, batch_bytes), calls)
         });
-        let (bodies, calls) = packed.map_err(of_format)?;
         let bodies = bodies.iter().map(|body| (PyBytes::new(py, &body.records), body.count)).collect();
         Ok((bodies, calls.iter().map(|call| packed_call(py, call)).collect()))
+    }
+
+    /// The entries whose last event has an offset above this one, by that offset: (offset, number) each.
+    fn changed_after(&self, py: Python<'_>, after: i64) -> Vec<(i64, u32)> {
+        py.allow_threads(|| {
+            let changed = self.state.counts.changed_after(after).into_iter();
+            changed.map(|entry| (self.state.counts.changed_at(entry), entry)).collect()
+        })
+    }
+
+    /// All of an entry, by its number.
+    fn whole_entry<'py>(&self, py: Python<'py>, entry: u32) -> PyResult<Bound<'py, PyTuple>> {
+        self.shown_entry(py, &self.state.counts.whole(entry, &self.state.names).map_err(of_format)?)
+    }
+
+    /// The users whose label moved last, and the sources first seen, at an offset above this one.
+    fn names_after<'py>(&self, py: Python<'py>, after: i64) -> PyResult<Bound<'py, PyTuple>> {
+        let (users, sources) = self.shown_names(py, &self.state.names.after(after))?;
+        (users, sources).into_pyobject(py)
     }
 
     /// Every entry whose last event has an offset above this one, whole; and the names that moved after it.
@@ -295,8 +364,11 @@ impl CorePartition {
 }
 
 impl CorePartition {
+    fn reach(&self, place: &str) {
+        assert!(self.panics_in.as_deref() != Some(place), "a panic in {place}, as a test asked for");
+    }
+
     fn shown<'py>(&self, py: Python<'py>, commit: &Commit) -> PyResult<Bound<'py, PyTuple>> {
-        let names = &self.state.names;
         let table = PyList::empty(py);
         for (key, value) in &commit.table {
             table.append((PyBytes::new(py, key), value.as_ref().map(|value| PyBytes::new(py, value))))?;
@@ -305,17 +377,23 @@ impl CorePartition {
         for entry in &commit.entries {
             entries.append(self.shown_entry(py, entry)?)?;
         }
+        let (users, sources) = self.shown_names(py, &commit.moved)?;
+        (table, entries, users, sources).into_pyobject(py)
+    }
+
+    fn shown_names<'py>(&self, py: Python<'py>, moved: &Moved) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>)> {
+        let names = &self.state.names;
         let users = PyList::empty(py);
-        for &(workspace, user) in &commit.moved.users {
+        for &(workspace, user) in &moved.users {
             let name = names.user_name(workspace, user);
             let workspace_id = names.workspace_id(workspace);
             users.append((workspace_id, name.user_id, name.occurred_at, name.offset, name.label))?;
         }
         let sources = PyList::empty(py);
-        for &(workspace, source) in &commit.moved.sources {
+        for &(workspace, source) in &moved.sources {
             sources.append((names.workspace_id(workspace), names.source_text(source)))?;
         }
-        (table, entries, users, sources).into_pyobject(py)
+        Ok((users, sources))
     }
 
     fn shown_entry<'py>(&self, py: Python<'py>, entry: &EntryChange) -> PyResult<Bound<'py, PyTuple>> {
@@ -445,6 +523,8 @@ fn first_quarter(parts: Vec<Parts>) -> PyResult<Option<u64>> {
 #[pymodule]
 fn contacts_core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("INTERFACE", INTERFACE)?;
+    module.add("Panic", module.py().get_type::<PanicException>())?;
     module.add_function(wrap_pyfunction!(frame_batch, module)?)?;
     module.add_function(wrap_pyfunction!(kind_sums, module)?)?;
     module.add_function(wrap_pyfunction!(user_sums, module)?)?;

@@ -8,7 +8,6 @@ use crate::formats::{shown, Changes, FormatError};
 pub const KIND: u8 = b'i';
 const VERSION: u8 = 1;
 const ID_BYTES: usize = 10;
-const BLOCK_IDS: usize = 128;
 const BLOCK_IDS_LIMIT: usize = 8_192;
 const HOUR_MILLISECONDS: i64 = 3_600_000;
 const LAST_HOUR: i64 = u32::MAX as i64;
@@ -48,6 +47,8 @@ impl Id {
 pub struct RecentIds {
     window: i64,
     max_ids: usize,
+    /// A block of so many is written no more.
+    block_ids: usize,
     /// Greatest hour of broker time among the records that counted.
     pub latest_hour: Option<i64>,
     /// Ids that went before their time because there were too many.
@@ -82,9 +83,9 @@ impl Hour {
     }
 
     /// Notes what the changelog's newest block holds.
-    fn advance(&mut self, items: &[u8]) {
+    fn advance(&mut self, items: &[u8], block_ids: usize) {
         self.open.clear();
-        if items.len() < BLOCK_IDS * ID_BYTES {
+        if items.len() < block_ids * ID_BYTES {
             self.open.extend_from_slice(items);
         } else {
             self.block += 1;
@@ -99,11 +100,12 @@ pub fn hour_of(timestamp: i64) -> i64 {
 }
 
 impl RecentIds {
-    pub fn new(window: i64, max_ids: usize, latest_hour: Option<i64>) -> Self {
+    pub fn new(window: i64, max_ids: usize, block_ids: usize) -> Self {
         RecentIds {
             window,
             max_ids,
-            latest_hour,
+            block_ids,
+            latest_hour: None,
             dropped_early: 0,
             table: Table::new(),
             hours: Vec::new(),
@@ -221,7 +223,7 @@ impl RecentIds {
                     Some(&place) => changes[place].1 = Some(value),
                     None => changes.push((key(name.0, name.1), Some(value))),
                 }
-                known.advance(block);
+                known.advance(block, self.block_ids);
             }
         }
     }
@@ -243,7 +245,7 @@ impl RecentIds {
         if items.len() % ID_BYTES != 0 || block != known.blocks() || !known.open.is_empty() {
             return Err(damaged());
         }
-        known.advance(items);
+        known.advance(items, self.block_ids);
         let tag = known.tag;
         self.table.make_room(items.len() / ID_BYTES, &self.hour_of_tag);
         for item in items.chunks_exact(ID_BYTES) {

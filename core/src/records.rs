@@ -12,6 +12,10 @@ const BEFORE_LENGTH: usize = 12;
 const CRC_AT: usize = 17;
 const CRC_COVERS_FROM: usize = 21;
 
+/// A record that has more bytes may have so many headers: each takes a hundred bytes in memory, and may be of two.
+const LARGE_RECORD_BYTES: i64 = 1 << 20;
+const HEADERS_LIMIT: usize = 10_000;
+
 const COMPRESSION_MASK: i16 = 0x07;
 const LOG_APPEND_TIME: i16 = 0x08;
 const TRANSACTIONAL: i16 = 0x10;
@@ -65,6 +69,13 @@ pub struct Record<'a> {
 pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
 
 impl<'a> Record<'a> {
+    pub fn bytes(&self) -> usize {
+        self.key.map_or(0, <[u8]>::len)
+            + self.value.map_or(0, <[u8]>::len)
+            + 50 * self.header_count
+            + self.headers.len()
+    }
+
     pub fn headers(&self) -> Result<Vec<Header<'a>>, RecordsError> {
         let mut from = Slice(self.headers);
         let mut headers = Vec::with_capacity(self.header_count.min(self.headers.len()));
@@ -136,6 +147,11 @@ impl<'a> Fetch<'a> {
     /// Whether a whole batch is left. A fetch may end within one.
     pub fn has_next(&self) -> bool {
         self.batch_length().is_ok_and(|length| length.is_some())
+    }
+
+    /// How many bytes are left.
+    pub fn left(&self) -> usize {
+        self.bytes.len().saturating_sub(self.at)
     }
 
     fn batch_length(&self) -> Result<Option<usize>, RecordsError> {
@@ -238,6 +254,9 @@ impl<'a> Fetch<'a> {
             let header_count = usize::try_from(record.varint()?).map_err(|_| corrupt("a number of headers"))?;
             if header_count > record.0.len() {
                 return Err(corrupt("a number of headers"));
+            }
+            if length > LARGE_RECORD_BYTES && header_count > HEADERS_LIMIT {
+                return Err(RecordsError::TooLarge { base_offset, limit: HEADERS_LIMIT });
             }
             if offset >= self.next_offset {
                 let timestamp =

@@ -7,13 +7,14 @@ use crate::formats::{damaged, shown, Changes, FormatError};
 
 pub const KIND: u8 = b'u';
 const VERSION: u8 = 1;
-const BLOCK_BYTES: usize = 512;
 
 /// First offset, and the offset after the last.
 type Range = (u64, u64);
 
 #[derive(Default)]
 pub struct Uncounted {
+    /// A range that would begin when a block has so many begins the next one.
+    block_bytes: usize,
     firsts: Vec<u64>,
     /// Packed blocks; the newest without its last range.
     blocks: Vec<Vec<u8>>,
@@ -26,6 +27,10 @@ pub struct Uncounted {
 }
 
 impl Uncounted {
+    pub fn new(block_bytes: usize) -> Self {
+        Uncounted { block_bytes, ..Uncounted::default() }
+    }
+
     /// Notes an offset, greater than all before.
     pub fn add(&mut self, offset: i64) {
         let offset = offset as u64;
@@ -38,7 +43,7 @@ impl Uncounted {
             }
             self.close_last(first, end);
         }
-        if self.blocks.last().is_none_or(|block| block.len() >= BLOCK_BYTES) {
+        if self.blocks.last().is_none_or(|block| block.len() >= self.block_bytes) {
             self.firsts.push(offset);
             self.blocks.push(vec![VERSION]);
             self.end = offset;

@@ -36,7 +36,9 @@ from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, mute_unread
 from stream.kafka.fetch import fetched_batches, keep_fetched_bytes
 from stream.kafka.metadata import limit_metadata
 from stream.kafka.unpacking import unpacked_limit
+from stream.settings.worker import CoreChoice
 from stream.tables.partition import Batch
+from stream.worker.form import choose_form
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class FetchSettings(Protocol):
     fetch_min_bytes: int
     fetch_max_wait_seconds: float
     max_event_bytes: int
+    core: CoreChoice
 
 
 # ---- Faust ---------------------------------------------------------------------------------------------------
@@ -63,9 +66,11 @@ class FetchSettings(Protocol):
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     settings: FetchSettings
+    _raw = False  # whether batches are bytes, for the compiled core
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         keep_fetched_bytes()
+        self._raw = choose_form(self.settings.core).compiled
         consumer = super()._create_worker_consumer(transport)
         # Faust fixes these four. With its own (1 byte, 1,500 ms) every fetch brings a record or two, at four times the
         # CPU, or waits for up to 1.5 s.
@@ -91,6 +96,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 timeout or 0.0,
                 max_records or 1 << 30,
                 unpacked_limit(self.settings.max_event_bytes),
+                raw=self._raw,
             )
 
     async def on_start(self) -> None:

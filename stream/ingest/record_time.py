@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stream.ingest.event import LOG_APPEND_TIME, EventRules, Reason, Record, Rejected
+from stream.ingest.raw import RawRecords
 
 SETTING = "CONTACTS_RECORD_FUTURE_TOLERANCE_SECONDS"
 
@@ -36,13 +37,21 @@ def too_far_ahead(rules: EventRules) -> Rejected:
 def broker_ahead(records: Sequence[Record], fetched_at_ms: int, rules: EventRules) -> str | None:
     """Why a fetched batch is not to be applied yet: a broker's clock was further ahead of ours than is believed."""
     trusted_ms = fetched_at_ms + rules.record_future_tolerance_seconds * 1000
+    if isinstance(records, RawRecords):
+        if records.by_broker is None or records.by_broker[0] <= trusted_ms:
+            return None
+        return _stamped_ahead(records.by_broker[1], records.by_broker[0], fetched_at_ms)
     if not records or max(record.timestamp for record in records) <= trusted_ms:
         return None
     for record in records:
         if record.timestamp > trusted_ms and record.timestamp_type == LOG_APPEND_TIME:
-            seconds = (record.timestamp - fetched_at_ms) // 1000
-            return (
-                f"the broker stamped offset {record.offset} {seconds} s ahead of this worker's clock. Set the clock "
-                f"that is wrong, or let it through with {SETTING} above {seconds}"
-            )
+            return _stamped_ahead(record.offset, record.timestamp, fetched_at_ms)
     return None
+
+
+def _stamped_ahead(offset: int, timestamp: int, fetched_at_ms: int) -> str:
+    seconds = (timestamp - fetched_at_ms) // 1000
+    return (
+        f"the broker stamped offset {offset} {seconds} s ahead of this worker's clock. Set the clock "
+        f"that is wrong, or let it through with {SETTING} above {seconds}"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Any
 
@@ -18,6 +18,8 @@ from aiokafka.errors import (
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
+from stream.ingest.event import LOG_APPEND_TIME
+from stream.ingest.raw import RawRecords
 from stream.kafka.unpacking import UNPACKED_BYTES, LargeRecord, unpack
 from stream.tables.partition import Batch
 
@@ -71,6 +73,10 @@ _LENGTH_AT, _BEFORE_LENGTH = 8, 12
 
 
 MAGIC_AT = 16
+_COUNT_AT = 57
+_ATTRIBUTES_AT, _BY_BROKER = 21, 0x08
+_ATTRIBUTES = struct.Struct(">h12xq")
+"""Attributes, and the latest timestamp."""
 
 
 # A batch that is handed on holds about so much, or one record batch: it is all in memory until it is applied.
@@ -89,7 +95,7 @@ def keep_fetched_bytes() -> None:
 
 
 class Cursor:
-    """What one fetch brought of one partition, taken out in batches."""
+    """What one fetch brought of one partition, taken out in batches of records."""
 
     def __init__(self, partition_records: Any, unpacked_bytes: int = UNPACKED_BYTES) -> None:
         self._from, self._unpacked_bytes = partition_records, unpacked_bytes
@@ -128,26 +134,94 @@ class Cursor:
         """The records of a record batch that a reader of committed records sees, from an offset on; and how many bytes
         they take.
         """
-        of = self._from
-        if of._check_crcs and not batch.validate_crc():
-            raise CorruptRecordException(f"a record batch of {of._tp} is corrupt")
-        if batch.producer_id is not None:
-            of._consume_aborted_up_to(batch.base_offset)
-            if batch.is_control_batch and of._contains_abort_marker(batch):
-                of._aborted_producers.discard(batch.producer_id)
-            if batch.is_transactional and batch.producer_id in of._aborted_producers:
-                return iter(()), 0
-        if batch.is_control_batch:
+        if not is_visible(batch, self._from):
             return iter(()), 0
-        raw = of._records.raw()
-        if raw[MAGIC_AT] < 2:
-            return (record for record in batch if record.offset >= start), len(raw)
-        unpacked = unpack(raw, self._unpacked_bytes)
-        if isinstance(unpacked, LargeRecord):
-            return (record for record in (unpacked,) if record.offset >= start), len(unpacked.key or b"")
+        records, size = records_of(batch, self._from._records.raw(), self._unpacked_bytes)
         if batch.base_offset < start:
-            return (record for record in read_unpacked(unpacked) if record.offset >= start), len(unpacked)
-        return read_unpacked(unpacked), len(unpacked)
+            return (record for record in records if record.offset >= start), size
+        return records, size
+
+
+class RawCursor:
+    """What one fetch brought of one partition, taken out in batches of bytes, for the compiled core."""
+
+    def __init__(self, partition_records: Any, unpacked_bytes: int = UNPACKED_BYTES) -> None:
+        self._from, self._unpacked_bytes = partition_records, unpacked_bytes
+
+    @property
+    def exhausted(self) -> bool:
+        return not self._from._records.has_next()
+
+    def take(self, limit: int) -> Batch:
+        """As Cursor.take, whole record batches: no further one once there are `limit` records, or TAKE_BYTES."""
+        of, start = self._from, self._from.next_fetch_offset
+        visible: list[bytes] = []
+        number = size = 0
+        by_broker: tuple[int, int] | None = None
+        end = start
+        while number < limit and size < TAKE_BYTES and of._records.has_next():
+            batch = of._records.next_batch()
+            end = batch.next_offset
+            if not is_visible(batch, of):
+                continue
+            raw = of._records.raw()
+            visible.append(raw)
+            size += len(raw)
+            number += int.from_bytes(raw[_COUNT_AT : _COUNT_AT + 4], "big") if raw[MAGIC_AT] >= 2 else 1
+            stamped = stamped_by_broker(batch, raw)
+            if stamped is not None and (by_broker is None or stamped > by_broker):
+                by_broker = stamped
+        of.next_fetch_offset = end
+        records = RawRecords(
+            visible[0] if len(visible) == 1 else b"".join(visible), start, self._decode, self._unpacked_bytes, by_broker
+        )
+        return Batch(records=records, start=start, end=end, fetched_at_ms=time.time_ns() // 1_000_000)
+
+    def _decode(self, raw: bytes) -> list[Any]:
+        return decode_batches(raw, self._unpacked_bytes)
+
+
+def is_visible(batch: Any, of: Any) -> bool:
+    """Whether a reader of committed records sees a record batch of a fetch: each is to be asked about, in order. Raises
+    CorruptRecordException.
+    """
+    if of._check_crcs and not batch.validate_crc():
+        raise CorruptRecordException(f"a record batch of {of._tp} is corrupt")
+    if batch.producer_id is not None:
+        of._consume_aborted_up_to(batch.base_offset)
+        if batch.is_control_batch and of._contains_abort_marker(batch):
+            of._aborted_producers.discard(batch.producer_id)
+        if batch.is_transactional and batch.producer_id in of._aborted_producers:
+            return False
+    return not batch.is_control_batch
+
+
+def stamped_by_broker(batch: Any, raw: bytes) -> tuple[int, int] | None:
+    """The latest time that the broker set in a record batch, and the batch's first offset; None where it set none."""
+    if raw[MAGIC_AT] < 2:
+        stamped = [(r.timestamp, r.offset) for r in batch if r.timestamp_type == LOG_APPEND_TIME]
+        return max(stamped, default=None)
+    attributes, timestamp = _ATTRIBUTES.unpack_from(raw, _ATTRIBUTES_AT)
+    return (timestamp, batch.base_offset) if attributes & _BY_BROKER else None
+
+
+def decode_batches(raw: bytes, unpacked_bytes: int = UNPACKED_BYTES) -> list[Any]:
+    """The records of record batches that are all visible."""
+    kept, found = KeptRecords(raw), list[Any]()
+    while kept.has_next():
+        batch = kept.next_batch()
+        found += records_of(batch, kept.raw(), unpacked_bytes)[0]
+    return found
+
+
+def records_of(batch: Any, raw: bytes, unpacked_bytes: int) -> tuple[Iterator[Any], int]:
+    """The records of a record batch, and how many bytes they take."""
+    if raw[MAGIC_AT] < 2:
+        return iter(batch), len(raw)
+    unpacked = unpack(raw, unpacked_bytes)
+    if isinstance(unpacked, LargeRecord):
+        return iter((unpacked,)), len(unpacked.key or b"")
+    return read_unpacked(unpacked), len(unpacked)
 
 
 def read_unpacked(unpacked: bytes | bytearray) -> Iterator[Any]:
@@ -164,11 +238,18 @@ def read_unpacked(unpacked: bytes | bytearray) -> Iterator[Any]:
 
 
 async def fetched_batches(
-    fetcher: Any, partitions: set[TopicPartition], timeout: float, limit: int, unpacked_bytes: int = UNPACKED_BYTES
+    fetcher: Any,
+    partitions: set[TopicPartition],
+    timeout: float,
+    limit: int,
+    unpacked_bytes: int = UNPACKED_BYTES,
+    *,
+    raw: bool = False,
 ) -> dict[TopicPartition, Batch | Exception]:
     """What has been fetched of these partitions, a batch each, or why there is none; waits up to `timeout` seconds for
-    the first.
+    the first. `raw`: as bytes, for the compiled core.
     """
+    cursor = RawCursor if raw else Cursor
     deadline = asyncio.get_running_loop().time() + timeout
     while True:
         if fetcher._subscriptions.reassignment_in_progress:
@@ -176,7 +257,7 @@ async def fetched_batches(
         found: dict[TopicPartition, Batch | Exception] = {}
         for tp in list(fetcher._records):
             if tp in partitions:
-                answer = taken(fetcher, tp, limit, unpacked_bytes)
+                answer = taken(fetcher, tp, limit, lambda records: cursor(records, unpacked_bytes))
                 if answer is not None:
                     found[tp] = answer
             elif not fetcher._subscriptions.is_assigned(tp):
@@ -192,7 +273,9 @@ async def fetched_batches(
             waiter.cancel()
 
 
-def taken(fetcher: Any, tp: TopicPartition, limit: int, unpacked_bytes: int) -> Batch | Exception | None:
+def taken(
+    fetcher: Any, tp: TopicPartition, limit: int, new_cursor: Callable[[Any], Cursor | RawCursor]
+) -> Batch | Exception | None:
     result = fetcher._records[tp]
     answer: Batch | Exception | None = None
     if isinstance(result, FetchError):
@@ -200,7 +283,7 @@ def taken(fetcher: Any, tp: TopicPartition, limit: int, unpacked_bytes: int) -> 
         result = None
     elif result.check_assignment(tp) and result.has_more():
         if not hasattr(result, "cursor"):
-            result.cursor = Cursor(result._partition_records, unpacked_bytes)
+            result.cursor = new_cursor(result._partition_records)
         try:
             answer = result.cursor.take(limit)
         except CorruptRecordException as error:

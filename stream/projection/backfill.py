@@ -19,7 +19,7 @@ from stream.ports import Call, KafkaAway, ReadTooLarge, Source
 from stream.projection.calls import calls_of_rows
 from stream.storage.keys import OWED_SLACK_MS, Keys, Owed
 from stream.storage.row import encode_row
-from stream.tables.partition import PartitionState
+from stream.tables.state import State
 
 # How many offsets are read and written between two commits: some 20 ms of work, so that counting goes on.
 PAYMENT_OFFSETS = 2_000
@@ -77,7 +77,7 @@ class OwedRows:
             self._halvings -= 1
         return found
 
-    def payment(self, found: Found, state: PartitionState, counts_from: int | None) -> Payment:
+    def payment(self, found: Found, state: State, counts_from: int | None) -> Payment:
         """The rows of what was found, from a UTC day on: that of the last commit. What was applied since may have moved
         it on, and readers do not know yet.
         """
@@ -128,9 +128,7 @@ class OwedRows:
         self.rows_from = max(day, self.rows_from or 0)
         return {"rows_from": str(self.rows_from)}
 
-    def _rows(
-        self, records: Sequence[Record], state: PartitionState, counts_from: int
-    ) -> dict[tuple[str, int], list[bytes]]:
+    def _rows(self, records: Sequence[Record], state: State, counts_from: int) -> dict[tuple[str, int], list[bytes]]:
         rows: dict[tuple[str, int], list[bytes]] = {}
         for record in records:
             if not state.was_counted(record.offset):

@@ -16,7 +16,8 @@ from stream.ports import Call
 from stream.storage.keys import Keys, format_label, format_segment
 from stream.tables.counts import EntryChange
 from stream.tables.names import NameChanges, SourceName, UserName
-from stream.tables.partition import Commit, PartitionState
+from stream.tables.partition import Commit
+from stream.tables.state import State
 
 # One call holds the server for 1-2 ms at this size (200,000 bytes of rows, the dearest kind, in 1,000 members).
 CALL_BYTES = 200_000
@@ -134,7 +135,7 @@ def calls_of_commit(keys: Keys, partition: int, commit: Commit) -> Iterator[Call
     yield calls.close()
 
 
-def calls_of_whole(keys: Keys, partition: int, state: PartitionState, after: int) -> Iterator[Call]:
+def calls_of_whole(keys: Keys, partition: int, state: State, after: int) -> Iterator[Call]:
     """All entries and names that changed after an offset, whole, in place of what Redis has of them. Perhaps one empty
     call.
 

@@ -16,8 +16,9 @@ from stream.ports import Call, Clock, Replica, ReplicaAway, WorkerMustStop
 from stream.projection.backfill import Found, OwedRows
 from stream.projection.calls import calls_of_commit, calls_of_whole
 from stream.storage.keys import OWED_SLACK_MS, Keys, Owed, widen
-from stream.tables.partition import Commit, PartitionState
+from stream.tables.partition import Commit
 from stream.tables.position import Position
+from stream.tables.state import State
 
 # Questions about the end of a partition that still wait for what lies before it to be published. A worker far behind
 # keeps every second one.
@@ -86,7 +87,7 @@ class Follower:
         if len(self._ends) > EVIDENCE_LIMIT:
             self._ends = deque(list(self._ends)[1::2])
 
-    async def bring_up(self, state: PartitionState, committed_offset: int) -> bool:
+    async def bring_up(self, state: State, committed_offset: int) -> bool:
         """Claim, and send whole whatever changed since the offset that Redis holds; then the position. False: refused,
         begin again.
 
@@ -152,7 +153,7 @@ class Follower:
         assert self._rows is not None, "without an activity table no rows are owed"
         return await self._rows.find(self._owed)
 
-    async def pay_rows(self, found: Found, state: PartitionState, covered: int) -> bool:
+    async def pay_rows(self, found: Found, state: State, covered: int) -> bool:
         """Write the rows of what was found, and narrow what is owed by what was written in the same call. What was
         found for another debt than that of now is dropped: Redis may have lost what it had then.
         """

@@ -161,22 +161,14 @@ class PartitionState:
         state = cls(partition, rules)
         if not records:
             return state
+        check_kinds(records)
         kinds: dict[bytes, list[tuple[bytes, bytes]]] = {kind: [] for kind in _KINDS}
         for number, (key, value) in enumerate(records.items()):
-            if key[:1] not in kinds:
-                raise FormatError(f"{key!r} is a key of no known kind")
             kinds[key[:1]].append((key, value))
             if number % RECORDS_A_STEP == 0:
                 yield
-        if position.KEY not in records:
-            raise FormatError("there are records without a position")
         known = decode_position(records[position.KEY])
-        if known.live_keys is not None and known.live_keys != len(records):
-            raise LostKeysError(
-                f"the changelog has {len(records)} keys, where the commit of offset {known.next_offset} left "
-                f"{known.live_keys}: it lost records (is its cleanup.policy `compact`?). A new CONTACTS_GROUP counts "
-                "the topic from its beginning"
-            )
+        check_live_keys(known, records)
         state._ids = yield from RecentIds.unpack(
             rules.dedupe_window_hours, rules.dedupe_max_ids, known.latest_hour, kinds[recent_ids.KIND]
         )
@@ -412,6 +404,25 @@ class _Workspace:
         self.users: Final[dict[str | None, LatestLabel]] = names.users
         self.sources: Final[dict[str | None, int]] = names.sources
         self.days: Final = days
+
+
+def check_kinds(records: Mapping[bytes, bytes]) -> None:
+    """Raises FormatError where a key is of no known kind, or there is no position."""
+    for key in records:
+        if key[:1] not in _KINDS:
+            raise FormatError(f"{key!r} is a key of no known kind")
+    if position.KEY not in records:
+        raise FormatError("there are records without a position")
+
+
+def check_live_keys(known: Position, records: Mapping[bytes, bytes]) -> None:
+    """Raises LostKeysError where there are more or fewer records than the position was committed with."""
+    if known.live_keys is not None and known.live_keys != len(records):
+        raise LostKeysError(
+            f"the changelog has {len(records)} keys, where the commit of offset {known.next_offset} left "
+            f"{known.live_keys}: it lost records (is its cleanup.policy `compact`?). A new CONTACTS_GROUP counts "
+            "the topic from its beginning"
+        )
 
 
 def _greatest(timestamps: Sequence[int], ahead: Sequence[int]) -> int:

@@ -13,6 +13,12 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
+        self.build_info = Gauge(
+            "contacts_build_info",
+            "1, for the version that runs and the form of its counting: `compiled` or `python`.",
+            ["version", "core"],
+            registry=registry,
+        )
         self.events = Counter(
             "contacts_events",
             "Records applied and committed, by outcome; `expired`: of a day that retention had dropped before.",

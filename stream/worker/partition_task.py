@@ -26,6 +26,7 @@ from stream.retry import BackOff
 from stream.storage.formats import FormatError
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
 from stream.tables.position import Witness
+from stream.tables.state import State, Unpack
 from stream.worker.attempts import Attempts
 from stream.worker.backfill_task import Backfill
 from stream.worker.slices import run_in_slices
@@ -170,8 +171,12 @@ class OwnedPartition:
         listener: Listener,
         stop_worker: Callable[[Exception], None],
         why_not: Callable[[Batch], str | None] = apply_any,
+        unpack: Unpack = PartitionState.unpack,
     ) -> None:
-        """`why_not`: why a batch that was just fetched must wait, in words; None where it may be applied."""
+        """`why_not`: why a batch that was just fetched must wait, in words; None where it may be applied. `unpack`: the
+        form of the counting.
+        """
+        self._unpack: Unpack = unpack
         self.partition = partition
         self._why_not = why_not
         self._rules, self._pace, self._room = rules, pace, room
@@ -179,7 +184,7 @@ class OwnedPartition:
         self._flow: Flow = flow
         self._listener, self._stop_worker = listener, stop_worker
         self._phase = Phase.RECOVERING
-        self._state: PartitionState | None = None
+        self._state: State | None = None
         self._committed_offset = 0  # the next offset that is not committed
         self._inbox: deque[Batch] = deque()
         self._held = 0  # weight of what was applied and is not committed, a commit under way included
@@ -402,7 +407,7 @@ class OwnedPartition:
         if phase in (Phase.RECOVERING, Phase.REPAIRING):
             self._flow.pause(self.partition)
 
-    def _counted(self) -> PartitionState:
+    def _counted(self) -> State:
         assert self._state is not None, "a partition without a state was asked for it"
         return self._state
 
@@ -416,7 +421,7 @@ class OwnedPartition:
         async with self._room.unpacking:
             await asyncio.sleep(0)
             try:
-                state = await run_in_slices(PartitionState.unpack(self.partition, self._rules, records))
+                state = await run_in_slices(self._unpack(self.partition, self._rules, records))
             except FormatError as error:
                 raise WorkerMustStop(f"partition {self.partition}: {error}") from error
         first, end = await self._source.bounds()
@@ -437,7 +442,7 @@ class OwnedPartition:
             self.partition, len(records), self._committed_offset, asyncio.get_running_loop().time() - started
         )
 
-    async def _check_topic(self, state: PartitionState, first: int, end: int, partitions: int) -> None:
+    async def _check_topic(self, state: State, first: int, end: int, partitions: int) -> None:
         """Whether this is the topic that was counted. Raises WorkerMustStop where it is not."""
         position = state.position
         anew = "the topic was deleted and made anew, or lost records. A new CONTACTS_GROUP counts it from its beginning"

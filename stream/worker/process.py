@@ -42,8 +42,10 @@ from stream.retry import BackOff
 from stream.settings.logs import configure
 from stream.settings.redis import redis_client
 from stream.settings.worker import CommitMode, WorkerConfig
+from stream.version import VERSION
 from stream.worker.application import Application, MakeApplication
 from stream.worker.ends import ask_for_ends
+from stream.worker.form import choose_form
 from stream.worker.metrics import Metrics
 from stream.worker.observer import Reporter
 from stream.worker.partition_task import OwnedPartition, Phase
@@ -138,6 +140,10 @@ class Worker:
 
     async def _work(self) -> None:
         try:
+            form = choose_form(self._config.core)
+            self._wiring.unpack = form.unpack
+            log.info("the %s form counts: %s", form.name, form.why)
+            self._metrics.build_info.labels(VERSION, form.name).set(1)
             await self._wiring.evictions.refuse_at_start()
             partitions = await self._wait_for_kafka()
             if self._config.commit is CommitMode.EMBEDDED:

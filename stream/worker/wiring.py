@@ -17,7 +17,8 @@ from stream.projection.projector import Follower
 from stream.projection.replica import RedisReplica
 from stream.settings.worker import CommitMode, WorkerConfig
 from stream.storage.keys import Keys
-from stream.tables.partition import CountingRules
+from stream.tables.partition import CountingRules, PartitionState
+from stream.tables.state import Unpack
 from stream.worker.clocks import Clocks, Gate
 from stream.worker.partition_task import Listener, OwnedPartition, Pace, Room
 
@@ -78,6 +79,8 @@ class Wiring:
         )
         self._room = Room(2 * config.commit_max_events)
         self._begun: set[int] = set()
+        self.unpack: Unpack = PartitionState.unpack
+        """The form of the counting; set before the first partition begins."""
         self.letter_bytes = MESSAGE_BYTES
         """What a batch on the dead-letter topic may have; set before the first partition begins."""
 
@@ -99,6 +102,7 @@ class Wiring:
             listener=self._listener,
             stop_worker=self._stop_worker,
             why_not=self._gate.why_not,
+            unpack=self.unpack,
         )
 
     def _follower(self, partition: int) -> Follower:

@@ -77,8 +77,11 @@ async def publish(kafka: RunningKafka, topic: str) -> list[bytes]:
     return visible
 
 
+@pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("limit", [1, 3, 1000])
-async def test_batches_hold_every_committed_record_once_and_touch_each_other(kafka: RunningKafka, limit: int) -> None:
+async def test_batches_hold_every_committed_record_once_and_touch_each_other(
+    kafka: RunningKafka, limit: int, raw: bool
+) -> None:
     topic = unique_name("batches")
     await create_topic(kafka.bootstrap, topic)
     visible = await publish(kafka, topic)
@@ -88,7 +91,7 @@ async def test_batches_hold_every_committed_record_once_and_touch_each_other(kaf
 
     batches: list[Batch] = []
     while not batches or batches[-1].end < end:
-        found = await fetched_batches(consumer._fetcher, {TP(topic, 0)}, 5.0, limit)
+        found = await fetched_batches(consumer._fetcher, {TP(topic, 0)}, 5.0, limit, raw=raw)
         assert found, "nothing came, and the end is not reached"
         batch = found[tp]
         assert isinstance(batch, Batch)
@@ -113,9 +116,10 @@ class Odd(str):
         return b"caf\xe9"
 
 
+@pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("compression", [None, "gzip"])
 async def test_headers_of_any_name_are_read(
-    kafka: RunningKafka, monkeypatch: pytest.MonkeyPatch, compression: str | None
+    kafka: RunningKafka, monkeypatch: pytest.MonkeyPatch, compression: str | None, raw: bool
 ) -> None:
     # Given records with a header whose name is no UTF-8, which aiokafka's own reader does not get past
     topic = unique_name("headers")
@@ -136,7 +140,7 @@ async def test_headers_of_any_name_are_read(
     # When they are taken as batches, then all are there
     records: list[Record] = []
     while len(records) < 4:
-        answer = (await fetched_batches(consumer._fetcher, {TP(topic, 0)}, 1.0, 1000)).get(tp)
+        answer = (await fetched_batches(consumer._fetcher, {TP(topic, 0)}, 1.0, 1000, raw=raw)).get(tp)
         if answer is not None:
             assert isinstance(answer, Batch)
             records += answer.records
@@ -155,7 +159,8 @@ async def test_headers_of_any_name_are_read(
     await source.stop()
 
 
-async def test_a_batch_that_is_packed_too_large_is_one_record_that_is_left_out(kafka: RunningKafka) -> None:
+@pytest.mark.parametrize("raw", [False, True])
+async def test_a_batch_that_is_packed_too_large_is_one_record_that_is_left_out(kafka: RunningKafka, raw: bool) -> None:
     # Given 200 MB of blanks, which are 200 kB on their way, between records like others,
     topic = unique_name("blanks")
     await create_topic(kafka.bootstrap, topic)
@@ -169,7 +174,9 @@ async def test_a_batch_that_is_packed_too_large_is_one_record_that_is_left_out(k
     consumer = await consumer_of(kafka, topic)
     records: list[Record] = []
     while len(records) < 3:
-        answer = (await fetched_batches(consumer._fetcher, {TP(topic, 0)}, 5.0, 1000)).get(TopicPartition(topic, 0))
+        answer = (await fetched_batches(consumer._fetcher, {TP(topic, 0)}, 5.0, 1000, raw=raw)).get(
+            TopicPartition(topic, 0)
+        )
         assert isinstance(answer, Batch)
         records += answer.records
     await consumer.stop()
@@ -216,7 +223,8 @@ async def test_a_consumer_without_a_partition_stays_in_its_group() -> None:
     assert subscription.fetcher_idle_time < 60
 
 
-async def test_a_batch_begins_where_it_was_sought_within_a_record_batch(kafka: RunningKafka) -> None:
+@pytest.mark.parametrize("raw", [False, True])
+async def test_a_batch_begins_where_it_was_sought_within_a_record_batch(kafka: RunningKafka, raw: bool) -> None:
     topic = unique_name("batches")
     await create_topic(kafka.bootstrap, topic)
     producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, linger_ms=50)
@@ -227,7 +235,7 @@ async def test_a_batch_begins_where_it_was_sought_within_a_record_batch(kafka: R
     consumer = await consumer_of(kafka, topic)
     consumer.seek(TopicPartition(topic, 0), 6)
 
-    batch = (await fetched_batches(consumer._fetcher, {TP(topic, 0)}, 5.0, 1000))[TopicPartition(topic, 0)]
+    batch = (await fetched_batches(consumer._fetcher, {TP(topic, 0)}, 5.0, 1000, raw=raw))[TopicPartition(topic, 0)]
     await consumer.stop()
 
     assert isinstance(batch, Batch)

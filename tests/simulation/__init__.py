@@ -19,5 +19,6 @@ Time is virtual and everything is drawn from the seed, so a run that failed fail
     worker.py     a worker: the product's owners, fed like by its consumer
     faults.py     what goes wrong, and when
     run.py        one run
+    cores.py      which form counts: in Python, compiled, or both side by side
     mutants.py    the guards, and how each is taken away
 """

@@ -11,6 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 from cli import output
 
 AT_ONCE = 25
+CORE = "SIMULATION_CORE"
+"""Where tests/simulation/cores.py looks."""
 
 
 def main() -> int:
@@ -23,7 +25,9 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, metavar="N", help="with --seeds: the first of them")
     parser.add_argument("--only", metavar="NAME", help="with --mutants: those whose name holds this text")
     parser.add_argument("--mutant", metavar="NAME", help="with --seed: with this guard taken away")
+    parser.add_argument("--core", choices=("python", "compiled", "both"), default="python", help="which form counts")
     options = parser.parse_args()
+    os.environ[CORE] = options.core  # no module of the product is imported yet: mutants change them
     if os.environ.get("PYTHONHASHSEED") != "0":
         # Sets of texts are gone through in one order: else a seed would not be one run.
         os.environ["PYTHONHASHSEED"] = "0"

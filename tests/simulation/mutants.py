@@ -177,8 +177,8 @@ MUTANTS = (
             (OWNERSHIP, "        self._state, self._doubt = None, None\n", "        self._doubt = None\n"),
             (
                 OWNERSHIP,
-                " = await run_in_slices(PartitionState.unpack(",
-                " = self._state or await run_in_slices(PartitionState.unpack(",
+                " = await run_in_slices(self._unpack(",
+                " = self._state or await run_in_slices(self._unpack(",
             ),
         ),
         KAFKA,
@@ -715,7 +715,7 @@ MUTANTS = (
     Mutant(
         "lost-keys",
         "A changelog that holds fewer keys than its last commit left, or more, is refused.",
-        ((PARTITION, "        if known.live_keys is not None and known", "        if False and known"),),
+        ((PARTITION, "    if known.live_keys is not None and known", "    if False and known"),),
         {"keys_lost": 1.0, "changelog_lost": 0.0},
         60,
     ),

@@ -16,6 +16,7 @@ from stream.worker.assignment import OwnedPartitions
 from stream.worker.ends import ask_for_ends
 from stream.worker.partition_task import Listener, OwnedPartition, Phase
 from stream.worker.wiring import Wiring, counting_rules
+from tests.simulation import cores
 from tests.simulation.chance import Profile
 from tests.simulation.clients import LETTER_BYTES_LIMIT, Link, SimRedis, SimSource
 from tests.simulation.kafka import Broker, Log
@@ -265,6 +266,8 @@ class Worker:
         self._stopping = world.loop.create_task(self.stop())
 
     def _make(self, partition: int) -> OwnedPartition:
+        self._wiring.unpack = cores.unpack()
+
         def watched(**given: Any) -> WatchedLedger:
             return WatchedLedger(lambda: partition not in self._lost and owned in self.partitions, self._world, **given)
 
@@ -339,7 +342,7 @@ class Worker:
         end = min(log.stable, start + rng.choice((1, 2, 5, 20, 1000)))
         if end <= start:
             return
-        batch = Batch(list(log.visible(start, end)), start, end, self.wall_clock.now_ms())
+        batch = cores.fetched(list(log.visible(start, end)), start, end, self.wall_clock.now_ms())
         self.flow.at[partition] = end
         if world.chance(0.02):
             world.note(self.name, lambda: f"p{partition} [{start}, {end}) is dropped on its way")

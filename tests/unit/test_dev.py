@@ -213,5 +213,26 @@ def test_an_unknown_command_names_those_that_there_are(project: Path, wheels: Pa
     result = dev(project, wheels, "rnu", path=path)
     assert result.returncode == 1
     assert result.stderr == (
-        "dev: there is no command 'rnu'; there are run, test, check, bench, simulate, faults, install, lock\n"
+        "dev: there is no command 'rnu'; there are run, test, check, bench, simulate, faults, install, wheel, lock\n"
     )
+
+
+def test_without_a_cargo_the_python_form_counts_and_run_says_so(project: Path, wheels: Path, path: str) -> None:
+    # Given the core's sources, and no cargo, or one that cannot build them
+    (project / "core").mkdir()
+    (project / "core/Cargo.toml").write_text("[package]\n")
+    told = "dev: the Python form counts, at some 5 times the CPU an event: "
+    without = dev(project, wheels, "run", path=path)
+    cargo = project / "tools" / "cargo"
+    cargo.parent.mkdir()
+    cargo.write_text("#!/bin/sh\necho 'error: rustc 1.63 is too old' >&2\nexit 1\n")
+    cargo.chmod(0o755)
+    old = dev(project, wheels, "run", path=f"{cargo.parent}:{path}")
+    # Then everything works, and one line says why and what is slower
+    assert (without.returncode, old.returncode) == (0, 0)
+    assert without.stderr.splitlines()[-1] == told + "there is no cargo on PATH to build the compiled core with"
+    why = "cargo could not build the compiled core: error: rustc 1.63 is too old"
+    assert old.stderr.splitlines()[-1] == told + why
+    # And where the core is promised, that is a failure
+    required = dev(project, wheels, "run", path=f"{cargo.parent}:{path}", REQUIRE="kafka,core")
+    assert (required.returncode, required.stderr) == (1, f"dev: REQUIRE names the core, but {why}\n")

@@ -231,7 +231,9 @@ def test_calls_and_batches_carry_the_same_bytes(core: Any, steps: list[Any], rul
         compiled.apply(packed(some), start)
         commit = state.encode()
         stored = commit.table[-1]
-        bodies, calls = compiled.state.encode_packed(commit.position.next_offset, stored, KEYS.prefix, 300)
+        bodies, calls = compiled.state.encode_packed(
+            commit.position.next_offset, lambda keys, stored=stored: stored, KEYS.prefix, 300, 200_000, 2_000
+        )
         assert calls == calls_as_core(commit)
         # The bodies, framed, are what a reader of Kafka reads.
         read: list[tuple[bytes, bytes | None]] = []

@@ -1,0 +1,319 @@
+"""A partition counted by the compiled core, which takes the bytes of record batches and gives those of changelog
+records and calls to Redis. What its quick reader does not decide, the strict reader in `stream/ingest` decides, in the
+order of offsets; what is right, `stream/tables/partition.py` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import msgspec
+
+from stream.ingest.event import LOG_APPEND_TIME, Record, Rejected, bytes_held, parse
+from stream.ingest.raw import RawRecords
+from stream.ingest.record_time import too_far_ahead
+from stream.model.activity import ContactActivity
+from stream.storage.formats import FormatError
+from stream.storage.row import PARTITION_LIMIT
+from stream.tables import names, position, recent_ids, uncounted
+from stream.tables.core import CoreFailed, load_core
+from stream.tables.counts import EntryChange
+from stream.tables.names import NameChanges, SourceName, UserName
+from stream.tables.partition import Batch, Commit, CountingRules, DeadLetter, Outcomes, check_kinds, check_live_keys
+from stream.tables.position import HISTORY_BYTES, Position, Witness, decode_position, encode_position
+from stream.tables.steps import RECORDS_A_STEP, Steps, finish
+
+LATEST_MS: Final = 2**63 - 1
+BYTES_A_STEP: Final = 1 << 20
+"""Of a changelog: some milliseconds."""
+RECORDS_AT_ONCE: Final = 10_000
+"""Of a batch: what the core remembers between reading and judging takes some megabytes."""
+
+
+class OddRecord(msgspec.Struct, frozen=True):
+    """A record that the quick reader does not decide, as aiokafka would give it."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+Fields = tuple[object, ...]
+"""Of an activity, in the order in which the core takes them."""
+
+
+class CompiledState:
+    """PartitionState, compiled: same methods, same bytes."""
+
+    def __init__(self, partition: int, rules: CountingRules) -> None:
+        assert 0 <= partition < PARTITION_LIMIT, f"partition {partition}"
+        self.partition: Final = partition
+        self.outcomes = Outcomes()
+        self.pending_weight = 0
+        self._module: Final[Any] = load_core()
+        self._rules: Final = rules
+        self._position: Position | None = None
+        self._encoded_outcomes = Outcomes()
+        self._dead_letters: list[DeadLetter] = []
+        self._dropped_before = 0
+        """Ids that the recovery dropped, which are none of the outcomes."""
+        event = rules.event
+        self._core: Final[Any] = self._module.CorePartition(
+            partition,
+            max_event_bytes=event.max_event_bytes,
+            future_tolerance_seconds=event.future_tolerance_seconds,
+            retention_days=event.retention_days,
+            dedupe_window_hours=rules.dedupe_window_hours,
+            dedupe_max_ids=rules.dedupe_max_ids,
+            tail_floor=rules.tail_floor,
+            base_bytes_limit=rules.base_bytes_limit,
+            keep_rows=rules.keep_rows,
+            block_ids=recent_ids.BLOCK_IDS,
+            uncounted_block_bytes=uncounted.BLOCK_BYTES,
+        )
+
+    @classmethod
+    def recovered(cls, partition: int, rules: CountingRules, records: Mapping[bytes, bytes]) -> CompiledState:
+        """As PartitionState.recovered."""
+        return finish(cls.unpack(partition, rules, records))
+
+    @classmethod
+    def unpack(cls, partition: int, rules: CountingRules, records: Mapping[bytes, bytes]) -> Steps[CompiledState]:
+        """As PartitionState.unpack."""
+        state = cls(partition, rules)
+        if not records:
+            return state
+        check_kinds(records)
+        known = decode_position(records[position.KEY])
+        check_live_keys(known, records)
+        yield
+        # Names keep the order in which they come; all else is read in the order of its keys.
+        of_names = [record for record in records.items() if record[0][:1] == names.KIND]
+        others = sorted(r for r in records.items() if r[0][:1] not in (names.KIND, position.KEY))
+        yield
+        for some in _steps(of_names + others):
+            with state._border(FormatError):
+                state._core.adopt(some)
+            yield
+        with state._border(FormatError):
+            state._core.finish_adopting(known.latest_hour, known.counts_from)
+        state._dropped_before = state._core.ids_dropped_early
+        state._position = known
+        return state
+
+    def begin(self, *, history: bytes, first_offset: int, partitions: int) -> None:
+        assert self._position is None, "a partition begins once"
+        assert len(history) == HISTORY_BYTES, "a history is 16 random bytes"
+        self._position = Position(first_offset, first_offset, history, None, None, None, 0, partitions)
+
+    @property
+    def position(self) -> Position:
+        assert self._position is not None, "a partition has a position once it has begun"
+        return self._position
+
+    @property
+    def greatest_broker_ms(self) -> int:
+        return self.position.greatest_broker_ms
+
+    def note_partitions(self, partitions: int) -> None:
+        self._move(partitions=max(partitions, self.position.partitions))
+
+    def skip_to(self, offset: int) -> None:
+        assert offset >= self.position.next_offset, "a position never goes back"
+        self._move(next_offset=offset)
+
+    def apply(self, batch: Batch) -> None:
+        """As PartitionState.apply. Raises CoreFailed where the core panics."""
+        next_offset = self.position.next_offset
+        assert batch.start <= next_offset, f"a batch from {batch.start} on does not follow on {next_offset}"
+        if batch.end <= next_offset:
+            return
+        tolerance_ms = self._rules.event.record_future_tolerance_seconds * 1000
+        trusted_ms = min(batch.fetched_at_ms + tolerance_ms, LATEST_MS)
+        if batch.records:
+            with self._border(FormatError):
+                self._apply(batch, next_offset, trusted_ms)
+        self._move(next_offset=batch.end)
+
+    def _apply(self, batch: Batch, next_offset: int, trusted_ms: int) -> None:
+        """Read and judge what a batch has from the position on, some of it at a time."""
+        records = batch.records
+        if isinstance(records, RawRecords):
+            module = self._module
+            fetched = module.Fetched(records.raw, next_offset, [], False, records.unpacked_bytes)
+            while fetched.has_next:
+                try:
+                    number, last, greatest, odd = self._core.read(fetched, RECORDS_AT_ONCE, trusted_ms)
+                except (module.UnsupportedError, module.TooLargeError, module.CorruptError):
+                    break  # nothing of it was judged
+                witness = None if last is None else Witness(*last)
+                self._judge(batch, number, witness, greatest, [_odd_record(record) for record in odd], trusted_ms)
+            if not fetched.left:
+                return
+            next_offset = fetched.next_offset
+        # What the core does not read, aiokafka does, or says what is wrong.
+        some = [record for record in records if record.offset >= next_offset]
+        if not some:
+            return
+        self._core.take([(record.offset, record.timestamp, record.value is not None) for record in some])
+        believed = [record.timestamp for record in some if record.timestamp <= trusted_ms]
+        odd = [record for record in some if record.value is not None]
+        self._judge(batch, len(some), Witness.of(some[-1]), max(believed, default=0), odd, trusted_ms)
+
+    def _judge(
+        self,
+        batch: Batch,
+        number: int,
+        last: Witness | None,
+        greatest: int,
+        odd: Sequence[Record],
+        trusted_ms: int,
+    ) -> None:
+        """Judge what the core has read: `number` records, `last` what the last looked like, `greatest` the greatest
+        timestamp that is believed, `odd` those that the strict reader is to read.
+        """
+        if last is None:
+            return
+        assert last.offset < batch.end, f"a batch up to {batch.end} ends with {last.offset}"
+        resolved = [self._read_strictly(record, trusted_ms) for record in odd]
+        counted, duplicate, skipped, expired = self._core.judge(resolved)
+        core, outcomes = self._core, self.outcomes
+        outcomes.counted += counted
+        outcomes.duplicate += duplicate
+        outcomes.skipped += skipped
+        outcomes.expired += expired
+        outcomes.ids_dropped_early = core.ids_dropped_early - self._dropped_before
+        self.pending_weight += number
+        self._move(
+            witness=last,
+            counts_from=core.counts_from,
+            latest_hour=core.latest_hour,
+            greatest_broker_ms=max(self.position.greatest_broker_ms, greatest),
+        )
+
+    def _read_strictly(self, record: Record, trusted_ms: int) -> Fields | None:
+        """What the core is to count; None for what cannot be counted, which is a dead letter from now on."""
+        rules = self._rules.event
+        event = parse(record, rules)
+        if record.timestamp > trusted_ms:
+            assert record.timestamp_type != LOG_APPEND_TIME, "a broker's time is far ahead"
+            if isinstance(event, ContactActivity):  # other reasons come before those of the time
+                event = too_far_ahead(rules)
+        if isinstance(event, Rejected):
+            self.outcomes.rejected[event.reason] = self.outcomes.rejected.get(event.reason, 0) + 1
+            self._dead_letters.append(DeadLetter(record, event.reason, event.message))
+            self.pending_weight += bytes_held(record) // 1024
+            return None
+        assert isinstance(event, ContactActivity), "a record with a value is counted or rejected"
+        return tuple(getattr(event, name) for name in FIELDS)
+
+    def encode(self) -> Commit:
+        """As PartitionState.encode. Raises CoreFailed where the core panics."""
+        with self._border(AssertionError):
+            table, entries, users, sources = self._core.encode(self.position.next_offset)
+        self._move(live_keys=1 + self._core.keys)
+        table.append((position.KEY, encode_position(self.position)))
+        return self._commit(table, [_entry_change(entry) for entry in entries], _name_changes(users, sources))
+
+    def _commit(
+        self, table: list[tuple[bytes, bytes | None]], entries: list[EntryChange], moved: NameChanges
+    ) -> Commit:
+        outcomes = self.outcomes - self._encoded_outcomes
+        self._encoded_outcomes = self.outcomes.copy()
+        dead_letters, self._dead_letters = self._dead_letters, []
+        self.pending_weight = 0
+        return Commit(self.position, table, dead_letters, entries, moved, outcomes, self.ids)
+
+    def whole(self, after: int) -> Iterator[EntryChange]:
+        return (change for _, change in self.whole_in_order(after))
+
+    def whole_in_order(self, after: int) -> Iterator[tuple[int, EntryChange]]:
+        with self._border(FormatError):
+            changed = self._core.changed_after(after)
+        for offset, entry in changed:
+            with self._border(FormatError):
+                found = self._core.whole_entry(entry)
+            yield offset, _entry_change(found, whole=True)
+
+    def names_after(self, after: int) -> NameChanges:
+        with self._border(FormatError):
+            return _name_changes(*self._core.names_after(after))
+
+    def was_counted(self, offset: int) -> bool:
+        known = self.position.first_offset <= offset < self.position.next_offset
+        return known and not self._core.is_uncounted(offset)
+
+    def uncounted(self, after: int, upto: int) -> Iterator[tuple[int, int]]:
+        return iter(self._core.uncounted(after, upto))
+
+    def forget_uncounted_before(self, offset: int) -> None:
+        self._core.forget_uncounted_before(offset)
+
+    @property
+    def ids(self) -> int:
+        ids: int = self._core.ids
+        return ids
+
+    def _move(self, **fields: object) -> None:
+        self._position = msgspec.structs.replace(self.position, **fields)
+
+    @contextmanager
+    def _border(self, damaged: type[Exception]) -> Iterator[None]:
+        """Raises CoreFailed for a panic, which is no Exception, and `damaged` where the core cannot read a stored
+        value.
+        """
+        try:
+            yield
+        except self._module.Panic as panic:
+            raise CoreFailed(f"a bug in the compiled core, partition {self.partition}: {panic}") from panic
+        except self._module.DamagedError as error:
+            raise damaged(str(error)) from error
+
+
+FIELDS: Final = (
+    "event_id",
+    "activity",
+    "workspace_id",
+    "contact_id",
+    "contact_name",
+    "source",
+    "user_id",
+    "user_name",
+    "occurred_at",
+    "fraction_digits",
+    "batch_id",
+)
+
+
+def _steps(records: list[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+    some: list[tuple[bytes, bytes]] = []
+    size = 0
+    for record in records:
+        some.append(record)
+        size += len(record[1])
+        if size >= BYTES_A_STEP or len(some) >= RECORDS_A_STEP:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _odd_record(found: tuple[int, int, bool, bytes | None, bytes | None, list[tuple[bytes, bytes]]]) -> OddRecord:
+    offset, timestamp, by_broker, key, value, headers = found
+    # A name that is no UTF-8 is written as the lenient reader of stream/kafka/fetch.py writes it.
+    named = [(name.decode(errors="backslashreplace"), content) for name, content in headers]
+    return OddRecord(offset, timestamp, int(by_broker), key, value, named)
+
+
+def _entry_change(found: Any, *, whole: bool = False) -> EntryChange:
+    workspace_id, day, bases, tail, base_count, rows, dropped = found
+    return EntryChange(workspace_id, day, tuple(bases), tail, base_count, rows, whole, dropped)
+
+
+def _name_changes(users: list[Any], sources: list[Any]) -> NameChanges:
+    return NameChanges([UserName(*user) for user in users], [SourceName(*source) for source in sources])

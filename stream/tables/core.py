@@ -1,0 +1,31 @@
+"""The compiled core: is it installed, and is it of this version?"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Final
+
+MODULE: Final = "contacts_core"
+INTERFACE: Final = 1
+"""What this version asks of the core: `INTERFACE` in core/src/python.rs."""
+
+
+class CoreMissingError(Exception):
+    """There is no compiled core to count with, in words."""
+
+
+class CoreFailed(Exception):
+    """A bug in the compiled core: what it knows of the partition is not to be used any more. The worker stops."""
+
+
+def load_core() -> ModuleType:
+    """The module `contacts_core`. Raises CoreMissingError."""
+    try:
+        core = importlib.import_module(MODULE)
+    except ImportError as error:
+        raise CoreMissingError("the compiled core is not installed (./dev builds it where cargo is)") from error
+    found = getattr(core, "INTERFACE", 0)
+    if found != INTERFACE:
+        raise CoreMissingError(f"the compiled core that is installed is of another version ({found}, not {INTERFACE})")
+    return core

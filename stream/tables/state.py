@@ -1,0 +1,36 @@
+"""What the worker asks of the state of a partition, whichever form counts: the one in Python (`partition.py`) or the
+compiled one (`compiled.py`). Both give the same bytes for the same records, and go on from each other's changelog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from stream.tables.counts import EntryChange
+from stream.tables.names import NameChanges
+from stream.tables.partition import Batch, Commit, CountingRules
+from stream.tables.position import Position
+from stream.tables.steps import Steps
+
+
+class State(Protocol):
+    """See PartitionState."""
+
+    @property
+    def position(self) -> Position: ...
+    @property
+    def pending_weight(self) -> int: ...
+    def begin(self, *, history: bytes, first_offset: int, partitions: int) -> None: ...
+    def note_partitions(self, partitions: int) -> None: ...
+    def skip_to(self, offset: int) -> None: ...
+    def apply(self, batch: Batch) -> None: ...
+    def encode(self) -> Commit: ...
+    def whole_in_order(self, after: int) -> Iterator[tuple[int, EntryChange]]: ...
+    def names_after(self, after: int) -> NameChanges: ...
+    def was_counted(self, offset: int) -> bool: ...
+    def forget_uncounted_before(self, offset: int) -> None: ...
+
+
+Unpack = Callable[[int, CountingRules, Mapping[bytes, bytes]], Steps[State]]
+"""The state of the latest changelog record of each key, in steps: `PartitionState.unpack`."""

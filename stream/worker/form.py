@@ -1,0 +1,37 @@
+"""Which form of the counting a worker has: the compiled core where it is installed, or the one in Python."""
+
+from __future__ import annotations
+
+import msgspec
+
+from stream.ports import WorkerMustStop
+from stream.settings.worker import CoreChoice
+from stream.tables.compiled import CompiledState
+from stream.tables.core import CoreMissingError, load_core
+from stream.tables.partition import PartitionState
+from stream.tables.state import Unpack
+
+
+class Form(msgspec.Struct, frozen=True):
+    compiled: bool
+    unpack: Unpack
+    """How the state of a partition is made of its changelog."""
+    why: str
+    """In words, for the log and `contacts-report config`."""
+
+    @property
+    def name(self) -> str:
+        return "compiled" if self.compiled else "python"
+
+
+def choose_form(choice: CoreChoice) -> Form:
+    """Raises WorkerMustStop where the compiled core is asked for and not there."""
+    if choice is CoreChoice.PYTHON:
+        return Form(False, PartitionState.unpack, "CONTACTS_CORE is python")
+    try:
+        core = load_core()
+    except CoreMissingError as error:
+        if choice is CoreChoice.COMPILED:
+            raise WorkerMustStop(f"CONTACTS_CORE is compiled, and {error}") from error
+        return Form(False, PartitionState.unpack, f"{error}; counting takes some 5 times the CPU without it")
+    return Form(True, CompiledState.unpack, f"contacts_core {core.__version__}")

@@ -1,0 +1,178 @@
+"""Which form of the counting a run has: the one in Python, the compiled one, or both side by side, which must give the
+same at every apply, encode and recovery.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from itertools import groupby
+from typing import Any
+
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from stream.ingest.event import LOG_APPEND_TIME
+from stream.ingest.raw import RawRecords
+from stream.kafka.fetch import decode_batches
+from stream.kafka.unpacking import UNPACKED_BYTES
+from stream.tables.compiled import CompiledState
+from stream.tables.counts import EntryChange
+from stream.tables.names import NameChanges
+from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
+from stream.tables.position import Position
+from stream.tables.state import Unpack
+from stream.tables.steps import Steps
+from tests.simulation.kafka import SimRecord
+
+VARIABLE = "SIMULATION_CORE"
+_ATTRIBUTES = slice(21, 23)
+_BY_BROKER = 0x08
+RECORD = ("offset", "timestamp", "timestamp_type", "key", "value")
+
+
+class Core(StrEnum):
+    PYTHON = "python"
+    COMPILED = "compiled"
+    BOTH = "both"
+
+
+def chosen() -> Core:
+    return Core(os.environ.get(VARIABLE, Core.PYTHON))
+
+
+def unpack() -> Unpack:
+    """How a partition's state is made in this run."""
+    form: Any = {Core.PYTHON: PartitionState, Core.COMPILED: CompiledState, Core.BOTH: BothStates}[chosen()]
+    result: Unpack = form.unpack
+    return result
+
+
+def fetched(records: list[SimRecord], start: int, end: int, at_ms: int) -> Batch:
+    """A batch as the chosen form takes it from its consumer."""
+    if chosen() is Core.PYTHON:
+        return Batch(records, start, end, at_ms)
+    by_broker = max(((r.timestamp, r.offset) for r in records if r.timestamp_type == LOG_APPEND_TIME), default=None)
+    raw = b"".join(as_batches(records))
+    return Batch(RawRecords(raw, start, decode_batches, UNPACKED_BYTES, by_broker), start, end, at_ms)
+
+
+def as_batches(records: Sequence[SimRecord]) -> Iterator[bytes]:
+    """Record batches as a broker holds them: of a broker's time, each has one time for all of its records."""
+
+    def kind(record: SimRecord) -> tuple[int, int]:
+        by_broker = record.timestamp_type == LOG_APPEND_TIME
+        return record.timestamp_type, record.timestamp if by_broker else 0
+
+    for (timestamp_type, _), group in groupby(records, kind):
+        some = list(group)
+        builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, 0, 1 << 26)
+        first = some[0].offset
+        for record in some:
+            headers = list(record.headers or ())
+            added = builder.append(record.offset - first, record.timestamp, record.key, record.value, headers)
+            assert added is not None, "the batch has room"
+        batch = bytearray(builder.build())
+        batch[:8] = first.to_bytes(8, "big")
+        if timestamp_type == LOG_APPEND_TIME:
+            batch[_ATTRIBUTES] = _BY_BROKER.to_bytes(2, "big")
+        yield bytes(batch)
+
+
+class Apart(AssertionError):
+    """The two forms differ."""
+
+
+class BothStates:
+    """One partition counted by both forms: all that one says, the other must say."""
+
+    def __init__(self, python: PartitionState, compiled: CompiledState) -> None:
+        self._python, self._compiled = python, compiled
+
+    @classmethod
+    def unpack(cls, partition: int, rules: CountingRules, records: Mapping[bytes, bytes]) -> Steps["BothStates"]:
+        compiled = error = None
+        try:
+            compiled = yield from CompiledState.unpack(partition, rules, records)
+        except ValueError as caught:
+            error = caught
+        try:
+            python = yield from PartitionState.unpack(partition, rules, records)
+        except ValueError as caught:
+            if type(caught) is not type(error):
+                raise Apart(f"the Python form refuses a changelog, the core says {error!r}") from caught
+            raise
+        if compiled is None:
+            raise Apart("the core refuses a changelog that the Python form reads") from error
+        both = cls(python, compiled)
+        if records:
+            both._compare()
+        return both
+
+    def begin(self, *, history: bytes, first_offset: int, partitions: int) -> None:
+        for state in (self._python, self._compiled):
+            state.begin(history=history, first_offset=first_offset, partitions=partitions)
+
+    @property
+    def position(self) -> Position:
+        return same("the position", self._python.position, self._compiled.position)
+
+    @property
+    def pending_weight(self) -> int:
+        return same("the weight", self._python.pending_weight, self._compiled.pending_weight)
+
+    def note_partitions(self, partitions: int) -> None:
+        self._python.note_partitions(partitions)
+        self._compiled.note_partitions(partitions)
+
+    def skip_to(self, offset: int) -> None:
+        self._python.skip_to(offset)
+        self._compiled.skip_to(offset)
+
+    def apply(self, batch: Batch) -> None:
+        self._python.apply(batch)
+        self._compiled.apply(batch)
+        self._compare()
+
+    def encode(self) -> Commit:
+        python, compiled = self._python.encode(), self._compiled.encode()
+        for name in Commit.__struct_fields__:
+            same(name, as_values(name, getattr(python, name)), as_values(name, getattr(compiled, name)))
+        self._compare()
+        return compiled
+
+    def whole_in_order(self, after: int) -> Iterator[tuple[int, EntryChange]]:
+        return iter(same("whole", list(self._python.whole_in_order(after)), list(self._compiled.whole_in_order(after))))
+
+    def names_after(self, after: int) -> NameChanges:
+        return same("names", self._python.names_after(after), self._compiled.names_after(after))
+
+    def was_counted(self, offset: int) -> bool:
+        return same("a verdict", self._python.was_counted(offset), self._compiled.was_counted(offset))
+
+    def forget_uncounted_before(self, offset: int) -> None:
+        self._python.forget_uncounted_before(offset)
+        self._compiled.forget_uncounted_before(offset)
+
+    def _compare(self) -> None:
+        python, compiled = self._python, self._compiled
+        position = self.position
+        same("the weight", python.pending_weight, compiled.pending_weight)
+        same("the outcomes", python.outcomes, compiled.outcomes)
+        same("the ids", python.ids, compiled.ids)
+        after, upto = position.first_offset - 1, position.next_offset
+        same("the uncounted", list(python.uncounted(after, upto)), list(compiled.uncounted(after, upto)))
+
+
+def same(what: str, python: Any, compiled: Any) -> Any:
+    if python != compiled:
+        raise Apart(f"{what}: Python says {python!r:.600}, the core {compiled!r:.600}")
+    return compiled
+
+
+def as_values(name: str, value: Any) -> Any:
+    """What is to be equal of a commit's part."""
+    if name != "dead_letters":
+        return value
+    return [
+        (*(getattr(one.record, part) for part in RECORD), [*map(tuple, one.record.headers)], one.reason, one.message)
+        for one in value
+    ]
