@@ -14,7 +14,8 @@ from pathlib import Path
 
 from benchmarks.filling import GROUP
 from benchmarks.machine import say
-from tests.support.kafka import free_ports, spawn
+from tests.support.kafka import spawn
+from tests.support.ports import free_port
 from tests.support.stack import Api, RedisServer, eventually, get_json
 
 ROUNDS = 3
@@ -63,7 +64,7 @@ class Desk:
 
     def api(self, **environ: str) -> Server:
         """A process as production starts it. What differs between two of them stands in `environ`."""
-        name = f"api-{free_ports(1)[0]}"
+        name = f"api-{free_port()}"
         settings = {
             "CONTACTS_REDIS": self.redis.url,
             "CONTACTS_GROUP": GROUP,
@@ -121,7 +122,7 @@ class Cost:
 @contextlib.contextmanager
 def desk() -> Iterator[Desk]:
     with tempfile.TemporaryDirectory(prefix="contacts-bench-") as name:
-        folder, [port] = Path(name), free_ports(1)
+        folder, port = Path(name), free_port()
         redis = RedisServer(folder / "redis")
         redis.start()
         with open(folder / "bare.log", "ab") as output:

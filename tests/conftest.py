@@ -9,6 +9,8 @@ pytest_plugins = [
     "tests.support.embedded",
     "tests.support.redis_server",
     "tests.support.servers",
+    "tests.support.parallel",
+    "tests.support.shared_kafka",
 ]
 
 # The tests start hundreds of processes: without bytecode on the disk each of them compiles every library again.

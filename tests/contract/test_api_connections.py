@@ -18,9 +18,10 @@ import pytest
 import redis
 
 from cli import connections
-from cli.local.ports import free_port, listens
+from cli.local.ports import listens
 from stream.settings.api import ApiConfig
 from tests.support.api import BASE, serving, shared_redis
+from tests.support.ports import free_port
 from tests.support.redis_data import Event, Positions, RedisData
 from tests.support.redis_server import RunningRedis
 

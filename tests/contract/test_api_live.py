@@ -23,9 +23,10 @@ from api.http.auth import EVERYONE, Authentication
 from api.live import hub as live
 from api.live.access import Access
 from api.read import redis as reader
-from cli.local.ports import free_port, listens
+from cli.local.ports import listens
 from stream.settings.api import ApiConfig
 from tests.support.api import BASE, api_over, own_redis, serving, shared_redis
+from tests.support.ports import free_port
 from tests.support.redis_data import Event, Positions, RedisData
 from tests.support.redis_server import RunningRedis
 

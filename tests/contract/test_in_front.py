@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from cli.local.ports import free_port, listens
+from cli.local.ports import listens
 from tests.support.api import BASE, Api, serving, shared_redis
+from tests.support.ports import free_port
 from tests.support.redis_data import Event
 from tests.support.redis_server import RunningRedis
 from tests.support.require import require

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cli.command import DONE, OUTPUT_LOST, WRONG
-from cli.local.ports import free_port
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 MAIN = [sys.executable, "-P", "-m", "cli.main"]

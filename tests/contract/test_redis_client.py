@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from cli.local.ports import free_port, listens
+from cli.local.ports import listens
 from stream.settings.redis import redis_client
 from tests.support.kafka import spawn
+from tests.support.ports import free_port
 from tests.support.redis_server import RunningRedis
 from tests.support.servers import server_binary
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stream.worker.process import until_one_ends
-from tests.support.kafka import free_ports
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -42,7 +42,7 @@ worker.run(WorkerConfig(worker_port={port}, stop_timeout_seconds=0.5), make_appl
     ids=["a task that loses its cancel", "a loop that is blocked"],
 )
 def test_whatever_hangs_the_reason_is_said_and_the_process_ends(how: str, said: str) -> None:
-    program = PROGRAM.format(how=how, port=free_ports(1)[0])
+    program = PROGRAM.format(how=how, port=free_port())
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=60
     )

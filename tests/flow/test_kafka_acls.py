@@ -12,7 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from tests.flow.test_secured_kafka import EVENTS, command, some_events
-from tests.support.kafka import KafkaCluster, free_ports, unique_name
+from tests.support.kafka import KafkaCluster, unique_name
+from tests.support.ports import free_port
 from tests.support.stack import Api, RedisServer, Worker, eventually
 
 ROW = re.compile(r"^\| `(\w+)` \| (Topic|Group|TransactionalId)(, prefixed)? \| `(\S+)` \| ([\w, ]+) \|$", re.MULTILINE)
@@ -27,7 +28,7 @@ class Guarded:
     """A Kafka with access lists, of which the documented ones are made for one deployment."""
 
     def __init__(self, folder: Path, start: Callable[..., KafkaCluster]) -> None:
-        (self.port,) = free_ports(1)
+        self.port = free_port()
         users = " ".join(f'user_{name}="{PASSWORD}"' for name in ("worker", "topics", "publish"))
         self.cluster = start(
             settings={

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.flow.test_worker_stops import Site, ends_saying
-from tests.support.kafka import RunningKafka, create_topic, free_ports
+from tests.support.kafka import RunningKafka, create_topic
+from tests.support.ports import free_port
 from tests.support.stack import Worker, eventually, get_json
 
 
@@ -48,7 +49,7 @@ def test_a_worker_is_ready_when_it_counts_and_a_spare_one_when_it_was_given_noth
 
 
 def test_a_worker_that_waits_says_for_what(site: Site) -> None:
-    (nobody,) = free_ports(1)
+    nobody = free_port()
     worker = site.worker(CONTACTS_KAFKA=f"127.0.0.1:{nobody}")
     eventually("said", lambda: f"cannot reach Kafka at 127.0.0.1:{nobody}" in (readiness(worker)[1] or ""))
     assert readiness(worker)[0] == 503

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.support.kafka import KafkaCluster, free_ports, unique_name
+from tests.support.kafka import KafkaCluster, unique_name
+from tests.support.ports import free_port
 from tests.support.stack import Api, RedisServer, Worker, eventually
 
 NAME, PASSWORD = "counter", "correct horse"
@@ -65,7 +66,7 @@ class Secured:
 
     def __init__(self, folder: Path, start: Callable[..., KafkaCluster]) -> None:
         self.authority = Authority(folder)
-        self.ports = dict(zip(("SSL", "SASL_PLAINTEXT", "SASL_SSL"), free_ports(3), strict=True))
+        self.ports = dict(zip(("SSL", "SASL_PLAINTEXT", "SASL_SSL"), (free_port() for _ in range(3)), strict=True))
         broker = self.authority.certify("broker")
         users = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{NAME}="{PASSWORD}";'
         more = {

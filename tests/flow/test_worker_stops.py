@@ -17,7 +17,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from stream.kafka.topics import ensure_topics, open_topics, wanted_topics
 from stream.settings.kafka import KafkaAccess
 from stream.settings.worker import WorkerConfig
-from tests.support.kafka import KafkaCluster, free_ports, unique_name
+from tests.support.kafka import KafkaCluster, unique_name
+from tests.support.ports import free_port
 from tests.support.stack import RedisServer, Worker, eventually
 
 
@@ -220,7 +221,7 @@ def test_a_taken_port_is_named(site: Site) -> None:
 
 
 def test_kafka_that_is_away_at_the_start_is_waited_for(tmp_path: Path, site: Site) -> None:
-    port = free_ports(1)[0]
+    port = free_port()
     worker = site.worker(CONTACTS_KAFKA=f"127.0.0.1:{port}")
     eventually("the line about Kafka", lambda: f"cannot reach Kafka at 127.0.0.1:{port}" in worker.tail())
     assert "tried again in" in worker.tail()

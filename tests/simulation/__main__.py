@@ -24,6 +24,7 @@ def main() -> int:
     what.add_argument("--page", action="store_true", help="write the list of guards into docs/guarantees.md")
     parser.add_argument("--first", type=int, default=0, metavar="N", help="with --seeds: the first of them")
     parser.add_argument("--only", metavar="NAME", help="with --mutants: those whose name holds this text")
+    parser.add_argument("--remember", action="store_true", help="with --mutants: note the seeds that turned red")
     parser.add_argument("--mutant", metavar="NAME", help="with --seed: with this guard taken away")
     parser.add_argument("--core", choices=("python", "compiled", "both"), default="python", help="which form counts")
     options = parser.parse_args()
@@ -36,7 +37,7 @@ def main() -> int:
     if options.mutants:
         from tests.simulation import mutants
 
-        return mutants.main(options.only)
+        return mutants.main(options.only, options.remember)
     if options.page:
         from tests.simulation import mutants
 

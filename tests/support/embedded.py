@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from cli.local.broker import NoBroker, broker_command
-from cli.local.ports import free_port, listens
+from cli.local.ports import listens
 from tests.support.kafka import RunningKafka, spawn
+from tests.support.ports import free_port
 from tests.support.require import require
 
 START_TIMEOUT_SECONDS = 20.0

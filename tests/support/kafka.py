@@ -3,7 +3,7 @@
 The jars come once from Maven into a cache folder (by default `~/.cache/contacts-report/kafka-4.1.1`, else the one that
 `TEST_KAFKA_JARS` names). By hand: `python -m tests.support.kafka` starts one, prints its address and waits.
 
-Fixtures: `kafka` is one broker shared by the session, so every test uses names of its own (`unique_name`);
+Fixtures: `kafka` is one broker shared by all processes of a run, so every test uses names of its own (`unique_name`);
 `TEST_KAFKA=HOST:PORT` gives it one that already runs. `kafka_cluster` starts clusters that a test may stop,
 kill and pause.
 
@@ -24,7 +24,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,6 +32,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from multiprocessing.connection import Client
 from pathlib import Path
 from typing import IO
 
@@ -41,6 +41,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import for_code
 
+from tests.support.ports import free_port
 from tests.support.require import require
 
 KAFKA_VERSION = "4.1.1"
@@ -198,15 +199,6 @@ def spawn(command: Sequence[str], output: IO[bytes]) -> "subprocess.Popen[bytes]
     ).result()
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nothing listens on, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 # ---- nodes and clusters --------------------------------------------------------------------------------------------
 
 
@@ -352,7 +344,7 @@ class KafkaCluster:
         self._own_folder = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="contacts-kafka-"))
         self.cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
-        ports = free_ports(2 * nodes)
+        ports = [free_port() for _ in range(2 * nodes)]
         brokers, controllers = ports[:nodes], ports[nodes:]
         voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, start=1))
         self.nodes: list[KafkaNode] = []
@@ -512,14 +504,27 @@ def require_kafka() -> None:
         require("kafka", False, str(error))
 
 
+def ask_host(door: str) -> str:
+    """The address of the run's Kafka (tests/support/shared_kafka.py), which starts when it is asked for."""
+    with Client(door) as host:
+        assert host.poll(2 * START_TIMEOUT_SECONDS), "the Kafka of this run did not start"
+        answer: dict[str, str] = host.recv()
+    assert "address" in answer, answer
+    return answer["address"]
+
+
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[RunningKafka]:
-    """One Apache Kafka for the whole session: use topics, groups and transactional ids of your own."""
+def kafka(request: pytest.FixtureRequest) -> Iterator[RunningKafka]:
+    """One Apache Kafka for the whole run: use topics, groups and transactional ids of your own."""
     running = os.environ.get("TEST_KAFKA")
     if running:
         yield RunningKafka(running)
         return
     require_kafka()
+    host = getattr(request.config, "workerinput", {}).get("kafka_host")
+    if host:
+        yield RunningKafka(ask_host(host))
+        return
     with KafkaCluster() as cluster:
         yield RunningKafka(cluster.bootstrap)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.local.ports import free_port, listens
+from cli.local.ports import listens
 from cli.local.redis import NoRedis, redis_binary, redis_command
 from tests.support.kafka import spawn
+from tests.support.ports import free_port
 from tests.support.require import require
 
 START_TIMEOUT_SECONDS = 20.0

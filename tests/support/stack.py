@@ -22,7 +22,8 @@ from typing import Any
 import redis
 
 from cli.local.redis import redis_binary
-from tests.support.kafka import free_ports, spawn
+from tests.support.kafka import spawn
+from tests.support.ports import free_port
 
 WAIT_SECONDS = 60.0
 
@@ -105,7 +106,7 @@ class Process:
 
 class Worker(Process):
     def __init__(self, folder: Path, name: str, environ: Mapping[str, str]) -> None:
-        self.port = int(environ.get("CONTACTS_WORKER_PORT") or free_ports(1)[0])
+        self.port = int(environ.get("CONTACTS_WORKER_PORT") or free_port())
         super().__init__(folder, name, ["worker"], {**environ, "CONTACTS_WORKER_PORT": str(self.port)})
 
     def ready(self) -> dict[str, Any] | None:
@@ -119,7 +120,7 @@ class Worker(Process):
 
 class Api(Process):
     def __init__(self, folder: Path, name: str, environ: Mapping[str, str]) -> None:
-        self.port = free_ports(1)[0]
+        self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         super().__init__(folder, name, ["api"], {**environ, "CONTACTS_API_PORT": str(self.port)})
 
@@ -132,7 +133,7 @@ class RedisServer:
 
     def __init__(self, folder: Path, binary: Path | None = None) -> None:
         self._folder, self._binary = folder, binary or redis_binary()
-        self.port = free_ports(1)[0]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -114,6 +116,7 @@ print(*seen, sep="\\n")
 """
 
 
+@pytest.mark.slow
 def test_importing_a_module_opens_nothing() -> None:
     # Given what our modules import from others, imported already (some libraries do open things)
     trees = {name: tree for package in ("stream", "api", "cli") for name, tree in modules(package).items()}

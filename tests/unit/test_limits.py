@@ -41,6 +41,7 @@ def apply(state: PartitionState, records: list[Received]) -> None:
     state.apply(Batch(records, start, start + len(records)))
 
 
+@pytest.mark.slow
 def test_ten_thousand_workspaces_in_a_batch_are_a_commit_of_bounded_parts() -> None:
     state = begun(CountingRules())
     apply(state, [event(n, f"workspace-{n}") for n in range(10_000)])
@@ -75,6 +76,7 @@ def test_a_commit_follows_at_the_interval_and_later_where_commits_are_slow() -> 
     assert pace.next_commit(10.0, 20.0) == pytest.approx(21.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cells", "workspaces", "limit"), [(200, 40, 450), (2_000, 40, 500), (20_000, 8, 1_400)], ids=str
 )

@@ -113,6 +113,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd"])
 def test_four_hundred_megabytes_of_blanks_take_no_more_than_the_buffer(codec: str) -> None:
     plain = batch(b" ")

@@ -65,6 +65,7 @@ RULES = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(STEP, min_size=25, max_size=60), CUTS, RULES, st.sampled_from([0, 48]), st.sampled_from([0, 3, 10**6]))
 def test_any_cutting_of_a_log_counts_the_same(
@@ -139,6 +140,7 @@ def is_kept(day: int, recount: Recount) -> bool:
     return recount.counts_from is None or day >= recount.counts_from
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(STEP, min_size=20, max_size=50), st.lists(st.integers(1, 9), min_size=50, max_size=50), RULES)
 def test_a_recovered_state_goes_on_to_the_same_bytes(

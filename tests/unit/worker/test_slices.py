@@ -71,6 +71,7 @@ def count(work: Generator[None, None, object]) -> int:
         number += 1
 
 
+@pytest.mark.slow
 def test_no_step_unpacks_more_than_a_block_of_ids() -> None:
     blocks = {
         b"i" + (500_000 + hour).to_bytes(4, "big") + number.to_bytes(4, "big"): b"\1"
