@@ -45,7 +45,8 @@ class Memory:
         """Remember a value; `size_bytes` is an estimate of what it takes beside what it shares."""
         self.forget(key)
         size = size_bytes + ENTRY_BYTES + len(layout)
-        if size > self.limit_bytes:
+        shared = list(shared)
+        if size + sum(size_of(of) for of, size_of in shared if id(of) not in self._shared) > self.limit_bytes:
             return
         objects = []
         for of, size_of in shared:
@@ -58,6 +59,14 @@ class Memory:
         self._entries[key] = (layout, value, size, tuple(objects))
         self.bytes += size
         self._make_room()
+
+    def grow(self, of: Any, size_bytes: int) -> None:
+        """An object that entries may hold takes so many bytes more."""
+        known = self._shared.get(id(of))
+        if known is not None:
+            known[1] += size_bytes
+            self.bytes += size_bytes
+            self._make_room()
 
     def hold(self, size_bytes: int) -> None:
         """Count bytes of what is in use; negative ones when it no longer is."""

@@ -27,6 +27,7 @@ from api.query.question import ActivityQuery, Parameters, Query, read_pairs
 from api.query.zones import TZDATA_VERSION, aliases, zone, zone_names
 from api.report import choices, user_stream
 from api.report.service import Reports, Stamp, query_answer, size_of_query
+from api.report.user_fold import ROWS_A_PIECE
 from stream.model.workspace import is_workspace
 from stream.storage.row import Row
 
@@ -222,7 +223,7 @@ class Endpoints:
             of = query_answer(reading.stamp.view)
             headers = [*_headers_of(reading.stamp), _attachment("users", workspace_id, of, wanted)]
             body = user_stream.csv_pieces(users, bom)
-        if len(reading.users) > user_stream.USERS_A_PIECE:
+        if reading.users_total.users > ROWS_A_PIECE:
             return Answer(200, headers, await _started(body), CONTENT_TYPES[wanted])
         return Answer(200, headers, b"".join([piece async for piece in body]), CONTENT_TYPES[wanted])
 

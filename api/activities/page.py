@@ -30,6 +30,7 @@ from api.query.zones import zone
 from api.read.parts import Parts
 from api.read.redis import Moved, RowRange, Snapshot
 from api.report.days import KindSums, kind_sums, kind_sums_of_users
+from api.report.pieces import in_pieces
 from api.report.service import TOTALS, Reading, Reports, Stamp, chosen, query_answer
 from api.report.sums import Chosen
 from stream.model.activity import ACTIVITIES, ADDED
@@ -338,7 +339,10 @@ class _Walk:
                 raise Moved
         if users is None:
             return {day: kind_sums(parts, _EVERY_QUARTER) for day, parts in snapshot.parts.items()}
-        return {day: kind_sums_of_users(parts, _EVERY_QUARTER, users) for day, parts in snapshot.parts.items()}
+        return {
+            day: await in_pieces(kind_sums_of_users(parts, _EVERY_QUARTER, users))
+            for day, parts in snapshot.parts.items()
+        }
 
     def _quarter_spans(self, of: DayRows, sums: KindSums) -> list[Span]:
         spans = []

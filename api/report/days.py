@@ -5,9 +5,8 @@ user is read from summaries, what needs whole days of users from heads alone. Al
 or a tail's cell: in a report of sixty busy days that is tens of thousands of times, so they are kept bare.
 """
 
-from array import array
 from bisect import bisect_left
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -15,6 +14,7 @@ from operator import add
 from typing import NamedTuple
 
 from api.read.parts import PartitionDay
+from api.report.pieces import Steps
 from stream.model.activity import ADDED, DELETED
 from stream.model.time import QUARTERS_A_DAY
 from stream.storage.day_parts import Head, Tail, decode_cells, decode_head, decode_summary, decode_tail
@@ -37,13 +37,6 @@ class KindSums(NamedTuple):
     counts: tuple[int, ...]
 
 
-class UserSums(NamedTuple):
-    """Counts by user, without those that are 0."""
-
-    added: dict[str | None, int]
-    deleted: dict[str | None, int]
-
-
 def kind_sums(parts: Iterable[PartitionDay], cuts: tuple[int, ...]) -> KindSums:
     """Sums without regard to users. Needs summaries and tails."""
     found: list[KindSums] = []
@@ -62,7 +55,7 @@ def kind_sums(parts: Iterable[PartitionDay], cuts: tuple[int, ...]) -> KindSums:
             if not tail.first_source and sources:
                 found.append(_kind_sums(sources, counts))
                 sources, counts = [], []
-            sources = _sources_with(sources, tail)
+            sources = sources_with(sources, tail)
             counts.extend([0] * (2 * (len(sources) + 1) * len(cuts) - len(counts)))
             _add_tail(counts, tail, cuts)
         if counts:
@@ -70,8 +63,12 @@ def kind_sums(parts: Iterable[PartitionDay], cuts: tuple[int, ...]) -> KindSums:
     return _merged(found, len(cuts))
 
 
-def kind_sums_of_users(parts: Iterable[PartitionDay], cuts: tuple[int, ...], users: frozenset[str | None]) -> KindSums:
-    """Sums of some users. Needs heads and tails, and cells where the day is cut."""
+def kind_sums_of_users(
+    parts: Iterable[PartitionDay], cuts: tuple[int, ...], users: frozenset[str | None]
+) -> Steps[KindSums]:
+    """Sums of some users. Needs heads and tails, and cells where the day is cut. Each base is a piece of work: it may
+    have thousands of users.
+    """
     found: list[KindSums] = []
     width = len(cuts)
     for part in parts:
@@ -86,44 +83,18 @@ def kind_sums_of_users(parts: Iterable[PartitionDay], cuts: tuple[int, ...], use
                     at = head.kinds[i] * width
                     counts[at : at + width] = map(add, counts[at : at + width], pieces)
                 found.append(_kind_sums(head.sources, counts))
+            yield
         if part.tail is not None:
             tail = decode_tail(part.tail)
             user_of = _users_with(head, tail)
             series_on = [user in users for user in user_of]
             if any(series_on):
-                sources = _sources_with(head.sources if head else [], tail)
+                sources = sources_with(head.sources if head else [], tail)
                 counts = [0] * (2 * (len(sources) + 1) * width)
                 _add_tail(counts, tail, cuts, series_on)
                 found.append(_kind_sums(sources, counts))
+            yield
     return _merged(found, width)
-
-
-def user_sums(
-    parts: Iterable[PartitionDay], window: tuple[int, int], sources: frozenset[str | None] | None
-) -> UserSums:
-    """Sums by user over the quarters [first, end) of the day, of all sources or some.
-
-    Needs heads and tails, and cells where the window is not the whole day.
-    """
-    sums: tuple[defaultdict[str | None, int], ...] = (defaultdict(int), defaultdict(int))
-    whole = window == (0, QUARTERS_A_DAY)
-    for part in parts:
-        head: Head | None = None
-        for number, packed in enumerate(part.heads):
-            head = decode_head(packed)
-            counts = head.totals if whole else _window_counts(head, part.cells[number], window)
-            if sources is None:
-                for user, kind, count in zip(head.users, head.kinds, counts, strict=True):
-                    sums[kind & 1][user] += count
-            else:
-                kinds_on = _kinds_on(head.sources, sources)
-                for user, kind, count in zip(head.users, head.kinds, counts, strict=True):
-                    if kinds_on[kind]:
-                        sums[kind & 1][user] += count
-        if part.tail is not None:
-            _add_tail_users(sums, decode_tail(part.tail), head, window, sources)
-    added, deleted = ({user: count for user, count in of.items() if count} for of in sums)
-    return UserSums(added, deleted)
 
 
 def first_quarter(parts: Iterable[PartitionDay]) -> int | None:
@@ -293,38 +264,6 @@ def _chosen_pieces(head: Head, packed: bytes, chosen: Sequence[int], cuts: tuple
         yield pieces
 
 
-def _window_counts(head: Head, packed: bytes, window: tuple[int, int]) -> Sequence[int]:
-    """Of each series what lies in [first, end)."""
-    cells = decode_cells(packed)
-    running = list(accumulate(cells.counts))
-    running.append(0)
-    counts = array("Q")
-    low = base = 0
-    first, end = window
-    for number in head.cell_counts:
-        high = low + number
-        start = bisect_left(cells.keys, base + first, low, high)
-        counts.append(running[bisect_left(cells.keys, base + end, start, high) - 1] - running[start - 1])
-        low = high
-        base += QUARTERS_A_DAY
-    return counts
-
-
-def _add_tail_users(
-    sums: tuple[defaultdict[str | None, int], ...],
-    tail: Tail,
-    head: Head | None,
-    window: tuple[int, int],
-    sources: frozenset[str | None] | None,
-) -> None:
-    users = _users_with(head, tail)
-    kinds_on = _kinds_on(_sources_with(head.sources if head else [], tail), sources)
-    first, end = window
-    for key, count, kind in zip(tail.keys, tail.counts, tail.kinds, strict=True):
-        if first <= key % QUARTERS_A_DAY < end and kinds_on[kind]:
-            sums[kind & 1][users[key // QUARTERS_A_DAY]] += count
-
-
 def _users_with(head: Head | None, tail: Tail) -> Sequence[str | None]:
     """The users of a tail's series, by number: the last base's, which it continues, then its own."""
     if not tail.first_series:
@@ -334,7 +273,7 @@ def _users_with(head: Head | None, tail: Tail) -> Sequence[str | None]:
     return head.users + tail.new_users
 
 
-def _sources_with(sources: list[str], tail: Tail) -> list[str]:
+def sources_with(sources: list[str], tail: Tail) -> list[str]:
     """The sources that a tail's kinds number. It continues the last base, unless that one was frozen before it."""
     if not tail.first_source:
         return tail.new_sources
@@ -343,6 +282,6 @@ def _sources_with(sources: list[str], tail: Tail) -> list[str]:
     return sources + tail.new_sources
 
 
-def _kinds_on(table: Sequence[str], sources: frozenset[str | None] | None) -> list[bool]:
+def kinds_on(table: Sequence[str], sources: frozenset[str | None] | None) -> list[bool]:
     """Of each kind number whether its source is asked for."""
     return [sources is None or name in sources for name in (None, *table) for _ in (ADDED, DELETED)]

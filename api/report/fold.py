@@ -1,27 +1,12 @@
 """Sums of days -> counts of a view. A fold is kept, and what changed in it since is exchanged day by day."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
-from api.report.days import Kind, KindSums, UserSums
+from api.report.days import Kind, KindSums
 from api.report.plan import DayPlan, Plan
 from stream.model.activity import ADDED, DELETED
-
-Ranked = list[tuple[str | None, int, int]]
-"""(user, added, deleted) in the report's order."""
-
-
-class UserTotal(NamedTuple):
-    """Of some users: how many they are, and what they sum to."""
-
-    users: int
-    added: int
-    deleted: int
-
-
-NO_USERS = UserTotal(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,58 +124,3 @@ class _Adder:
         if row is None:
             row = self._rows[kind] = [0] * self._columns
         return row
-
-
-@dataclass(frozen=True)
-class UserFold:
-    """The days of a range, added up by user. Never changed: `updated` makes another."""
-
-    layouts: Mapping[int, bytes] = field(default_factory=dict)
-    sums: Mapping[int, UserSums] = field(default_factory=dict)
-    added: Mapping[str | None, int] = field(default_factory=dict)
-    deleted: Mapping[str | None, int] = field(default_factory=dict)
-
-    def updated(self, layouts: Mapping[int, bytes], changed: Mapping[int, UserSums]) -> "UserFold":
-        """As in KindFold."""
-        gone = _gone(self.sums, layouts, changed)
-        added: dict[str | None, int] = {}
-        deleted: dict[str | None, int] = {}
-        sums: dict[int, UserSums] = {}
-        if len(gone) < len(self.sums):
-            added, deleted, sums = dict(self.added), dict(self.deleted), dict(self.sums)
-            for day in gone:
-                for total, of in zip((added, deleted), sums.pop(day), strict=True):
-                    for user, count in of.items():
-                        total[user] -= count
-        for day, after in changed.items():
-            sums[day] = after
-            for total, of in zip((added, deleted), after, strict=True):
-                for user, count in of.items():
-                    total[user] = total.get(user, 0) + count
-        return UserFold(layouts, sums, added, deleted)
-
-    def ranked(self, users: frozenset[str | None] | None) -> Ranked:
-        """Users with activity, of all or some: by added, then deleted, descending, then id; the null user last."""
-        return self._ranked if users is None else self._rank(users)
-
-    def total(self, users: frozenset[str | None] | None) -> UserTotal:
-        """Of those users together."""
-        return self._total if users is None else _total_of(self._rank(users))
-
-    @cached_property
-    def _ranked(self) -> Ranked:
-        return self._rank(self.added.keys() | self.deleted.keys())
-
-    @cached_property
-    def _total(self) -> UserTotal:
-        return _total_of(self._ranked)
-
-    def _rank(self, users: Iterable[str | None]) -> Ranked:
-        added, deleted = self.added, self.deleted
-        rows = [(user, added.get(user, 0), deleted.get(user, 0)) for user in users]
-        rows = [row for row in rows if row[1] or row[2]]
-        return sorted(rows, key=lambda row: (row[0] is None, -row[1], -row[2], row[0] or ""))
-
-
-def _total_of(rows: Ranked) -> UserTotal:
-    return UserTotal(len(rows), sum(row[1] for row in rows), sum(row[2] for row in rows))

@@ -7,16 +7,14 @@ it did, and they are many              ─> what is known, with the freshness th
 
 import asyncio
 import time
-from collections.abc import Generator
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from api.cache import Memory
 from api.errors import no_position
 from api.read.redis import Reader, State
 from api.report.names import Names, packed_names, updated
-
-T = TypeVar("T")
+from api.report.pieces import in_pieces
 
 MANY_USERS = 20_000
 """From here on names are not read at every change: that takes some 3 us of CPU a user."""
@@ -71,7 +69,7 @@ class KnownNames:
             fields.update(piece)
         assert first is not None
         before: _Known | None = self._memory.get(_key(workspace_id))
-        names = await _in_pieces(packed_names(fields) if before is None else updated(before.names, fields))
+        names = await in_pieces(packed_names(fields) if before is None else updated(before.names, fields))
         self._memory.put(_key(workspace_id), _Known(first, read_at, names), names.size_bytes)
         return first, names
 
@@ -84,14 +82,3 @@ def _complete(state: State) -> State:
 
 def _key(workspace_id: str) -> tuple[str, str]:
     return "names", workspace_id
-
-
-async def _in_pieces(steps: Generator[None, None, T]) -> T:
-    """The result; others have their turn after each step."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        await asyncio.sleep(0)

@@ -10,13 +10,15 @@ in pieces of a few milliseconds: a function that does more is a generator, and y
 
 from array import array
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import islice
 from typing import NamedTuple
 
 import msgspec
+
+from api.report.pieces import Steps
 
 BLOCK_USERS = 512
 USERS_A_PIECE = 2_000
@@ -117,7 +119,7 @@ def users_of(block: Block) -> list[User]:
     return _decode_shown(block.shown)
 
 
-def packed_names(fields: Mapping[bytes, bytes]) -> Generator[None, None, Names]:
+def packed_names(fields: Mapping[bytes, bytes]) -> Steps[Names]:
     """The names in fields of `names:<workspace>`, all of them."""
     digests, sources = Digests(len(fields)), set()
     runs: list[Iterator[tuple[str, str, str | None]]] = []
@@ -148,7 +150,7 @@ def packed_names(fields: Mapping[bytes, bytes]) -> Generator[None, None, Names]:
     return Names(tuple(blocks), digests, frozenset(sources))
 
 
-def updated(names: Names, fields: Mapping[bytes, bytes]) -> Generator[None, None, Names]:
+def updated(names: Names, fields: Mapping[bytes, bytes]) -> Steps[Names]:
     """The names of a later read; where little changed, only that is packed again."""
     changed = {}
     for done, (name, value) in enumerate(fields.items(), 1):

@@ -13,13 +13,14 @@ from api.read.freshness import Positions, as_of_text, freshness, lag_seconds, re
 from api.read.parts import Parts
 from api.read.redis import Reader, Snapshot, State
 from api.report.days import KindSums
-from api.report.fold import NO_USERS, Counts, Ranked, UserTotal
+from api.report.fold import Counts
 from api.report.known_names import KnownNames
 from api.report.plan import Plan, marks_plan, size_of_plan
 from api.report.sources import sources
 from api.report.summary import total
-from api.report.sums import Chosen, Sums, first_mark_of
+from api.report.sums import Chosen, Sums, UserFolds, first_mark_of
 from api.report.timeline import bucket_states, timeline
+from api.report.user_fold import NO_USERS, Ranked, UserFold, UserTotal
 from api.report.users import MAX_USERS, omitted, user_counts
 from api.wire import BucketState, Freshness, FreshnessState
 from stream.model.activity import KNOWN_SOURCES, NONE
@@ -88,7 +89,9 @@ class Reading:
     counts: Counts
     states: Sequence[BucketState]
     users: Ranked
+    """The first of them; `fold` has all."""
     users_total: UserTotal
+    fold: UserFold
     labels: Mapping[str, str | None]
     warnings: list[answers.Warning]
     snapshot: Snapshot
@@ -113,6 +116,7 @@ class Reports:
         self.clock = clock
         self.memory = memory
         self.names = KnownNames(reader, memory)
+        self._folds = UserFolds()
         self._config = config
 
     async def stamp(self, workspace_id: str, query: Query, more: bytes = b"", *, fresh: bool = False) -> Stamp:
@@ -204,6 +208,7 @@ class Reports:
                 self.memory,
                 workspace_id,
                 self._plan_of(of_now, need),
+                self._folds,
                 kinds=need.kinds,
                 users=need.users > 0,
                 chosen_sources=chosen(query.sources),
@@ -236,9 +241,9 @@ class Reports:
         now = self.clock()
         if not await sums.take(snapshot):
             return None
-        users = sums.users.ranked(sums.chosen_users) if need.users else []
+        users = await sums.users.first(min(need.users, LABELS_AT_ONCE), sums.chosen_users) if need.users else []
         users_total = sums.users.total(sums.chosen_users) if need.users else NO_USERS
-        listed = [user for user, _, _ in users[: min(need.users, LABELS_AT_ONCE)] if user is not None]
+        listed = [user for user, _, _ in users if user is not None]
         if any(Keys.user_field(user) not in snapshot.names for user in listed):
             labelled[:] = listed
             return None
@@ -249,7 +254,17 @@ class Reports:
         labels = {user: _label(snapshot.names[Keys.user_field(user)]) for user in listed}
         warnings = _warnings(of, snapshot)
         return Reading(
-            stamp, sums.plan, sums.kinds.sums, counts, states, users, users_total, labels, warnings, snapshot
+            stamp,
+            sums.plan,
+            sums.kinds.sums,
+            counts,
+            states,
+            users,
+            users_total,
+            sums.users,
+            labels,
+            warnings,
+            snapshot,
         )
 
     async def _first_mark(self, workspace_id: str, known: State) -> tuple[_Kept, int | None]:

@@ -4,25 +4,27 @@ Two things are remembered under one limit in bytes: sums of days, good for every
 folds, in which changed days alone are exchanged. Each knows the layouts (with the changes in them) that it is true of.
 """
 
-import asyncio
+from asyncio import Lock
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from api.cache import Memory, Shared, size_of_texts
 from api.read.parts import PartitionDay, Parts
 from api.read.redis import Snapshot
-from api.report.days import WHOLE_DAY, Kind, KindSums, UserSums, first_quarter, kind_sums, kind_sums_of_users, user_sums
-from api.report.fold import KindFold, UserFold
+from api.report.days import WHOLE_DAY, Kind, KindSums, first_quarter, kind_sums, kind_sums_of_users
+from api.report.fold import KindFold
+from api.report.pieces import Steps, in_pieces
 from api.report.plan import DayPlan, Plan, size_of_plan
+from api.report.user_days import UserSums, user_sums
+from api.report.user_fold import UserFold
+from api.report.user_table import UserTable
 from stream.model.time import QUARTERS_A_DAY
 
 Chosen = frozenset[str | None] | None
 """Sources or users that are asked for; None: all; None in it: without one."""
 
 S = TypeVar("S", KindSums, UserSums)
-
-DAYS_BETWEEN_YIELDS = 64
-"""So many days are unpacked (some 10 us each, ten times that in busy workspaces) before others may go on."""
 
 FOLDED_DAY_BYTES = 250
 """Of a fold: a day's places in it. A fold keeps its days' sums and layouts, also where they are forgotten elsewhere, so
@@ -31,11 +33,25 @@ those count with it too."""
 COUNT_BYTES = 40
 """A number and its place."""
 
-FOLDED_USER_BYTES = 450
-"""A user's places in a fold, with the numbers, and in its ranking."""
-
 OTHER_DAY = -1
 HEADS_AND_CELLS = Parts.HEADS | Parts.CELLS
+
+
+class UserFolds:
+    """The folds of users that are held anywhere in this process; who needs one that is being made waits for it."""
+
+    def __init__(self) -> None:
+        self._folds: WeakValueDictionary[Any, UserFold] = WeakValueDictionary()
+        self._making: WeakValueDictionary[Any, Lock] = WeakValueDictionary()
+
+    def get(self, key: Any) -> UserFold | None:
+        return self._folds.get(key)
+
+    def put(self, key: Any, fold: UserFold) -> None:
+        self._folds[key] = fold
+
+    def making(self, key: Any) -> Lock:
+        return self._making.setdefault(key, Lock())
 
 
 class Sums:
@@ -50,6 +66,7 @@ class Sums:
         cache: Memory,
         workspace_id: str,
         plan: Plan,
+        folds: UserFolds,
         *,
         kinds: bool,
         users: bool,
@@ -68,7 +85,9 @@ class Sums:
         self._kind_key = (workspace_id, plan, chosen_sources, chosen_users)
         self._user_key = (workspace_id, plan, chosen_sources, "users")
         self.kinds: KindFold = cache.get(self._kind_key) or KindFold(plan, chosen_sources)
-        self.users: UserFold = cache.get(self._user_key) or UserFold()
+        self._folds = folds
+        self._table_key = (workspace_id, "table of users")
+        self.users: UserFold = (self._known_users() if users else None) or UserFold(self._table())
         self._shared_plan: Shared = (plan, size_of_plan)
         self._shared_choices: list[Shared] = [
             (values, _size_of_choice) for values in (chosen_sources, chosen_users) if values is not None
@@ -111,16 +130,41 @@ class Sums:
             if self._first is not None:  # then all days there are were read
                 layouts = {day: layout for day, layout in layouts.items() if day in self._days}
             if layouts != self.kinds.layouts:
-                changed = await self._changed("kinds", snapshot, layouts, self.kinds.layouts, self._kind_sums)
+                steps = self._changed("kinds", snapshot, layouts, self.kinds.layouts, self._kind_sums)
+                changed = await in_pieces(steps)
                 self.kinds = self.kinds.updated(layouts, changed)
                 self._remember_kinds(layouts)
         if self._users:
             layouts = {day: layout for day, layout in snapshot.layouts.items() if self._is_in_range(day)}
             if layouts != self.users.layouts:
-                changed_users = await self._changed("users", snapshot, layouts, self.users.layouts, self._user_sums)
-                self.users = self.users.updated(layouts, changed_users)
-                self._remember_users(layouts)
+                async with self._folds.making(self._user_key):
+                    await self._take_users(snapshot, layouts)
         return True
+
+    def _table(self) -> UserTable:
+        table: UserTable | None = self._cache.get(self._table_key) if self._users else UserTable()
+        if table is None:
+            table = UserTable()
+            self._cache.put(self._table_key, table, 0, shared=[_shared_users(table)])
+        return table
+
+    def _known_users(self) -> UserFold | None:
+        known: UserFold | None = self._cache.get(self._user_key) or self._folds.get(self._user_key)
+        return known
+
+    async def _take_users(self, snapshot: Snapshot, layouts: Mapping[int, bytes]) -> None:
+        """Whoever asked for the same meanwhile may have made it."""
+        known = self._known_users()
+        if known is not None and known.layouts == layouts:
+            self.users = known
+            return
+        self.users = await in_pieces(self._folded_users(snapshot, layouts))
+        self._remember_users(layouts)
+
+    def _folded_users(self, snapshot: Snapshot, layouts: Mapping[int, bytes]) -> Steps[UserFold]:
+        before = self.users
+        changed = yield from self._changed("users", snapshot, layouts, before.layouts, self._user_sums)
+        return (yield from before.updated(layouts, changed))
 
     def _remember_kinds(self, layouts: Mapping[int, bytes]) -> None:
         fold = self.kinds
@@ -133,47 +177,47 @@ class Sums:
 
     def _remember_users(self, layouts: Mapping[int, bytes]) -> None:
         fold = self.users
-        size = _size_of_layouts(layouts) + FOLDED_USER_BYTES * len(fold.added.keys() | fold.deleted.keys())
-        size += sum(map(_size_of_users, fold.sums.values()))
-        self._cache.put(self._user_key, fold, size, shared=[self._shared_plan, *self._shared_choices])
+        self._folds.put(self._user_key, fold)
+        size = fold.size_bytes + _size_of_layouts(layouts) + sum(sums.size_bytes for sums in fold.sums.values())
+        shared = [self._shared_plan, *self._shared_choices, _shared_users(fold.table)]
+        self._cache.put(self._user_key, fold, size, shared=shared)
+        self._cache.put(self._table_key, fold.table, 0, shared=[_shared_users(fold.table)])
 
-    async def _changed(
+    def _changed(
         self,
         what: str,
         snapshot: Snapshot,
         layouts: Mapping[int, bytes],
         before: Mapping[int, bytes],
-        unpack: Callable[[DayPlan, Sequence[PartitionDay]], tuple[S, int]],
-    ) -> dict[int, S]:
+        unpack: Callable[[DayPlan, Sequence[PartitionDay]], Steps[tuple[S, int, list[Shared]]]],
+    ) -> Steps[dict[int, S]]:
         """The sums of the days whose layouts are not those of before."""
         changed: dict[int, S] = {}
-        unpacked = 0
         for day, layout in layouts.items():
             if before.get(day) == layout:
                 continue
             held: S | None = self._held.get((day, layout, what))
             if held is None:
-                held, size = unpack(self._days[day], snapshot.parts[day])
-                shared: list[Shared] = self._shared_choices
-                if isinstance(held, KindSums):
-                    shared = [*shared, _shared_table(held.kinds)]
-                self._cache.put(self._key(day, what), held, size, layout, shared)
-                unpacked += 1
-                if unpacked % DAYS_BETWEEN_YIELDS == 0:
-                    await asyncio.sleep(0)
+                found: tuple[S, int, list[Shared]] = yield from unpack(self._days[day], snapshot.parts[day])
+                held = found[0]
+                self._cache.put(self._key(day, what), held, found[1], layout, [*self._shared_choices, *found[2]])
+                yield
             changed[day] = held
         return changed
 
-    def _kind_sums(self, of: DayPlan, parts: Sequence[PartitionDay]) -> tuple[KindSums, int]:
+    def _kind_sums(self, of: DayPlan, parts: Sequence[PartitionDay]) -> Steps[tuple[KindSums, int, list[Shared]]]:
         if self.chosen_users is None:
             sums = kind_sums(parts, of.cuts)
         else:
-            sums = kind_sums_of_users(parts, of.cuts, self.chosen_users)
-        return sums, _size_of_kinds(sums)
+            sums = yield from kind_sums_of_users(parts, of.cuts, self.chosen_users)
+        return sums, _size_of_kinds(sums), [_shared_table(sums.kinds)]
 
-    def _user_sums(self, of: DayPlan, parts: Sequence[PartitionDay]) -> tuple[UserSums, int]:
-        sums = user_sums(parts, of.window, self._chosen_sources)
-        return sums, _size_of_users(sums)
+    def _user_sums(self, of: DayPlan, parts: Sequence[PartitionDay]) -> Steps[tuple[UserSums, int, list[Shared]]]:
+        table = self.users.table
+        size = table.size_bytes
+        sums = yield from user_sums(table, parts, of.window, self._chosen_sources)
+        self._cache.grow(table, table.size_bytes - size)
+        return sums, sums.size_bytes, [_shared_users(table)]
 
     def _has(self, layouts: Mapping[int, bytes], day: int, layout: bytes | None, what: str) -> bool:
         """Whether the sums of a day with this layout are at hand."""
@@ -182,7 +226,7 @@ class Sums:
         if layouts.get(day) == layout:
             return True
         sums = self._cache.get(self._key(day, what), layout)
-        if sums is None:
+        if sums is None or (what == "users" and sums.table is not self.users.table):
             return False
         self._held[day, layout, what] = sums
         return True
@@ -237,9 +281,12 @@ def _size_of_kinds(sums: KindSums) -> int:
     return 150 + COUNT_BYTES * len(sums.counts)
 
 
-def _size_of_users(sums: UserSums) -> int:
-    """A user who has only added, or only deleted, is one text; who has both is in both tables."""
-    return 600 + sum(150 * len(of) + size_of_texts(of) for of in sums)
+def _size_of_table_of_users(table: UserTable) -> int:
+    return table.size_bytes
+
+
+def _shared_users(table: UserTable) -> Shared:
+    return table, _size_of_table_of_users
 
 
 def _parts_of_users(of: DayPlan) -> Parts:

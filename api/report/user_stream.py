@@ -6,16 +6,13 @@ import msgspec
 
 from api import formats
 from api import wire as answers
-from api.report.service import Reading, Reports, query_answer
+from api.report.service import Reading, Reports, chosen, query_answer
 from api.report.users import user_counts
-
-USERS_A_PIECE = 2_000
 
 
 async def labelled(reports: Reports, workspace_id: str, reading: Reading) -> AsyncIterator[list[answers.UserCounts]]:
     """All users of a reading. Labels of those that it does not label itself are the latest at the time."""
-    for start in range(0, len(reading.users), USERS_A_PIECE):
-        piece = reading.users[start : start + USERS_A_PIECE]
+    async for piece in reading.fold.all(chosen(reading.stamp.view.query.users)):
         missing = [user for user, _, _ in piece if user is not None and user not in reading.labels]
         labels = await reports.labels(workspace_id, missing) if missing else {}
         yield user_counts(piece, {**{u: reading.labels.get(u) for u, _, _ in piece if u is not None}, **labels})

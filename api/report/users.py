@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from api.report.fold import Ranked, UserTotal
+from api.report.user_fold import Ranked, UserTotal
 from api.wire import OmittedUsers, UserCounts
 
 MAX_USERS = 500

@@ -1,5 +1,6 @@
 """Workspaces of many users: names are read in pieces and kept, and the list of all users comes in pieces."""
 
+import asyncio
 import csv
 import json
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.report import known_names
+from api.report import known_names, pieces, sums, user_fold
 from tests.support.api import BASE, Api, api_over, shared_redis
 from tests.support.redis_data import Event
 from tests.support.redis_server import RunningRedis
@@ -142,3 +143,63 @@ async def test_names_take_no_more_memory_than_the_limit(shared_redis: RunningRed
         api.write(events())
         assert len((await api.json("/filters"))["users"]) == 500
         assert api.app.state.hub.reports.memory.bytes <= 50_000
+
+
+async def test_who_asks_for_what_is_being_folded_waits_for_it_and_others_are_answered(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a day that is folded in pieces, each followed by a turn of the others
+    monkeypatch.setattr(pieces, "AT_A_TIME_SECONDS", 0.0)
+    monkeypatch.setattr(user_fold, "USERS_A_PIECE", 100)
+    unpacked = unpackings(monkeypatch)
+    async with api_over(shared_redis, NOW) as api:
+        api.write(events())
+        turns = 0
+
+        async def take_turns() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(take_turns())
+        # When it is asked for several times at once, then it is folded once, and all have the same answer
+        answers = await asyncio.gather(*(api.json("", **ASKED) for _ in range(4)))
+        beside.cancel()
+        assert len(unpacked) == 1
+        assert all(answer == answers[0] for answer in answers)
+        assert answers[0]["added"]["count"] == sum(i % 3 + 1 for i in range(MANY))
+        assert turns > MANY / 100 / 3
+        # ... and each answer is of one version, whatever comes meanwhile
+        api.write([*events(), Event(MOMENT, "b", user="u00000", offset=10**6)])
+        for answer in await asyncio.gather(*(api.json("", **ASKED) for _ in range(4))):
+            listed = sum(user["added"] for user in answer["users"]) + answer["users_omitted"]["added"]
+            assert listed == answer["added"]["count"] == answers[0]["added"]["count"] + 1
+        assert len(unpacked) == 2
+
+
+async def test_a_fold_of_many_users_is_kept_in_some_hundred_bytes_a_user(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpacked = unpackings(monkeypatch)
+    async with api_over(shared_redis, NOW, cache_bytes=600 * MANY) as api:
+        api.write(events())
+        first = await api.json("", **ASKED)
+        assert await api.json("", **ASKED) == first
+        await api.json("", **ASKED, interval="hour", timezone="Asia/Kolkata")  # another range: the same table of users
+        assert await api.json("", **ASKED) == first
+        assert len(unpacked) == 2
+        assert api.app.state.hub.reports.memory.bytes <= 600 * MANY
+
+
+def unpackings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The days that are unpacked for their users from now on."""
+    unpacked: list[Any] = []
+    unpack = sums.user_sums
+
+    def noting(*asked: Any) -> Any:
+        unpacked.append(asked[2])
+        return unpack(*asked)
+
+    monkeypatch.setattr(sums, "user_sums", noting)
+    return unpacked

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from api.read.parts import PartitionDay
 from api.report import days
+from api.report.user_days import user_sums
+from api.report.user_table import UserTable
 from stream.ingest.event import parse
 from stream.ingest.record_time import too_far_ahead
 from stream.model.activity import ContactActivity
@@ -20,8 +22,10 @@ from stream.projection.calls import calls_of_commit
 from stream.storage.keys import Keys
 from stream.tables import position
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
+from stream.tables.steps import finish
 from tests.support.partition_log import begun
 from tests.support.records import Received
+from tests.support.user_columns import by_user
 from tests.unit.tables.test_partition_properties import CUTS, HOUR, RULES, START, STEP, log_of
 
 pytestmark = pytest.mark.timeout(900)  # the first one builds the core
@@ -202,7 +206,7 @@ def compare_sums(core: Any, state: PartitionState) -> None:
         for cuts in ((96,), (50, 96), (1, 49, 95, 96)):
             for users in (None, frozenset({"u1", None})):
                 of = days.kind_sums([part] * 2, cuts) if users is None else None
-                sums = of or days.kind_sums_of_users([part] * 2, cuts, users or frozenset())
+                sums = of or finish(days.kind_sums_of_users([part] * 2, cuts, users or frozenset()))
                 width = len(cuts)
                 expected = {
                     kind: list(sums.counts[i * width : (i + 1) * width])
@@ -213,9 +217,9 @@ def compare_sums(core: Any, state: PartitionState) -> None:
                 assert {(a, s): counts for a, s, counts in found if any(counts)} == expected
         for window in ((0, 96), (10, 96), (0, 1)):
             for sources in (None, frozenset({"user", None})):
-                sums_by_user = days.user_sums([part] * 2, window, sources)
+                sums_by_user = finish(user_sums(UserTable(), [part] * 2, window, sources))
                 found = core.user_sums(given_parts, *window, None if sources is None else set(sources))
-                assert tuple(map(dict, found)) == (sums_by_user.added, sums_by_user.deleted)
+                assert tuple(map(dict, found)) == by_user(sums_by_user)
         assert core.first_quarter(given_parts) == days.first_quarter([part])
 
 

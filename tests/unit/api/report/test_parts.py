@@ -1,4 +1,4 @@
-"""The pure parts of the report: percentages, sources past a hundred, the order of users, and folds that are kept."""
+"""The pure parts of the report: percentages, sources past a hundred, and folds that are kept."""
 
 import random
 from dataclasses import replace
@@ -7,14 +7,12 @@ import pytest
 
 from api.query.periods import Compare, Dates, Interval, Weekday
 from api.query.question import Query, view_of_dates
-from api.report.days import KindSums, UserSums
-from api.report.fold import Counts, KindFold, UserFold
+from api.report.days import KindSums
+from api.report.fold import Counts, KindFold
 from api.report.plan import Plan, plan_of
 from api.report.sources import sources
 from api.report.summary import change_percent
 from api.report.timeline import bucket_states
-from api.report.users import omitted, user_counts
-from api.wire import OmittedUsers
 from stream.model.time import date_of
 
 DAY = 20_780
@@ -97,25 +95,14 @@ def test_earlier_buckets_name_the_sources_that_only_they_have_and_sum_those_past
     assert before({"b": [2], "s119": [3]}, counts({**many, "a": [500]})) == {"a": 0, "s119": 3, "*": 2}
 
 
-def test_users_are_ordered_by_added_deleted_and_id_and_the_null_user_is_last() -> None:
-    day = UserSums({"b": 2, "a": 2, None: 9, "d": 1}, {"b": 1, "c": 5, "d": 1})
-    ranked = UserFold().updated({1: b"x"}, {1: day}).ranked(None)
-    assert ranked == [("b", 2, 1), ("a", 2, 0), ("d", 1, 1), ("c", 0, 5), (None, 9, 0)]
-    assert [user.user_name for user in user_counts(ranked, {"a": "Ada"})] == [None, "Ada", None, None, None]
-    fold = UserFold().updated({1: b"x"}, {1: day})
-    assert omitted(fold.total(None), ranked[:2]) == OmittedUsers(3, 10, 6)
-    assert omitted(fold.total(frozenset([None, "c", "e"])), []) == OmittedUsers(2, 9, 5)
-    assert UserFold().updated({1: b"x"}, {1: day}).ranked(frozenset([None, "c"])) == [("c", 0, 5), (None, 9, 0)]
-
-
 def test_a_fold_that_is_kept_is_the_fold_made_anew() -> None:
     rng = random.Random(3)
     for zone, compare in (("UTC", Compare.NONE), ("Asia/Kolkata", Compare.PREVIOUS_PERIOD)):
         of = plan(-9, 0, zone, compare)
         kinds = [((0, None), (1, None), (0, "user")), ((0, "shop"), (1, "shop")), ((0, "user"), (0, None), (1, "user"))]
         for chosen in (None, frozenset(["user", None])):
-            kept, users = KindFold(of, chosen), UserFold()
-            days: dict[int, tuple[bytes, KindSums, UserSums]] = {}
+            kept = KindFold(of, chosen)
+            days: dict[int, tuple[bytes, KindSums]] = {}
             for step in range(25):
                 changed = rng.sample(list(of.days.values()), rng.randrange(4))
                 for day in changed:
@@ -124,16 +111,12 @@ def test_a_fold_that_is_kept_is_the_fold_made_anew() -> None:
                         continue
                     table = rng.choice(kinds)
                     numbers = tuple(rng.randrange(9) for _ in range(len(table) * len(day.cuts)))
-                    of_users = UserSums({"u": rng.randint(1, 9)}, {rng.choice(["u", "v"]): 1})
-                    days[day.day] = (b"%d" % step, KindSums(table, numbers), of_users)
-                layouts = {day: layout for day, (layout, _, _) in days.items()}
+                    days[day.day] = (b"%d" % step, KindSums(table, numbers))
+                layouts = {day: layout for day, (layout, _) in days.items()}
                 new = [day for day in layouts if kept.layouts.get(day) != layouts[day]]
                 kept = kept.updated(layouts, {day: days[day][1] for day in new})
-                users = users.updated(layouts, {day: days[day][2] for day in new})
-                anew = KindFold(of, chosen).updated(layouts, {day: sums for day, (_, sums, _) in days.items()})
+                anew = KindFold(of, chosen).updated(layouts, {day: sums for day, (_, sums) in days.items()})
                 assert kept.counts == anew.counts
-                users_anew = UserFold().updated(layouts, {day: sums for day, (_, _, sums) in days.items()})
-                assert users.ranked(None) == users_anew.ranked(None)
 
 
 def test_an_empty_bucket_is_closed_as_soon_as_it_begins() -> None:

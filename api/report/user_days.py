@@ -1,0 +1,136 @@
+"""What one UTC day of a workspace sums to by user: packed parts -> columns of numbers of users and their counts.
+
+A base is unpacked in one piece, some milliseconds, since its bytes are limited; its users are looked up in more.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from api.read.parts import PartitionDay
+from api.report.days import kinds_on, sources_with
+from api.report.pieces import Steps
+from api.report.user_table import Places, UserTable
+from stream.model.activity import ADDED, DELETED
+from stream.model.time import QUARTERS_A_DAY
+from stream.storage.day_parts import Head, Tail, decode_cells, decode_head, decode_tail
+from stream.storage.formats import FormatError
+
+Numbers = npt.NDArray[np.int64]
+Sources = frozenset[str | None] | None
+
+WHOLE = (0, QUARTERS_A_DAY)
+
+
+class Column(NamedTuple):
+    """Counts of some users, each of whom is there once."""
+
+    places: Places
+    counts: Numbers
+
+
+class UserSums(NamedTuple):
+    """Counts by user, without those that are 0, as the numbers of one table."""
+
+    table: UserTable
+    added: Column
+    deleted: Column
+
+    @property
+    def size_bytes(self) -> int:
+        return 800 + sum(column.places.nbytes + column.counts.nbytes for column in (self.added, self.deleted))
+
+
+def user_sums(
+    table: UserTable, parts: Iterable[PartitionDay], window: tuple[int, int], sources: Sources
+) -> Steps[UserSums]:
+    """Sums by user over the quarters [first, end) of the day, of all sources or some.
+
+    Needs heads and tails, and cells where the window is not the whole day.
+    """
+    found = _Found()
+    for part in parts:
+        head, users = None, _NO_PLACES
+        for number, packed in enumerate(part.heads):
+            head = decode_head(packed)
+            users = yield from table.places_of(head.users)
+            totals = _numbers(head.totals)
+            counts = totals if window == WHOLE else _window_counts(head, part.cells[number], window)
+            found.add(users, _numbers(head.kinds), counts, kinds_on(head.sources, sources))
+            yield
+        if part.tail is not None:
+            tail = decode_tail(part.tail)
+            new = yield from table.places_of(tail.new_users)
+            _add_tail(found, tail, head, users, new, window, sources)
+            yield
+    return UserSums(table, found.sum_of(ADDED), found.sum_of(DELETED))
+
+
+class _Found:
+    """Counts of series, of which a user has several."""
+
+    def __init__(self) -> None:
+        self._places: list[list[Places]] = [[], []]
+        self._counts: list[list[Numbers]] = [[], []]
+
+    def add(self, users: Places, kinds: Numbers, counts: Numbers, wanted: list[bool]) -> None:
+        """`wanted`: of each kind whether it counts."""
+        on = np.array(wanted, np.bool_)[kinds] & (counts > 0)
+        for activity in (ADDED, DELETED):
+            chosen = on & (kinds & 1 == activity)
+            self._places[activity].append(users[chosen])
+            self._counts[activity].append(counts[chosen])
+
+    def sum_of(self, activity: int) -> Column:
+        if not self._places[activity]:
+            return _NOTHING
+        places = np.concatenate(self._places[activity])
+        order = np.argsort(places, kind="stable")
+        places, counts = places[order], np.concatenate(self._counts[activity])[order]
+        starts = np.flatnonzero(np.diff(places, prepend=-1))
+        return Column(places[starts], np.add.reduceat(counts, starts)) if len(starts) else _NOTHING
+
+
+def _add_tail(
+    found: _Found,
+    tail: Tail,
+    head: Head | None,
+    users: Places,
+    new: Places,
+    window: tuple[int, int],
+    sources: Sources,
+) -> None:
+    """`users`: those of the last base, whose series the tail continues; `new`: those of the tail's own."""
+    if not tail.first_series:
+        users = _NO_PLACES
+    elif len(users) != tail.first_series:
+        raise FormatError(f"a tail continues {tail.first_series} series of a base that is not there")
+    users = np.concatenate([users, new])
+    keys = _numbers(tail.keys)
+    quarters = keys % QUARTERS_A_DAY
+    inside = (quarters >= window[0]) & (quarters < window[1])
+    wanted = kinds_on(sources_with(head.sources if head else [], tail), sources)
+    series = (keys // QUARTERS_A_DAY)[inside]
+    found.add(users[series], _numbers(tail.kinds)[inside], _numbers(tail.counts)[inside], wanted)
+
+
+def _window_counts(head: Head, packed: bytes, window: tuple[int, int]) -> Numbers:
+    """Of each series what lies in [first, end)."""
+    cells = decode_cells(packed)
+    quarters = _numbers(cells.keys) % QUARTERS_A_DAY
+    inside = (quarters >= window[0]) & (quarters < window[1])
+    running = np.concatenate([_ZERO, np.cumsum(_numbers(cells.counts) * inside)])
+    ends = np.concatenate([_ZERO, np.cumsum(_numbers(head.cell_counts))])
+    counts: Numbers = np.diff(running[ends])
+    return counts
+
+
+def _numbers(column: Iterable[int]) -> Numbers:
+    return np.asarray(column).astype(np.int64)
+
+
+_ZERO: Numbers = np.zeros(1, np.int64)
+_NO_PLACES: Places = np.zeros(0, np.int32)
+_NOTHING = Column(_NO_PLACES, np.zeros(0, np.int64))

@@ -1,0 +1,198 @@
+"""Sums of days by user -> counts of a range, and its users in the report's order.
+
+A fold is kept, and the days that changed in it since are exchanged. All work that grows with the users is in pieces.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import merge, nsmallest
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+from api.report.pieces import Steps, in_pieces
+from api.report.user_days import Numbers, UserSums
+from api.report.user_table import Places, UserTable
+
+Row = tuple[str | None, int, int]
+"""(user, added, deleted)"""
+
+Ranked = list[Row]
+"""In the report's order: by added, then deleted, descending, then id; the null user last."""
+
+Chosen = frozenset[str | None] | None
+"""Users that are asked for; None: all."""
+
+USERS_A_PIECE = 5_000
+"""Some milliseconds, wherever an id is looked at."""
+
+ROWS_A_PIECE = 2_000
+
+RANKED_BYTES, MOST_RANKED = 130, 2_500
+"""Of a user among the first ones: the row and its numbers; and of how many, those of a report and of the list of users.
+"""
+
+
+class UserTotal(NamedTuple):
+    """Of some users: how many they are, and what they sum to."""
+
+    users: int
+    added: int
+    deleted: int
+
+
+NO_USERS = UserTotal(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class UserFold:
+    """The days of a range, added up by user. Never changed: `updated` makes another."""
+
+    table: UserTable
+    layouts: Mapping[int, bytes] = field(default_factory=dict)
+    """Of each day that is in it: the value in `days` that it is true of."""
+    sums: Mapping[int, UserSums] = field(default_factory=dict)
+    added: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
+    """By the number of the user; those beyond its end have none."""
+    deleted: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
+    _first: dict[int, Ranked] = field(default_factory=dict)
+    """What was ranked already, by how many."""
+
+    def updated(self, layouts: Mapping[int, bytes], changed: Mapping[int, UserSums]) -> "Steps[UserFold]":
+        """The fold of other layouts; `changed` has the sums of each day whose layout is another one."""
+        gone = [day for day in self.sums if day in changed or day not in layouts]
+        users = len(self.table)
+        if len(gone) < len(self.sums):
+            sums, added, deleted = dict(self.sums), _widened(self.added, users), _widened(self.deleted, users)
+        else:
+            sums, gone = {}, []
+            added, deleted = np.zeros(users, np.int64), np.zeros(users, np.int64)
+        for day in gone:
+            before = sums.pop(day)
+            added[before.added.places] -= before.added.counts
+            deleted[before.deleted.places] -= before.deleted.counts
+            yield
+        for day, after in changed.items():
+            sums[day] = after
+            added[after.added.places] += after.added.counts
+            deleted[after.deleted.places] += after.deleted.counts
+            yield
+        return UserFold(self.table, layouts, sums, added, deleted)
+
+    @property
+    def size_bytes(self) -> int:
+        """With what is ranked, without its days and its table."""
+        return 500 + self.added.nbytes + self.deleted.nbytes + RANKED_BYTES * min(len(self.added), MOST_RANKED)
+
+    def total(self, users: Chosen) -> UserTotal:
+        """Of those users together, of whom each has some activity."""
+        if users is not None:
+            rows = self._rows_of(users)
+            return UserTotal(len(rows), sum(row[1] for row in rows), sum(row[2] for row in rows))
+        active = np.count_nonzero(self.added | self.deleted)
+        return UserTotal(int(active), int(self.added.sum()), int(self.deleted.sum()))
+
+    async def first(self, limit: int, users: Chosen) -> Ranked:
+        """The first users with activity, of all or some. Of all they are ranked once."""
+        if users is not None:
+            return sorted(self._rows_of(users), key=_order)[:limit]
+        known = self._first.get(limit)
+        if known is None:
+            known = self._first[limit] = await in_pieces(self._ranked_first(limit))
+        return known
+
+    async def all(self, users: Chosen) -> AsyncIterator[Ranked]:
+        """All users with activity, or some of them, a piece at a time."""
+        if users is not None:
+            ranked = sorted(self._rows_of(users), key=_order)
+            for start in range(0, len(ranked), ROWS_A_PIECE):
+                yield ranked[start : start + ROWS_A_PIECE]
+            return
+        places, null = self._active()
+        # The one step that is not cut: numpy lets go of the interpreter while it sorts.
+        order = await asyncio.to_thread(np.lexsort, (-self.deleted[places], -self.added[places]))
+        places = places[order]
+        piece: Ranked = []
+        for row in self._rows_in_order(places):
+            if row is not None:
+                piece.append(row)
+            if row is None or len(piece) == ROWS_A_PIECE:
+                if piece:
+                    yield piece
+                    piece = []
+                await asyncio.sleep(0)
+        piece += null
+        if piece:
+            yield piece
+
+    def _rows_of(self, users: frozenset[str | None]) -> Ranked:
+        """Those of them that have any activity."""
+        rows: Ranked = []
+        for user in users:
+            place = self.table.place_of(user)
+            if place is not None and place < len(self.added):
+                rows.append((user, int(self.added[place]), int(self.deleted[place])))
+        return [row for row in rows if row[1] or row[2]]
+
+    def _active(self) -> tuple[Places, Ranked]:
+        """The numbers of the users that have any activity; and, on its own, the row of the null user."""
+        places = np.flatnonzero(self.added | self.deleted).astype(np.int32)
+        null = self._rows_of(frozenset([None]))
+        return (places[places != self.table.place_of(None)] if null else places), null
+
+    def _ranked_first(self, limit: int) -> Steps[Ranked]:
+        places, null = self._active()
+        ids = self.table.users()
+        rows: Ranked = []
+        yield
+        # Who has more than the last of the first is one of them; of those who have as much, the least ids are.
+        for counts in (self.added, self.deleted):
+            here, left = counts[places], limit - len(rows)
+            if left >= len(places):
+                break
+            least = np.partition(here, len(here) - left)[len(here) - left]
+            rows += self._rows_at(places[here > least], ids)
+            places = places[here == least]
+            yield
+        alike: Sequence[int] = ()
+        for start in range(0, len(places), USERS_A_PIECE):
+            piece = places[start : start + USERS_A_PIECE].tolist()
+            alike = nsmallest(limit - len(rows), chain(alike, piece), key=lambda place: ids[place] or "")
+            yield
+        rows += self._rows_at(np.array(alike, np.int32), ids)
+        return [*sorted(rows, key=_order), *null][:limit]
+
+    def _rows_at(self, places: Places, ids: Sequence[str | None]) -> Ranked:
+        added, deleted = self.added[places].tolist(), self.deleted[places].tolist()
+        return [(ids[place], *counts) for place, *counts in zip(places.tolist(), added, deleted, strict=True)]
+
+    def _rows_in_order(self, places: Places) -> Iterator[Row | None]:
+        """Rows in order; `places` are, but for those of equal counts. None: a piece of work was done."""
+        ids = self.table.users()
+        added, deleted = self.added[places], self.deleted[places]
+        changes = np.flatnonzero(np.diff(added) | np.diff(deleted)) + 1
+        start = 0
+        for end in [*changes.tolist(), len(places)]:
+            alike = places[start:end]
+            counts = (int(added[start]), int(deleted[start])) if len(alike) else (0, 0)
+            start = end
+            runs: list[list[str]] = []
+            for first in range(0, len(alike), USERS_A_PIECE):
+                if first:
+                    yield None
+                runs.append(sorted(ids[place] or "" for place in alike[first : first + USERS_A_PIECE].tolist()))
+            for user in merge(*runs):
+                yield user, *counts
+
+
+def _widened(counts: Numbers, users: int) -> Numbers:
+    """A copy, for so many users."""
+    wider = np.zeros(users, np.int64)
+    wider[: len(counts)] = counts
+    return wider
+
+
+def _order(row: Row) -> tuple[bool, int, int, str]:
+    return row[0] is None, -row[1], -row[2], row[0] or ""

@@ -1,0 +1,127 @@
+"""Counts by user: kept and made anew they are the same, in one order, and no piece of work has more than some users."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from api.read.parts import PartitionDay
+from api.report import user_fold, user_table
+from api.report.user_days import UserSums, user_sums
+from api.report.user_fold import Chosen, Ranked, UserFold, UserTotal
+from api.report.user_table import UserTable
+from api.report.users import omitted, user_counts
+from api.wire import OmittedUsers
+from stream.storage.day_parts import encode_cells, encode_column, encode_head
+from stream.tables.steps import finish
+from tests.support.user_columns import by_user, sums_of
+
+
+async def everyone(fold: UserFold, users: Chosen = None) -> Ranked:
+    return [row async for piece in fold.all(users) for row in piece]
+
+
+def fold_of(added: dict[str | None, int], deleted: dict[str | None, int]) -> UserFold:
+    table = UserTable()
+    return finish(UserFold(table).updated({1: b"x"}, {1: sums_of(table, added, deleted)}))
+
+
+async def test_users_are_ordered_by_added_deleted_and_id_and_the_null_user_is_last() -> None:
+    fold = fold_of({"b": 2, "a": 2, None: 9, "d": 1}, {"b": 1, "c": 5, "d": 1})
+    ranked = [("b", 2, 1), ("a", 2, 0), ("d", 1, 1), ("c", 0, 5), (None, 9, 0)]
+    assert await everyone(fold) == ranked
+    for limit in range(1, 8):
+        assert await fold.first(limit, None) == ranked[:limit]
+    assert [user.user_name for user in user_counts(ranked, {"a": "Ada"})] == [None, "Ada", None, None, None]
+    assert fold.total(None) == UserTotal(5, 14, 7)
+    assert omitted(fold.total(None), ranked[:2]) == OmittedUsers(3, 10, 6)
+    some = frozenset([None, "c", "e"])
+    assert omitted(fold.total(some), []) == OmittedUsers(2, 9, 5)
+    assert await fold.first(9, some) == [("c", 0, 5), (None, 9, 0)] == await everyone(fold, some)
+
+
+async def test_a_fold_of_nobody_is_empty() -> None:
+    fold = fold_of({}, {})
+    assert (await fold.first(500, None), await everyone(fold), fold.total(None)) == ([], [], UserTotal(0, 0, 0))
+
+
+@pytest.mark.parametrize("piece", [3, 10_000])
+async def test_a_fold_that_is_kept_is_what_its_days_sum_to(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    monkeypatch.setattr(user_fold, "USERS_A_PIECE", piece)
+    monkeypatch.setattr(user_fold, "ROWS_A_PIECE", piece)
+    rng = random.Random(7)
+    table = UserTable()
+    fold = UserFold(table)
+    days: dict[int, tuple[bytes, UserSums]] = {}
+    for step in range(60):
+        for day in rng.sample(range(6), rng.randrange(4)):
+            if rng.random() < 0.3:
+                days.pop(day, None)
+                continue
+            users = [None, *(f"u{rng.randrange(4 + step)}" for _ in range(rng.randrange(30)))]
+            counts = [{user: rng.randint(1, 3) for user in rng.sample(users, len(users) // 2)} for _ in range(2)]
+            days[day] = b"%d" % step, sums_of(table, *counts)
+        layouts = {day: layout for day, (layout, _) in days.items()}
+        new = {day: sums for day, (layout, sums) in days.items() if fold.layouts.get(day) != layout}
+        before, fold = fold, finish(fold.updated(layouts, new))
+        assert fold is not before
+        added: Counter[str | None] = Counter()
+        deleted: Counter[str | None] = Counter()
+        for _, sums in days.values():
+            of_day = by_user(sums)
+            added.update(of_day[0])
+            deleted.update(of_day[1])
+        rows = [(user, added[user], deleted[user]) for user in added.keys() | deleted.keys()]
+        rows.sort(key=lambda row: (row[0] is None, -row[1], -row[2], row[0] or ""))
+        assert await everyone(fold) == rows
+        assert fold.total(None) == UserTotal(len(rows), added.total(), deleted.total())
+        for limit in (1, 2, 5, 500):
+            assert await fold.first(limit, None) == rows[:limit]
+
+
+def base_of(users: list[str]) -> tuple[bytes, bytes]:
+    """A base in which each of them has added one contact in the first quarter, and one in the last."""
+    ones = [1] * len(users)
+    head = encode_head(
+        1, [], encode_column([0] * len(users)), users, encode_column([2 * one for one in ones]),
+        encode_column([2 * one for one in ones]),
+    )  # fmt: skip
+    keys = [96 * series + quarter for series in range(len(users)) for quarter in (0, 95)]
+    return head, encode_cells(encode_column(keys), encode_column([1] * len(keys)))
+
+
+def bases(users: int, of_each: int) -> Iterator[tuple[bytes, bytes]]:
+    for first in range(0, users, of_each):
+        yield base_of([f"u{user}" for user in range(first, first + of_each)])
+
+
+@pytest.mark.parametrize(("window", "counts"), [((0, 96), 2), ((0, 95), 1), ((1, 95), 0)])
+def test_users_of_a_day_are_looked_up_in_pieces(
+    monkeypatch: pytest.MonkeyPatch, window: tuple[int, int], counts: int
+) -> None:
+    monkeypatch.setattr(user_table, "USERS_A_PIECE", 20)
+    heads, cells = zip(*bases(1_000, 50), strict=True)
+    table = UserTable()
+    steps = user_sums(table, [PartitionDay([], list(heads), list(cells), None)], window, None)
+    seen = [0]
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            sums: UserSums = end.value
+            break
+        seen.append(len(table))
+    assert max(after - before for before, after in pairwise(seen)) == 20
+    assert by_user(sums) == ({f"u{user}": counts for user in range(1_000) if counts}, {})
+
+
+def test_ranking_many_equal_users_is_cut_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_fold, "USERS_A_PIECE", 50)
+    fold = fold_of(dict.fromkeys((f"u{user}" for user in range(2_000)), 1), {})
+    assert sum(1 for _ in fold._ranked_first(10)) >= 2_000 / 50
+    places, _ = fold._active()
+    rows = list(fold._rows_in_order(places))
+    assert rows.count(None) == 2_000 / 50 - 1
+    assert [row[0] for row in rows if row is not None] == sorted(f"u{user}" for user in range(2_000))
