@@ -18,8 +18,8 @@ Shared = tuple[Any, Callable[[Any], int]]
 class Memory:
     """Values by key, each good for one layout (of a day: it holds its change).
 
-    Sizes are told by whoever puts a value in: estimates that must not be too small (tests/contract/test_api_memory.py
-    measures the process).
+    Sizes are told by whoever puts a value in: estimates that must not be too small
+    (tests/integration/test_api_memory.py measures the process).
     """
 
     def __init__(self, limit_bytes: int) -> None:

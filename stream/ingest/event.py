@@ -46,7 +46,7 @@ DATE_TIME_PATTERN: Final = (
     r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?"
     r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
 )
-"""What the schema says of texts; tests/contract/test_schema.py holds it to what `parse` does."""
+"""What the schema says of texts; tests/integration/test_schema.py holds it to what `parse` does."""
 
 ID_LENGTH: Final = 128
 SOURCE_LENGTH: Final = 64

@@ -16,9 +16,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 TESTS = Path(__file__).parents[1]
 PROCESSES_A_CORE = 2  # tests of servers wait more than they compute
-FOLDERS = ("flow", "browser", "contract", "unit")
+FOLDERS = ("flow", "browser", "integration", "contract", "unit")
 """In the order in which they begin: the longest tests first, so that all cores are busy to the end."""
-WHOLE_FILES = ("contract", "unit")
+WHOLE_FILES = ("integration", "contract", "unit")
 """Folders whose files stay in one process each: their tests are short and share servers, or what a module sets up."""
 
 

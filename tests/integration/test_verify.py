@@ -25,7 +25,7 @@ from stream.storage.keys import Keys
 from stream.tables.counts import TAIL_SLOT, key_of
 from stream.tables.partition import CountingRules, PartitionState
 from stream.worker.new_partitions import SystemClock
-from tests.contract.test_trace import one
+from tests.integration.test_trace import one
 from tests.support.counting import count, make_topics, published, send, settle
 from tests.support.kafka import RunningKafka, unique_name
 from tests.support.redis_server import RunningRedis

@@ -17,7 +17,7 @@ from stream.settings.redis import redis_client
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
 from stream.tables.position import KEY, decode_position
-from tests.contract.test_topics import environ, partitions
+from tests.integration.test_topics_in_kafka import environ, partitions
 from tests.support.kafka import RunningKafka, unique_name
 from tests.support.redis_server import RunningRedis
 

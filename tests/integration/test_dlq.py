@@ -18,7 +18,7 @@ from stream.kafka.replay import open_replayer
 from stream.kafka.topics import open_topics
 from stream.ports import Fenced
 from stream.settings.worker import WorkerConfig
-from tests.contract.test_trace import config, environ, one  # noqa: F401  a fixture
+from tests.integration.test_trace import config, environ, one  # noqa: F401  a fixture
 from tests.support.counting import count, published, send
 from tests.support.kafka import read_partition
 

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer
 from cli.main import main
 from stream.kafka.groups import group_members
 from stream.settings.worker import WorkerConfig
-from tests.contract.test_trace import config, environ, one, traced, verdicts  # noqa: F401  a fixture
+from tests.integration.test_trace import config, environ, one, traced, verdicts  # noqa: F401  a fixture
 from tests.support.counting import count, published, send, settle
 from tests.support.kafka import unique_name
 

@@ -15,7 +15,7 @@ from stream.worker.clocks import Clocks, Gate
 from stream.worker.metrics import Metrics
 from stream.worker.observer import Reporter
 from stream.worker.partition_task import OwnedPartition, Pace, Room
-from tests.contract.test_guards import NoFlow, Site, until
+from tests.integration.test_projection_guards import NoFlow, Site, until
 from tests.support.redis_server import RunningRedis
 
 HOUR = 3_600_000

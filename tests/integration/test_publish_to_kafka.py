@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 from cli.bulk import BATCH_BYTES, open_bulk
 from cli.main import main
 from stream.settings.kafka import KafkaAccess
-from tests.contract.test_output import LOST, MAIN, run_losing
+from tests.integration.test_output import LOST, MAIN, run_losing
 from tests.support.kafka import RunningKafka, create_topic, read_partition, unique_name
 
 PARTITIONS = 3

@@ -22,7 +22,7 @@ from stream.ports import KafkaAway, WorkerMustStop
 from stream.settings.kafka import KafkaAccess
 from stream.settings.worker import WorkerConfig
 from stream.worker.ends import ask_for_ends
-from tests.contract.test_quiet_faust import running
+from tests.contract.test_faust_logs import running
 from tests.support.kafka import KafkaCluster, RunningKafka, create_topic, unique_name
 
 

@@ -17,7 +17,7 @@ from stream.projection.projector import Follower
 from stream.projection.replica import RedisReplica, steady_ms
 from stream.storage.keys import Keys
 from stream.tables.partition import Batch, CountingRules, PartitionState
-from tests.contract.test_report_recount import check_sums, every_row, without_texts
+from tests.integration.test_report_recount import check_sums, every_row, without_texts
 from tests.support import recount
 from tests.support.api import Api, api_over, shared_redis
 from tests.support.records import Received
