@@ -20,6 +20,8 @@ one server. Below, `p` is a source partition, `day` the number of a UTC day sinc
                                       `u:` alone -> events without a user were seen
                                       `s:<source>` -> empty. `s:` alone -> events without a source were seen
     changes                  channel  workspace ids, one a line, of what a call changed
+    ops                      zset     workers -> ms since 1970 when each told its status last
+    ops:<worker>             string   JSON: what a worker tells of itself every two seconds; it expires
 
 A change is a word drawn at random for each call: equal changes mean equal content, and they have no order.
 """
@@ -68,6 +70,7 @@ class Keys:
         self.positions: Final = self.prefix + "positions"
         self.workspaces: Final = self.prefix + "workspaces"
         self.changes: Final = self.prefix + "changes"
+        self.ops: Final = self.prefix + "ops"
 
     def days(self, workspace_id: str) -> str:
         return f"{self.prefix}days:{workspace_id}"
@@ -81,6 +84,9 @@ class Keys:
 
     def names(self, workspace_id: str) -> str:
         return f"{self.prefix}names:{workspace_id}"
+
+    def ops_of(self, worker: str) -> str:
+        return f"{self.prefix}ops:{worker}"
 
     @staticmethod
     def position_field(partition: int, name: str) -> str:

@@ -10,6 +10,7 @@ from stream.ports import Clock
 from stream.tables.partition import Commit
 from stream.worker.metrics import Metrics
 from stream.worker.partition_task import Listener, Phase
+from stream.worker.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,7 @@ PROGRESS_MS = 2_000
 class Reporter(Listener):
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._metrics, self._clock = metrics, clock
+        self.tally = Tally(clock)
         self._facts: dict[int, dict[str, Any]] = {}
         self._ends: dict[int, int] = {}
         self._furthest: dict[int, int] = {}
@@ -46,6 +48,7 @@ class Reporter(Listener):
         if phase is Phase.ENDED:
             self._facts.pop(partition, None)
             self._furthest.pop(partition, None)
+            self.tally.ended(partition)
             for gauge in self._metrics.of_owned:
                 with contextlib.suppress(KeyError):
                     gauge.remove(partition)
@@ -78,6 +81,7 @@ class Reporter(Listener):
 
     def committed(self, partition: int, commit: Commit, seconds: float) -> None:
         metrics, outcomes = self._metrics, commit.outcomes
+        self.tally.committed(partition, commit)
         self.covered(partition, commit.position.next_offset)
         metrics.events.labels("counted").inc(outcomes.counted)
         metrics.events.labels("duplicate").inc(outcomes.duplicate)
@@ -94,6 +98,7 @@ class Reporter(Listener):
         metrics.commit_seconds.observe(seconds)
 
     def projected(self, partition: int, owed: int) -> None:
+        self.tally.projected(partition)
         self._metrics.last_projection.labels(partition).set(self._clock.now_ms() / 1000)
         self._metrics.owed.labels(partition).set(owed)
 

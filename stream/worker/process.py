@@ -38,6 +38,7 @@ from stream.ports import WorkerMustStop
 from stream.projection import dropped_days
 from stream.projection.replica import empty
 from stream.projection.row_retention import Limits, RowLimits, keep_quietly
+from stream.projection.worker_status import WorkerStatus
 from stream.retry import BackOff
 from stream.settings.logs import configure
 from stream.settings.redis import redis_client
@@ -113,6 +114,7 @@ class Worker:
         )
         self._clocks = self._wiring.clocks
         self._metrics.clock_difference.set_function(lambda: self._clocks.difference_seconds() or 0.0)
+        self._status = WorkerStatus(self._redis, self._wiring.keys, self._name, self._told)
         self._make_application = make_application
         self._app: Application | None = None
         self._started = False
@@ -129,9 +131,11 @@ class Worker:
         except OSError as error:
             log.error("port %d of the probes cannot be opened: %s", self._config.worker_port, error.strerror or error)
             return STOPPED_BY_ITSELF
+        telling = asyncio.create_task(self._status.watch())
         work = asyncio.create_task(self._work())
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
+        telling.cancel()
         await self._end(work)
         if self._reason is not None:
             return STOPPED_BY_ITSELF
@@ -198,6 +202,7 @@ class Worker:
             if self._app is not None and self._started:  # stopped in the middle of its start, Faust waits for ever
                 await self._app.stop()
             await asyncio.gather(self._source.stop(), self._old_records.stop())
+            await self._status.withdraw()
             await self._redis.aclose()
 
     # ---- what is there before the work -----------------------------------------------------------------------
@@ -320,6 +325,13 @@ class Worker:
                 if asyncio.get_running_loop().time() >= next_look:
                     next_look = asyncio.get_running_loop().time() + dropped_days.LOOK_SECONDS
                     await dropped_days.forget_quietly(self._redis, self._wiring.keys)
+
+    def _told(self) -> dict[str, Any]:
+        """What `contacts-report status` shows of this worker."""
+        facts, tally = self._facts(), self._reporter.tally
+        for partition, of in facts["partitions"].items():
+            of |= tally.partition(int(partition))
+        return {**facts, **tally.totals(), "version": VERSION}
 
     def _facts(self) -> dict[str, Any]:
         partitions = self._reporter.partitions()

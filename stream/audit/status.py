@@ -1,0 +1,174 @@
+"""How a deployment is: Kafka's part, which needs no Redis, and Redis' part, which needs no Kafka.
+
+Kafka   the topics, the members of the group, and of each partition its end and the committed position, which is
+        the changelog's last record
+Redis   what readers see of each partition, and what each worker tells of itself
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from stream.kafka.groups import group_members
+from stream.kafka.reading import TopicReader, open_reader
+from stream.kafka.topics import TopicsError, differences, open_topics, wanted_topics
+from stream.ports import KafkaAway
+from stream.projection.shown import RedisPart, ShownPartition
+from stream.settings.worker import WorkerConfig
+from stream.storage.formats import FormatError
+from stream.tables.position import KEY, Position, decode_position
+
+LAST_OFFSETS: Final = (16, 4_096)
+"""How far before a changelog's end its last position is looked for: right before the end, but for what was aborted."""
+
+
+class KafkaPart(msgspec.Struct):
+    """What Kafka says; `failure` where it could not be asked."""
+
+    failure: str | None = None
+    members: list[str] = []
+    differences: list[str] = []
+    ends: dict[int, int] = {}
+    positions: dict[int, int | None] = {}
+    """The next offset that is not committed; None where nothing is."""
+
+
+async def ask_kafka(config: WorkerConfig) -> KafkaPart:
+    """Never raises: what fails is said."""
+    part = KafkaPart()
+    try:
+        await _ask_topics(config, part)
+        part.members = await group_members(config.access, config.group)
+        async with (
+            open_reader(config.access, config.topic) as source,
+            open_reader(config.access, config.changelog_topic) as changelog,
+        ):
+            partitions = range(await source.partitions())
+            bounds = await source.bounds(partitions)
+            part.ends = {partition: end for partition, (_, end) in bounds.items()}
+            there = await changelog.partitions()
+            for partition in partitions:
+                position = await last_position(changelog, partition) if partition < there else None
+                part.positions[partition] = None if position is None else position.next_offset
+    except (KafkaAway, TopicsError, FormatError) as error:
+        part.failure = str(error)
+    return part
+
+
+async def last_position(changelog: TopicReader, partition: int) -> Position | None:
+    """The committed position of a partition, out of the end of its changelog. Raises KafkaAway and FormatError."""
+    first, end = (await changelog.bounds([partition]))[partition]
+    for offsets in (*LAST_OFFSETS, end - first):
+        found = None
+        async for _, batch in changelog.read({partition: (max(first, end - offsets), end)}):
+            found = next((record.value for record in reversed(batch.records) if record.key == KEY), found)
+        if found is not None:
+            return decode_position(found)
+    return None
+
+
+def _owners(workers: Sequence[Mapping[str, Any]]) -> dict[int, tuple[str, Mapping[str, Any]]]:
+    return {int(p): (str(one["worker"]), of) for one in workers for p, of in one.get("partitions", {}).items()}
+
+
+class Line(msgspec.Struct):
+    """All that is known of one partition."""
+
+    partition: int
+    phase: str | None
+    position: int | None
+    end: int | None
+    lag: int | None
+    as_of_ms: int | None
+    events_per_second: float | None
+    owner: str | None
+    committed_ms: int | None
+    projected_ms: int | None
+    failure: str | None
+
+
+def lines(kafka: KafkaPart, redis: RedisPart) -> list[Line]:
+    """The partitions, each from what knows best: position and end are Kafka's, else the worker's."""
+    owners = _owners(redis.workers)
+    found = []
+    for partition in sorted({*kafka.ends, *redis.shown, *owners}):
+        owner, of = owners.get(partition, (None, {}))
+        shown = redis.shown.get(partition, ShownPartition())
+        position, end = kafka.positions.get(partition), kafka.ends.get(partition)
+        if position is None and kafka.failure is not None:
+            position = of.get("position", shown.position)
+        lag = of.get("lag") if position is None or end is None else max(0, end - position)
+        found.append(
+            Line(
+                partition,
+                of.get("phase"),
+                position,
+                end,
+                lag,
+                shown.as_of_ms,
+                of.get("events_per_second"),
+                owner,
+                of.get("committed_ms"),
+                of.get("projected_ms"),
+                of.get("waiting") or (None if of.get("phase") == "counting" else of.get("failure")),
+            )
+        )
+    return found
+
+
+def wrong(kafka: KafkaPart, redis: RedisPart, now_ms: int, stalled_after_ms: int) -> list[str]:
+    """What is not as it should be, in words, the gravest first."""
+    of_redis = [f"Redis: {redis.failure}"] if redis.failure is not None else _wrong_in_redis(kafka, redis)
+    of_partitions = [] if redis.failure is not None else _wrong_partitions(kafka, redis, now_ms - stalled_after_ms)
+    reasons = [f"worker {one['worker']}: {one['reason']}" for one in redis.workers if one.get("reason")]
+    return [*_wrong_in_kafka(kafka), *of_redis, *of_partitions, *reasons, *kafka.differences]
+
+
+def _wrong_in_kafka(kafka: KafkaPart) -> list[str]:
+    if kafka.failure is not None:
+        return [f"Kafka: {kafka.failure}"]
+    if not kafka.ends:
+        return ["there is no topic of activity: `contacts-report topics` makes what is needed"]
+    return [] if kafka.members else ["no worker is in the group: nothing is counted"]
+
+
+def _wrong_in_redis(kafka: KafkaPart, redis: RedisPart) -> list[str]:
+    found = []
+    if redis.policy is not None and redis.policy.startswith("allkeys"):
+        found.append(f"Redis evicts counts (maxmemory-policy {redis.policy}): set noeviction")
+    expected = max(redis.partitions, len(kafka.ends))
+    missing = [p for p in range(expected) if redis.shown.get(p, ShownPartition()).position is None]
+    if not redis.partitions:
+        found.append("this Redis has nothing of the group: no worker of it has written here, or it was just emptied")
+    elif missing:
+        found.append(f"readers get 503: Redis has no position of partition {', '.join(map(str, missing))}")
+    return found
+
+
+def _wrong_partitions(kafka: KafkaPart, redis: RedisPart, stalled_ms: int) -> list[str]:
+    found = []
+    for line in lines(kafka, redis):
+        if redis.workers and line.owner is None:
+            found.append(f"partition {line.partition}: no worker owns it")
+        elif line.failure is not None:
+            found.append(f"partition {line.partition} ({line.phase}): {line.failure}")
+        if line.as_of_ms is not None and line.as_of_ms < stalled_ms:
+            found.append(f"partition {line.partition}: readers' numbers stand still since {_utc(line.as_of_ms)}")
+    return found
+
+
+def _utc(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+async def _ask_topics(config: WorkerConfig, part: KafkaPart) -> None:
+    wanted = wanted_topics(config)
+    async with open_topics(config.access) as topics:
+        actual = await topics.describe([topic.name for topic in wanted])
+    partitions = actual[config.topic].partitions if config.topic in actual else config.partitions
+    part.differences = [f"there is no topic {topic.name}" for topic in wanted if topic.name not in actual]
+    part.differences += [str(difference) for difference in differences(wanted, actual, partitions)]

@@ -1,0 +1,51 @@
+"""What Redis shows of a deployment: to readers, and of the workers. For who looks at it as a whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from stream.projection.worker_status import read_worker_statuses
+from stream.storage.keys import PARTITIONS, Keys
+
+
+class ShownPartition(msgspec.Struct):
+    """What readers see of a partition."""
+
+    position: int | None = None
+    as_of_ms: int | None = None
+    owner: str | None = None
+
+
+class RedisPart(msgspec.Struct):
+    """What Redis says; `failure` where it could not be asked."""
+
+    failure: str | None = None
+    policy: str | None = None
+    partitions: int = 0
+    """How many readers look for."""
+    shown: dict[int, ShownPartition] = {}
+    workers: list[dict[str, Any]] = []
+
+
+async def ask_redis(client: Redis, keys: Keys) -> RedisPart:
+    """Never raises: what fails is said."""
+    part = RedisPart()
+    try:
+        fields: Any = await client.hgetall(keys.positions)
+        part.workers = await read_worker_statuses(client, keys)
+        part.policy = (await client.info("memory")).get("maxmemory_policy")
+    except (RedisError, OSError) as error:
+        part.failure = f"{type(error).__name__}: {error}"
+        return part
+    part.partitions = int(fields.get(PARTITIONS.encode(), b"0"))
+    for partition in range(part.partitions):
+        told = [fields.get(keys.position_field(partition, name).encode()) for name in ("position", "as_of", "worker")]
+        position, as_of, owner = told
+        part.shown[partition] = ShownPartition(
+            int(position) if position else None, int(as_of) if as_of else None, owner.decode() if owner else None
+        )
+    return part
