@@ -73,6 +73,7 @@ def create_app(config: ApiConfig, clock: Callable[[], float] = time.time) -> Lit
     routes: dict[str, tuple[str, Endpoint]] = {
         "/v1/workspaces": ("workspaces", endpoints.workspaces),
         "/v1/timezones": ("timezones", endpoints.timezones),
+        "/v1/ops": ("ops", endpoints.ops),
         **{f"{REPORTS}/contacts{suffix}": ("report", endpoints.report) for suffix in ("", ".json", ".csv", ".ndjson")},
         f"{REPORTS}/contacts/{{component:str}}": ("component", endpoints.component),
         "/livez": ("health", endpoints.livez),

@@ -15,6 +15,7 @@ from api import wire as answers
 from api.formats import MEDIA_TYPES, Format
 from api.health import Readiness
 from api.http.problems import CODES, MEDIA_TYPE, Problem
+from api.ops import OpsAnswer
 from api.query import question as query
 from api.query.periods import FIRST_DATE, LAST_DATE, MAX_BUCKETS, MAX_DAYS, Compare, Interval, Period, Weekday
 from api.query.zones import zone_names
@@ -138,7 +139,7 @@ def openapi() -> Document:
     """The document."""
     types: list[type[Any]] = [
         *{kind for kind, _ in ANSWERS.values()},
-        *(answers.WorkspacesAnswer, answers.TimezonesAnswer, Problem, Readiness, answers.ActivityRow),
+        *(answers.WorkspacesAnswer, answers.TimezonesAnswer, Problem, Readiness, OpsAnswer, answers.ActivityRow),
     ]
     types.sort(key=lambda kind: kind.__name__)
     _, schemas = msgspec.json.schema_components(types, ref_template=REF)
@@ -158,6 +159,7 @@ def openapi() -> Document:
             **{_path(name): {"get": _operation(name)} for name in COMPONENTS},
             "/v1/workspaces": {"get": _workspaces()},
             "/v1/timezones": {"get": _plain("timezones", answers.TimezonesAnswer, "The zones that `timezone` takes.")},
+            "/v1/ops": {"get": _ops()},
             "/livez": {"get": _plain("livez", Readiness, "The process answers.")},
             "/readyz": {"get": _ready("readyz")},
             "/healthz": {"get": _ready("healthz")},
@@ -246,6 +248,13 @@ def _workspaces() -> Document:
     operation = _plain("workspaces", answers.WorkspacesAnswer, "The workspaces that the caller may see, in order.")
     operation["parameters"] = [_parameter_ref(name, "workspaces") for name in query.WORKSPACES_PARAMETERS]
     operation["responses"] |= _problems("400", "401", "406", "414", "431", "500", "503")
+    return operation
+
+
+def _ops() -> Document:
+    operation = _plain("ops", OpsAnswer, "How the deployment is, for tokens of the scope `ops:read`.")
+    operation["responses"] |= _problems("400", "401", "403", "406", "414", "431", "500", "503")
+    operation["security"] = [{}, {"bearer": []}]
     return operation
 
 

@@ -13,7 +13,7 @@ from api import formats, health
 from api import wire as answers
 from api.activities.page import Activities, activity_row, revision_key
 from api.formats import CONTENT_TYPES, Format
-from api.http.auth import Authentication, Principal, forbidden
+from api.http.auth import OPS_SCOPE, Authentication, Principal, forbidden
 from api.http.problems import CODES, ProblemError
 from api.http.request import CACHE_CONTROL, Answer, Request, etag_matches
 from api.http.static import StaticFiles
@@ -21,6 +21,7 @@ from api.live.access import Access
 from api.live.hub import Hub
 from api.metrics import CONTENT_TYPE as METRICS_TYPE
 from api.metrics import Metrics
+from api.ops import operations
 from api.query import question as query
 from api.query.periods import now_mark
 from api.query.question import ActivityQuery, Parameters, Query, read_pairs
@@ -101,6 +102,15 @@ class Endpoints:
         asked = choices.read_workspaces_query(_parameters(request, query.WORKSPACES_PARAMETERS))
         answer = await choices.workspaces(self._reports, principal, asked)
         return Answer(200, [CACHE_CONTROL], msgspec.json.encode(answer), "application/json")
+
+    async def ops(self, request: Request) -> Answer:
+        principal = await self._principal(request)
+        if not principal.operates:
+            raise forbidden(f"The token lacks the scope {OPS_SCOPE}.")
+        _acceptable(request, "", JSON_ALONE)
+        _parameters(request, ()).raise_faults()
+        told = await operations(self._reports)
+        return Answer(200, [("Cache-Control", "no-store")], msgspec.json.encode(told), "application/json")
 
     async def timezones(self, request: Request) -> Answer:
         _acceptable(request, "", JSON_ALONE)

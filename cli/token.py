@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from api.http.auth import token_hash
+from api.http.auth import OPS_SCOPE, SCOPE, token_hash
 from cli.command import DONE, CommandError
 from cli.options import add_settings, configuration
 from stream.model.workspace import is_workspace
@@ -31,9 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "The token itself is printed once and kept nowhere. A running API reads the file again by itself; a line that "
         "is taken out ends its token.",
     )
-    who = new.add_mutually_exclusive_group(required=True)
+    who = new.add_mutually_exclusive_group()
     who.add_argument("--workspace", action="append", metavar="ID", help="may read this workspace; repeatable")
     who.add_argument("--all-workspaces", action="store_true", help="may read every workspace")
+    new.add_argument("--ops", action="store_true", help="may see how the deployment is (/v1/ops)")
     new.add_argument("--name", default="", help="what the token is for, for who reads the file")
     new.add_argument("--expires-in-days", type=_days, metavar="DAYS", help="the token ends after so many days")
     new.add_argument("--json", action="store_true", help="one JSON object instead of the token alone")
@@ -45,7 +46,9 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     path = configuration(ApiConfig, args, environ).tokens_file
     if path is None:
         raise CommandError("CONTACTS_TOKENS_FILE or --tokens-file names the file that keeps the hash")
-    workspaces: list[str] | str = "*" if args.all_workspaces else args.workspace
+    if not (args.workspace or args.all_workspaces or args.ops):
+        raise CommandError("--workspace, --all-workspaces or --ops says what the token may see")
+    workspaces: list[str] | str = "*" if args.all_workspaces else args.workspace or []
     impossible = [name for name in args.workspace or () if not is_workspace(name)]
     if impossible:
         raise CommandError(f"no workspace can be called {', '.join(map(repr, impossible))}")
@@ -54,6 +57,9 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if args.expires_in_days is not None:
         expires_at = (datetime.now(UTC) + timedelta(days=args.expires_in_days)).isoformat(timespec="seconds")
     entry = {"name": args.name, "sha256": token_hash(token), "workspaces": workspaces, "expires_at": expires_at}
+    if args.ops:
+        reads = workspaces != []
+        entry["scope"] = f"{SCOPE} {OPS_SCOPE}" if reads else OPS_SCOPE
     _append(path, json.dumps(entry) + "\n")
     if args.json:
         print(json.dumps({"token": token, "file": str(path), **entry}))

@@ -28,6 +28,7 @@ from stream.settings.api import ApiConfig
 log = logging.getLogger(__name__)
 
 SCOPE = "reports:read"
+OPS_SCOPE = "ops:read"
 REALM = 'Bearer realm="contacts-report"'
 REMEMBERED_SECONDS = 60.0
 """A token's signature is checked again after so long, so a key that was withdrawn ends its tokens soon."""
@@ -52,12 +53,14 @@ class Principal:
     workspaces: frozenset[str] | None
     expires_at: float | None = None
     name: bytes | None = None
+    operates: bool = False
+    """Whether how the deployment is may be told (`ops:read`)."""
 
     def may_see(self, workspace_id: str) -> bool:
         return self.workspaces is None or workspace_id in self.workspaces
 
 
-EVERYONE = Principal(None)
+EVERYONE = Principal(None, operates=True)
 """Who asks where no authentication is configured: only this machine can."""
 
 
@@ -173,6 +176,8 @@ class TokenEntry(msgspec.Struct, frozen=True):
     workspaces: list[str] | Literal["*"]
     expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     name: str = ""
+    scope: str = SCOPE
+    """Words, as in a token of JSON. Without `reports:read` the workspaces do not count."""
 
 
 class TokensFile:
@@ -295,20 +300,26 @@ def _read_tokens(path: Path) -> Iterator[tuple[str, Principal]]:
             except msgspec.DecodeError as error:
                 log.error("Line %d of the file of tokens is no token: %s", number, error)
                 continue
+            scopes = entry.scope.split()
             workspaces = None if entry.workspaces == "*" else frozenset(entry.workspaces)
             expires_at = None if entry.expires_at is None else entry.expires_at.timestamp()
             sha256 = entry.sha256.lower()
-            yield sha256, Principal(workspaces, expires_at, sha256.encode())
+            if SCOPE not in scopes:
+                workspaces = frozenset()
+            yield sha256, Principal(workspaces, expires_at, sha256.encode(), OPS_SCOPE in scopes)
 
 
 def _principal_of(claims: Mapping[str, Any], digest: bytes) -> Principal:
     scope = claims.get("scope", "")
     scopes = scope.split() if isinstance(scope, str) else scope if isinstance(scope, list) else []
-    if SCOPE not in scopes:
+    operates = OPS_SCOPE in scopes
+    if SCOPE not in scopes and not operates:
         raise forbidden(f"The token lacks the scope {SCOPE}.")
     try:
         workspaces, name = _workspaces(claims.get("workspaces", [])), _subject(claims) or digest
-        return Principal(workspaces, _seconds(claims, "exp"), name)
+        if SCOPE not in scopes:
+            workspaces = frozenset()
+        return Principal(workspaces, _seconds(claims, "exp"), name, operates)
     except (TypeError, ValueError):
         raise _invalid('The claim `workspaces` is no list of ids or "*".') from None
 

@@ -286,6 +286,20 @@ class Reader:
         [found] = await self._transaction([("ZRANGEBYLEX", self.keys.workspaces, low, b"+", "LIMIT", 0, limit)])
         return [name.decode() for name in found]
 
+    async def operations(self) -> tuple[Mapping[bytes, bytes], list[bytes]]:
+        """All fields of the positions, and what each worker told of itself last."""
+        fields, names = await self._transaction([("HGETALL", self.keys.positions), ("ZRANGE", self.keys.ops, 0, -1)])
+        if not names:
+            return _pairs(fields), []
+        [told] = await self._transaction([("MGET", *(self.keys.ops_of(name.decode()) for name in names))])
+        return _pairs(fields), [status for status in told if status is not None]
+
+    @staticmethod
+    def position_values(fields: Mapping[bytes, bytes], partitions: int) -> list[bytes | None]:
+        """What `read_positions` takes, out of all fields of the positions."""
+        names = (Keys.position_field(p, name) for p in range(partitions) for name in READ_FIELDS)
+        return [fields.get(name.encode()) for name in names]
+
     async def known_workspaces(self, names: Sequence[str]) -> list[str]:
         """Those of the given ids that have events."""
         if not names:

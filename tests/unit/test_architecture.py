@@ -46,6 +46,7 @@ BESIDE_THE_ROOMS = {
         "health",
         "metrics",
         "openapi",
+        "ops",
         "routes",
         "wire",
     },

@@ -1,0 +1,149 @@
+"""How the deployment is, for who operates it: what each worker tells of itself, and what readers see of each partition.
+
+Only the positions and the workers' own keys are read, so it costs a report nothing. No workspace, contact or user is in
+it; a rejected record is told by its place.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from api.query.periods import utc_text
+from api.read.freshness import as_of_text, lag_seconds, read_positions
+from api.report.service import Reports
+from api.wire import FreshnessState
+from stream.storage.keys import Keys
+from stream.version import VERSION
+
+SHOWN_FIELDS = ("position", "end", "as_of")
+Count = Annotated[int, Meta(ge=0)]
+
+
+class OpsPartition(msgspec.Struct, frozen=True):
+    """One partition: what readers see of it, and what its owner tells. Null: nobody says."""
+
+    partition: int
+    position: Annotated[int | None, Meta(description="The next offset that readers do not see counted.")]
+    end: int | None
+    lag: Annotated[int | None, Meta(description="Offsets that wait, by its owner.")]
+    as_of: str | None
+    owner: str | None
+    phase: str | None
+    events_per_second: float | None
+    committed_at: str | None
+    projected_at: str | None
+    failure: Annotated[str | None, Meta(description="What hinders it, in words; null while it counts.")]
+
+
+class OpsRejected(msgspec.Struct, frozen=True):
+    """Rejected records of one reason since the worker's start, and the place of the latest."""
+
+    count: Count
+    partition: int | None = None
+    offset: int | None = None
+
+
+class OpsWorker(msgspec.Struct, frozen=True):
+    """What a worker told of itself within the last seconds."""
+
+    worker: str
+    version: str
+    started_at: str
+    told_at: str
+    ready: bool
+    reason: str | None
+    counted: Count
+    duplicates: Count
+    rejected: dict[str, OpsRejected]
+
+
+class OpsAnswer(msgspec.Struct, frozen=True):
+    """How the deployment is."""
+
+    group: str
+    version: Annotated[str, Meta(description="Of this API.")]
+    at: str
+    state: Annotated[FreshnessState | None, Meta(description="Null while some partition has no position.")]
+    as_of: str | None
+    lag_seconds: float | None
+    partitions_expected: Count
+    partitions_found: Count
+    partitions: list[OpsPartition]
+    workers: list[OpsWorker]
+
+
+class _Told(msgspec.Struct):
+    """A worker's status, as it lies in Redis (stream/projection/worker_status.py); what it does not say is unknown."""
+
+    worker: str
+    told_ms: int
+    version: str = ""
+    started_ms: int = 0
+    ready: bool = False
+    reason: str | None = None
+    counted: int = 0
+    duplicates: int = 0
+    rejected: dict[str, OpsRejected] = {}
+    partitions: dict[str, dict[str, Any]] = {}
+
+
+async def operations(reports: Reports) -> OpsAnswer:
+    """Raises Unavailable where Redis does not answer."""
+    fields, statuses = await reports.reader.operations()
+    workers = sorted((msgspec.json.decode(status, type=_Told) for status in statuses), key=lambda one: one.worker)
+    number = int(fields.get(b"partitions", b"0"))
+    positions = read_positions(number, reports.reader.position_values(fields, number))
+    now = reports.clock()
+    whole = positions.complete
+    return OpsAnswer(
+        group=reports.reader.keys.group,
+        version=VERSION,
+        at=utc_text(now),
+        state=reports.word(positions, now) if whole else None,
+        as_of=as_of_text(positions, now) if whole else None,
+        lag_seconds=lag_seconds(positions, now) if whole else None,
+        partitions_expected=number,
+        partitions_found=len(positions.partitions),
+        partitions=[_partition(partition, fields, workers) for partition in range(number)],
+        workers=[_worker(one) for one in workers],
+    )
+
+
+def _partition(partition: int, fields: Mapping[bytes, bytes], workers: list[_Told]) -> OpsPartition:
+    position, end, as_of = (fields.get(Keys.position_field(partition, name).encode()) for name in SHOWN_FIELDS)
+    owner = next((one for one in workers if str(partition) in one.partitions), None)
+    of = {} if owner is None else owner.partitions[str(partition)]
+    counting = of.get("phase") == "counting"
+    return OpsPartition(
+        partition=partition,
+        position=int(position) if position else None,
+        end=int(end) if end else None,
+        lag=of.get("lag"),
+        as_of=_time(int(as_of)) if as_of else None,
+        owner=None if owner is None else owner.worker,
+        phase=of.get("phase"),
+        events_per_second=of.get("events_per_second"),
+        committed_at=_time(of.get("committed_ms")),
+        projected_at=_time(of.get("projected_ms")),
+        failure=of.get("waiting") or (None if counting else of.get("failure")),
+    )
+
+
+def _worker(one: _Told) -> OpsWorker:
+    return OpsWorker(
+        one.worker,
+        one.version,
+        utc_text(one.started_ms / 1000),
+        utc_text(one.told_ms / 1000),
+        one.ready,
+        one.reason,
+        one.counted,
+        one.duplicates,
+        one.rejected,
+    )
+
+
+def _time(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else utc_text(milliseconds / 1000)
