@@ -74,7 +74,13 @@ async def show(config: WorkerConfig) -> None:
     keys = Keys(config.group)
     async with redis_client(config.redis, timeout_seconds=10) as client:
         follower = Follower(
-            0, keys=keys, replica=RedisReplica(client, keys), rows=None, clock=SystemClock(), worker="test"
+            0,
+            keys=keys,
+            replica=RedisReplica(client, keys),
+            rows=None,
+            clock=SystemClock(),
+            worker="test",
+            future_tolerance_seconds=300,
         )
         follower.note_end(state.position.next_offset, 0)
         assert await follower.bring_up(state, state.position.next_offset)
