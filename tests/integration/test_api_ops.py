@@ -13,7 +13,7 @@ from cli.main import main
 from stream.projection.worker_status import WorkerStatus
 from stream.settings.redis import redis_client
 from stream.storage.keys import Keys
-from tests.contract.test_api_auth import NOW, SETTINGS, token
+from tests.integration.test_api_auth import NOW, SETTINGS, token
 from tests.support.api import Api, api_over, shared_redis
 from tests.support.redis_data import Event
 from tests.support.redis_server import RunningRedis
