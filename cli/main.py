@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "publish": ("cli.publish", "events from a file of NDJSON to the topic"),
     "topics": ("cli.topics", "creates the topics, or says what differs"),
     "status": ("cli.status", "how the deployment is, on one screen"),
+    "doctor": ("cli.doctor", "looks for what is set wrong"),
     "trace": ("cli.trace", "what became of an event"),
     "dlq": ("cli.dlq", "the dead letters: lists, shows, replays them"),
     "verify": ("cli.verify", "recounts from the topic, and compares"),

@@ -1,0 +1,182 @@
+"""Is Kafka as a deployment needs it? Topics, rights and certificates, one by one. Nothing is changed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography.x509 import load_pem_x509_certificates
+
+from stream.audit.finding import Finding, bad, good
+from stream.kafka.groups import group_members
+from stream.kafka.reading import open_reader
+from stream.kafka.topics import (
+    CLEANUP_POLICY,
+    COMPACT,
+    ActualTopic,
+    TopicsError,
+    differences,
+    open_topics,
+    wanted_topics,
+)
+from stream.ports import KafkaAway
+from stream.settings.worker import WorkerConfig
+
+CERTIFICATE_DAYS: Final = 30
+ANSWER_SECONDS: Final = 5.0
+
+
+async def check_kafka(config: WorkerConfig) -> list[Finding]:
+    """All that can be seen of Kafka; where it cannot be reached, that alone."""
+    wanted = wanted_topics(config)
+    try:
+        async with open_topics(config.access) as topics:
+            actual = await topics.describe([topic.name for topic in wanted])
+    except TopicsError as error:
+        return [
+            bad(
+                "Kafka",
+                str(error),
+                "Nothing is counted. Wrong servers, a firewall, or a security setting that is not the brokers'.",
+                "contacts-report config   # CONTACTS_KAFKA and CONTACTS_KAFKA_SECURITY, and where each came from",
+            )
+        ]
+    found = [good("Kafka", f"{config.kafka} answers"), *_check_topics(config, actual)]
+    readable = [await _check_reading(config, topic.name) for topic in wanted if topic.name in actual]
+    return [*found, *readable, await _check_group(config)]
+
+
+def _check_topics(config: WorkerConfig, actual: Mapping[str, ActualTopic]) -> Iterator[Finding]:
+    wanted = wanted_topics(config)
+    source = actual.get(config.topic)
+    partitions = config.partitions if source is None else source.partitions
+    for topic in wanted:
+        there = actual.get(topic.name)
+        if there is None:
+            yield bad(
+                f"topic {topic.name}",
+                "is not there",
+                "No worker starts without it. Or is CONTACTS_TOPIC or CONTACTS_GROUP mistyped?",
+                "contacts-report topics",
+            )
+            continue
+        if there.hidden:
+            yield bad(
+                f"topic {topic.name}",
+                "its settings are hidden from us (DescribeConfigs)",
+                "Nobody sees where they differ.",
+                f"kafka-acls.sh --add --allow-principal User:… --operation DescribeConfigs --topic {topic.name}",
+            )
+        apart = differences([topic], actual, partitions)
+        for one in apart:
+            yield bad(f"topic {topic.name}", f"{one.what} is {one.actual}, wanted is {one.wanted}", _meaning(one.what))
+        if not apart and not there.hidden:
+            yield good(f"topic {topic.name}", f"{there.partitions} partitions, set as it should be")
+
+
+def _meaning(what: str) -> str:
+    if what == CLEANUP_POLICY:
+        return (
+            f"Of the changelog anything but `{COMPACT}` loses counts: no worker starts. Elsewhere events may be lost."
+        )
+    if what == "partitions":
+        return "A worker that finds fewer of the others than of the activity topic ends: `contacts-report topics`."
+    if what == "message.timestamp.type":
+        return "Duplicates are told by times that publishers set, and may set wrong."
+    return "docs/operations.md says what each is for; kafka-configs.sh --alter sets it."
+
+
+async def _check_reading(config: WorkerConfig, topic: str) -> Finding:
+    """Whether records may be read; one is, where there is one."""
+    subject = f"right to read {topic}"
+    try:
+        async with open_reader(config.access, topic) as reader:
+            async with asyncio.timeout(ANSWER_SECONDS * 4):
+                for partition, (first, end) in (await reader.bounds(range(await reader.partitions()))).items():
+                    if first < end:
+                        async for _ in reader.read({partition: (end - 1, end)}):
+                            break
+                        break
+    except (KafkaAway, TimeoutError) as error:
+        return bad(
+            subject,
+            str(error) or "no answer",
+            "Who may not read it cannot count, recover, or look at dead letters.",
+            f"kafka-acls.sh --add --allow-principal User:… --operation Read --topic {topic}",
+        )
+    return good(subject, "is there")
+
+
+async def _check_group(config: WorkerConfig) -> Finding:
+    subject = f"group {config.group}"
+    try:
+        members = await group_members(config.access, config.group)
+    except KafkaAway as error:
+        return bad(
+            subject,
+            str(error),
+            "Workers join it, and `skip` and `status` ask who is in it.",
+            f"kafka-acls.sh --add --allow-principal User:… --operation Read --group {config.group}",
+        )
+    if not members:
+        return bad(subject, "has no members", "Nothing is counted until a worker runs.", "contacts-report worker")
+    return good(subject, f"has {len(members)} members")
+
+
+# ---- certificates --------------------------------------------------------------------------------------------------
+
+
+def check_certificates(config: WorkerConfig) -> Iterator[Finding]:
+    """Those of the files that are set, and of the brokers; none without TLS."""
+    if not config.kafka_security.tls:
+        return
+    for name, path in (("kafka_ca_file", config.kafka_ca_file), ("kafka_cert_file", config.kafka_cert_file)):
+        if path is not None:
+            yield from _check_file(name, path)
+    for server in config.kafka.split(","):
+        yield _check_broker(config, server.strip())
+
+
+def _check_file(name: str, path: Path) -> Iterator[Finding]:
+    try:
+        certificates = load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as error:
+        yield bad(f"{name} {path}", f"cannot be read: {error}", "Kafka cannot be reached with it.")
+        return
+    for certificate in certificates:
+        yield _check_end(f"{name} {path}", certificate.not_valid_after_utc)
+
+
+def _check_broker(config: WorkerConfig, server: str) -> Finding:
+    subject = f"certificate of {server}"
+    host, _, port = server.rpartition(":")
+    host = host.strip("[]")
+    context = config.access.ssl_context()
+    assert context is not None, "there is TLS"
+    try:
+        with (
+            contextlib.closing(socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS)) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secured,
+        ):
+            shown = secured.getpeercert()
+    except OSError as error:
+        return bad(subject, f"cannot be seen: {error}", "No client of ours gets in there.")
+    ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str((shown or {})["notAfter"])), UTC)
+    return _check_end(subject, ends)
+
+
+def _check_end(subject: str, ends: datetime) -> Finding:
+    days = (ends - datetime.now(UTC)).days
+    if days < 0:
+        return bad(subject, f"has ended on {ends:%Y-%m-%d}", "Kafka cannot be reached with it.")
+    if days < CERTIFICATE_DAYS:
+        return bad(
+            subject, f"ends in {days} days, on {ends:%Y-%m-%d}", "From then on Kafka cannot be reached. Renew it."
+        )
+    return good(subject, f"is good for {days} days")

@@ -1,0 +1,65 @@
+"""What a Redis says of itself that a deployment rests on. Nothing is changed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+
+class ServerFacts(msgspec.Struct, frozen=True):
+    """What could be seen; None where the server does not tell it."""
+
+    version: str | None
+    role: str | None
+    policy: str | None
+    maxmemory: int | None
+    used_memory: int | None
+    persistence: str | None
+    ahead_ms: int
+    """How far its clock is ahead of ours, about."""
+
+
+class RedisRefused(Exception):
+    """It could not be asked; the text is for the person who asked."""
+
+
+async def ask_server(client: Redis) -> ServerFacts:
+    """Raises RedisRefused."""
+    try:
+        before = time.time()
+        seconds, microseconds = await client.time()
+        ours = (before + time.time()) / 2
+        info: dict[str, Any] = await client.info()
+    except ResponseError as error:
+        raise RedisRefused(f"it refuses us: {error}") from error
+    except (RedisError, OSError) as error:
+        raise RedisRefused(f"{type(error).__name__}: {error}") from error
+    return ServerFacts(
+        version=_text(info.get("valkey_version") or info.get("redis_version")),
+        role=_text(info.get("role")),
+        policy=_text(info.get("maxmemory_policy")),
+        maxmemory=_number(info.get("maxmemory")),
+        used_memory=_number(info.get("used_memory")),
+        persistence=_persistence(info),
+        ahead_ms=round((seconds + microseconds / 1_000_000 - ours) * 1000),
+    )
+
+
+def _persistence(info: dict[str, Any]) -> str | None:
+    if "aof_enabled" not in info:
+        return None
+    if info.get("rdb_last_bgsave_status") == "err" or info.get("aof_last_write_status") == "err":
+        return "failing"
+    return "append-only file" if info["aof_enabled"] else "snapshots, or none"
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _number(value: Any) -> int | None:
+    return None if value is None else int(value)
