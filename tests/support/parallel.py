@@ -54,11 +54,11 @@ def is_slow(item: pytest.Item) -> bool:
     return built or item.get_closest_marker("slow") is not None
 
 
-def rank(item: pytest.Item) -> tuple[int, float]:
-    """Folders in their order, and in each the tests with the most time first."""
-    limits = (float(mark.args[0]) for mark in item.iter_markers("timeout"))
+def rank(item: pytest.Item) -> tuple[int, bool, float]:
+    """Folders in their order; in each what is slow first, and the tests with the most time."""
+    limits = [float(mark.args[0]) for mark in item.iter_markers("timeout")] or [float(item.config.getini("timeout"))]
     folder = folder_of(item.path)
-    return FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS), -next(limits, 0.0)
+    return FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS), not is_slow(item), -limits[0]
 
 
 def folder_of(path: Path) -> str:
