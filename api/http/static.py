@@ -1,4 +1,4 @@
-"""The page's files, as they lie in api/page, compressed once as well as they can be."""
+"""Serves the page's files, its modules joined, compressed once as well as they can be."""
 
 import asyncio
 import gzip
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cramjam
 
+from api.http.modules import read_module
 from api.http.request import Answer, Request, etag_matches
 
 ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
@@ -40,7 +41,7 @@ TEXTS = {".css", ".html", ".js", ".json", ".svg", ".webmanifest"}
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    seen: tuple[int, int]
+    seen: tuple[tuple[int, int], ...]
     content: bytes
     encoded: dict[str, bytes]
     tag: str
@@ -79,8 +80,7 @@ class StaticFiles:
             path = (self._folder / name).resolve()
             if path.suffix not in TYPES or not path.is_relative_to(self._folder.resolve()):
                 return None
-            about = path.stat()
-            seen = (about.st_mtime_ns, about.st_size)
+            seen = _state(path)
             async with self._reading:  # once, however many ask
                 known = self._files.get(path)
                 if known is None or known.seen != seen:
@@ -89,11 +89,17 @@ class StaticFiles:
             return None
         return known
 
-    def _read(self, path: Path, seen: tuple[int, int]) -> _File:
-        content = path.read_bytes()
+    def _read(self, path: Path, seen: tuple[tuple[int, int], ...]) -> _File:
+        content = read_module(path) if path.suffix == ".js" else path.read_bytes()
         encoded = {name: encode(content) for name, encode in ENCODINGS.items()} if path.suffix in TEXTS else {}
         policy = page_policy(self._frame_ancestors, inline_scripts(content) if path.suffix == ".html" else ())
         return _File(seen, content, encoded, blake2b(content, digest_size=12).hexdigest(), policy)
+
+
+def _state(path: Path) -> tuple[tuple[int, int], ...]:
+    """Changes where what is served as this file does: any module may be joined to any other."""
+    of_it = [path, *sorted(path.parent.glob("*.js"))] if path.suffix == ".js" else [path]
+    return tuple((about.st_mtime_ns, about.st_size) for about in (file.stat() for file in of_it))
 
 
 def inline_scripts(html: bytes) -> tuple[str, ...]:

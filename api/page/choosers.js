@@ -1,14 +1,18 @@
-/** How does one choose sources, users, a workspace, a time zone? Searchable lists, loaded when the first of them is opened. */
+/** Offers sources, users, workspaces and time zones in searchable lists. Loaded when the first of them is opened. */
 
+import { address, choose, chosen, go } from './address.js';
+import { readChoices } from './choices.js';
+import { find, h, say, set } from './elements.js';
+import { listWorkspaces, workspaceLinks } from './guides.js';
 import { retryDelay } from './line.js';
-import { address, ask, choices, choose, chosen, find, go, h, json, knownUser, Problem, readChoices, request, say, set, sourceLabel } from './page.js';
+import { ask, Problem, request } from './request.js';
+import { knownUser, shown, sourceLabel } from './view.js';
 import * as words from './words.js';
+import { text } from './words.js';
 
 /** @typedef {import('./types.js').Choices} Choices */
-/** @typedef {import('./types.js').Workspaces} Workspaces */
 /** @typedef {import('./types.js').Zones} Zones */
 
-const { text } = words;
 const SEARCH_MS = 150;
 const USERS_LISTED = 100;
 const ZONES_LISTED = 80;
@@ -109,7 +113,7 @@ function boxes(list, parameter, options, rest) {
 export function openSources(button) {
   panelFor(button, text.chooseSource, async (query, list) => {
     await readChoices();
-    const known = choices?.sources.map(({ source }) => source) ?? Object.keys(words.sources).slice(0, 5);
+    const known = shown.choices?.sources.map(({ source }) => source) ?? Object.keys(words.sources).slice(0, 5);
     const all = new Set([...known, ...chosen('source')]);
     all.delete('none');
     const matches = [...all, 'none'].filter((source) => plain(`${sourceLabel(source)} ${source}`).includes(plain(query)));
@@ -130,7 +134,7 @@ export function openUsers(button) {
     asked = query;
     await readChoices();
     /** @type {Choices | null} */
-    let found = choices;
+    let found = shown.choices;
     if (query || !found) {
       const answer = await ask('filters', new URLSearchParams({ ...(query ? { q: query } : {}), limit: String(USERS_LISTED) }));
       if (asked !== query) return;
@@ -143,41 +147,6 @@ export function openUsers(button) {
     const omitted = (found?.users_omitted?.count ?? 0) + Math.max(0, matches.length - USERS_LISTED);
     boxes(list, 'user', [...none, ...first, ...others], omitted > 0 ? text.moreUsers(omitted) : null);
   });
-}
-
-/** @param {string} query @param {string | null} cursor @returns {Promise<Workspaces>} */
-async function listWorkspaces(query, cursor) {
-  const parameters = new URLSearchParams({ ...(query ? { q: query } : {}), ...(cursor ? { cursor } : {}) });
-  return json(await request(new URL(`v1/workspaces?${parameters}`, document.baseURI).href, { Accept: 'application/json' }));
-}
-
-/** Links to workspaces, further ones behind the last. @param {HTMLElement} list @param {Workspaces} listed @param {string} query @param {boolean} [more] */
-export function workspaceLinks(list, listed, query, more = false) {
-  const here = address().get('workspace');
-  const links = listed.workspaces.map(({ workspace_id: id }) => {
-    const to = new URLSearchParams([...address()].filter(([name]) => !['workspace', 'source', 'user', 'table'].includes(name)));
-    to.set('workspace', id);
-    return h('li', {}, h('a', {
-      href: `?${to}`, 'aria-current': id === here ? 'true' : null,
-      click: (/** @type {MouseEvent} */ event) => {
-        if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-        event.preventDefault();
-        /** @type {any} */ (list.closest('[popover]'))?.hidePopover();
-        go((parameters) => {
-          for (const name of ['source', 'user', 'table']) parameters.delete(name);
-          parameters.set('workspace', id);
-        });
-      },
-    }, id));
-  });
-  const rest = listed.next_cursor ? h('li', {}, h('button', {
-    type: 'button', class: 'clear', click: (/** @type {Event} */ event) => void listWorkspaces(query, listed.next_cursor).then((next) => {
-      /** @type {HTMLElement} */ (event.target).closest('li')?.remove();
-      workspaceLinks(list, next, query, true);
-    }, () => {}), // it stays, to be pressed again
-  }, '…')) : null;
-  if (!more) list.replaceChildren();
-  list.append(...links, ...(rest ? [rest] : []), ...(links.length || more ? [] : [h('li', { class: 'quiet' }, text.noMatch)]));
 }
 
 /** @param {HTMLElement} button */

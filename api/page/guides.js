@@ -1,13 +1,15 @@
-/** What does the page show in place of numbers? A choice of workspaces, a token's form, a wrong link, an empty workspace, parts that failed. */
+/** Shows what stands in place of numbers: a choice of workspaces, a token's form, a wrong link, an empty workspace. Loaded after the first view. */
 
-import { address, ask, charts, component, dateModel, drawCard, drawSources, failPart, find, go, h, hear, keepToken, recover, report as present, set, token, users, visit } from './page.js';
-import { workspaceLinks } from './choosers.js';
+import { address, go, revisit } from './address.js';
+import { find, h, set } from './elements.js';
 import { persist } from './line.js';
+import { ask, json, keepToken, request, token } from './request.js';
+import { shown } from './view.js';
 import * as words from './words.js';
+import { text } from './words.js';
 
-/** @typedef {import('./page.js').Problem} Problem */
-
-const { text } = words;
+/** @typedef {import('./request.js').Problem} Problem */
+/** @typedef {import('./types.js').Workspaces} Workspaces */
 
 /** @param {string} kind @param {...(Node | null)} content */
 function guide(kind, ...content) {
@@ -18,7 +20,42 @@ function guide(kind, ...content) {
   find(document, '#view').hidden = true;
 }
 
-/** @param {import('./types.js').Workspaces} listed */
+/** @param {string} query @param {string | null} cursor @returns {Promise<Workspaces>} */
+export async function listWorkspaces(query, cursor) {
+  const parameters = new URLSearchParams({ ...(query ? { q: query } : {}), ...(cursor ? { cursor } : {}) });
+  return json(await request(new URL(`v1/workspaces?${parameters}`, document.baseURI).href, { Accept: 'application/json' }));
+}
+
+/** Links to workspaces, further ones behind the last. @param {HTMLElement} list @param {Workspaces} listed @param {string} query @param {boolean} [more] */
+export function workspaceLinks(list, listed, query, more = false) {
+  const here = address().get('workspace');
+  const links = listed.workspaces.map(({ workspace_id: id }) => {
+    const to = new URLSearchParams([...address()].filter(([name]) => !['workspace', 'source', 'user', 'table'].includes(name)));
+    to.set('workspace', id);
+    return h('li', {}, h('a', {
+      href: `?${to}`, 'aria-current': id === here ? 'true' : null,
+      click: (/** @type {MouseEvent} */ event) => {
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+        event.preventDefault();
+        /** @type {any} */ (list.closest('[popover]'))?.hidePopover();
+        go((parameters) => {
+          for (const name of ['source', 'user', 'table']) parameters.delete(name);
+          parameters.set('workspace', id);
+        });
+      },
+    }, id));
+  });
+  const rest = listed.next_cursor ? h('li', {}, h('button', {
+    type: 'button', class: 'clear', click: (/** @type {Event} */ event) => void listWorkspaces(query, listed.next_cursor).then((next) => {
+      /** @type {HTMLElement} */ (event.target).closest('li')?.remove();
+      workspaceLinks(list, next, query, true);
+    }, () => {}), // it stays, to be pressed again
+  }, '…')) : null;
+  if (!more) list.replaceChildren();
+  list.append(...links, ...(rest ? [rest] : []), ...(links.length || more ? [] : [h('li', { class: 'quiet' }, text.noMatch)]));
+}
+
+/** @param {Workspaces} listed */
 export function workspaces(listed) {
   if (!listed.workspaces.length) return guide('workspaces', h('h2', {}, text.noWorkspaces), h('p', {}, text.noWorkspacesYet), ...firstEvent('w1'));
   const list = h('ul', { class: 'workspaces' });
@@ -36,7 +73,7 @@ export function problem(problem) {
   }
   if (status === 400) return wrongLink(body);
   return guide('problem', h('div', { role: 'alert' }, h('h2', {}, status === 404 ? text.notFound : text.fault), h('p', {}, body.detail ?? '')),
-    h('button', { type: 'button', click: () => void visit() }, text.tryAgain));
+    h('button', { type: 'button', click: () => void revisit() }, text.tryAgain));
 }
 
 /** Every wrong parameter with what is wrong about it, and a way on without it. @param {import('./types.js').ProblemBody} body */
@@ -67,7 +104,7 @@ function tokenForm(trouble) {
     submit: (/** @type {Event} */ event) => {
       event.preventDefault();
       keepToken(field.value.trim());
-      void visit();
+      void revisit();
     },
   }, h('h2', {}, text.tokenTitle), h('p', { role: 'alert' }, trouble ?? text.tokenHelp), h('label', { for: 'token' }, text.tokenLabel), field, h('button', { type: 'submit', class: 'main' }, text.tokenOpen)));
   field.focus();
@@ -85,7 +122,7 @@ export async function emptiness(report) {
   const section = find(document, '#empty');
   const workspace = address().get('workspace') ?? '';
   const answer = await ask('summary', new URLSearchParams({ period: 'all', timezone: report.query.timezone }));
-  if (!answer || report !== present) return;
+  if (!answer || report !== shown.report) return;
   const empty = answer.body.added.count + answer.body.deleted.count === 0;
   set(section, 'data-kind', empty ? 'empty' : 'quiet');
   section.replaceChildren(...(empty
@@ -97,37 +134,6 @@ export async function emptiness(report) {
       }),
     }, text.showEverything)]));
   section.hidden = false;
-}
-
-/** The whole report failed: each part is tried alone, so that one fault takes one part. @param {Problem} problem @param {() => boolean} current whether the address is still the same */
-export async function parts(problem, current) {
-  /** @type {Record<string, any>} */
-  const answers = {};
-  await Promise.all(['summary', 'timeline', 'sources', 'users'].map(async (resource) => {
-    answers[resource] = await ask(resource).then((answer) => answer?.body, () => null);
-  }));
-  if (!current()) return;
-  /** @param {string} name @param {boolean} shown */
-  const judge = (name, shown) => {
-    component(name).removeAttribute('aria-busy');
-    if (shown) recover(component(name));
-    else failPart(name, problem);
-  };
-  const any = answers.summary ?? answers.timeline ?? answers.sources;
-  if (any) hear(any.freshness);
-  const timeline = answers.timeline?.timeline ?? [];
-  for (const kind of /** @type {const} */ (['added', 'deleted'])) {
-    if (answers.summary) drawCard(component(kind), { ...answers.summary, timeline }, kind);
-    if (answers.timeline) await charts[kind].draw(dateModel(answers.timeline, kind));
-    if (!current()) return;
-    judge(kind, Boolean(answers.summary));
-    judge(`${kind}-by-date`, Boolean(answers.timeline));
-  }
-  if (answers.sources) await drawSources({ ...answers.sources, added: { count: Object.values(answers.sources.sources.totals).reduce((sum, value) => sum + value, 0) } });
-  if (!current()) return;
-  judge('added-by-source', Boolean(answers.sources));
-  if (answers.users) users.draw(answers.users.users, 0);
-  judge('users', Boolean(answers.users));
 }
 
 // Embedding
@@ -151,6 +157,6 @@ async function listed(origin) {
 export async function acceptToken({ data, origin }) {
   if (data?.type !== 'contacts-report.token' || typeof data.token !== 'string' || data.token === refused || !(await listed(origin))) return;
   keepToken(data.token);
-  void visit();
+  void revisit();
 }
 

@@ -1,6 +1,6 @@
 /**
- * The page stays connected: what failed is asked for again, an answer that falls silent is given up, few streams are open at once,
- * and server-sent events are read. It knows nothing of what is asked for or shown.
+ * Keeps the page connected: asks again for what failed, gives up an answer that falls silent, keeps few streams open at once, and
+ * reads server-sent events. It knows nothing of what is asked for or shown.
  */
 
 /** An answer of which nothing came for so long is none. */

@@ -1,4 +1,4 @@
-/** What the page says: every string of it, and how it writes names, numbers, dates and ages: by the browser's locale. */
+/** Has every string that the page says, and writes names, numbers, dates and ages by the browser's locale. */
 
 /** @typedef {import('./types.js').Query} Query */
 /** @typedef {import('./types.js').Span} Span */

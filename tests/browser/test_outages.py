@@ -198,7 +198,7 @@ async def test_a_server_that_is_away_when_a_module_is_needed_shows_no_number_of_
     assert (await shown(page))["added"]["count"] > before["added"]["count"]
 
 
-@pytest.mark.parametrize("missing", ["page.js", "words.js", "line.js", "style.css"])
+@pytest.mark.parametrize("missing", ["main.js", "words.js", "style.css"])
 async def test_a_server_that_goes_away_while_the_page_is_fetched_gives_it_when_it_is_back(
     api: StandIn, window: Open, missing: str
 ) -> None:
@@ -238,9 +238,9 @@ async def test_searching_names_while_the_server_is_away_does_not_say_that_there_
 async def test_modules_that_errors_need_are_there_before(api: StandIn, window: Open) -> None:
     page = await window(f"{api.url}/{TODAY}")
     await expect_live(page)
-    while not {"/page/guides.js", "/page/choosers.js", "/page/values.js"} <= {path for _, path in api.asked}:
+    while not {"/page/guides.js", "/page/choosers.js", "/page/export.js"} <= {path for _, path in api.asked}:
         await asyncio.sleep(0.1)
-    api.missing |= {"guides.js", "choosers.js", "values.js"}
+    api.missing |= {"guides.js", "choosers.js", "export.js"}
     api.token = "another"
     api.touch()
 

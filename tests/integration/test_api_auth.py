@@ -157,7 +157,7 @@ async def test_401_comes_before_all_else(shared_redis: RunningRedis) -> None:
         assert (await api.get("", good, token=token())).status_code == 400
         for path in (
             "/",
-            "/page/page.js",
+            "/page/main.js",
             "/livez",
             "/metrics",
             "/openapi.json",

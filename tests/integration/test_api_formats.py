@@ -10,6 +10,7 @@ from typing import Any
 import cramjam
 import pytest
 
+from api.http.modules import read_module
 from api.http.static import PAGE
 from tests.support.api import BASE, api_over, shared_redis
 from tests.support.redis_data import Event
@@ -218,14 +219,14 @@ async def test_the_page_comes_as_brotli_to_who_takes_it_and_as_gzip_or_plain_to_
     async with api_over(shared_redis, NOW) as api:
         tags, contents = set(), set()
         for accepted, encoding in (("gzip, deflate, br", "br"), ("gzip, br;q=0", "gzip"), ("identity", None)):
-            async with api.client.stream("GET", "/page/page.js", headers={"Accept-Encoding": accepted}) as answer:
+            async with api.client.stream("GET", "/page/main.js", headers={"Accept-Encoding": accepted}) as answer:
                 raw = b"".join([piece async for piece in answer.aiter_raw()])
             assert answer.headers.get("content-encoding") == encoding
             assert int(answer.headers["content-length"]) == len(raw)
             unpack = {"br": cramjam.brotli.decompress, "gzip": gzip.decompress, None: bytes}[encoding]
             contents.add(bytes(unpack(raw)))
             tags.add(answer.headers["etag"])
-        assert contents == {(PAGE / "page.js").read_bytes()}
+        assert contents == {read_module(PAGE / "main.js")}
         assert len(tags) == 1
 
 
@@ -262,7 +263,7 @@ async def test_the_page_and_its_policy(shared_redis: RunningRedis) -> None:
         assert policy.endswith("frame-ancestors 'self' https://app.example")
         again = await api.client.get("/", headers={"If-None-Match": answer.headers["etag"]})
         assert again.status_code == 304
-        script = await api.client.get("/page/page.js")
+        script = await api.client.get("/page/main.js")
         assert script.headers["content-type"] == "text/javascript; charset=utf-8"
         assert script.headers["x-content-type-options"] == "nosniff"
     async with api_over(shared_redis, NOW) as api:

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from api.errors import Faults
+from api.http.modules import read_module
 from api.http.static import inline_scripts, page_policy
 from api.query.periods import local_time, now_mark
 from api.query.question import (
@@ -556,7 +557,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not file.is_file() or file.parent != PAGE:
             return self._json({"title": "Not found", "status": 404}, 404)
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        content = file.read_bytes()
+        content = read_module(file) if file.suffix == ".js" else file.read_bytes()
         policy = page_policy((self.api.ancestors,), inline_scripts(content))
         return self._send(content, 200, {"Content-Type": kind, "Content-Security-Policy": policy})
 

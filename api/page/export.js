@@ -1,12 +1,13 @@
-/** The numbers to take along: as a table in place of the chart, as CSV on the clipboard, as a file. CSV has one writer, the API. */
+/** Gives the numbers to take along: as a table in place of the chart, as CSV on the clipboard, as a file. The API alone writes CSV. */
 
-import { find, h, request, resourceAddress } from './page.js';
+import { resourceAddress } from './address.js';
+import { find, h } from './elements.js';
+import { request } from './request.js';
 import * as words from './words.js';
+import { text } from './words.js';
 
-/** @typedef {import('./page.js').Chart} Chart */
+/** @typedef {import('./chart.js').Chart} Chart */
 /** @typedef {import('./types.js').ChartModel} ChartModel */
-
-const { text } = words;
 
 /** The chart's numbers as rows, with a total where there is more than one column. @param {ChartModel} model */
 function columns({ series, earlier, stacked }) {
