@@ -70,8 +70,8 @@ class Scheduler(LoadScopeScheduling):
     """Gives files or single tests in their order to whichever process is free."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::")[0]
-        return file if file.split("/")[1] in WHOLE_FILES else nodeid
+        whole = nodeid.startswith(tuple(f"tests/{folder}/" for folder in WHOLE_FILES))
+        return nodeid.split("::")[0] if whole else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 
 from stream.tables.partition import Batch, CountingRules, PartitionState
 from stream.tables.recent_ids import BLOCK_IDS_LIMIT, RecentIds
-from stream.tables.steps import RECORDS_A_STEP, finish
+from stream.tables.steps import RECORDS_A_STEP
 from stream.worker import slices
 from stream.worker.slices import run_in_slices
 from tests.support.partition_log import begun, record
@@ -61,14 +63,14 @@ async def test_what_is_cancelled_between_slices_leaves_nothing(monkeypatch: pyte
     assert 0 < len(turns) < 10
 
 
-def count(work: Generator[None, None, object]) -> int:
-    number = 0
-    while True:
+def counted(work: Generator[None, None, Any]) -> tuple[int, Any]:
+    """The steps that the work takes, and what it comes to."""
+    for number in itertools.count():
         try:
             next(work)
-        except StopIteration:
-            return number
-        number += 1
+        except StopIteration as done:
+            return number, done.value
+    raise AssertionError("counting has no end")
 
 
 @pytest.mark.slow
@@ -79,8 +81,8 @@ def test_no_step_unpacks_more_than_a_block_of_ids() -> None:
         for hour in range(2)
         for number in range(3)
     }
-    assert count(RecentIds.unpack(72, 1 << 30, 500_001, blocks.items())) == len(blocks)
-    assert len(finish(RecentIds.unpack(72, 1 << 30, 500_001, blocks.items()))) == len(blocks) * BLOCK_IDS_LIMIT
+    steps_taken, ids = counted(RecentIds.unpack(72, 1 << 30, 500_001, blocks.items()))
+    assert (steps_taken, len(ids)) == (len(blocks), len(blocks) * BLOCK_IDS_LIMIT)
 
 
 def test_no_step_takes_more_than_a_few_records() -> None:
@@ -93,5 +95,5 @@ def test_no_step_takes_more_than_a_few_records() -> None:
     # when it is unpacked, then each of its records was sorted by kind and taken in some step with few others.
     kinds = Counter(key[:1] for key in changelog)
     assert kinds[b"c"] == workspaces
-    steps_taken = count(PartitionState.unpack(0, CountingRules(), changelog))
+    steps_taken, _ = counted(PartitionState.unpack(0, CountingRules(), changelog))
     assert steps_taken >= (len(changelog) + kinds[b"n"] + 2 * kinds[b"c"]) // RECORDS_A_STEP
