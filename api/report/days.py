@@ -15,13 +15,10 @@ from typing import NamedTuple
 
 from api.read.parts import PartitionDay
 from api.report.pieces import Steps
-from stream.model.activity import ADDED, DELETED
+from stream.model.dimensions import Kind, kind_count, kinds_of
 from stream.model.time import QUARTERS_A_DAY
 from stream.storage.day_parts import Head, Tail, decode_cells, decode_head, decode_summary, decode_tail
 from stream.storage.formats import FormatError
-
-Kind = tuple[int, str | None]
-"""(activity, source); None: without a source."""
 
 WHOLE_DAY = (QUARTERS_A_DAY,)
 """The cuts of a day in one piece."""
@@ -48,7 +45,7 @@ def kind_sums(parts: Iterable[PartitionDay], cuts: tuple[int, ...]) -> KindSums:
                 found.append(_kind_sums(sources, counts))
             summary = decode_summary(packed)
             sources = summary.sources
-            counts = [0] * (2 * (len(sources) + 1) * len(cuts))
+            counts = [0] * (kind_count(len(sources)) * len(cuts))
             _add_series(counts, summary.kinds, summary.cell_counts, summary.totals, summary.keys, summary.counts, cuts)
         if part.tail is not None:
             tail = decode_tail(part.tail)
@@ -56,7 +53,7 @@ def kind_sums(parts: Iterable[PartitionDay], cuts: tuple[int, ...]) -> KindSums:
                 found.append(_kind_sums(sources, counts))
                 sources, counts = [], []
             sources = sources_with(sources, tail)
-            counts.extend([0] * (2 * (len(sources) + 1) * len(cuts) - len(counts)))
+            counts.extend([0] * (kind_count(len(sources)) * len(cuts) - len(counts)))
             _add_tail(counts, tail, cuts)
         if counts:
             found.append(_kind_sums(sources, counts))
@@ -77,7 +74,7 @@ def kind_sums_of_users(
             head = decode_head(packed)
             chosen = [i for i, user in enumerate(head.users) if user in users]
             if chosen:
-                counts = [0] * (2 * (len(head.sources) + 1) * width)
+                counts = [0] * (kind_count(len(head.sources)) * width)
                 cells = part.cells[number] if width > 1 else b""
                 for i, pieces in zip(chosen, _chosen_pieces(head, cells, chosen, cuts), strict=True):
                     at = head.kinds[i] * width
@@ -90,7 +87,7 @@ def kind_sums_of_users(
             series_on = [user in users for user in user_of]
             if any(series_on):
                 sources = sources_with(head.sources if head else [], tail)
-                counts = [0] * (2 * (len(sources) + 1) * width)
+                counts = [0] * (kind_count(len(sources)) * width)
                 _add_tail(counts, tail, cuts, series_on)
                 found.append(_kind_sums(sources, counts))
             yield
@@ -133,7 +130,7 @@ class KindTables:
         if table is not None:
             self._tables.move_to_end(sources)
             return table
-        table = tuple((activity, source) for source in (None, *sources) for activity in (ADDED, DELETED))
+        table = kinds_of(sources)
         names = len(sources) + 1
         if names <= self._names_limit // 4:
             self._tables[sources] = table
@@ -284,4 +281,4 @@ def sources_with(sources: list[str], tail: Tail) -> list[str]:
 
 def kinds_on(table: Sequence[str], sources: frozenset[str | None] | None) -> list[bool]:
     """Of each kind number whether its source is asked for."""
-    return [sources is None or name in sources for name in (None, *table) for _ in (ADDED, DELETED)]
+    return [sources is None or source in sources for _, source in kinds_of(table)]

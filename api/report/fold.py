@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from api.report.days import Kind, KindSums
+from api.report.days import KindSums
 from api.report.plan import DayPlan, Plan
-from stream.model.activity import ADDED, DELETED
+from stream.model.activity import ACTIVITIES, ADDED, DELETED
+from stream.model.dimensions import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,12 @@ class KindFold:
     @cached_property
     def counts(self) -> Counts:
         buckets, earlier = slice(self.plan.buckets), self.plan.earlier_columns
-        totals = [[0] * self.plan.columns, [0] * self.plan.columns]
-        for activity in (ADDED, DELETED):
+        totals = [[0] * self.plan.columns for _ in ACTIVITIES]
+        for activity in range(len(ACTIVITIES)):
             mine = [row for (of, _), row in self.rows.items() if of == activity]
             if mine:
                 totals[activity] = list(map(sum, zip(*mine, strict=True)))
-        added, deleted = totals
+        added, deleted = totals[ADDED], totals[DELETED]
         return Counts(
             added[buckets],
             deleted[buckets],

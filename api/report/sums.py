@@ -12,13 +12,14 @@ from weakref import WeakValueDictionary
 from api.cache import Memory, Shared, size_of_texts
 from api.read.parts import PartitionDay, Parts
 from api.read.redis import Snapshot
-from api.report.days import WHOLE_DAY, Kind, KindSums, first_quarter, kind_sums, kind_sums_of_users
+from api.report.days import WHOLE_DAY, KindSums, first_quarter, kind_sums, kind_sums_of_users
 from api.report.fold import KindFold
 from api.report.pieces import Steps, in_pieces
 from api.report.plan import DayPlan, Plan, size_of_plan
 from api.report.user_days import UserSums, user_sums
 from api.report.user_fold import UserFold
 from api.report.user_table import UserTable
+from stream.model.dimensions import Kind, sources_of
 from stream.model.time import QUARTERS_A_DAY
 
 Chosen = frozenset[str | None] | None
@@ -274,7 +275,7 @@ def _shared_table(kinds: tuple[Kind, ...]) -> Shared:
 
 def _size_of_table(kinds: tuple[Kind, ...]) -> int:
     """Each kind is a pair; each text is in two of them."""
-    return 100 + 72 * len(kinds) + size_of_texts(source for _, source in kinds[::2])
+    return 100 + 72 * len(kinds) + size_of_texts(sources_of(kinds))
 
 
 def _size_of_kinds(sums: KindSums) -> int:

@@ -13,7 +13,8 @@ from api.read.parts import PartitionDay
 from api.report.days import kinds_on, sources_with
 from api.report.pieces import Steps
 from api.report.user_table import Places, UserTable
-from stream.model.activity import ADDED, DELETED
+from stream.model.activity import ACTIVITIES, ADDED, DELETED
+from stream.model.dimensions import activity_of
 from stream.model.time import QUARTERS_A_DAY
 from stream.storage.day_parts import Head, Tail, decode_cells, decode_head, decode_tail
 from stream.storage.formats import FormatError
@@ -72,14 +73,15 @@ class _Found:
     """Counts of series, of which a user has several."""
 
     def __init__(self) -> None:
-        self._places: list[list[Places]] = [[], []]
-        self._counts: list[list[Numbers]] = [[], []]
+        self._places: list[list[Places]] = [[] for _ in ACTIVITIES]
+        self._counts: list[list[Numbers]] = [[] for _ in ACTIVITIES]
 
     def add(self, users: Places, kinds: Numbers, counts: Numbers, wanted: list[bool]) -> None:
         """`wanted`: of each kind whether it counts."""
         on = np.array(wanted, np.bool_)[kinds] & (counts > 0)
-        for activity in (ADDED, DELETED):
-            chosen = on & (kinds & 1 == activity)
+        activities = activity_of(kinds)
+        for activity in range(len(ACTIVITIES)):
+            chosen = on & (activities == activity)
             self._places[activity].append(users[chosen])
             self._counts[activity].append(counts[chosen])
 

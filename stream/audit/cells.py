@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from stream.model.activity import ContactActivity
+from stream.model.dimensions import activity_of, source_number_of
 from stream.model.time import QUARTER_NANOSECONDS, QUARTERS_A_DAY
 from stream.storage import day_parts as packed
 from stream.storage.formats import FormatError
@@ -48,7 +49,8 @@ class SeriesNumbers:
             head, cells = packed.decode_head(head_value), packed.decode_cells(cells_value)
             sources, users = [None, *head.sources], head.users
             numbers = [
-                self.of(kind & 1, sources[kind >> 1], user) for kind, user in zip(head.kinds, users, strict=True)
+                self.of(activity_of(kind), sources[source_number_of(kind)], user)
+                for kind, user in zip(head.kinds, users, strict=True)
             ]
             for key, count in zip(cells.keys, cells.counts, strict=True):
                 series, quarter = divmod(key, QUARTERS_A_DAY)
@@ -65,7 +67,7 @@ class SeriesNumbers:
         sources, users = [*sources, *tail.new_sources], [*users, *tail.new_users]
         for key, count, kind in zip(tail.keys, tail.counts, tail.kinds, strict=True):
             series, quarter = divmod(key, QUARTERS_A_DAY)
-            number = self.of(kind & 1, sources[kind >> 1], users[series])
+            number = self.of(activity_of(kind), sources[source_number_of(kind)], users[series])
             _add(found, number * QUARTERS_A_DAY + quarter, count)
 
 

@@ -3,8 +3,8 @@
 An entry (one workspace and UTC day of one source partition) is some *bases*, each complete in itself, and a *tail* of
 what came since, which continues the last base. Its count is the sum of them all.
 
-A *series* is (activity, source, user); its *kind* is `source number * 2 + activity`, where source number 0 is "without
-a source" and i > 0 is the i-th of `sources`. A *cell* is a series in a quarter of the day: `key = series number * 96 +
+A *series* is (activity, source, user); its *kind* is one number of activity and source (stream/model/dimensions.py),
+where source i > 0 is the i-th of `sources`. A *cell* is a series in a quarter of the day: `key = series number * 96 +
 quarter`. Parts are msgpack arrays:
 
     head     1, written_at, sources [str],

@@ -26,6 +26,8 @@ from typing import Final
 
 import msgspec
 
+from stream.model.activity import ACTIVITIES
+from stream.model.dimensions import activity_of, kind_of, source_number_of
 from stream.model.time import QUARTERS_A_DAY
 from stream.storage import day_parts as packed
 from stream.storage.formats import Changes, FormatError
@@ -170,9 +172,8 @@ class Entry(msgspec.Struct, eq=False, gc=False):
 class Counting(msgspec.Struct, eq=False, gc=False):
     """What counting in an entry needs: the numbers of the series of its last base and tail, and the tail."""
 
-    added: Series = {}
-    deleted: Series = {}
-    """For each activity: source -> user -> key of the series' first quarter."""
+    series: tuple[Series, ...] = msgspec.field(default_factory=lambda: tuple({} for _ in ACTIVITIES))
+    """By activity: source -> user -> key of the series' first quarter."""
     tail: dict[int, int] = {}
     """Counts by key of cell."""
     _kinds: array[int] = msgspec.field(default_factory=partial(array, "I"))
@@ -192,7 +193,7 @@ class Counting(msgspec.Struct, eq=False, gc=False):
             if not number:
                 number = self._source_numbers[source] = len(self._source_numbers) + 1
         self._new_users[len(self._kinds)] = user_id
-        return self._number_series(number * 2 + activity, source, user_id)
+        return self._number_series(kind_of(number, activity), source, user_id)
 
     def tail_limit(self, floor: int) -> int:
         """A tail of more cells is merged: so it is rewritten about as often as it makes its base be."""
@@ -235,7 +236,7 @@ class Counting(msgspec.Struct, eq=False, gc=False):
         series = packed.decode_head(head)
         sources = self._number_sources(series.sources)
         for kind, user_id in zip(series.kinds, series.users, strict=True):
-            self._number_series(kind, sources[kind >> 1], user_id)
+            self._number_series(kind, sources[source_number_of(kind)], user_id)
         self.go_on(len(packed.decode_cells(cells).keys))
 
     def take_tail(self, tail: packed.Tail) -> None:
@@ -246,7 +247,7 @@ class Counting(msgspec.Struct, eq=False, gc=False):
         kinds = dict(zip((key // QUARTERS_A_DAY for key in tail.keys), tail.kinds, strict=True))
         for number, user_id in enumerate(tail.new_users, self._first_series):
             kind = kinds[number]
-            self._number_series(kind, sources[kind >> 1], user_id)
+            self._number_series(kind, sources[source_number_of(kind)], user_id)
             self._new_users[number] = user_id
         self.tail = dict(zip(tail.keys, tail.counts, strict=True))
 
@@ -265,7 +266,7 @@ class Counting(msgspec.Struct, eq=False, gc=False):
     def _number_series(self, kind: int, source: str | None, user_id: str | None) -> int:
         key = len(self._kinds) * QUARTERS_A_DAY
         self._kinds.append(kind)
-        by_source = self.deleted if kind & 1 else self.added
+        by_source = self.series[activity_of(kind)]
         by_user = by_source.get(source)
         if by_user is None:
             by_user = by_source[source] = {}

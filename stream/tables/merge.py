@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from stream.model.dimensions import activity_of, kind_of, source_number_of
 from stream.model.time import QUARTERS_A_DAY
 from stream.storage import day_parts as packed
 
@@ -233,7 +234,7 @@ def _cuts(
     cuts: list[tuple[int, int]] = []
     start, size, seen = 0, _FRAME_BYTES, set[int]()
     for number, (kind, user) in enumerate(zip(kinds.tolist(), users, strict=True)):
-        source = kind >> 1
+        source = source_number_of(kind)
         own = series_bytes + len(packed.encode_text(user)) + (firsts[number + 1] - firsts[number]) * cell_bytes
         text = len(packed.encode_text(sources[source - 1])) if source else 0
         if number > start and size + own + (0 if source in seen else text) >= limit_bytes:
@@ -249,11 +250,11 @@ def _part(
 ) -> Base:
     """A base of its own, with the sources that occur in it, in the order in which they do."""
     numbers: dict[int, int] = {0: 0}
-    for source in (kinds >> 1).tolist():
-        numbers.setdefault(source, len(numbers))
+    for kind in kinds.tolist():
+        numbers.setdefault(source_number_of(kind), len(numbers))
     own_sources = [sources[source - 1] for source in numbers if source]
-    own_kinds = np.array([numbers[kind >> 1] * 2 + (kind & 1) for kind in kinds.tolist()], np.int64)
-    return _quick(written_at, own_sources, own_kinds, packed.packed_array(b"\x90", users), keys, counts)
+    own = [kind_of(numbers[source_number_of(kind)], activity_of(kind)) for kind in kinds.tolist()]
+    return _quick(written_at, own_sources, np.array(own, np.int64), packed.packed_array(b"\x90", users), keys, counts)
 
 
 _NOTHING: Final = packed.PackedHead(packed.VERSION, -1, [], b"\x01", msgspec.Raw(b"\x90"), b"\x01", b"\x01")

@@ -376,7 +376,7 @@ class PartitionState:
                 changed.append(entry)
             entry.changed_at = offset
             counting = entry.counting or entry.open()
-            by_user = (counting.deleted if event.activity else counting.added).get(source)
+            by_user = counting.series[event.activity].get(source)
             cell = None if by_user is None else by_user.get(user_id)
             if cell is None:
                 cell = counting.begin_series(event.activity, source, user_id)

@@ -30,7 +30,7 @@ NO_LIMIT = 1 << 30
 
 def counted(counting: Counting, cells: list[Cell], times: int = 1) -> None:
     for activity, source, user_id, quarter in cells:
-        key = (counting.deleted if activity else counting.added).get(source, {}).get(user_id)
+        key = counting.series[activity].get(source, {}).get(user_id)
         if key is None:
             key = counting.begin_series(activity, source, user_id)
         counting.tail[key + quarter] = counting.tail.get(key + quarter, 0) + times

@@ -1,0 +1,50 @@
+"""How the series of a day are numbered. A series is (activity, source, user), and its *kind* is what it is without the
+user: one number of the activity and the source.
+
+Source number 0 is "without a source", and i > 0 the i-th source that the day knows. Kinds are stored (format 1 of
+stream/storage/day_parts.py), so another number of activities is another format: the recipe is in ARCHITECTURE.md.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from stream.model.activity import ACTIVITIES
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+Kinds = TypeVar("Kinds", int, "npt.NDArray[np.int64]")
+
+_ACTIVITIES: Final = len(ACTIVITIES)
+
+Kind = tuple[int, str | None]
+"""A kind by what it means: (activity, source); None: without a source."""
+
+
+def kind_of(source_number: int, activity: int) -> int:
+    return source_number * _ACTIVITIES + activity
+
+
+def activity_of(kind: Kinds) -> Kinds:
+    """Of a kind, or of each kind of an array."""
+    return kind % _ACTIVITIES
+
+
+def source_number_of(kind: int) -> int:
+    return kind // _ACTIVITIES
+
+
+def kind_count(sources: int) -> int:
+    """How many kinds there may be with so many sources."""
+    return kind_of(sources + 1, 0)
+
+
+def kinds_of(sources: Iterable[str]) -> tuple[Kind, ...]:
+    """The kinds that a table of sources gives, by their number."""
+    return tuple((activity, source) for source in (None, *sources) for activity in range(_ACTIVITIES))
+
+
+def sources_of(kinds: tuple[Kind, ...]) -> tuple[str | None, ...]:
+    """The sources of `kinds_of`, "without a source" first."""
+    return tuple(source for _, source in kinds[::_ACTIVITIES])
