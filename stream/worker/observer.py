@@ -8,8 +8,8 @@ from typing import Any
 
 from stream.ports import Clock
 from stream.tables.partition import Commit
+from stream.worker.listener import Listener, Phase
 from stream.worker.metrics import Metrics
-from stream.worker.partition_task import Listener, Phase
 from stream.worker.tally import Tally
 
 log = logging.getLogger(__name__)

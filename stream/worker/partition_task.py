@@ -14,130 +14,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 
 from stream.ports import Flow, KafkaAway, Ledger, ReplicaAway, Source, WorkerMustStop
 from stream.projection.projector import Follower
 from stream.retry import BackOff
-from stream.storage.formats import FormatError
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
-from stream.tables.position import Witness
 from stream.tables.state import State, Unpack
 from stream.worker.attempts import Attempts
 from stream.worker.backfill_task import Backfill
-from stream.worker.slices import run_in_slices
+from stream.worker.gaps import Gaps
+from stream.worker.in_flight import Room
+from stream.worker.listener import Listener, Phase
+from stream.worker.pacing import Pace
+from stream.worker.recovery import begin_state, check_topic, unpack_state
 
 log = logging.getLogger(__name__)
 
 
-# After so many answers about the partition's end, a quarter of a second apart, without the batch that must be there.
-MISSED_ENDS = 4
-
-
-# A broker that was told of new partitions late names fewer for a moment.
-ASKED_AGAIN_SECONDS = 2.0
-
-
 # A library may lose a cancel: `asyncio.wait_for` does before Python 3.12.
 CANCELLED_AGAIN_SECONDS = 1.0
-
-
 # So often it is logged why a partition waits.
 WAITING_LOG_SECONDS = 60.0
-
-
 # A shorter rest may end where it began, by the rounding of the loop's clock.
 LEAST_REST_SECONDS = 0.001
-
-
-class Phase(StrEnum):
-    RECOVERING = "recovering"
-    REPAIRING = "repairing"
-    COUNTING = "counting"
-    ENDED = "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often things happen.
-
-    A commit follows the one before at the interval, and not before a rest of twice what that one took, a second at
-    most: with many partitions, or a slow broker, a partition spends no more than a third of its time in small commits,
-    and after a large one nothing waits for long.
-    """
-
-    commit_interval_seconds: float = 0.05
-    commit_max_events: int = 50_000
-    rest_limit_seconds: float = 1.0
-    heartbeat_seconds: float = 1.0
-    back_off_seconds: float = 0.2
-    back_off_limit_seconds: float = 10.0
-    replica_back_off_limit_seconds: float = 1.0
-
-    def back_off(self) -> BackOff:
-        """Of what asks Kafka."""
-        return BackOff(self.back_off_seconds, self.back_off_limit_seconds)
-
-    def next_commit(self, started: float, ended: float) -> float:
-        """When the commit is due that follows one of this time."""
-        rest = min(2 * (ended - started), self.rest_limit_seconds)
-        return max(started + self.commit_interval_seconds, ended + rest)
-
-
-class Room:
-    """What all partitions of a worker share: how much they hold that is not committed, by
-    `PartitionState.pending_weight`, as events, full at two commits' worth; and whose turn it is to unpack a state.
-    """
-
-    def __init__(self, weight: int) -> None:
-        self.unpacking = asyncio.Lock()
-        """A large state takes seconds, 1.3 s a million ids, in slices. Two at once would take no less."""
-        self._weight, self._held = weight, 0
-        self._waiting: list[Callable[[], None]] = []
-
-    @property
-    def full(self) -> bool:
-        return self._held >= self._weight
-
-    def take(self, weight: int) -> None:
-        self._held += weight
-
-    def give_back(self, weight: int) -> None:
-        self._held -= weight
-        if not self.full:
-            waiting, self._waiting = self._waiting, []
-            for go_on in waiting:
-                go_on()
-
-    def wait(self, go_on: Callable[[], None]) -> None:
-        """Call `go_on` once there is room."""
-        self._waiting.append(go_on)
-
-
-class Listener:
-    """What an owned partition tells about itself: metrics and probes override what they need."""
-
-    def phase(self, partition: int, phase: Phase) -> None: ...
-
-    def reading(self, partition: int, done: int, total: int) -> None: ...
-
-    def recovered(self, partition: int, keys: int, position: int, seconds: float) -> None: ...
-
-    def committed(self, partition: int, commit: Commit, seconds: float) -> None: ...
-
-    def projected(self, partition: int, owed: int) -> None: ...
-
-    def failed(self, partition: int, why: str) -> None: ...
-
-    def stuck(self, partition: int, stuck: bool) -> None: ...
-
-    def lost(self, partition: int, offsets: int) -> None: ...
-
-    def waiting(self, partition: int, why: str | None) -> None: ...
 
 
 def apply_any(batch: Batch) -> str | None:
@@ -190,8 +91,7 @@ class OwnedPartition:
         self._held = 0  # weight of what was applied and is not committed, a commit under way included
         self._wake = asyncio.Event()
         self._doubt: Exception | None = None  # why this state must not be committed any more
-        self._missed: int | None = None  # the next offset, while it is in the topic and does not come
-        self._missed_for = 0  # in how many answers about the end
+        self._gaps = Gaps()
         self._waits_since: float | None = None  # when it was last logged that batches must wait
         self._attempts = Attempts()
         self._back_off = pace.back_off()  # before the next recovery
@@ -249,7 +149,7 @@ class OwnedPartition:
         self._drain()
 
     def _wait(self, why: str) -> None:
-        """Count nothing more of the stream for now. `_miss` asks for the batch again."""
+        """Count nothing more of the stream for now. `note_end` asks for the batch again."""
         self._flow.pause(self.partition)
         self._listener.waiting(self.partition, why)
         now = asyncio.get_running_loop().time()
@@ -278,26 +178,15 @@ class OwnedPartition:
         self._follower.note_end(end, asked_ms)
         if self._state is not None and end <= self._covered():
             self._attempts.forget()
-        self._miss(end)
+        missed = self._gaps.note_end(self.next_needed if self.wants_more else None, end)
+        if missed is not None:
+            self._flow.seek(self.partition, missed)
+            self._flow.resume(self.partition)
 
     def note_first(self, first: int) -> None:
         """The topic has lost what lies before this offset. While rows are owed some of it may just have been read."""
         if self._state is not None and not self._follower.owed_offsets:
             self._state.forget_uncounted_before(first)
-
-    def _miss(self, end: int) -> None:
-        """A batch that was fetched while Faust rebalances may be dropped on its way. The next one would tell, and where
-        there is none, standing still does: then the stream is asked again.
-        """
-        waits = self.wants_more and end > (self.next_needed or 0)
-        if waits and self.next_needed == self._missed:
-            self._missed_for += 1
-            if self._missed_for >= MISSED_ENDS and self._missed is not None:
-                self._missed_for = 0
-                self._flow.seek(self.partition, self._missed)
-                self._flow.resume(self.partition)
-        else:
-            self._missed, self._missed_for = self.next_needed if waits else None, 0
 
     def out_of_range(self) -> None:
         """The topic has not got the next offset: a failure like any other, and recovery sees who is right."""
@@ -419,60 +308,19 @@ class OwnedPartition:
         await self._asking
         records = await ledger.read(lambda done, total: self._listener.reading(self.partition, done, total))
         async with self._room.unpacking:
-            await asyncio.sleep(0)
-            try:
-                state = await run_in_slices(self._unpack(self.partition, self._rules, records))
-            except FormatError as error:
-                raise WorkerMustStop(f"partition {self.partition}: {error}") from error
-        first, end = await self._source.bounds()
-        partitions = await self._source.partitions()
+            state = await unpack_state(self.partition, self._rules, records, self._unpack)
         if records:
-            if partitions < state.position.partitions:
-                await asyncio.sleep(ASKED_AGAIN_SECONDS)
-                partitions = await self._source.partitions()
-            await self._check_topic(state, first, end, partitions)
-            state.note_partitions(partitions)
-            state.forget_uncounted_before(first)
+            lost = await check_topic(self.partition, state, self._source)
+            if lost:
+                self._listener.lost(self.partition, lost)
         else:
-            state.begin(history=secrets.token_bytes(16), first_offset=first, partitions=partitions)
+            await begin_state(state, self._source)
         self._state = state
         self._committed_offset = state.position.next_offset
         self._flow.seek(self.partition, state.position.next_offset)
         self._listener.recovered(
             self.partition, len(records), self._committed_offset, asyncio.get_running_loop().time() - started
         )
-
-    async def _check_topic(self, state: State, first: int, end: int, partitions: int) -> None:
-        """Whether this is the topic that was counted. Raises WorkerMustStop where it is not."""
-        position = state.position
-        anew = "the topic was deleted and made anew, or lost records. A new CONTACTS_GROUP counts it from its beginning"
-        if partitions < position.partitions:
-            raise WorkerMustStop(
-                f"the topic has {partitions} partitions where {position.partitions} were counted: {anew}"
-            )
-        if end < position.next_offset:
-            raise WorkerMustStop(
-                f"partition {self.partition} ends at {end}, and was counted up to {position.next_offset}: {anew}"
-            )
-        witness = position.witness
-        if witness is not None and witness.offset >= first:
-            found = await self._source.read(witness.offset, witness.offset + 1)
-            if not found:  # retention may just have taken it; else a record that was counted does not vanish
-                first, _ = await self._source.bounds()
-            if witness.offset >= first and [Witness.of(record) for record in found] != [witness]:
-                raise WorkerMustStop(
-                    f"partition {self.partition} has {'another record' if found else 'no record'} at offset "
-                    f"{witness.offset}, where one was counted: {anew}"
-                )
-        if first > position.next_offset:
-            self._listener.lost(self.partition, first - position.next_offset)
-            log.error(
-                "partition %d: offsets %d to %d left the topic before they were counted",
-                self.partition,
-                position.next_offset,
-                first - 1,
-            )
-            state.skip_to(first)
 
     # ---- repair ----------------------------------------------------------------------------------------------
 

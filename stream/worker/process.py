@@ -22,17 +22,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from stream.kafka.clients import describe, mute_unread_failures
-from stream.kafka.letter_limit import letter_limit
 from stream.kafka.source import SourceTopic
-from stream.kafka.topics import (
-    Role,
-    Topics,
-    TopicsError,
-    differences,
-    open_topics,
-    refuse_unless_compacted,
-    wanted_topics,
-)
 from stream.kafka.unpacking import unpacked_limit
 from stream.ports import WorkerMustStop
 from stream.projection import dropped_days
@@ -47,11 +37,13 @@ from stream.version import VERSION
 from stream.worker.application import Application, MakeApplication
 from stream.worker.ends import ask_for_ends
 from stream.worker.form import choose_form
+from stream.worker.listener import Phase
 from stream.worker.metrics import Metrics
 from stream.worker.observer import Reporter
-from stream.worker.partition_task import OwnedPartition, Phase
+from stream.worker.partition_task import OwnedPartition
 from stream.worker.probes import Health
 from stream.worker.readiness import Readiness
+from stream.worker.topic_check import wait_for_topics
 from stream.worker.watchdog import Watchdog
 from stream.worker.wiring import Wiring, counting_rules
 
@@ -149,12 +141,14 @@ class Worker:
             log.info("the %s form counts: %s", form.name, form.why)
             self._metrics.build_info.labels(VERSION, form.name).set(1)
             await self._wiring.evictions.refuse_at_start()
-            partitions = await self._wait_for_kafka()
+            found = await wait_for_topics(self._config, self._readiness)
+            self._wiring.letter_bytes = found.letter_bytes
+            self._metrics.topic_differences.set(found.differences)
             if self._config.commit is CommitMode.EMBEDDED:
                 await self._empty_redis()
             self._readiness.waits_for = "Kafka is to let this worker into its consumer group"
             await self._source.start()
-            self._app = self._make_application(self._config, partitions, self._make)
+            self._app = self._make_application(self._config, found.partitions, self._make)
             await self._app.start()
             self._started, self._readiness.waits_for = True, None
             gc.collect()
@@ -206,50 +200,6 @@ class Worker:
             await self._redis.aclose()
 
     # ---- what is there before the work -----------------------------------------------------------------------
-
-    async def _wait_for_kafka(self) -> int:
-        """Until Kafka answers; then the number of the source's partitions. Raises WorkerMustStop where the topics will
-        not do.
-        """
-        back_off = BackOff(1.0, 15.0)
-        while True:
-            try:
-                async with open_topics(self._config.access) as topics:
-                    return await self._checked(topics)
-            except TopicsError as error:
-                self._readiness.waits_for = str(error)
-                log.warning("%s; tried again in %.0f s", error, back_off.seconds)
-            await asyncio.sleep(back_off.take())
-
-    async def _checked(self, topics: Topics) -> int:
-        wanted = wanted_topics(self._config)
-        actual = await topics.describe([topic.name for topic in wanted])
-        missing = [topic.name for topic in wanted if topic.name not in actual]
-        if missing:
-            raise WorkerMustStop(
-                f"there is no topic {', '.join(missing)}: `contacts-report topics` makes what is needed"
-            )
-        letters = actual[self._config.dead_letter_topic].settings
-        self._wiring.letter_bytes = letter_limit(letters, await topics.request_bytes())
-        partitions = next(actual[topic.name].partitions for topic in wanted if topic.role is Role.ACTIVITY)
-        for topic in wanted:
-            if actual[topic.name].partitions < partitions:
-                raise WorkerMustStop(
-                    f"{topic.name} has {actual[topic.name].partitions} partitions, {self._config.topic} {partitions}: "
-                    f"`contacts-report topics --partitions {partitions}` raises it"
-                )
-        hidden = [topic.name for topic in wanted if actual[topic.name].hidden]
-        if hidden:
-            log.warning(
-                "Kafka does not let us see the settings of %s (DescribeConfigs), so they were not compared",
-                ", ".join(hidden),
-            )
-        refuse_unless_compacted(actual[self._config.changelog_topic])
-        found = [d for d in differences(wanted, actual, partitions) if d.what != "partitions"]
-        for difference in found:
-            log.warning("%s", difference)
-        self._metrics.topic_differences.set(len(found))
-        return partitions
 
     async def _empty_redis(self) -> None:
         back_off = BackOff(0.5, 5.0)

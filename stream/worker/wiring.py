@@ -20,7 +20,10 @@ from stream.storage.keys import Keys
 from stream.tables.partition import CountingRules, PartitionState
 from stream.tables.state import Unpack
 from stream.worker.clocks import Clocks, Gate
-from stream.worker.partition_task import Listener, OwnedPartition, Pace, Room
+from stream.worker.in_flight import Room
+from stream.worker.listener import Listener
+from stream.worker.pacing import Pace
+from stream.worker.partition_task import OwnedPartition
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

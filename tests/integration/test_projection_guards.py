@@ -24,7 +24,10 @@ from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
 from stream.worker import backfill_task as backfill
 from stream.worker import partition_task as ownership
 from stream.worker.assignment import OwnedPartitions
-from stream.worker.partition_task import Listener, OwnedPartition, Pace, Phase, Room
+from stream.worker.in_flight import Room
+from stream.worker.listener import Listener, Phase
+from stream.worker.pacing import Pace
+from stream.worker.partition_task import OwnedPartition
 from tests.support.kafka import unique_name
 from tests.support.records import Received, milliseconds
 from tests.support.redis_server import RunningRedis
@@ -543,7 +546,7 @@ async def test_rows_that_were_read_for_another_debt_pay_nothing(site: Site) -> N
 async def test_a_broker_that_knows_of_new_partitions_late_is_asked_again(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream.worker.partition_task.ASKED_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("stream.worker.recovery.ASKED_AGAIN_SECONDS", 0.01)
     site.topic.counted_partitions = [2]
     site.topic.publish(1)
     owner = site.owner()

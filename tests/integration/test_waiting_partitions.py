@@ -12,9 +12,11 @@ from redis.asyncio import Redis
 
 from stream.tables.partition import Batch, CountingRules
 from stream.worker.clocks import Clocks, Gate
+from stream.worker.in_flight import Room
 from stream.worker.metrics import Metrics
 from stream.worker.observer import Reporter
-from stream.worker.partition_task import OwnedPartition, Pace, Room
+from stream.worker.pacing import Pace
+from stream.worker.partition_task import OwnedPartition
 from tests.integration.test_projection_guards import NoFlow, Site, until
 from tests.support.redis_server import RunningRedis
 

@@ -37,7 +37,7 @@ PARTITION, COUNTS, IDS = "stream/tables/partition.py", "stream/tables/counts.py"
 NAMES, SCRIPT, READER = "stream/tables/names.py", "tests/simulation/redis.py", "tests/simulation/reader.py"
 KEYS, CLOCKS, RECORD_TIME = "stream/storage/keys.py", "stream/worker/clocks.py", "stream/ingest/record_time.py"
 LETTERS, ATTEMPTS = "stream/kafka/dead_letters.py", "stream/worker/attempts.py"
-REPLICA = "stream/projection/replica.py"
+REPLICA, RECOVERY = "stream/projection/replica.py", "stream/worker/recovery.py"
 
 FIGHT = {"workers": 3, "rebalance": 0.4, "zombie": 1.0, "pause": 0.3, "zombie_returns": 0.1}
 KAFKA = {"kafka_fails": 0.15, "answer_lost": 0.15, "batch_fails": 0.1}
@@ -182,8 +182,8 @@ MUTANTS = (
             (OWNERSHIP, "        self._state, self._doubt = None, None\n", "        self._doubt = None\n"),
             (
                 OWNERSHIP,
-                " = await run_in_slices(self._unpack(",
-                " = self._state or await run_in_slices(self._unpack(",
+                " = await unpack_state(self.partition,",
+                " = self._state or await unpack_state(self.partition,",
             ),
         ),
         KAFKA,
@@ -193,7 +193,7 @@ MUTANTS = (
         "After a recovery the stream is sought to the position, and again where it stands still.",
         (
             (OWNERSHIP, "        self._flow.seek(self.partition, state.position.next_offset)\n", ""),
-            (OWNERSHIP, "                self._flow.seek(self.partition, self._missed)\n", ""),
+            (OWNERSHIP, "            self._flow.seek(self.partition, missed)\n", ""),
         ),
         {},
         40,
@@ -201,7 +201,7 @@ MUTANTS = (
     Mutant(
         "asked-again",
         "Where a fetched batch was dropped on its way and nothing follows it, the stream is asked again.",
-        ((OWNERSHIP, "                self._flow.seek(self.partition, self._missed)\n", ""),),
+        ((OWNERSHIP, "            self._flow.seek(self.partition, missed)\n", ""),),
         QUIET | {"partitions": 3, "workers": 1, "events": 30, "seconds": 20.0},
     ),
     Mutant(
@@ -766,7 +766,7 @@ MUTANTS = (
     Mutant(
         "witness",
         "The record of the witness is read again: another one there is another topic.",
-        ((OWNERSHIP, "            if witness.offset >= first and [", "            if found is None and ["),),
+        ((RECOVERY, "        if witness.offset >= first and [", "        if found is None and ["),),
         {"topic_anew": 0.3},
         60,
     ),

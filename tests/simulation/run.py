@@ -21,7 +21,7 @@ import stream.projection.replica
 import stream.tables.recent_ids
 import stream.tables.uncounted
 import stream.worker.ends
-import stream.worker.partition_task
+import stream.worker.recovery
 import stream.worker.slices
 from tests.simulation import chance, faults
 from tests.simulation.checks import Broken, Checks, live
@@ -81,7 +81,7 @@ def _product_in(world: World) -> Iterator[None]:
         def put(module: Any, name: str, value: Any) -> None:
             stack.enter_context(patch.object(module, name, value))
 
-        for module in (stream.worker.partition_task, stream.projection.projector, stream.projection.replica):
+        for module in (stream.worker.recovery, stream.projection.projector, stream.projection.replica):
             put(module, "secrets", drawn)
         put(stream.kafka.transaction, "AIOKafkaProducer", lambda **options: SimProducer(world, **options))
         put(stream.kafka.transaction, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options))

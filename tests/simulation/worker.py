@@ -14,7 +14,8 @@ from stream.storage.keys import Keys
 from stream.tables.partition import Batch, CountingRules, PartitionState
 from stream.worker.assignment import OwnedPartitions
 from stream.worker.ends import ask_for_ends
-from stream.worker.partition_task import Listener, OwnedPartition, Phase
+from stream.worker.listener import Listener, Phase
+from stream.worker.partition_task import OwnedPartition
 from stream.worker.wiring import Wiring, counting_rules
 from tests.simulation import cores
 from tests.simulation.chance import Profile

@@ -10,7 +10,7 @@ from stream.projection.calls import CALL_BYTES, calls_of_commit
 from stream.storage.formats import VALUE_BYTES_LIMIT
 from stream.storage.keys import Keys
 from stream.tables.partition import Batch, CountingRules, PartitionState
-from stream.worker.partition_task import Pace
+from stream.worker.pacing import Pace
 from tests.support.partition_log import begun, record
 from tests.support.records import Received, milliseconds
 

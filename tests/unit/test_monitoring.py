@@ -9,8 +9,8 @@ import yaml
 
 from api.metrics import Metrics as ApiMetrics
 from cli.metrics_page import names, page
+from stream.worker.listener import Phase
 from stream.worker.metrics import Metrics as WorkerMetrics
-from stream.worker.partition_task import Phase
 
 ROOT = Path(__file__).parents[2]
 RULES = yaml.safe_load((ROOT / "ops/prometheus/rules/contacts-report.yml").read_text(encoding="utf-8"))

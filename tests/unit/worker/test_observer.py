@@ -1,8 +1,8 @@
 """What is told of partitions, in metrics and to the probes, from the assignment to the end."""
 
+from stream.worker.listener import Phase
 from stream.worker.metrics import Metrics
 from stream.worker.observer import Reporter
-from stream.worker.partition_task import Phase
 
 OWNED = (
     "contacts_lag_records",

@@ -1,0 +1,86 @@
+"""What a partition begins with: its committed state, held against the topic that is there now."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+from stream.ports import Source, WorkerMustStop
+from stream.storage.formats import FormatError
+from stream.tables.partition import CountingRules
+from stream.tables.position import Position, Witness
+from stream.tables.state import State, Unpack
+from stream.worker.slices import run_in_slices
+
+log = logging.getLogger(__name__)
+
+# A broker that was told of new partitions late names fewer for a moment.
+ASKED_AGAIN_SECONDS: Final = 2.0
+
+ANEW: Final = "the topic was deleted and made anew, or lost records. A new CONTACTS_GROUP counts it from its beginning"
+
+
+async def unpack_state(partition: int, rules: CountingRules, records: Mapping[bytes, bytes], unpack: Unpack) -> State:
+    """The state of a changelog's records, in the form of `unpack`. Raises WorkerMustStop where it cannot be read."""
+    await asyncio.sleep(0)
+    try:
+        return await run_in_slices(unpack(partition, rules, records))
+    except FormatError as error:
+        raise WorkerMustStop(f"partition {partition}: {error}") from error
+
+
+async def begin_state(state: State, source: Source) -> None:
+    """Of a partition of which nothing is committed: it begins where the topic does."""
+    first, _ = await source.bounds()
+    partitions = await source.partitions()
+    state.begin(history=secrets.token_bytes(16), first_offset=first, partitions=partitions)
+
+
+async def check_topic(partition: int, state: State, source: Source) -> int:
+    """Hold a state against the topic, and skip what that has lost before it was counted: as many offsets are returned.
+    Raises WorkerMustStop where it is not the topic that was counted.
+    """
+    first, end = await source.bounds()
+    partitions = await source.partitions()
+    if partitions < state.position.partitions:
+        await asyncio.sleep(ASKED_AGAIN_SECONDS)
+        partitions = await source.partitions()
+    kept_from = await _check_position(partition, state.position, source, first, end, partitions)
+    lost = max(kept_from - state.position.next_offset, 0)
+    if lost:
+        log.error(
+            "partition %d: offsets %d to %d left the topic before they were counted",
+            partition,
+            state.position.next_offset,
+            kept_from - 1,
+        )
+        state.skip_to(kept_from)
+    state.note_partitions(partitions)
+    state.forget_uncounted_before(first)
+    return lost
+
+
+async def _check_position(
+    partition: int, position: Position, source: Source, first: int, end: int, partitions: int
+) -> int:
+    """Whether this is the topic that was counted. Returns its first offset, which may have moved meanwhile."""
+    if partitions < position.partitions:
+        raise WorkerMustStop(f"the topic has {partitions} partitions where {position.partitions} were counted: {ANEW}")
+    if end < position.next_offset:
+        raise WorkerMustStop(
+            f"partition {partition} ends at {end}, and was counted up to {position.next_offset}: {ANEW}"
+        )
+    witness = position.witness
+    if witness is not None and witness.offset >= first:
+        found = await source.read(witness.offset, witness.offset + 1)
+        if not found:  # retention may just have taken it; else a record that was counted does not vanish
+            first, _ = await source.bounds()
+        if witness.offset >= first and [Witness.of(record) for record in found] != [witness]:
+            raise WorkerMustStop(
+                f"partition {partition} has {'another record' if found else 'no record'} at offset "
+                f"{witness.offset}, where one was counted: {ANEW}"
+            )
+    return first
