@@ -33,7 +33,7 @@ from api.report.days import KindSums, kind_sums, kind_sums_of_users
 from api.report.pieces import in_pieces
 from api.report.service import TOTALS, Reading, Reports, Stamp, chosen, query_answer
 from api.report.sums import Chosen
-from stream.model.activity import ACTIVITIES, ADDED
+from stream.model.activity import ACTIVITIES, Activity
 from stream.model.time import NANOSECONDS, QUARTERS_A_DAY, date_of, day_of
 from stream.storage.keys import rows_from_of
 from stream.storage.row import Row, decode_row, key_after, key_of, occurred_at_of, quarter_bounds
@@ -468,10 +468,8 @@ def _question(workspace_id: str, query: ActivityQuery) -> bytes:
 
 
 def _total(reading: Reading, query: ActivityQuery) -> int:
-    added, deleted = sum(reading.counts.added), sum(reading.counts.deleted)
-    if query.activity is None:
-        return added + deleted
-    return added if ACTIVITIES.index(query.activity) == ADDED else deleted
+    totals = {Activity.ADDED: sum(reading.counts.added), Activity.DELETED: sum(reading.counts.deleted)}
+    return sum(totals.values()) if query.activity is None else totals[query.activity]
 
 
 def _folded(rows: Sequence[Row], here: ZoneInfo) -> answers.ActivityRow:

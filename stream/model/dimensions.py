@@ -18,6 +18,9 @@ Kinds = TypeVar("Kinds", int, "npt.NDArray[np.int64]")
 
 _ACTIVITIES: Final = len(ACTIVITIES)
 
+ACTIVITIES_OF_FORMAT: Final = {1: 2}
+"""By how many activities each format of packed days numbers its kinds."""
+
 Kind = tuple[int, str | None]
 """A kind by what it means: (activity, source); None: without a source."""
 

@@ -37,9 +37,12 @@ from typing import Final
 
 import msgspec
 
+from stream.model.activity import ACTIVITIES
+from stream.model.dimensions import ACTIVITIES_OF_FORMAT
 from stream.storage.formats import FormatError, decode_array
 
 VERSION: Final = 1
+assert ACTIVITIES_OF_FORMAT[VERSION] == len(ACTIVITIES), "kinds numbered by other activities are another format"
 
 _CODES: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _SWAP: Final = sys.byteorder == "big"
