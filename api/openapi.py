@@ -3,10 +3,8 @@
 `python -m api.openapi docs` writes it into a folder.
 """
 
-import sys
 from collections.abc import Iterator, Mapping
 from inspect import cleandoc
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,7 +29,6 @@ Document = dict[str, Any]
 BASE = "/v1/workspaces/{workspace_id}/reports/contacts"
 REF = "#/components/schemas/{name}"
 PARAMETER_REF = "#/components/parameters/{name}"
-NAME = "openapi.json"
 
 ANSWERS: Mapping[str, tuple[type[Any], str]] = {
     "": (answers.Report, "The whole report."),
@@ -274,7 +271,3 @@ def _plain(name: str, kind: type[Any], summary: str) -> Document:
     if name == "timezones":
         responses |= _problems("406")
     return {"operationId": name, "summary": summary, "security": [{}], "responses": responses}
-
-
-if __name__ == "__main__":
-    Path(sys.argv[1], NAME).write_text(document_text(), encoding="utf-8")

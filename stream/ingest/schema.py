@@ -1,12 +1,8 @@
-"""How do we tell publishers, in a form for machines, what they may send? Out of the types that read it.
-
-`python -m stream.ingest.schema docs` writes docs/event.schema.json and docs/asyncapi.json; a test fails where they
-differ.
+"""Tells publishers, in a form for machines, what they may send: docs/event.schema.json and docs/asyncapi.json, out of
+the types that read it.
 """
 
 import json
-import sys
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -212,8 +208,3 @@ def documents() -> dict[str, str]:
 
 def _text(document: Schema) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    for name, text in documents().items():
-        (Path(sys.argv[1]) / name).write_text(text, encoding="utf-8")

@@ -21,7 +21,6 @@ def main() -> int:
     what.add_argument("--seeds", type=int, metavar="N", help="run so many seeds")
     what.add_argument("--seed", type=int, metavar="N", help="run one seed, and print what happens")
     what.add_argument("--mutants", action="store_true", help="take each guard away in turn; each must turn a run red")
-    what.add_argument("--page", action="store_true", help="write the list of guards into docs/guarantees.md")
     parser.add_argument("--first", type=int, default=0, metavar="N", help="with --seeds: the first of them")
     parser.add_argument("--only", metavar="NAME", help="with --mutants: those whose name holds this text")
     parser.add_argument("--remember", action="store_true", help="with --mutants: note the seeds that turned red")
@@ -38,10 +37,6 @@ def main() -> int:
         from tests.simulation import mutants
 
         return mutants.main(options.only, options.remember)
-    if options.page:
-        from tests.simulation import mutants
-
-        return mutants.write_page()
     if options.seed is not None:
         return one(options.seed, options.mutant)
     return many(options.first, options.seeds)

@@ -25,7 +25,7 @@ from tests.simulation.chance import Profile, changed, draw
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "guarantees.md"
 RED_SEEDS = Path(__file__).with_name("red_seeds.json")
-BEGIN = "<!-- guards: written by `python -m tests.simulation --page`, held by tests/unit/test_guards.py -->"
+BEGIN = "<!-- guards: written by `./dev docs` -->"
 END = "<!-- end of guards -->"
 OWNERSHIP, FOLLOWER, ROWS = (
     "stream/worker/partition_task.py",
@@ -890,8 +890,3 @@ def in_page(page: str) -> str:
     _, after = rest.split(END, 1)
     rows = [f"| `{m.name}` | {m.guard} |" for m in MUTANTS]
     return "\n".join([f"{before}{BEGIN}", "", "| name | guard |", "| --- | --- |", *rows, "", f"{END}{after}"])
-
-
-def write_page() -> int:
-    PAGE.write_text(in_page(PAGE.read_text()))
-    return 0

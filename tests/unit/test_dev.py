@@ -215,7 +215,8 @@ def test_an_unknown_command_names_those_that_there_are(project: Path, wheels: Pa
     result = dev(project, wheels, "rnu", path=path)
     assert result.returncode == 1
     assert result.stderr == (
-        "dev: there is no command 'rnu'; there are run, test, check, bench, simulate, faults, install, wheel, lock\n"
+        "dev: there is no command 'rnu'; there are run, test, check, bench, simulate, faults, docs, install, wheel, "
+        "lock\n"
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 
 from api.metrics import Metrics as ApiMetrics
-from cli.metrics_page import names, page
 from stream.worker.listener import Phase
 from stream.worker.metrics import Metrics as WorkerMetrics
+from tests.documents.metrics import names
 
 ROOT = Path(__file__).parents[2]
 RULES = yaml.safe_load((ROOT / "ops/prometheus/rules/contacts-report.yml").read_text(encoding="utf-8"))
@@ -20,11 +20,6 @@ KNOWN = names(WorkerMetrics().registry) | names(ApiMetrics().registry)
 
 def alerts() -> list[dict[str, Any]]:
     return [rule for group in RULES["groups"] for rule in group["rules"]]
-
-
-def test_the_page_is_the_one_that_the_metrics_write() -> None:
-    written = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
-    assert written == page(), "run python -m cli.metrics_page > docs/metrics.md"
 
 
 def test_what_is_asked_for_is_told() -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from cli.settings_page import page
 from stream.settings.api import ApiConfig
 from stream.settings.declare import Config, Reading, SettingsError, Sources, read, setting, settings_of
 from stream.settings.kinds import NAME, SECRET, number, or_none, whole_number
@@ -260,11 +259,6 @@ def test_every_setting_says_what_it_means_and_what_a_wrong_value_does() -> None:
         for one in settings_of(config_type):
             assert one.meaning, one.name
             assert one.when_wrong, one.name
-
-
-def test_the_settings_page_is_the_one_that_the_types_write() -> None:
-    written = Path(__file__).parents[3].joinpath("docs/settings.md").read_text(encoding="utf-8")
-    assert written == page(), "run python -m cli.settings_page > docs/settings.md"
 
 
 def test_what_kafka_asks_for_must_be_there() -> None:

@@ -1,6 +1,5 @@
-"""docs/metrics.md, written from the metrics themselves: `python -m cli.metrics_page > docs/metrics.md`."""
+"""docs/metrics.md, written from the metrics themselves."""
 
-import sys
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry
@@ -16,7 +15,7 @@ label `partition` are told by the worker that owns the partition, from when it k
 [Alerts](../ops/prometheus/rules/contacts-report.yml) and a [dashboard](../ops/grafana/dashboards/contacts-report.json)
 come with `docker compose --profile metrics up`; what to do when one fires is in [operations](operations.md).
 
-This page is generated from the code (`python -m cli.metrics_page`); a test fails where the two differ.
+This page is generated from the code (`./dev docs`); a test fails where the two differ.
 """
 
 
@@ -43,7 +42,3 @@ def _part(title: str, registry: CollectorRegistry) -> Iterator[str]:
             name = metric.name + ("_total" if metric.type == "counter" else "")
             yield f"| `{name}` | {metric.type} | {', '.join(labels) or '-'} | {metric.documentation} |"
     yield ""
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

@@ -1,6 +1,5 @@
-"""docs/settings.md, written from the configurations' own types: `python -m cli.settings_page > docs/settings.md`."""
+"""docs/settings.md, written from the configurations' own types."""
 
-import sys
 from collections.abc import Iterator
 
 from stream.settings.api import ApiConfig
@@ -21,7 +20,7 @@ start; all wrong values are told together. An empty variable is as if absent, bu
 of the file that is no setting is an error, a `CONTACTS_` variable that is none a warning. A secret has no flag: other
 users of a machine see a process's flags.
 
-This page is generated from the code (`python -m cli.settings_page`); a test fails where the two differ.
+This page is generated from the code (`./dev docs`); a test fails where the two differ.
 """
 
 PARTS: tuple[tuple[str, type[Config]], ...] = (
@@ -54,7 +53,3 @@ def _setting(one: Setting) -> str:
         f"- Value: {one.kind.expects}{unit}\n- Default: `{one.shown(one.default)}`\n"
         f"- When it is wrong: {one.when_wrong}\n- File key `{one.name}`{flag}\n"
     )
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())
