@@ -109,8 +109,8 @@ def _publish(machine: Machine, args: argparse.Namespace) -> None:
         code = machine.events(args.events)
         if code not in (DONE, WRONG, OUTPUT_LOST):
             raise ChildEnded("the events could not be published")
-    elif not args.no_samples:
-        machine.samples()
+    elif not args.no_samples and not machine.samples():
+        _say("samples", "none: they come with the repository; --events publishes a file")
 
 
 def _remove_keys(machine: Machine, url: str) -> None:

@@ -18,6 +18,7 @@ from cli.local.supervisor import ChildEnded, Supervisor
 BROKER_SECONDS = 20.0
 REDIS_SECONDS = 20.0
 API_SECONDS = 120.0
+SAMPLES = Path(__file__).parents[2] / "examples" / "samples" / "feed.py"
 
 EMBEDDED_SETTINGS = {
     # The embedded broker has no transactions, and whatever it holds ends with it.
@@ -96,9 +97,14 @@ class Machine:
         )
         return self.supervisor.finish(publish)
 
-    def samples(self) -> None:
-        """Publish sample events: a history first, then live ones."""
-        self.supervisor.start("samples", _python("cli.local.samples"), self.environ)
+    def samples(self) -> bool:
+        """Publish sample events: a history first, then live ones. False where there are none: they are no part of what
+        is installed as a package.
+        """
+        if not SAMPLES.exists():
+            return False
+        self.supervisor.start("samples", _python("examples.samples.feed"), self.environ)
+        return True
 
 
 def _python(module: str, *words: str) -> Sequence[str]:

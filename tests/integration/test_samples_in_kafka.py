@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from cli.local.samples import feed
+from examples.samples.feed import feed
 from stream.settings.kafka import KafkaAccess
 from tests.support.kafka import RunningKafka, create_topic, read_partition, unique_name
 

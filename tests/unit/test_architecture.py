@@ -94,8 +94,7 @@ def test_the_environment_is_read_in_one_place() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv") and ast.unparse(node.value) == "os"
     }
-    # The samples are a process of their own, which `run` starts.
-    assert readers == {"cli.main", "cli.local.samples"}
+    assert readers == {"cli.main"}
 
 
 OPENS = """

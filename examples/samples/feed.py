@@ -2,7 +2,7 @@
 
 `history` is what happened before now, in the order in which it was published: office hours and evenings in the zones of
 the workspaces, weekends, imports in bursts, deletions days after the additions, a few late, repeated and broken events.
-`live` goes on from now, a few events a second. `feed` publishes both, and `python -m cli.local.samples` runs it.
+`live` goes on from now, a few events a second. `feed` publishes both, and `python -m examples.samples.feed` runs it.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from cli.bulk import BulkError, BulkProducer, open_bulk
-from cli.local.sample_workspaces import WORKSPACES, Channel, Rhythm, Workspace
+from examples.samples.workspaces import WORKSPACES, Channel, Rhythm, Workspace
 from stream.settings.declare import Sources, read
 from stream.settings.kafka import KafkaAccess
 from stream.settings.worker import WorkerConfig

@@ -9,8 +9,8 @@ from functools import cache
 import pytest
 from aiokafka.partitioner import murmur2
 
-from cli.local.sample_workspaces import WORKSPACES
-from cli.local.samples import SEED, Sample, history, live
+from examples.samples.feed import SEED, Sample, history, live
+from examples.samples.workspaces import WORKSPACES
 from stream.ingest.event import EventRules, Reason, Rejected, parse
 from stream.model.activity import ADDED, DELETED, KNOWN_SOURCES, ContactActivity
 from tests.support.records import Received
