@@ -1,4 +1,4 @@
-"""How do many records reach a topic quickly?
+"""Publishes many records to a topic quickly.
 
 Batches are built by hand: 2 us a record instead of the 40 us of a producer's `send`, which makes a future for each.
 The producer is not idempotent, since the embedded broker takes none of those: where an answer is lost a batch is sent

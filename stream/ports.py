@@ -50,7 +50,7 @@ class TooLarge(CommitFailed):
 
 
 class ReplicaAway(Exception):
-    """Redis did not answer, or refused to write: the one procedure, once it is back."""
+    """Redis did not answer or rejected a write. The partition resyncs Redis once it is reachable."""
 
 
 class Earlier(Protocol):

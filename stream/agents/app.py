@@ -20,7 +20,7 @@ from stream.worker.partition_task import OwnedPartition
 # A batch holds at most so many records: some 25 ms of counting, after which other work of the process has its turn.
 BATCH_RECORDS = 5_000
 PARTITION_FETCH_BYTES = 2 << 20
-# So soon a partition that was added is seen, and a topic that a rebalance did not find, being too new.
+# How often metadata is refreshed: how soon new partitions are noticed, and a topic that was too new for a rebalance.
 METADATA_MS = 5_000
 
 

@@ -1,4 +1,4 @@
-"""Is a record a CloudEvent 1.0, and which of its attributes are fields of our events?
+"""Takes the fields of our events out of CloudEvents 1.0.
 
 Binary: attributes in headers `ce_…`, the value holds the other fields. Structured: the value is the envelope, its
 `data` holds the other fields. Headers win over the value, the envelope over its data; what they lack comes from there.

@@ -1,4 +1,4 @@
-"""What is one record of the activity topic: a contact activity, or a reason why it cannot be counted?
+"""Reads a record of the activity topic: a contact activity, or the reason why it cannot be counted.
 
 Two readers give the same answer. The quick one is for what publishers send nearly always; wherever it stumbles, the
 thorough one reads the record again and finds the reason (tests/unit/ingest/test_event_agreement.py compares the two).
@@ -211,8 +211,8 @@ def parse(record: Record, rules: EventRules) -> ContactActivity | Rejected | Non
 def parse_all(records: Iterable[Record], rules: EventRules) -> list[ContactActivity | Rejected | None]:
     """Read records as `parse` reads each one.
 
-    The loop is the quick reader, and the dearest that there is for each event: 3 to 4 us. Whatever it stumbles over,
-    the thorough reader knows.
+    This is the fast path and the hottest loop of the worker. Records that it cannot decode go to `_read_thoroughly`,
+    which finds the reason.
     """
     read: list[ContactActivity | Rejected | None] = []
     short = min(rules.max_event_bytes, LENGTH_OF_DEEP_NESTING)
@@ -225,7 +225,7 @@ def parse_all(records: Iterable[Record], rules: EventRules) -> list[ContactActiv
                     value.decode()
                 event = _decode(value)
             else:
-                event = _in_other_clothes(value, record.headers, rules)
+                event = _decode_wrapped(value, record.headers, rules)
             time = event.occurred_at
             after_second, fraction_digits = AFTER_SECOND[time[19:]]
             occurred_at = DATES[time[:10]] + MINUTES[time[10:16]] + SECONDS[time[16:19]] + after_second
@@ -253,7 +253,7 @@ def parse_all(records: Iterable[Record], rules: EventRules) -> list[ContactActiv
     return read
 
 
-def _in_other_clothes(value: bytes | None, headers: Sequence[tuple[str, bytes]], rules: EventRules) -> Event:
+def _decode_wrapped(value: bytes | None, headers: Sequence[tuple[str, bytes]], rules: EventRules) -> Event:
     """The event in a value that is long, or begins with a frame, or has headers; raises ValueError where it is not
     plainly one.
     """

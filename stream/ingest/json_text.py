@@ -1,4 +1,4 @@
-"""Is this text one JSON object, to the letter, and what is in it?
+"""Reads a text as one JSON object, to the letter of the standard.
 
 The standard library's parser without its liberties. It decides where the fast decoder stumbles.
 """

@@ -1,4 +1,4 @@
-"""Which instant does an RFC 3339 date-time name, and with how many digits of a second did it come?
+"""Reads RFC 3339 date-times: the instant, and how many digits of a second it came with.
 
 Instants are whole nanoseconds since 1970-01-01T00:00:00Z, whatever offset they were written with.
 """

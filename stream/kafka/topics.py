@@ -1,4 +1,4 @@
-"""Which topics are needed, how must they be set, and how do those that are there differ?
+"""Knows which topics are needed and how they must be set, and compares those that are there.
 
 Three topics, in the order in which they are made and in which partitions are added to them. The activity topic is last,
 so that a worker that sees a partition of it also sees that partition of the others:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-# Libraries that tell at INFO what is nobody's business, and at WARNING what our own lines say better.
+# Noisy libraries; our own log lines cover the same events.
 QUIET = {
     "aiokafka": logging.ERROR,
     "kafka": logging.ERROR,

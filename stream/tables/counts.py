@@ -1,4 +1,4 @@
-"""How many events of each kind happened in each quarter-hour?
+"""Counts the events of each series in each quarter-hour.
 
     key    63 ("c"), u32 UTC day, u16 slot, big-endian, then the workspace id in UTF-8
     value  slot 0, 1, 2…: a base; slot FFFF: the tail                                                       (packed.py)
@@ -41,7 +41,7 @@ IDLE_OFFSETS: Final = 20_000
 """An entry keeps its dicts for so many offsets of the partition after its last event, for making them again costs as
 much as keeping them does memory, whatever its size."""
 FREE_SERIES: Final = 50_000
-"""So many series of idle entries are kept nonetheless: 5 MB, or 25 where each is alone in its entry."""
+"""Series of idle entries to keep in memory anyway: 5 MB, or 25 where each is alone in its entry."""
 SERIES_LIMIT: Final = 600_000
 """More are not kept even if they are not idle: some 60 MB a partition."""
 DROPS_A_COMMIT: Final = 1_000
@@ -62,7 +62,7 @@ class EntryChange(msgspec.Struct, frozen=True, gc=False):
     bases: tuple[ChangedBase, ...]
     """Number, head, cells and summary of each base that is new or was written again; of every base where `whole`."""
     tail: bytes | None
-    """None: there is none, and one that there was is to be deleted."""
+    """None: no tail; delete the stored one, if any."""
     base_count: int
     """Bases 0 up to this number, exclusive, exist; where `dropped`, they did."""
     rows: list[bytes]

@@ -1,4 +1,4 @@
-"""Which ids lie in memory, and under which tag?
+"""Holds the recent ids in memory, each under a tag.
 
 An open-addressing table in numpy arrays: 8 bytes of the id and 4 that hold two more of it and the tag, 12 bytes a slot;
 from 17 to 25 bytes an id, and up to 42 while it grows. Batches are looked up and added in a few passes of numpy, a few

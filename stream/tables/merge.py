@@ -1,4 +1,4 @@
-"""How does a tail become part of its base?
+"""Merges a tail into its base.
 
 Small bases are merged in plain Python, large ones with numpy: both give the same bytes. A base that would be larger
 than its limit is cut into several, by series; all but the last are never touched again.

@@ -1,4 +1,4 @@
-"""Which users and sources were seen, and what is the latest label of each user?
+"""Remembers which users and sources were seen, and the latest label of each user.
 
     key    6e ("n") workspace 00 75 ("u") user      value  msgpack [1, occurred_at, offset, label|nil]
            6e ("n") workspace 00 73 ("s") source    value  msgpack [1, offset of the first sight]

@@ -1,4 +1,4 @@
-"""How far is the partition counted, and of which topic?
+"""Says how far a partition is counted, and of which topic.
 
 key    70 ("p"), the last record of every commit
 value  msgpack [1, next_offset, first_offset, history 16 bytes, witness nil|[offset, timestamp, crc32],

@@ -1,4 +1,4 @@
-"""Which ids did this partition count lately?
+"""Remembers the ids that this partition counted lately, to recognise duplicates.
 
     key    69 ("i"), u32 hour of broker time, u32 number of the block, big-endian
     value  version byte, then 10 bytes an id: the first 80 bits of XXH3-128 of `<workspace id> 00 <event id>`

@@ -1,4 +1,4 @@
-"""Which offsets did not count?
+"""Remembers the offsets that did not count.
 
     key    75 ("u"), u64 first offset of the block's first range, big-endian
     value  version byte, then for each range two varints: the gap to the end of the range before it (0 for the first),
@@ -43,8 +43,7 @@ class Uncounted:
         """First offsets of the blocks that no commit has in this form."""
         self._deleted: Changes = {}
         self._read: tuple[tuple[int, tuple[int, int] | None], list[tuple[int, int]]] | None = None
-        """The ranges of the block that was asked last; it is told by its first offset, and the last range at that
-        time."""
+        """The last decoded block, by its first offset and the last range at that time."""
 
     @property
     def keys(self) -> int:

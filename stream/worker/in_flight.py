@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 
 class Room:
-    """What all partitions of a worker share: how much they hold that is not committed, by
-    `PartitionState.pending_weight`, as events, full at two commits' worth; and whose turn it is to unpack a state.
+    """Limits the uncommitted events of all partitions of a worker, by `PartitionState.pending_weight`, to two commits'
+    worth, and lets one partition at a time unpack its state.
     """
 
     def __init__(self, weight: int) -> None:

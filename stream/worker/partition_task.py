@@ -253,7 +253,9 @@ class OwnedPartition:
                 return
             except asyncio.CancelledError:
                 if not self._closing:
-                    self._stop_worker(WorkerMustStop(f"partition {self.partition} was ended by nobody knows whom"))
+                    self._stop_worker(
+                        WorkerMustStop(f"partition {self.partition} stopped: its task was cancelled unexpectedly")
+                    )
                 raise
             finally:
                 self._leaving = True
@@ -325,8 +327,8 @@ class OwnedPartition:
     # ---- repair ----------------------------------------------------------------------------------------------
 
     async def _repair(self, ledger: Ledger) -> None:
-        """The one procedure, until Redis is in step. Nothing is applied meanwhile, so what is sent is one committed
-        state.
+        """Resync Redis with the committed state, retrying until it is in sync. Nothing is applied meanwhile, so what is
+        sent is one committed state.
         """
         self._enter(Phase.REPAIRING)
         back_off = BackOff(self._pace.back_off_seconds, self._pace.replica_back_off_limit_seconds)

@@ -306,7 +306,7 @@ async def until_one_ends(*work: Coroutine[Any, Any, None]) -> None:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             if task.cancelled():
-                raise RuntimeError(f"{task.get_coro()} was cancelled by nobody knows whom")
+                raise RuntimeError(f"{task.get_coro()} was cancelled unexpectedly")
             task.result()
     finally:
         for task in tasks:

@@ -69,6 +69,6 @@ async def test_of_what_runs_beside_each_other_the_first_end_is_the_end_of_all() 
     with pytest.raises(OSError, match="gone"):
         await until_one_ends(going_on(), ends(OSError("gone")))
     # What was cancelled by a library is not what was told to end.
-    with pytest.raises(RuntimeError, match="nobody knows whom"):
+    with pytest.raises(RuntimeError, match="cancelled unexpectedly"):
         await until_one_ends(going_on(), ends(asyncio.CancelledError()))
     assert cancelled == ["going_on"] * 3
