@@ -672,9 +672,7 @@ async def test_a_worker_that_ends_begins_nothing_more(site: Site) -> None:
     assert list(partitions) == []
 
 
-async def test_states_are_unpacked_one_after_another_with_a_turn_for_others_between(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_states_are_unpacked_one_after_another_with_a_turn_for_others_between(site: Site) -> None:
     events: list[str] = []
     unpack = PartitionState.unpack
 
@@ -687,13 +685,11 @@ async def test_states_are_unpacked_one_after_another_with_a_turn_for_others_betw
             events.append("others")
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(PartitionState, "unpack", unpacked)
     room, owners = Room(1000), [site.owner() for _ in range(3)]
     for owner in owners:
-        owner._room = room
+        owner._room, owner._unpack = room, unpacked
         owner.start()
     await others()
-    monkeypatch.undo()
     assert "unpacked unpacked" not in " ".join(events)
     for owner in owners:
         await owner.close()
