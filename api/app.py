@@ -145,8 +145,8 @@ async def _answered(request: Request, endpoint: Endpoint) -> Answer:
     except Unavailable as unavailable:
         return _problem_answer(of_unavailable(unavailable))
     except Exception:
-        log.exception("An answer failed: %s", request.path)
-        return _problem_answer(ProblemError("internal", "The API failed at this."))
+        log.exception("A request failed: %s", request.path)
+        return _problem_answer(ProblemError("internal", "The API failed to answer this request."))
 
 
 def _problem_answer(error: ProblemError) -> Answer:
@@ -162,8 +162,8 @@ def _framework_problem(_request: Any, error: Exception) -> Response[bytes]:
     elif status == 405:
         refused = ProblemError("method_not_allowed", CODES["method_not_allowed"][1], {"Allow": "GET, HEAD"})
     else:
-        log.error("An answer failed", exc_info=error)
-        refused = ProblemError("internal", "The API failed at this.")
+        log.error("A request failed", exc_info=error)
+        refused = ProblemError("internal", "The API failed to answer this request.")
     answer = _problem_answer(refused)
     return Response(
         encode(refused.problem),

@@ -50,13 +50,13 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
             config = replace(config, api_metrics_port=other.getsockname()[1])
         connections = raise_file_limit(config.api_connections)
         if connections <= config.live_streams:
-            log.warning("at most %d connections can be open: more files are not allowed to this process", connections)
+            log.warning("at most %d connections: this process may not open more files", connections)
         server = ReportServer(server_config(create_app(config), connections, config.api_metrics_port))
         # uvicorn stops gracefully at these, and then raises them once more for whoever was there before it.
         signal.signal(signal.SIGTERM, lambda *_: None)
         signal.signal(signal.SIGINT, lambda *_: None)
         if not config.authenticated:
-            log.warning("without authentication: whoever reaches %s reads everything", config.api_host)
+            log.warning("no authentication: anyone who reaches %s can read everything", config.api_host)
         log.info("the report is at %s", address(listener))
         # Nothing of what was imported goes away again, so no collection need look at it.
         gc.collect()

@@ -204,7 +204,7 @@ class TokensFile:
             try:
                 self.load()
             except OSError as error:
-                log.error("The file of tokens cannot be read, so none is accepted: %s", error)
+                log.error("Cannot read the tokens file, so no static token is accepted: %s", error)
                 self._tokens, self._seen = {}, None
         principal = self._tokens.get(token_hash(token))
         if principal is None:
@@ -268,7 +268,7 @@ class _KeySet:
         try:
             keys = await asyncio.to_thread(_fetch_keys, self._url)
         except (OSError, ValueError, TypeError, AttributeError, HTTPException, jwt.PyJWTError) as error:
-            log.warning("The keys of tokens cannot be had: %s", error)
+            log.warning("Cannot fetch the keys that verify tokens: %s", error)
             return
         self._keys = keys
         self._fetched_at = time.monotonic()
@@ -298,7 +298,7 @@ def _read_tokens(path: Path) -> Iterator[tuple[str, Principal]]:
             try:
                 entry = msgspec.json.decode(line, type=TokenEntry)
             except msgspec.DecodeError as error:
-                log.error("Line %d of the file of tokens is no token: %s", number, error)
+                log.error("Line %d of the tokens file is not a token entry: %s", number, error)
                 continue
             scopes = entry.scope.split()
             workspaces = None if entry.workspaces == "*" else frozenset(entry.workspaces)

@@ -379,12 +379,14 @@ class Reader:
         now = time.monotonic()
         if now - self._lost_at >= REPORT_SECONDS and self._client is not None:
             self._lost_at = now
-            log.error("Redis lacks %s (%s): has it evicted keys? Everything is to be sent again", error, workspace_id)
+            log.error(
+                "Redis has no %s (%s), perhaps evicted: asking the workers to resend everything", error, workspace_id
+            )
             try:
                 async with asyncio.timeout(self._timeout_seconds):
                     await report_lost_keys(self._client, self.keys)
             except (RedisError, OSError, TimeoutError) as failure:
-                log.error("the workers could not be asked; `contacts-report rebuild-redis` does it: %s", failure)
+                log.error("could not ask the workers to resend; run `contacts-report rebuild-redis`: %s", failure)
         return no_position()
 
     def _ask_positions(self) -> tuple[Any, ...]:

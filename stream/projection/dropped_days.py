@@ -82,7 +82,7 @@ async def forget_quietly(client: Redis, keys: Keys) -> None:
         log.debug("days that were dropped were not looked for: %s", error)
         return
     if gone:
-        log.info("%d parts of days that retention had dropped were taken out of Redis", gone)
+        log.info("removed %d day aggregates from Redis that retention had dropped", gone)
 
 
 async def _kept_from(client: Redis, keys: Keys) -> int | None:

@@ -62,7 +62,7 @@ class Evictions:
         self._noticed(self.refusal is not None, False)
         arguments: list[Any] = ["evicted", run, evicted, policy]
         if await self._script(keys=[self._keys.positions], args=arguments):
-            log.error("Redis has evicted keys, perhaps counts (evicted_keys: %d): everything is sent again", evicted)
+            log.error("Redis evicted keys (evicted_keys: %d), perhaps counts: resending everything", evicted)
             self._noticed(False, True)
 
     def _judge(self, policy: str) -> None:
@@ -77,9 +77,9 @@ class Evictions:
             if self.refusal is not None:
                 log.error("%s", self.refusal)
             elif policy.startswith("volatile"):
-                log.info("Redis has maxmemory-policy %s, which leaves our keys alone: they never expire", policy)
+                log.info("Redis' maxmemory-policy is %s: it evicts only keys that expire, and ours never do", policy)
             elif policy == UNKNOWN:
-                log.warning("Redis does not tell its maxmemory-policy, which must be noeviction")
+                log.warning("Redis does not show its maxmemory-policy; it must be noeviction")
 
     async def _ask(self) -> tuple[str, str, int]:
         """Policy, run id, and the number of keys evicted. INFO has all; CONFIG is often forbidden."""

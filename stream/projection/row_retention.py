@@ -125,7 +125,7 @@ class RowLimits:
             async for workspace, days, _ in self._days():
                 await self._forget_before(workspace, days, kept_from)
             if not await self._too_full():
-                log.warning("Redis is nearly full: rows before day %d were dropped; counts are whole", kept_from)
+                log.warning("Redis is nearly full: dropped activity rows before day %d; counts are complete", kept_from)
                 return
 
     async def _too_full(self) -> bool:

@@ -91,4 +91,4 @@ class _Asker:
         if partitions and now - self._warned_at > WARN_SECONDS:
             self._warned_at = now
             named = ", ".join(map(str, partitions))
-            log.warning("where partitions %s end is not known, so `as_of` waits: %s", named, why)
+            log.warning("cannot read the end offsets of partitions %s, so `as_of` does not advance: %s", named, why)

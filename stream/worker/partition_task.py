@@ -134,7 +134,10 @@ class OwnedPartition:
             return
         if batch.start > needed:
             log.info(
-                "partition %d: a batch begins at %d where %d is next: sought again", self.partition, batch.start, needed
+                "partition %d: a batch begins at offset %d, expected %d: seeking back",
+                self.partition,
+                batch.start,
+                needed,
             )
             self._flow.seek(self.partition, needed)
             return
@@ -242,7 +245,10 @@ class OwnedPartition:
                 going_on = True
                 self._listener.failed(self.partition, str(error))
                 log.warning(
-                    "partition %d: %s; dropped, and recovered in %.1f s", self.partition, error, self._back_off.seconds
+                    "partition %d: %s; recovering from the changelog in %.1f s",
+                    self.partition,
+                    error,
+                    self._back_off.seconds,
                 )
             except WorkerMustStop as error:
                 self._must_stop(error)
@@ -337,11 +343,14 @@ class OwnedPartition:
             try:
                 if await self._follower.bring_up(self._counted(), self._committed_offset):
                     break
-                log.info("partition %d: Redis refused a call; claimed again", self.partition)
+                log.info("partition %d: Redis refused a call: resyncing", self.partition)
             except ReplicaAway as error:
                 self._listener.failed(self.partition, str(error))
                 log.warning(
-                    "partition %d: Redis is away (%s); tried again in %.1f s", self.partition, error, back_off.seconds
+                    "partition %d: Redis is unreachable (%s); retrying in %.1f s",
+                    self.partition,
+                    error,
+                    back_off.seconds,
                 )
             await asyncio.sleep(back_off.take())
             if self._doubt is not None:
@@ -400,7 +409,7 @@ class OwnedPartition:
                     await self._rest(min(rest, self._backfill.due() - now) if self._follower.owes_rows else rest)
             except ReplicaAway as error:
                 self._listener.failed(self.partition, str(error))
-                log.warning("partition %d: Redis is away (%s)", self.partition, error)
+                log.warning("partition %d: Redis is unreachable (%s)", self.partition, error)
 
     async def _pay_rows(self) -> None:
         """Write some of the rows that are owed. Where the topic could not be read they wait, and counting goes on:
@@ -410,7 +419,7 @@ class OwnedPartition:
             found = self._backfill.take()
         except KafkaAway as error:
             self._listener.failed(self.partition, str(error))
-            log.warning("partition %d: rows that are owed cannot be read again: %s", self.partition, error)
+            log.warning("partition %d: cannot read the topic to backfill rows: %s", self.partition, error)
         else:
             await self._follower.pay_rows(found, self._counted(), self._covered())
 

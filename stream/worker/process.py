@@ -184,7 +184,7 @@ class Worker:
         letting_go = asyncio.create_task(self._let_go(work))
         done, _ = await asyncio.wait([letting_go], timeout=limit)
         if not done:
-            log.warning("what this worker held was not let go within %.0f s", limit)
+            log.warning("not all partitions were released within %.0f s", limit)
         await self._health.stop()
 
     async def _let_go(self, work: asyncio.Task[None]) -> None:
@@ -210,7 +210,7 @@ class Worker:
             except (RedisError, OSError) as error:
                 self._readiness.waits_for = f"Redis does not answer ({type(error).__name__}: {error})"
                 log.warning(
-                    "Redis does not answer (%s: %s); tried again in %.1f s",
+                    "Redis does not answer (%s: %s); retrying in %.1f s",
                     type(error).__name__,
                     error,
                     back_off.seconds,

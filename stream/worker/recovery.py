@@ -52,7 +52,7 @@ async def check_topic(partition: int, state: State, source: Source) -> int:
     lost = max(kept_from - state.position.next_offset, 0)
     if lost:
         log.error(
-            "partition %d: offsets %d to %d left the topic before they were counted",
+            "partition %d: the topic deleted offsets %d to %d before they were counted",
             partition,
             state.position.next_offset,
             kept_from - 1,

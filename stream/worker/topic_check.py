@@ -44,7 +44,7 @@ async def wait_for_topics(config: WorkerConfig, readiness: Readiness) -> Found:
                 return await _check(config, topics)
         except TopicsError as error:
             readiness.waits_for = str(error)
-            log.warning("%s; tried again in %.0f s", error, back_off.seconds)
+            log.warning("%s; retrying in %.0f s", error, back_off.seconds)
         await asyncio.sleep(back_off.take())
 
 

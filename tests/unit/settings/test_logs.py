@@ -39,7 +39,7 @@ def test_no_text_of_others_makes_a_line_of_the_log(
     log_format: str, path: str, root_logger: logging.Logger, capfd: pytest.CaptureFixture[str]
 ) -> None:
     configure(log_format, "info")
-    logging.getLogger("api.app").error("An answer failed: %s", path)
+    logging.getLogger("api.app").error("A request failed: %s", path)
     try:
         raise ValueError(path)
     except ValueError:
@@ -48,7 +48,7 @@ def test_no_text_of_others_makes_a_line_of_the_log(
     if log_format == "json":
         assert (json.loads(first)["level"], json.loads(second)["level"], traceback) == ("error", "error", [""])
         return
-    assert " ERROR   api.app: An answer failed: /a\\" in first
+    assert " ERROR   api.app: A request failed: /a\\" in first
     assert second.endswith(" ERROR   api.app: It failed")
     assert all(line.startswith("    ") for line in traceback[:-1])
     assert traceback[-1] == ""
