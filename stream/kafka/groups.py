@@ -6,7 +6,13 @@ import asyncio
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupAuthorizationFailedError, GroupCoordinatorNotAvailableError, for_code
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+    for_code,
+)
 
 from stream.kafka.clients import BROKER_AWAY, describe
 from stream.ports import KafkaAway
@@ -14,6 +20,7 @@ from stream.settings.kafka import KafkaAccess
 
 ANSWER_SECONDS: Final = 20.0
 AGAIN_SECONDS: Final = 0.3
+PASSING: Final = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
 
 
 async def group_members(kafka: KafkaAccess, group: str) -> list[str]:
@@ -22,12 +29,11 @@ async def group_members(kafka: KafkaAccess, group: str) -> list[str]:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             await admin.start()
-            [answer] = await _describe(admin, group)
+            told = await _describe(admin, group)
     except BROKER_AWAY as error:
         raise KafkaAway(f"Kafka did not tell who is in the group {group}: {describe(error)}") from error
     finally:
         await admin.close()
-    [told] = answer.to_object()["groups"]
     if told["error_code"] == GroupAuthorizationFailedError.errno:
         raise KafkaAway(f"Kafka does not let us see the group {group} (Describe)")
     if told["error_code"]:
@@ -35,12 +41,15 @@ async def group_members(kafka: KafkaAccess, group: str) -> list[str]:
     return [f"{member['client_id']} at {member['client_host']}" for member in told["members"]]
 
 
-async def _describe(admin: AIOKafkaAdminClient, group: str) -> list[Any]:
-    """Asked again while the cluster looks for who keeps the group."""
+async def _describe(admin: AIOKafkaAdminClient, group: str) -> Any:
+    """The group; asked again while the cluster looks for who keeps it, or its broker still loads it."""
     while True:
         try:
-            found: list[Any] = await admin.describe_consumer_groups([group])
-        except GroupCoordinatorNotAvailableError:
-            await asyncio.sleep(AGAIN_SECONDS)
+            [answer] = await admin.describe_consumer_groups([group])
+        except PASSING:
+            pass
         else:
-            return found
+            [told] = answer.to_object()["groups"]
+            if told["error_code"] not in {error.errno for error in PASSING}:
+                return told
+        await asyncio.sleep(AGAIN_SECONDS)

@@ -61,7 +61,7 @@ def test_letters_are_listed_by_reason_key_and_time(config: WorkerConfig, capsys:
         "omitted": {},
     }
     assert "value" not in letters[0]
-    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
+    tomorrow = (datetime.now(UTC) + timedelta(days=2)).date().isoformat()
     for words, found in (
         (("--reason", "not_json"), [(0, 1, "not_json"), (1, 0, "not_json")]),
         (("--key", "k"), [(0, 2, "unknown_type")]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -25,14 +25,13 @@ from stream.storage.keys import Keys
 from stream.tables.counts import TAIL_SLOT, key_of
 from stream.tables.partition import CountingRules, PartitionState
 from stream.worker.new_partitions import SystemClock
-from tests.integration.test_trace import one
+from tests.integration.test_trace import AT, one
 from tests.support.counting import count, make_topics, published, send, settle
 from tests.support.kafka import RunningKafka, unique_name
 from tests.support.redis_server import RunningRedis
 
 Capture = pytest.CaptureFixture[str]
-NOW = datetime.now(UTC).replace(microsecond=0)
-TODAY, BEFORE = NOW.date(), (NOW - timedelta(days=5)).date()
+TODAY, BEFORE = AT.date(), (AT - timedelta(days=5)).date()
 
 
 @pytest.fixture
