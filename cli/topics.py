@@ -63,7 +63,11 @@ async def _ensure(config: WorkerConfig, raise_to: int | None) -> Outcome:
         redis_client(config.redis, timeout_seconds=REDIS_TIMEOUT_SECONDS) as redis,
     ):
         keys = Keys(config.group)
-        growth = NewPartitions(config, RedisReplica(redis, keys), Announcements(redis, keys))
+
+        async def count() -> int:
+            return (await topics.partitions([config.topic]))[config.topic]
+
+        growth = NewPartitions(config, RedisReplica(redis, keys), Announcements(redis, keys), count)
         return await ensure_topics(
             topics, wanted_topics(config), partitions_if_new=config.partitions, raise_to=raise_to, growth=growth
         )

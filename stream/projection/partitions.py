@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -12,6 +13,9 @@ from stream.storage.keys import PARTITIONS, Keys
 
 _RAISE = """
 local known = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
+for i = 3, #ARGV do
+  if redis.call('HEXISTS', KEYS[1], ARGV[i] .. '.position') == 0 then return -1 end
+end
 if tonumber(ARGV[2]) > known then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
 return known
 """
@@ -28,16 +32,20 @@ class Announcements:
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis, self._keys = redis, keys
 
-    async def announce(self, partitions: int) -> int:
+    async def announce(self, partitions: int, begun: Sequence[int] = ()) -> int:
         """Say that there are so many, unless more were known: readers answer only when each has a position.
 
-        Returns how many were known before, 0 where none. May run twice.
+        `begun`: those that have one, as far as the caller knows. Where Redis has lost one since, nothing is said, and
+        ReplicaAway is raised. Returns how many were known before, 0 where none. May run twice.
         """
-        return int(await self._run(_RAISE, partitions))
+        known = int(await self._run(_RAISE, partitions, *begun))
+        if known < 0:
+            raise ReplicaAway("it has lost the first position of a new partition")
+        return known
 
-    async def withdraw(self, announced: int, before: int) -> bool:
-        """Take an announcement back; False where another number was announced meanwhile."""
-        return bool(await self._run(_LOWER, announced, before))
+    async def withdraw(self, announced: int, partitions: int) -> bool:
+        """There are only so many: take an announcement back; False where another number was announced meanwhile."""
+        return bool(await self._run(_LOWER, announced, partitions))
 
     async def _run(self, script: str, *numbers: int) -> Any:
         try:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 
 from stream.kafka.topics import TopicsError
 from stream.kafka.transaction import TransactionalLedger
-from stream.ports import Clock, KafkaAway, Ledger, Replica, ReplicaAway, WorkerMustStop
+from stream.ports import KafkaAway, Ledger, Replica, ReplicaAway, WorkerMustStop
 from stream.projection.partitions import Announcements
 from stream.projection.projector import Follower
+from stream.projection.replica import steady_ms
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
 from stream.tables.partition import CountingRules, PartitionState
@@ -28,15 +30,15 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
-async def open_partition(partition: int, known: int, ledger: Ledger, follower: Follower, clock: Clock) -> None:
+async def open_partition(partition: int, known: int, ledger: Ledger, follower: Follower, asked_ms: int) -> None:
     """Own a partition that the topic has not got yet, for as long as it takes to commit and show its first position.
 
     `known`: how many partitions the topic has now; the position is not to say that there were more, since Kafka may
-    refuse them yet. May be repeated: what was committed before stays. Raises KafkaAway, ReplicaAway, WorkerMustStop.
+    refuse them yet. `asked_ms`: when the topic had not got it, by the loop's clock. May be repeated: what was committed
+    before stays. Raises KafkaAway, ReplicaAway, WorkerMustStop.
     """
     rules = CountingRules()
     try:
-        asked_ms = clock.now_ms()
         await ledger.fence()
         records = await ledger.read(lambda _done, _total: None)
         state = PartitionState.recovered(partition, rules, records)
@@ -55,27 +57,40 @@ async def open_partition(partition: int, known: int, ledger: Ledger, follower: F
 class NewPartitions:
     """Prepares a deployment, on Kafka and in Redis, for more partitions of its activity topic. Raises TopicsError."""
 
-    def __init__(self, config: WorkerConfig, replica: Replica, announcements: Announcements) -> None:
-        self._config, self._replica, self._announcements = config, replica, announcements
-        self._before = 0
+    def __init__(
+        self,
+        config: WorkerConfig,
+        replica: Replica,
+        announcements: Announcements,
+        count: Callable[[], Awaitable[int]],
+    ) -> None:
+        """`count` asks Kafka how many partitions the activity topic has, and raises TopicsError."""
+        self._config, self._replica, self._announcements, self._count = config, replica, announcements, count
 
     async def prepare(self, known: int, partitions: int) -> None:
         """Called when changelog and dead letters have so many partitions, and the activity topic has `known`."""
         try:
-            for partition in range(known, partitions):
-                await open_partition(
-                    partition, known, self._ledger(partition), self._follower(partition), SystemClock()
-                )
-            self._before = await self._announcements.announce(partitions)
+            begun = [p for p in range(known, partitions) if await self._begin(p)]
+            await self._announcements.announce(partitions, begun)
         except ReplicaAway as error:
             raise self._not_raised(f"Redis must know of the new partitions first and failed ({error})") from error
         except (KafkaAway, WorkerMustStop) as error:
             raise self._not_raised(f"the new partitions could not be begun: {error}") from error
 
+    async def _begin(self, partition: int) -> bool:
+        """False where the topic has the partition by now: another command was faster, and it is a worker's."""
+        asked_ms = steady_ms()
+        known = await self._count()
+        if known > partition:
+            return False
+        await open_partition(partition, known, self._ledger(partition), self._follower(partition), asked_ms)
+        return True
+
     async def withdraw(self, partitions: int) -> None:
-        """Kafka has refused them: readers must not look for them."""
+        """Kafka has refused them: readers must not look for them. Those that another command has added stay."""
+        known = await self._count()
         try:
-            await self._announcements.withdraw(partitions, self._before)
+            await self._announcements.withdraw(partitions, known)
         except ReplicaAway as error:
             raise TopicsError(
                 f"Kafka refused {partitions} partitions, and Redis, which still names so many, did not answer "

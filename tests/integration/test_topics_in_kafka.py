@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 
 from cli.main import main
 from stream.kafka.topics import Difference, Outcome, Topics, TopicsError, ensure_topics, open_topics, wanted_topics
+from stream.ports import ReplicaAway
 from stream.projection.partitions import Announcements
 from stream.settings.kafka import KafkaAccess
 from stream.settings.redis import redis_client
@@ -246,6 +247,9 @@ async def test_redis_keeps_the_largest_number_that_anyone_announced(shared_redis
     async with redis_client(shared_redis.url, timeout_seconds=5) as redis:
         told = []
         announcements = Announcements(redis, keys)
+        with pytest.raises(ReplicaAway):  # of a new partition without a position nobody is told
+            await announcements.announce(4, [3])
+        assert await redis.hgetall(keys.positions) == {}
         for number in (4, 6, 5, 6):
             before = await announcements.announce(number)
             told.append((before, await redis.hgetall(keys.positions)))

@@ -17,6 +17,7 @@ Time is virtual and everything is drawn from the seed, so a run that failed fail
     reader.py     what a reader of Redis sees at a moment
     checks.py     what must hold at every write, and at the end
     worker.py     a worker: the product's owners, fed like by its consumer
+    topics.py     the command that adds partitions
     faults.py     what goes wrong, and when
     run.py        one run
     cores.py      which form counts: in Python, compiled, or both side by side

@@ -100,6 +100,11 @@ class Profile:
     stop: float = 0.03
     """A worker is told to stop, and another takes its place."""
     raise_partitions: float = 0.0
+    """By Kafka's own tools."""
+    topics_command: float = 0.0
+    """Somebody gives `topics --partitions N`, perhaps two at once."""
+    topics_fail: float = 0.3
+    """Of such a command: it ends somewhere; of its requests to Kafka: refused, or the answer is lost."""
     without_rows: float = 0.0
     """Of workers: it is told to keep no rows."""
     # at the end: what the worker must refuse
@@ -184,6 +189,7 @@ def draw(seed: int) -> Profile:
         clock_wrong=rate(0.2),
         clock_steps=rate(0.5, 0.6),
         as_of_ahead=rate(0.2, 0.7),
+        topics_command=rate(0.3, 0.7),
     )
 
 

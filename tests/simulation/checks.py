@@ -47,7 +47,7 @@ class Checks:
 
     def grow(self) -> None:
         """There are more partitions now."""
-        logs = self._world.broker.source
+        logs = [*self._world.broker.source, *self._world.broker.unborn]
         for partition in range(len(self.recounts), len(logs)):
             self.recounts.append(Recount(partition, logs[partition], self._world.profile))
 
@@ -91,7 +91,7 @@ class Checks:
     def _keep_verdicts(self, partition: int, upto: int, rejected: set[int]) -> None:
         """Of times far ahead: the verdicts that are committed now, which must be ones that a clock could give."""
         self.grow()
-        recount, log = self.recounts[partition], self._world.broker.source[partition]
+        recount, log = self.recounts[partition], self._world.broker.source_log(partition)
         latest = self._world.true_ms() + BELIEVED_AHEAD_MS + CLOCKS_DIFFER_MS
         for record in log.visible(self.committed_upto(partition), upto):
             believed = record.timestamp_type == 1 or is_ahead(record)
@@ -111,6 +111,8 @@ class Checks:
         try:
             if argv[0] == b"project":
                 self._on_call(before, after, argv)
+            if argv[0] == b"partitions" and reader.answers(before) and not reader.answers(after):
+                raise Broken(f"readers wait for partitions that nobody began: {reader.partitions(after)} are announced")
         except Broken as error:
             self._world.fail(error)
         except Exception as error:  # noqa: BLE001 - content that cannot be read is a finding too
@@ -136,6 +138,8 @@ class Checks:
         self._check_place(after, self.recounts[partition], old, places[partition], gone)
         if reader.answers(after):
             self._check_answer(places[: reader.partitions(after)])
+            if not self._world.raised_by_hand:
+                self._check_left_out(places, reader.partitions(after))
 
     def _check_spoilt(self, state: State, places: Sequence[reader.Place]) -> None:
         """Of a workspace that has its days, no day is left out: where they went whole, readers see that they did."""
@@ -153,9 +157,16 @@ class Checks:
         told = [place.as_of for place in places if place.as_of is not None]
         for partition, place in enumerate(places):
             if place.position is None and told:
-                log = self._world.broker.source[partition]
+                log = self._world.broker.source_log(partition)
                 if any(True for _ in log.visible(0, log.stable_at((min(told) - START_MS) / 1000))):
                     raise Broken(f"an answer is given as of {min(told) - START_MS}, without anything of p{partition}")
+
+    def _check_left_out(self, places: Sequence[reader.Place], known: int) -> None:
+        """Of a partition that readers do not know of, nothing is missing in what they say to be complete."""
+        upto = min((place.as_of or 0 for place in places[:known]), default=0)
+        for partition, log in list(enumerate(self._world.broker.source))[known:]:
+            if any(True for _ in log.visible(0, log.stable_at((upto - START_MS) / 1000))):
+                raise Broken(f"readers do not know of p{partition}, which holds events of before {upto - START_MS}")
 
     def _check_words(
         self, before: State, after: State, changed: Iterable[bytes], word: bytes
@@ -379,7 +390,7 @@ class Checks:
             return  # it waits for one that is true
         if place.as_of > self._world.redis.clock_ms():
             raise Broken(f"p{recount.partition}: as_of {place.as_of - START_MS} is ahead of the time")
-        log = self._world.broker.source[recount.partition]
+        log = self._world.broker.source_log(recount.partition)
         covered = log.stable_at((place.as_of - START_MS) / 1000)
         missing = next((r for r in log.visible(place.position, covered)), None)
         if missing is not None:
@@ -395,10 +406,10 @@ class Checks:
         state = self._world.redis.state
         places = [reader.Place(state, r.partition) for r in self.recounts]
         gone = max((p.counts_from or 0 for p in places), default=0)
-        for recount in self.recounts:
+        for recount in self.recounts[: len(self._world.broker.source)]:
             self._check_letters(recount)
             self._check_tables(recount)
-        if not reader.answers(state) or reader.partitions(state) < len(self.recounts):
+        if not reader.answers(state) or reader.partitions(state) < len(self._world.broker.source):
             raise Broken("a partition has no position")
         self._check_whole_redis(state, places, gone)
 
@@ -472,7 +483,7 @@ class Checks:
             raise Broken(f"{what}missing {missing} extra {extra}")
         state = self._world.recovered(recount.partition, table)
         # What the topic has lost nobody asks about.
-        first = max(position[2], self._world.broker.source[recount.partition].first)
+        first = max(position[2], self._world.broker.source_log(recount.partition).first)
         wrong = [o for o, v in recount.verdicts.items() if o >= first and state.was_counted(o) != (v == COUNTED)]
         if wrong:
             raise Broken(f"{what}other verdicts at {[(o, recount.verdicts[o]) for o in wrong]}")

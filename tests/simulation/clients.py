@@ -25,6 +25,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from stream.kafka.source import SourcePartition
 from stream.ports import KafkaAway, ReadTooLarge
+from stream.projection.partitions import _LOWER as LOWER
+from stream.projection.partitions import _RAISE as RAISE
 from tests.simulation.kafka import Log, SimRecord, Txn
 from tests.simulation.redis import as_bytes
 
@@ -352,8 +354,8 @@ class SimRedis:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    def register_script(self, _text: str) -> "Script":
-        return Script(self._link)
+    def register_script(self, text: str) -> Any:
+        return Announcement(self._link, text == RAISE) if text in (RAISE, LOWER) else Script(self._link)
 
     async def info(self) -> dict[str, Any]:
         await self._link.ready()
@@ -375,6 +377,26 @@ class SimRedis:
 
         seconds, ms = divmod(await self._link.ask_redis(tell), 1000)
         return seconds, ms * 1000
+
+
+class Announcement:
+    """The scripts of stream/projection/partitions.py."""
+
+    def __init__(self, link: Link, raises: bool) -> None:
+        self._link, self._raises = link, raises
+
+    async def __call__(self, keys: Sequence[Any], args: Sequence[Any]) -> int:
+        redis, key, numbers = self._link.world.redis, as_bytes(keys[0]), [int(number) for number in args[1:]]
+
+        def act() -> int:
+            if redis.away:
+                raise RedisConnectionError("away")
+            return redis.announce(key, numbers[0], numbers[1:]) if self._raises else redis.withdraw(key, *numbers)
+
+        answer = await self._link.ask_redis(act)
+        if self._link.world.chance(self._link.world.profile.call_answer_lost):
+            raise RedisConnectionError("the connection broke")
+        return int(answer)
 
 
 class Script:

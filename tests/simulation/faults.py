@@ -8,6 +8,7 @@ from typing import Any
 from tests.simulation import reader
 from tests.simulation.checks import Checks
 from tests.simulation.kafka import Log, Txn
+from tests.simulation.topics import Command
 from tests.simulation.worker import Worker, World
 from tests.simulation.workload import DAY_MS, HOUR_MS, Publishers
 
@@ -164,8 +165,12 @@ async def go_wrong(world: World, cluster: Cluster, checks: Checks, publishers: P
             compact_some(world)
         if now(profile.head_retention):
             lose_head(world, checks)
+        if now(profile.topics_command) and len(world.broker.source) < 4:
+            for _ in range(world.rng.choice((1, 1, 2))):
+                cluster.begin(Command(world).run(len(world.broker.source) + world.rng.choice((1, 1, 2))))
         if now(profile.raise_partitions) and len(world.broker.source) < 4:
             world.note("kafka", "more partitions")
+            world.raised_by_hand = True
             world.broker.raise_to(len(world.broker.source) + 1)
 
 

@@ -140,6 +140,8 @@ class Broker:
     def __init__(self, loop: asyncio.AbstractEventLoop, marker_delay: Callable[[], float], partitions: int) -> None:
         self._loop, self._marker_delay = loop, marker_delay
         self.source: list[Log] = []
+        self.unborn: list[Log] = []
+        """Partitions of the source that the other topics have, and it has not got yet."""
         self.changelog: list[Log] = []
         self.letters: list[Log] = []
         self.coordinators: dict[str, Coordinator] = {}
@@ -147,9 +149,21 @@ class Broker:
         self.raise_to(partitions)
 
     def raise_to(self, partitions: int) -> None:
+        self.raise_others_to(partitions)
+        more = max(partitions - len(self.source), 0)
+        self.source += self.unborn[:more]
+        del self.unborn[:more]
+
+    def raise_others_to(self, partitions: int) -> None:
+        """All but the source."""
         clock = self._loop.time
-        for logs, name in ((self.changelog, "changelog"), (self.letters, "letters"), (self.source, "source")):
+        for logs, name in ((self.changelog, "changelog"), (self.letters, "letters")):
             logs += [Log(f"{name}-{p}", clock) for p in range(len(logs), partitions)]
+        self.unborn += [Log(f"source-{p}", clock) for p in range(len(self.source) + len(self.unborn), partitions)]
+
+    def source_log(self, partition: int) -> Log:
+        """Of a partition that is there, or is to come."""
+        return (self.source + self.unborn)[partition]
 
     def coordinator(self, transactional_id: str) -> Coordinator:
         return self.coordinators.setdefault(transactional_id, Coordinator())

@@ -38,11 +38,13 @@ NAMES, SCRIPT, READER = "stream/tables/names.py", "tests/simulation/redis.py", "
 KEYS, CLOCKS, RECORD_TIME = "stream/storage/keys.py", "stream/worker/clocks.py", "stream/ingest/record_time.py"
 LETTERS, ATTEMPTS = "stream/kafka/dead_letters.py", "stream/worker/attempts.py"
 REPLICA, RECOVERY = "stream/projection/replica.py", "stream/worker/recovery.py"
+NEW_PARTITIONS, TOPICS = "stream/worker/new_partitions.py", "stream/kafka/topics.py"
 
 FIGHT = {"workers": 3, "rebalance": 0.4, "zombie": 1.0, "pause": 0.3, "zombie_returns": 0.1}
 KAFKA = {"kafka_fails": 0.15, "answer_lost": 0.15, "batch_fails": 0.1}
 LOSSES = {"redis_restore": 0.3, "redis_empty": 0.1, "redis_lose_tail": 0.5}
 CALLS_LOST = {"call_lost": 0.1, "call_late": 0.1, "call_answer_lost": 0.1}
+GROWTH = {"topics_command": 1.0, "raise_partitions": 0.0, "partitions": 1, "events": 200, "poison": 0.0}
 QUIET = {"rebalance": 0.0, "crash": 0.0, "pause": 0.0, "stop": 0.0, "kafka_away": 0.0, "redis_away": 0.0} | {
     "kafka_fails": 0.0,
     "answer_lost": 0.0,
@@ -762,6 +764,41 @@ MUTANTS = (
         CALLS_LOST
         | LOSSES
         | {"wire_survives": 1.0, "redis_restore": 0.8, "redis_lose_tail": 0.9, "workers": 1, "crash": 0.0},
+    ),
+    Mutant(
+        "begun-before-announced",
+        "Readers are told of a new partition when it has a position, and never before.",
+        (
+            (
+                NEW_PARTITIONS,
+                "            begun = [p for p in range(known, partitions) if await self._begin(p)]\n"
+                "            await self._announcements.announce(partitions, begun)\n",
+                "            await self._announcements.announce(partitions)\n"
+                "            [p for p in range(known, partitions) if await self._begin(p)]\n",
+            ),
+        ),
+        GROWTH,
+    ),
+    Mutant(
+        "announced-before-raised",
+        "The source is raised when readers know of its new partitions.",
+        (
+            (
+                TOPICS,
+                "    await growth.prepare(known, partitions)\n"
+                "    try:\n        await topics.add_partitions(name, partitions)\n",
+                "    await topics.add_partitions(name, partitions)\n"
+                "    try:\n        await growth.prepare(known, partitions)\n",
+            ),
+        ),
+        GROWTH,
+    ),
+    Mutant(
+        "what-is-there-is-a-workers",
+        "A partition that the topic has by now is a worker's: the command that adds partitions says nothing of it.",
+        ((NEW_PARTITIONS, "        if known > partition:\n            return False\n", ""),),
+        GROWTH | {"topics_command": 4.0, "slow": 0.3, "topics_fail": 0.15},
+        600,
     ),
     Mutant(
         "witness",

@@ -234,6 +234,28 @@ class ModelRedis:
                 self.on_write(before, self.state, argv)
         return answer
 
+    def announce(self, key: bytes, partitions: int, begun: Sequence[int]) -> int:
+        held = self.state.get(key, {})
+        known = int(held.get(b"partitions", b"0"))
+        if any(b"%d.position" % partition not in held for partition in begun):
+            return -1
+        if partitions > known:
+            self._put_partitions(key, partitions)
+        return known
+
+    def withdraw(self, key: bytes, announced: int, partitions: int) -> int:
+        if self.state.get(key, {}).get(b"partitions") != b"%d" % announced:
+            return 0
+        self._put_partitions(key, partitions)
+        return 1
+
+    def _put_partitions(self, key: bytes, partitions: int) -> None:
+        before = self.state
+        self.state = {**before, key: {**before.get(key, {}), b"partitions": b"%d" % partitions}}
+        self.states.append(self.state)
+        if self.on_write is not None:
+            self.on_write(before, self.state, [b"partitions"])
+
     def evict(self, keys: Sequence[bytes]) -> None:
         """Keys go, and nobody is told."""
         self.state = {key: value for key, value in self.state.items() if key not in keys}

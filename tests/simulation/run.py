@@ -21,16 +21,17 @@ import stream.projection.replica
 import stream.tables.recent_ids
 import stream.tables.uncounted
 import stream.worker.ends
+import stream.worker.new_partitions
 import stream.worker.recovery
 import stream.worker.slices
-from tests.simulation import chance, faults
+from tests.simulation import chance, faults, topics
 from tests.simulation.checks import Broken, Checks, live
 from tests.simulation.clients import SimConsumer, SimProducer
 from tests.simulation.kafka import SimRecord
 from tests.simulation.loop import DeadlockError, VirtualLoop
 from tests.simulation.loop import run as run_loop
 from tests.simulation.reader import POSITIONS, Place, answers, is_spoilt, partitions
-from tests.simulation.worker import World
+from tests.simulation.worker import SimClock, World
 from tests.simulation.workload import START_MS, Publishers
 
 DRAIN_SECONDS = 120.0
@@ -85,6 +86,8 @@ def _product_in(world: World) -> Iterator[None]:
             put(module, "secrets", drawn)
         put(stream.kafka.transaction, "AIOKafkaProducer", lambda **options: SimProducer(world, **options))
         put(stream.kafka.transaction, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options))
+        put(stream.worker.new_partitions, "secrets", drawn)
+        put(stream.worker.new_partitions, "SystemClock", lambda: SimClock(world.loop))
         put(stream.projection.evictions, "LOOK_SECONDS", 2.0)
         put(stream.worker.ends, "ASK_SECONDS", 0.5)
         put(stream.worker.slices, "SLICE_SECONDS", 0.0)
@@ -121,6 +124,7 @@ class Run:
         await self._watched(faults.go_wrong(world, cluster, self.checks, self.publishers))
         self._calm()
         world.note("run", "quiet")
+        await self._watched(topics.finish(world))
         await self._watched(publishing)
         await self._drain()
         self.checks.check_end()

@@ -50,6 +50,10 @@ class World:
         self.true_ms: Callable[[], int] = lambda: START_MS
         """What all clocks would say that are right."""
         self.redis_clock_off_ms = 0
+        self.raising, self.commands = 0, 0
+        """To how many partitions somebody raises the topics, and how many commands were given."""
+        self.raised_by_hand = False
+        """Partitions were added by Kafka's own tools, and nobody told readers."""
 
     def chance(self, probability: float, *, calm_too: bool = False) -> bool:
         return (not self.calm or calm_too) and self.rng.random() < probability
