@@ -56,10 +56,10 @@ def create_app(config: ApiConfig, clock: Callable[[], float] = time.time) -> Lit
     memory = Memory(config.cache_bytes)
     reader = Reader(config.redis, config.group, config.redis_timeout_seconds, config.positions_cache_ms, memory)
     reports = Reports(config, reader, memory, clock)
-    hub = Hub(reports, metrics, StreamLimits(config.live_streams, config.live_streams_per_principal))
+    hub = Hub(reports, reader, memory, metrics, StreamLimits(config.live_streams, config.live_streams_per_principal))
     authentication = Authentication(config, memory, clock)
     page = StaticFiles(PAGE, config.api_frame_ancestors)
-    endpoints = Endpoints(reports, authentication, hub, metrics, page, config.api_metrics_port)
+    endpoints = Endpoints(reports, reader, memory, authentication, hub, metrics, page, config.api_metrics_port)
     documents = Documents(config.topic)
 
     @asynccontextmanager
@@ -95,7 +95,8 @@ def create_app(config: ApiConfig, clock: Callable[[], float] = time.time) -> Lit
         lifespan=[lifespan],
         logging_config=None,
     )
-    app.state.hub = hub
+    app.state.hub, app.state.metrics = hub, metrics
+    app.state.reports, app.state.reader, app.state.memory = reports, reader, memory
     return app
 
 

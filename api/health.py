@@ -10,6 +10,7 @@ from api.http.problems import ProblemError
 from api.http.request import Answer
 from api.query.zones import TZDATA_VERSION
 from api.read.freshness import as_of_text, lag_seconds
+from api.read.redis import Reader
 from api.report.service import Reports
 from stream.version import VERSION
 
@@ -36,7 +37,7 @@ def live() -> Answer:
     return _answer(200, Readiness("ok"))
 
 
-async def ready(reports: Reports, authentication: Authentication, verbose: bool) -> Answer:
+async def ready(reports: Reports, reader: Reader, authentication: Authentication, verbose: bool) -> Answer:
     """Redis answers, and every partition's counts are there. Raises ProblemError unless `verbose`."""
     told = Readiness(
         "ready",
@@ -47,7 +48,7 @@ async def ready(reports: Reports, authentication: Authentication, verbose: bool)
         tzdata=TZDATA_VERSION,
     )
     try:
-        positions = await reports.reader.ping()
+        positions = await reader.ping()
     except Unavailable as unavailable:
         return _not_ready(told, "redis", unavailable.code, unavailable.detail, verbose)
     told.partitions = len(positions.partitions)

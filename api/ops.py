@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from api.query.periods import utc_text
 from api.read.freshness import as_of_text, lag_seconds, read_positions
+from api.read.redis import Reader
 from api.report.service import Reports
 from api.wire import FreshnessState
 from stream.storage.keys import Keys
@@ -89,16 +90,16 @@ class _Told(msgspec.Struct):
     partitions: dict[str, dict[str, Any]] = {}
 
 
-async def operations(reports: Reports) -> OpsAnswer:
+async def operations(reports: Reports, reader: Reader) -> OpsAnswer:
     """Raises Unavailable where Redis does not answer."""
-    fields, statuses = await reports.reader.operations()
+    fields, statuses = await reader.operations()
     workers = sorted((msgspec.json.decode(status, type=_Told) for status in statuses), key=lambda one: one.worker)
     number = int(fields.get(b"partitions", b"0"))
-    positions = read_positions(number, reports.reader.position_values(fields, number))
+    positions = read_positions(number, reader.position_values(fields, number))
     now = reports.clock()
     whole = positions.complete
     return OpsAnswer(
-        group=reports.reader.keys.group,
+        group=reader.keys.group,
         version=VERSION,
         at=utc_text(now),
         state=reports.word(positions, now) if whole else None,

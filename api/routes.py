@@ -11,7 +11,10 @@ import msgspec
 
 from api import formats, health
 from api import wire as answers
-from api.activities.page import Activities, activity_row, revision_key
+from api.activities.cursor import revision_key
+from api.activities.lines import activity_row
+from api.activities.page import Activities
+from api.cache import Memory
 from api.formats import CONTENT_TYPES, Format
 from api.http.auth import OPS_SCOPE, Authentication, Principal, forbidden
 from api.http.problems import CODES, ProblemError
@@ -26,7 +29,9 @@ from api.query import question as query
 from api.query.periods import now_mark
 from api.query.question import ActivityQuery, Parameters, Query, read_pairs
 from api.query.zones import TZDATA_VERSION, aliases, zone, zone_names
+from api.read.redis import Reader
 from api.report import choices, user_stream
+from api.report.known_names import KnownNames
 from api.report.service import Reports, Stamp, query_answer, size_of_query
 from api.report.user_fold import ROWS_A_PIECE
 from stream.model.workspace import is_workspace
@@ -73,6 +78,8 @@ class Endpoints:
     def __init__(
         self,
         reports: Reports,
+        reader: Reader,
+        memory: Memory,
         authentication: Authentication,
         hub: Hub,
         metrics: Metrics,
@@ -81,7 +88,10 @@ class Endpoints:
     ) -> None:
         self._metrics_port = metrics_port
         self._reports = reports
-        self._activities = Activities(reports)
+        self._reader = reader
+        self._memory = memory
+        self._names = KnownNames(reader, memory)
+        self._activities = Activities(reports, reader)
         self._authentication = authentication
         self._hub = hub
         self._metrics = metrics
@@ -100,7 +110,7 @@ class Endpoints:
         principal = await self._principal(request)
         _acceptable(request, "", JSON_ALONE)
         asked = choices.read_workspaces_query(_parameters(request, query.WORKSPACES_PARAMETERS))
-        answer = await choices.workspaces(self._reports, principal, asked)
+        answer = await choices.workspaces(self._reader, principal, asked)
         return Answer(200, [CACHE_CONTROL], msgspec.json.encode(answer), "application/json")
 
     async def ops(self, request: Request) -> Answer:
@@ -109,7 +119,7 @@ class Endpoints:
             raise forbidden(f"The token lacks the scope {OPS_SCOPE}.")
         _acceptable(request, "", JSON_ALONE)
         _parameters(request, ()).raise_faults()
-        told = await operations(self._reports)
+        told = await operations(self._reports, self._reader)
         return Answer(200, [("Cache-Control", "no-store")], msgspec.json.encode(told), "application/json")
 
     async def timezones(self, request: Request) -> Answer:
@@ -122,7 +132,7 @@ class Endpoints:
     async def readyz(self, request: Request) -> Answer:
         asked = any(name == "verbose" and value != "false" for name, value in read_pairs(request.query_string))
         verbose = asked and self._may_tell(request)
-        return await health.ready(self._reports, self._authentication, verbose)
+        return await health.ready(self._reports, self._reader, self._authentication, verbose)
 
     def _may_tell(self, request: Request) -> bool:
         """Whether what runs here may be told at this port."""
@@ -131,9 +141,9 @@ class Endpoints:
     async def metrics(self, request: Request) -> Answer:
         if not self._may_tell(request):
             raise not_found()
-        self._metrics.redis_reads.set(self._reports.reader.reads)
-        self._metrics.lost_reads.set(self._reports.reader.lost_reads)
-        self._metrics.cache_bytes.set(self._reports.memory.bytes + self._reports.memory.held_bytes)
+        self._metrics.redis_reads.set(self._reader.reads)
+        self._metrics.lost_reads.set(self._reader.lost_reads)
+        self._metrics.cache_bytes.set(self._memory.bytes + self._memory.held_bytes)
         return Answer(200, [("Cache-Control", "no-store")], self._metrics.text(), METRICS_TYPE)
 
     async def page(self, request: Request) -> Answer:
@@ -207,10 +217,10 @@ class Endpoints:
         if len(of[0]) > REMEMBERED_QUERY_BYTES:
             return read(now)
         key = ("query", *of, now)
-        found: T | None = self._reports.memory.get(key)
+        found: T | None = self._memory.get(key)
         if found is None:
             found = read(now)
-            self._reports.memory.put(key, found, len(of[0]) + size_of(found))
+            self._memory.put(key, found, len(of[0]) + size_of(found))
         return found
 
     def _reports_of(self, name: str) -> Callable[[str, Query], Awaitable[Any]]:
@@ -249,7 +259,7 @@ class Endpoints:
 
     async def _filters(self, request: Request, workspace_id: str) -> Answer:
         asked = choices.read_filters_query(_parameters(request, query.FILTERS_PARAMETERS))
-        answer = await choices.filters(self._reports, workspace_id, asked)
+        answer = await choices.filters(self._reports, self._names, workspace_id, asked)
         if etag_matches(request.headers.get("if-none-match", ""), answer.freshness.revision):
             return Answer(304, _headers_of(answer.freshness, etag=True))
         return _json(answer)

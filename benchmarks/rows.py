@@ -15,7 +15,7 @@ from typing import Any
 
 from redis import Redis
 
-from api.activities.page import ROWS_A_READ
+from api.activities.spans import ROWS_A_READ
 from benchmarks.datasets import DAY_SECONDS
 from benchmarks.filling import GROUP, SERIES, Made, Partition, day_number, event
 from benchmarks.machine import say

@@ -4,77 +4,32 @@ The cells say how many rows pass the filters on each day, and, where they are fe
 a rare user in a million rows takes no look at most of them, and `total` is exact and never capped.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from hashlib import blake2b
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
-
-import msgspec
 
 from api import wire as answers
-from api.errors import Fault, Faults, Unavailable
-from api.query.cursor import NO_CURSOR, VERSION, Cursor, decode_cursor, encode_cursor
+from api.activities.cursor import read_cursor, revision_key, write_cursor
+from api.activities.filter import Filter
+from api.activities.lines import activity_row, folded_row
+from api.activities.spans import ROWS_A_READ, Span, Spans
+from api.errors import Unavailable
+from api.query.cursor import Cursor
 from api.query.periods import Dates, TooManyBuckets, now_mark
-from api.query.question import (
-    DEFAULT_ACTIVITIES,
-    ActivityQuery,
-    Batches,
-    Order,
-    View,
-    too_many_buckets,
-    view_of_dates,
-)
+from api.query.question import DEFAULT_ACTIVITIES, ActivityQuery, Batches, Order, View, too_many_buckets, view_of_dates
 from api.query.zones import zone
-from api.read.parts import Parts
-from api.read.redis import Moved, RowRange, Snapshot
-from api.report.days import KindSums, kind_sums, kind_sums_of_users
-from api.report.pieces import in_pieces
-from api.report.service import TOTALS, Reading, Reports, Stamp, chosen, query_answer
-from api.report.sums import Chosen
-from stream.model.activity import ACTIVITIES, Activity
-from stream.model.time import NANOSECONDS, QUARTERS_A_DAY, date_of, day_of
+from api.read.redis import Moved, Reader, RowRange, Snapshot
+from api.report.service import TOTALS, Reading, Reports, Stamp, query_answer
+from stream.model.activity import Activity
+from stream.model.time import date_of
 from stream.storage.keys import rows_from_of
-from stream.storage.row import Row, decode_row, key_after, key_of, occurred_at_of, quarter_bounds
+from stream.storage.row import Row, decode_row, key_after, key_of
 
 ROWS_A_PAGE = 20_000
 """How many rows a page looks at, at most: folded imports and the rows of one import may need many."""
 
-ROWS_A_READ = 1_000
 ROWS_A_LOOK = 4_000
 SPANS_A_READ = 32
-DAYS_A_SEARCH = 8
-"""So many days' cells are searched for the quarters of rare rows at once."""
-
-RARE = 8
-"""Rows are rare where less than one in so many passes the filters: then quarters are looked for first."""
-
-FEW_ROWS = 500
-"""A day of so few rows is read without searching."""
-
 TRIES = 8
-_EVERY_QUARTER = tuple(range(1, QUARTERS_A_DAY + 1))
-
-
-class Span(NamedTuple):
-    """A stretch of one day, [low, high), in which rows that pass are expected."""
-
-    day: int
-    low: bytes
-    high: bytes
-    expected: int
-    present: int
-    """How many rows there are in it at least, whether they pass or not."""
-
-
-class DayRows(NamedTuple):
-    """A day of the range: how many of its rows pass, how many there are, and [first, end) of its quarters."""
-
-    day: int
-    passing: int
-    present: int
-    window: tuple[int, int]
 
 
 class Look(NamedTuple):
@@ -85,51 +40,12 @@ class Look(NamedTuple):
     end: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which rows pass."""
-
-    activity: int | None
-    sources: Chosen
-    users: Chosen
-    batch: str | None
-
-    @classmethod
-    def of(cls, query: ActivityQuery) -> "Filter":
-        activity = None if query.activity is None else ACTIVITIES.index(query.activity)
-        return cls(activity, chosen(query.query.sources), chosen(query.query.users), query.batch)
-
-    def passes(self, row: Row) -> bool:
-        return (
-            (self.activity is None or row.activity == self.activity)
-            and (self.sources is None or row.source in self.sources)
-            and (self.users is None or row.user_id in self.users)
-            and (self.batch is None or row.batch_id == self.batch)
-        )
-
-    def count(self, sums: KindSums, piece: int, pieces: int) -> int:
-        """How many of a piece's rows pass, as far as cells tell: an import they do not know."""
-        return sum(
-            count
-            for (activity, source), count in zip(sums.kinds, sums.counts[piece::pieces], strict=True)
-            if (self.activity is None or activity == self.activity) and (self.sources is None or source in self.sources)
-        )
-
-    def sieve(self) -> Callable[[bytes], bool]:
-        """A quick look at a packed row that never refuses one that passes."""
-        needles = [self.batch.encode()] if self.batch is not None else []
-        if self.users is not None and len(self.users) == 1:
-            needles += [user.encode() for user in self.users if user is not None]
-        if not needles:
-            return lambda _packed: True
-        return lambda packed: all(needle in packed for needle in needles)
-
-
 class Activities:
     """The activity table of workspaces. Raises Unavailable, Faults (of the cursor), FormatError."""
 
-    def __init__(self, reports: Reports) -> None:
+    def __init__(self, reports: Reports, reader: Reader) -> None:
         self._reports = reports
+        self._reader = reader
 
     async def page(self, workspace_id: str, query: ActivityQuery) -> answers.ActivitiesAnswer:
         """One page, of one state. Begins again where that moved between two reads."""
@@ -150,7 +66,7 @@ class Activities:
         is whole."""
         cursor = None if query.cursor is None else read_cursor(query.cursor, workspace_id, query)
         reading = await self._read(workspace_id, query, cursor)
-        walk = _Walk(self._reports, workspace_id, query, reading, None if cursor is None else cursor.key, None)
+        walk = _Walk(self._reader, workspace_id, query, reading, None if cursor is None else cursor.key, None)
 
         async def pieces() -> AsyncIterator[list[Row]]:
             while look := await walk.look(ROWS_A_READ):
@@ -163,7 +79,7 @@ class Activities:
     ) -> answers.ActivitiesAnswer:
         reading = await self._read(workspace_id, query, cursor, attempt)
         walk = _Walk(
-            self._reports, workspace_id, query, reading, None if cursor is None else cursor.key, reading.snapshot
+            self._reader, workspace_id, query, reading, None if cursor is None else cursor.key, reading.snapshot
         )
         limit = query.limit or DEFAULT_ACTIVITIES
         page = _Page(limit, query.batches is Batches.FOLD, query.order is Order.ASC)
@@ -171,8 +87,7 @@ class Activities:
         of, here = reading.stamp.view, zone(query.query.timezone)
         next_cursor = None
         if page.end is not None:
-            question = _question(workspace_id, query)
-            next_cursor = encode_cursor(Cursor(VERSION, question, of.dates.first, of.dates.last, page.end))
+            next_cursor = write_cursor(workspace_id, query, of.dates, page.end)
         state = reading.snapshot.state
         rows_from = max(state.positions.rows_from or 0, rows_from_of(state.change) or 0) or None
         return answers.ActivitiesAnswer(
@@ -180,7 +95,7 @@ class Activities:
             reading.stamp.freshness,
             None if query.batch is not None else _total(reading, query),
             [
-                _folded(rows, here) if page.folds and rows[0].batch_id else activity_row(rows[0], here)
+                folded_row(rows, here) if page.folds and rows[0].batch_id else activity_row(rows[0], here)
                 for rows in page.rows
             ],
             next_cursor,
@@ -205,14 +120,14 @@ class _Walk:
 
     def __init__(
         self,
-        reports: Reports,
+        reader: Reader,
         workspace_id: str,
         query: ActivityQuery,
         reading: Reading,
         after: bytes | None,
         expected: Snapshot | None,
     ) -> None:
-        self._reports = reports
+        self._reader = reader
         self._workspace_id = workspace_id
         self._filter = Filter.of(query)
         self._sieve = self._filter.sieve()
@@ -220,26 +135,27 @@ class _Walk:
         self._expected = expected
         self._reading = reading
         self._first_day = min(reading.plan.days, default=0)
-        self._days = self._days_with_rows(reading, after)
-        self._after = after
+        self._found = Spans(reader, workspace_id, self._filter, reading, after, self._descending, expected)
         self._spans: list[Span] = []
 
     async def look(self, wanted: int, at_most: int = ROWS_A_LOOK) -> Look | None:
         """Look at the next rows, for so many that pass (more may), but not at more than `at_most`; None: no more."""
-        while self._spans or await self._find_spans(wanted):
+        while True:
+            self._spans = self._spans or await self._found.find(wanted)
+            if not self._spans:
+                return None
             batch, limits = self._batch(wanted, at_most)
             ranges = [
                 RowRange(span.day, span.low, span.high, limit, self._descending)
                 for span, limit in zip(batch, limits, strict=True)
             ]
             days = sorted({span.day for span in batch})
-            replies = await self._reports.reader.rows(
+            replies = await self._reader.rows(
                 self._workspace_id, ranges, self._reading.snapshot.state, self._expected, days, self._first_day
             )
             look = self._taken(batch, limits, replies)
             if look.end is not None:
                 return look
-        return None
 
     def _batch(self, wanted: int, at_most: int) -> tuple[list[Span], list[int]]:
         """The spans to be read at once, and how many rows of each."""
@@ -276,89 +192,6 @@ class _Walk:
             row = decode_row(packed)
             if self._filter.passes(row):
                 yield row, key_of(packed)
-
-    def _days_with_rows(self, reading: Reading, after: bytes | None) -> list[DayRows]:
-        """The days that have rows that pass, in the order of the table."""
-        last = None if after is None else day_of(occurred_at_of(after))
-        days = []
-        for of in reading.plan.days.values():
-            sums = reading.days.get(of.day)
-            if sums is None or (last is not None and (of.day > last if self._descending else of.day < last)):
-                continue
-            # Of the range as one bucket, which is column 0.
-            pieces = [piece for piece, column in enumerate(of.columns) if column == 0]
-            passing = sum(self._filter.count(sums, piece, len(of.columns)) for piece in pieces)
-            present = sum(sum(sums.counts[piece :: len(of.columns)]) for piece in pieces)
-            if passing:
-                days.append(DayRows(of.day, passing, present, of.window))
-        return days[::-1] if self._descending else days
-
-    async def _find_spans(self, wanted: int) -> bool:
-        """Spans of the next days; whether there are any."""
-        while self._days and not self._spans:
-            spans = await self._spans_of(self._next_days(wanted))
-            self._spans = [span for span in map(self._from_cursor, spans) if span.low < span.high]
-        return bool(self._spans)
-
-    def _next_days(self, wanted: int) -> list[DayRows]:
-        """Enough days for so many rows, or DAYS_A_SEARCH of them."""
-        days: list[DayRows] = []
-        while self._days and len(days) < DAYS_A_SEARCH and sum(day.passing for day in days) < wanted:
-            days.append(self._days.pop(0))
-        return days
-
-    async def _spans_of(self, days: Sequence[DayRows]) -> list[Span]:
-        rare = [of.day for of in days if self._is_rare(of)]
-        by_quarter = await self._by_quarter(rare) if rare else {}
-        spans: list[Span] = []
-        for of in days:
-            if of.day in by_quarter:
-                spans.extend(self._quarter_spans(of, by_quarter[of.day]))
-            else:
-                start = of.day * QUARTERS_A_DAY
-                low, high = quarter_bounds(start + of.window[0], start + of.window[1])
-                spans.append(Span(of.day, low, high, of.passing, of.present))
-        return spans
-
-    def _is_rare(self, of: DayRows) -> bool:
-        if self._filter.users is not None:
-            return True  # the sums are of these users alone, so nothing is known of the other rows
-        return of.present > FEW_ROWS and of.passing * RARE < of.present
-
-    async def _by_quarter(self, days: Sequence[int]) -> dict[int, KindSums]:
-        users = self._filter.users
-        wanted = Parts.SUMMARIES if users is None else Parts.HEADS | Parts.CELLS
-
-        def of_days(layouts: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
-            return dict.fromkeys(layouts, wanted)
-
-        snapshot = await self._reports.reader.snapshot(self._workspace_id, sorted(days), of_days, ())
-        if self._expected is not None:
-            layouts = self._expected.layouts
-            if any(snapshot.layouts.get(day) != layouts.get(day) for day in days):
-                raise Moved
-        if users is None:
-            return {day: kind_sums(parts, _EVERY_QUARTER) for day, parts in snapshot.parts.items()}
-        return {
-            day: await in_pieces(kind_sums_of_users(parts, _EVERY_QUARTER, users))
-            for day, parts in snapshot.parts.items()
-        }
-
-    def _quarter_spans(self, of: DayRows, sums: KindSums) -> list[Span]:
-        spans = []
-        for quarter in range(*of.window):
-            count = self._filter.count(sums, quarter, QUARTERS_A_DAY)
-            if count:
-                start = of.day * QUARTERS_A_DAY + quarter
-                spans.append(Span(of.day, *quarter_bounds(start, start + 1), count, ROWS_A_READ * count))
-        return spans[::-1] if self._descending else spans
-
-    def _from_cursor(self, span: Span) -> Span:
-        if self._after is None:
-            return span
-        if self._descending:
-            return span._replace(high=min(span.high, self._after))
-        return span._replace(low=max(span.low, key_after(self._after)))
 
 
 class _Page:
@@ -414,82 +247,9 @@ class _Page:
         return True
 
 
-def revision_key(query: ActivityQuery) -> bytes:
-    """What an answer depends on beside the report's query."""
-    asked = (query.activity, query.order, query.limit, query.cursor, query.batches, query.batch)
-    return msgspec.json.encode(asked)
-
-
-def activity_row(row: Row, here: ZoneInfo) -> answers.ActivityRow:
-    return answers.ActivityRow(
-        time_text(row, here),
-        row.contact_id,
-        row.contact_name,
-        ACTIVITIES[row.activity],
-        row.source,
-        row.user_id,
-        row.user_name,
-        row.event_id,
-        row.batch_id,
-    )
-
-
-def time_text(row: Row, here: ZoneInfo) -> str:
-    """`occurred_at` in a zone, with the digits of the second that it came with."""
-    seconds, nanoseconds = divmod(row.occurred_at, NANOSECONDS)
-    text = datetime.fromtimestamp(seconds, here).isoformat()
-    if not row.fraction_digits:
-        return text
-    return f"{text[:19]}.{f'{nanoseconds:09d}'[: row.fraction_digits]}{text[19:]}"
-
-
-def read_cursor(text: str, workspace_id: str, query: ActivityQuery) -> Cursor:
-    """Raises Faults where it is no cursor, or one of other parameters (`limit` may differ)."""
-    cursor = decode_cursor(text)
-    of = query.query.dates
-    if cursor is None or (of is not None and Dates(cursor.first, cursor.last) != of):
-        raise Faults([Fault("cursor", NO_CURSOR)])
-    if cursor.question != _question(workspace_id, query):
-        raise Faults([Fault("cursor", "is of an answer to other parameters")])
-    return cursor
-
-
-def _question(workspace_id: str, query: ActivityQuery) -> bytes:
-    """What a cursor is good for: everything that decides which rows there are, and in which order."""
-    report = query.query
-    dates = report.dates and (report.dates.first, report.dates.last)
-    asked = (
-        workspace_id,
-        (dates, report.period, report.timezone, report.interval, report.week_start),
-        (report.sources, report.users, report.compare),
-        (query.activity, query.order, query.batches, query.batch),
-    )
-    return blake2b(msgspec.json.encode(asked), digest_size=9).digest()
-
-
 def _total(reading: Reading, query: ActivityQuery) -> int:
     totals = {Activity.ADDED: sum(reading.counts.added), Activity.DELETED: sum(reading.counts.deleted)}
     return sum(totals.values()) if query.activity is None else totals[query.activity]
-
-
-def _folded(rows: Sequence[Row], here: ZoneInfo) -> answers.ActivityRow:
-    oldest, newest = sorted((rows[0], rows[-1]), key=lambda row: (row.occurred_at, row.event_id))
-    one_source = len({row.source for row in rows}) == 1
-    one_user = len({row.user_id for row in rows}) == 1
-    return answers.ActivityRow(
-        time_text(newest, here),
-        None,
-        None,
-        ACTIVITIES[newest.activity],
-        newest.source if one_source else None,
-        newest.user_id if one_user else None,
-        newest.user_name if one_user else None,
-        None,
-        newest.batch_id,
-        len(rows),
-        time_text(oldest, here),
-        time_text(newest, here),
-    )
 
 
 def _rows_to_read(span: Span, wanted: int) -> int:

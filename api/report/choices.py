@@ -8,6 +8,8 @@ import msgspec
 from api import wire as answers
 from api.http.auth import Principal
 from api.query.question import Parameters
+from api.read.redis import Reader
+from api.report.known_names import KnownNames
 from api.report.names import Names, User, found_in, users_of
 from api.report.service import Reports
 from stream.model.activity import KNOWN_SOURCES, NO_SOURCE_LABEL, NONE, SOURCE_LABELS
@@ -54,9 +56,11 @@ def read_workspaces_query(parameters: Parameters) -> WorkspacesQuery:
     return WorkspacesQuery(q, limit or DEFAULT_WORKSPACES, after)
 
 
-async def filters(reports: Reports, workspace_id: str, query: FiltersQuery) -> answers.FiltersAnswer:
+async def filters(
+    reports: Reports, known_names: KnownNames, workspace_id: str, query: FiltersQuery
+) -> answers.FiltersAnswer:
     """The known sources, others that were seen, `none` where it was; users by label, then id."""
-    known, names = await reports.names.of(workspace_id)
+    known, names = await known_names.of(workspace_id)
     fresh = reports.plain_freshness(known, filters_key(query))
     seen = names.sources
     sources = [*KNOWN_SOURCES, *sorted(seen - {"", *KNOWN_SOURCES}), *([NONE] if "" in seen else [])]
@@ -89,16 +93,16 @@ async def _users(names: Names, wanted: str, limit: int) -> tuple[list[User], int
     return users, number
 
 
-async def workspaces(reports: Reports, principal: Principal, query: WorkspacesQuery) -> answers.WorkspacesAnswer:
+async def workspaces(reader: Reader, principal: Principal, query: WorkspacesQuery) -> answers.WorkspacesAnswer:
     """A page of the workspaces that have events and that the caller may see."""
     found: list[str] = []
     if principal.workspaces is not None:
         allowed = sorted((w for w in principal.workspaces if w > query.after and _matches(w, query.q)), key=str.encode)
-        found = (await reports.reader.known_workspaces(allowed))[: query.limit + 1]
+        found = (await reader.known_workspaces(allowed))[: query.limit + 1]
     else:
         after = query.after
         while len(found) <= query.limit:
-            some = await reports.reader.workspaces(after, WORKSPACES_A_READ)
+            some = await reader.workspaces(after, WORKSPACES_A_READ)
             found.extend(w for w in some if _matches(w, query.q))
             if len(some) < WORKSPACES_A_READ:
                 break

@@ -14,7 +14,6 @@ from api.read.parts import Parts
 from api.read.redis import Reader, Snapshot, State
 from api.report.days import KindSums
 from api.report.fold import Counts
-from api.report.known_names import KnownNames
 from api.report.plan import Plan, marks_plan, size_of_plan
 from api.report.sources import sources
 from api.report.summary import total
@@ -112,10 +111,9 @@ class Reports:
     def __init__(
         self, config: ApiConfig, reader: Reader, memory: Memory, clock: Callable[[], float] = time.time
     ) -> None:
-        self.reader = reader
         self.clock = clock
-        self.memory = memory
-        self.names = KnownNames(reader, memory)
+        self._reader = reader
+        self._memory = memory
         self._folds = UserFolds()
         self._config = config
 
@@ -124,7 +122,7 @@ class Reports:
         state that is read now.
         """
         for attempt in range(TRIES):
-            known = complete(await self.reader.state(workspace_id, fresh=fresh or attempt > 0))
+            known = complete(await self._reader.state(workspace_id, fresh=fresh or attempt > 0))
             now = self.clock()
             if query.period is not Period.ALL:
                 return self.stamped(self.view_at(query, now_mark(now)), known, now, more)
@@ -188,24 +186,24 @@ class Reports:
 
     async def labels(self, workspace_id: str, users: Sequence[str]) -> dict[str, str | None]:
         """The latest labels of users."""
-        names = await self.reader.some_names(workspace_id, [Keys.user_field(user) for user in users])
+        names = await self._reader.some_names(workspace_id, [Keys.user_field(user) for user in users])
         return dict(zip(users, map(_label, names.values()), strict=True))
 
     async def read(
         self, workspace_id: str, query: Query, need: Need, of: View | None = None, more: bytes = b""
     ) -> Reading:
         """The counts of a query now, or of a view that is known already. `more`: as in `stamp`."""
-        remembered: tuple[str, ...] = self.memory.get(("users", workspace_id)) or ()
+        remembered: tuple[str, ...] = self._memory.get(("users", workspace_id)) or ()
         labelled = list(remembered) if need.users else []
         every = of is None and query.period is Period.ALL
         for attempt in range(TRIES):
             first: int | None = None
             if every:
-                known = complete(await self.reader.state(workspace_id, fresh=attempt > 0))
+                known = complete(await self._reader.state(workspace_id, fresh=attempt > 0))
                 _, first = await self._first_mark(workspace_id, known)
             of_now = of or self._view_now(query, first)
             sums = Sums(
-                self.memory,
+                self._memory,
                 workspace_id,
                 self._plan_of(of_now, need),
                 self._folds,
@@ -220,7 +218,7 @@ class Reports:
             if reading is not None and (of is not None or self._view_now(query, first).key == of_now.key):
                 users = tuple(labelled[:REMEMBERED_USERS])
                 if need.users and users != remembered:
-                    self.memory.put(("users", workspace_id), users, size_of_texts(users))
+                    self._memory.put(("users", workspace_id), users, size_of_texts(users))
                 return reading
         raise Unavailable("busy", "The counts move faster than they can be read.")
 
@@ -236,7 +234,7 @@ class Reports:
     ) -> Reading | None:
         """None where it must be done again: another first day, or more users, who are put into `labelled` then."""
         fields = [*_filter_fields(of.query), *map(Keys.user_field, labelled)]
-        snapshot = await self.reader.snapshot(workspace_id, sums.days, sums.wanted, list(dict.fromkeys(fields)))
+        snapshot = await self._reader.snapshot(workspace_id, sums.days, sums.wanted, list(dict.fromkeys(fields)))
         complete(snapshot.state)
         now = self.clock()
         if not await sums.take(snapshot):
@@ -269,7 +267,7 @@ class Reports:
 
     async def _first_mark(self, workspace_id: str, known: State) -> tuple[_Kept, int | None]:
         """The first quarter that holds an event, with what it is true of."""
-        remembered: tuple[_Kept, int | None] | None = self.memory.get(("first", workspace_id))
+        remembered: tuple[_Kept, int | None] | None = self._memory.get(("first", workspace_id))
         if remembered is not None and remembered[0] == _kept(known):
             return remembered
 
@@ -278,12 +276,12 @@ class Reports:
 
         first = -1
         for _ in range(TRIES):
-            snapshot = await self.reader.snapshot(workspace_id, None, first_day, ())
+            snapshot = await self._reader.snapshot(workspace_id, None, first_day, ())
             earliest = min(snapshot.layouts, default=None)
             if earliest is None or earliest == first:
                 mark = None if earliest is None else first_mark_of(earliest, snapshot.parts[earliest])
                 found = (_kept(snapshot.state), mark)
-                self.memory.put(("first", workspace_id), found, 300)
+                self._memory.put(("first", workspace_id), found, 300)
                 return found
             first = earliest
         raise Unavailable("busy", "The counts move faster than they can be read.")
@@ -293,24 +291,24 @@ class Reports:
         grown since the query was read.
         """
         key = ("view", query, mark)
-        known: View | None = self.memory.get(key)
+        known: View | None = self._memory.get(key)
         if known is None:
             try:
                 known = view(query, mark)
             except TooManyBuckets as problem:
                 raise too_many_buckets(problem) from None
-            self.memory.put(key, known, size_of_view(known))
+            self._memory.put(key, known, size_of_view(known))
         return known
 
     def _plan_of(self, of: View, need: Need) -> Plan:
         """The plan of a view; equal ranges share one, and so what is folded by it."""
         marks, earlier = (of.marks, of.earlier_marks) if need.buckets else ((of.start, of.end), ())
         key = ("plan", of.query.timezone, marks, earlier)
-        plan: Plan | None = self.memory.get(key)
+        plan: Plan | None = self._memory.get(key)
         if plan is None:
             plan = marks_plan(of.query.timezone, marks, earlier)
             size = MARK_BYTES * (len(marks) + len(earlier))
-            self.memory.put(key, plan, size, shared=[(plan, size_of_plan)])
+            self._memory.put(key, plan, size, shared=[(plan, size_of_plan)])
         return plan
 
     def _view_of_all(self, query: Query, now: float, first: int | None) -> View:

@@ -208,9 +208,9 @@ async def test_rare_rows_are_found_through_the_cells(shared_redis: RunningRedis)
                         break
                     cursor = {"cursor": page["next_cursor"]}
                 assert found == expected
-        before = api.app.state.hub.reports.reader.reads
+        before = api.app.state.reader.reads
         await api.json("/activities", limit=6, source="rare")
-        assert api.app.state.hub.reports.reader.reads - before <= 4
+        assert api.app.state.reader.reads - before <= 4
 
 
 def an_import(number: int, hours_ago: float, **more: Any) -> list[Event]:
@@ -381,7 +381,7 @@ async def test_a_folded_page_is_there_although_events_keep_coming(
     # Given a large import today, and a day that changes with every third read
     async with api_over(shared_redis, NOW) as api:
         api.write(an_import(20_000, 2, batch="big"))
-        reader, reads = api.app.state.hub.reports.reader, 0
+        reader, reads = api.app.state.reader, 0
         days, layout = f"{api.data.prefix}days:w", api.data.client.hget(api.data.prefix + "days:w", str(DAY)).decode()
         rows = reader.rows
 
@@ -433,7 +433,7 @@ async def test_pages_that_looked_at_less_are_another_revision(
     async with api_over(shared_redis, NOW) as api:
         api.write([*an_import(3_000, 2), *an_import(10, 4, batch="b")])
         asked = {"batch": "b", "limit": 100}
-        reader = api.app.state.hub.reports.reader
+        reader = api.app.state.reader
         rows, moves = reader.rows, 4
 
         async def moving(*given: Any) -> Any:
@@ -458,7 +458,7 @@ async def test_an_export_that_loses_rows_on_its_way_breaks_off(
 ) -> None:
     async with serving(shared_redis, NOW) as (api, client):
         api.write(an_import(20_000, 2))
-        reader = api.app.state.hub.reports.reader
+        reader = api.app.state.reader
         rows, reads = reader.rows, 0
 
         async def losing(*given: Any) -> Any:

@@ -196,7 +196,7 @@ async def test_head_is_get_without_the_body(shared_redis: RunningRedis) -> None:
         for path in ("", "/summary", "/activities.csv", "/live"):
             answer = await api.client.head(BASE + path)
             assert (answer.status_code, answer.content) == (200, b"")
-        assert api.app.state.hub.metrics.live_listeners._value.get() == 0
+        assert api.app.state.metrics.live_listeners._value.get() == 0
 
 
 async def test_answers_are_compressed_for_who_accepts_it(shared_redis: RunningRedis) -> None:

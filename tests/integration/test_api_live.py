@@ -20,6 +20,7 @@ import redis
 from api.cache import Memory
 from api.http import auth
 from api.http.auth import EVERYONE, Authentication
+from api.live import group, listener
 from api.live import hub as live
 from api.live.access import Access
 from api.read import redis as reader
@@ -106,7 +107,7 @@ async def test_many_listeners_share_one_computation(shared_redis: RunningRedis) 
         ):
             counts = [(await stream.next("report"))["data"]["added"]["count"] for stream in (one, two, other)]
             assert counts == [1, 1, 0]
-            metrics = api.app.state.hub.metrics
+            metrics = api.app.state.metrics
             # two of them, and again each when the subscription was there
             assert 2 <= metrics.live_computations._value.get() <= 4
             assert metrics.live_listeners._value.get() == 3
@@ -125,7 +126,7 @@ async def test_many_listeners_share_one_computation(shared_redis: RunningRedis) 
 async def test_who_has_the_present_report_is_sent_none(
     shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "FRESHNESS_SECONDS", 0.3)
+    monkeypatch.setattr(group, "FRESHNESS_SECONDS", 0.3)
     async with serving(shared_redis, NOW) as (api, client):
         api.write(events(1))
         revision = (await api.json())["freshness"]["revision"]
@@ -146,7 +147,7 @@ async def test_who_has_the_present_report_is_sent_none(
 
 
 async def test_freshness_is_told_again_and_again(shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "FRESHNESS_SECONDS", 0.2)
+    monkeypatch.setattr(group, "FRESHNESS_SECONDS", 0.2)
     async with serving(shared_redis, NOW) as (api, client):
         api.write(events(1))
         async with listening(client) as stream:
@@ -195,7 +196,7 @@ async def test_a_stream_ends_with_its_token(shared_redis: RunningRedis) -> None:
 async def test_a_stream_ends_when_its_token_is_taken_out_of_the_file(
     shared_redis: RunningRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "RENEW_SECONDS", 0.2)
+    monkeypatch.setattr(listener, "RENEW_SECONDS", 0.2)
     monkeypatch.setattr(auth, "FILE_CHECK_SECONDS", 0.0)
     path = tmp_path / "tokens"
     lines = [
@@ -244,10 +245,10 @@ async def test_a_principal_and_a_process_have_only_so_many_streams(shared_redis:
                     # all else is answered
                     assert (await client.get(BASE, headers=ada[2])).status_code == 200
                     assert (await client.get("/livez")).status_code == 200
-                await eventually(lambda: api.app.state.hub.metrics.live_listeners._value.get() == 3)
+                await eventually(lambda: api.app.state.metrics.live_listeners._value.get() == 3)
                 async with listening(client, bearer(sub="eve")):
                     pass
-        await eventually(lambda: api.app.state.hub.metrics.live_listeners._value.get() == 0)
+        await eventually(lambda: api.app.state.metrics.live_listeners._value.get() == 0)
         async with listening(client, ada[2]):
             pass
 
@@ -258,7 +259,7 @@ async def test_reports_of_streams_are_held_within_the_limit_of_memory(
     monkeypatch.setattr(live, "LEAST_HELD_BYTES", 10_000)
     async with serving(shared_redis, NOW, cache_bytes=100_000) as (api, client):
         api.write(events(1))
-        memory = api.app.state.hub.reports.memory
+        memory = api.app.state.memory
         asked = {"from": "2026-10-01", "to": "2026-11-10", "interval": "hour"}
         async with listening(client, **asked) as stream:
             await stream.next("report")
@@ -277,7 +278,7 @@ async def test_reports_of_streams_are_held_within_the_limit_of_memory(
 async def test_a_subscription_that_falls_silent_is_made_again(
     shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "FRESHNESS_SECONDS", 3_600.0)
+    monkeypatch.setattr(group, "FRESHNESS_SECONDS", 3_600.0)
     monkeypatch.setattr(reader, "KEEP_ALIVE_SECONDS", 0.3)
     async with forgetful_proxy(shared_redis.port) as proxy:
         proxied = {"redis": f"redis://127.0.0.1:{proxy.port}/0", "redis_timeout_seconds": 1.0}
@@ -333,7 +334,7 @@ async def forgetful_proxy(to_port: int) -> AsyncIterator[Proxy]:
 async def test_whatever_is_published_does_not_end_the_subscription(
     shared_redis: RunningRedis, payload: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "FRESHNESS_SECONDS", 3_600.0)
+    monkeypatch.setattr(group, "FRESHNESS_SECONDS", 3_600.0)
     async with serving(shared_redis, NOW) as (api, client):
         api.write(events(1))
         async with listening(client) as stream:
@@ -347,7 +348,7 @@ async def test_whatever_is_published_does_not_end_the_subscription(
 async def test_what_goes_wrong_while_changes_are_heard_is_logged_and_they_are_heard_again(
     shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(live, "FRESHNESS_SECONDS", 3_600.0)
+    monkeypatch.setattr(group, "FRESHNESS_SECONDS", 3_600.0)
     async with serving(shared_redis, NOW) as (api, client):
         api.write(events(1))
         hub = api.app.state.hub
@@ -362,7 +363,7 @@ async def test_what_goes_wrong_while_changes_are_heard_is_logged_and_they_are_he
             # so does the clock of the streams
             await eventually(lambda: hub._subscribed)
             with monkeypatch.context() as broken:
-                broken.setattr(hub.reports.reader, "ping", None)
+                broken.setattr(api.app.state.reader, "ping", None)
                 await eventually(lambda: "clock of live reports stumbled" in caplog.text)
             api.clock.now += 86_400
             api.data.positions(Positions(api.clock.now))
@@ -376,14 +377,14 @@ async def test_a_report_that_cannot_be_made_ends_its_streams_with_a_word(
         api.write(events(1))
         async with listening(client) as stream:
             await stream.next("report")
-            monkeypatch.setattr(api.app.state.hub.reports, "stamped_report", None)
+            monkeypatch.setattr(api.app.state.reports, "stamped_report", None)
             api.write(events(2))
             assert await stream.ended()
         assert "The live report of w ends" in caplog.text
 
 
 async def test_a_stream_outlives_redis(own_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "FRESHNESS_SECONDS", 0.5)
+    monkeypatch.setattr(group, "FRESHNESS_SECONDS", 0.5)
     async with serving(own_redis, NOW) as (api, client):
         api.write(events(1))
         async with listening(client) as stream:
@@ -410,7 +411,7 @@ async def test_closing_ends_every_stream(shared_redis: RunningRedis) -> None:
 async def test_a_reader_that_is_too_slow_is_dropped(
     shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "SEND_SECONDS", 0.2)
+    monkeypatch.setattr(listener, "SEND_SECONDS", 0.2)
     async with api_over(shared_redis, NOW) as api:
         api.write(events(1))
         answer = await api.app.state.hub.listen(
@@ -426,7 +427,7 @@ async def test_a_reader_that_is_too_slow_is_dropped(
 
         async with asyncio.timeout(20):
             await answer.run(receive, send)
-        assert api.app.state.hub.metrics.live_dropped._value.get() == 1
+        assert api.app.state.metrics.live_dropped._value.get() == 1
         assert api.app.state.hub._groups == {}
 
 
@@ -475,7 +476,7 @@ async def test_what_changed_just_before_is_not_missed(
     shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody listened to it yet when it was published, and the state that is remembered does not have it."""
-    monkeypatch.setattr(live, "FRESHNESS_SECONDS", 3_600.0)
+    monkeypatch.setattr(group, "FRESHNESS_SECONDS", 3_600.0)
     async with serving(shared_redis, NOW, positions_cache_ms=60_000) as (api, client):
         api.write(events(1))
         async with listening(client, period="yesterday") as other:
@@ -490,7 +491,7 @@ async def test_what_changed_just_before_is_not_missed(
 async def test_who_has_a_newer_report_than_the_group_is_not_sent_the_older_one(
     shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "INTERVAL_SECONDS", 3.0)
+    monkeypatch.setattr(group, "INTERVAL_SECONDS", 3.0)
     async with serving(shared_redis, NOW) as (api, client):
         api.write(events(1))
         async with listening(client) as first:

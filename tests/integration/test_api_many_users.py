@@ -33,7 +33,7 @@ def events(users: int = MANY) -> list[Event]:
 
 def commands_of(api: Api, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """All that is sent to Redis from now on."""
-    reader, sent = api.app.state.hub.reports.reader, []
+    reader, sent = api.app.state.reader, []
     transaction = reader._transaction
 
     async def noting(commands: Sequence[tuple[Any, ...]]) -> Any:
@@ -142,7 +142,7 @@ async def test_names_take_no_more_memory_than_the_limit(shared_redis: RunningRed
     async with api_over(shared_redis, NOW, cache_bytes=50_000) as api:
         api.write(events())
         assert len((await api.json("/filters"))["users"]) == 500
-        assert api.app.state.hub.reports.memory.bytes <= 50_000
+        assert api.app.state.memory.bytes <= 50_000
 
 
 async def test_who_asks_for_what_is_being_folded_waits_for_it_and_others_are_answered(
@@ -189,7 +189,7 @@ async def test_a_fold_of_many_users_is_kept_in_some_hundred_bytes_a_user(
         await api.json("", **ASKED, interval="hour", timezone="Asia/Kolkata")  # another range: the same table of users
         assert await api.json("", **ASKED) == first
         assert len(unpacked) == 2
-        assert api.app.state.hub.reports.memory.bytes <= 600 * MANY
+        assert api.app.state.memory.bytes <= 600 * MANY
 
 
 def unpackings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:

@@ -206,7 +206,7 @@ async def test_reads_that_begin_together_are_remembered_once(shared_redis: Runni
         api.write([added(f"2026-11-{day:02d}T00:00:00+00:00") for day in range(1, 21)])
         asked = {"from_": "2026-11-01", "to": "2026-11-22"}
         await asyncio.gather(*(api.json(compare="none", **asked) for _ in range(5)))
-        memory = api.app.state.hub.reports.memory
+        memory = api.app.state.memory
         assert len(memory.get(("known", "w")).layouts) == 20
         # What is gone is no longer remembered, and what came again is once.
         api.write([added("2026-11-05T00:00:00+00:00")])
@@ -237,7 +237,7 @@ async def test_what_is_remembered_is_counted_whole(shared_redis: RunningRedis) -
             ]
         )
         await api.json(from_="2026-11-01", to="2026-11-22", compare="none")
-        memory = api.app.state.hub.reports.memory
+        memory = api.app.state.memory
         sizes = sum(size for _, _, size, _ in memory._entries.values())
         shared = sum(size for _, size in memory._shared.values())
         # Twice: of the days, and of the folds that hold them; a number and its count take 12 bytes.
@@ -329,7 +329,7 @@ async def test_an_answer_that_did_not_change_is_a_304_without_computing_it(share
             first = await api.get(path)
             tag = first.headers["etag"]
             assert tag == f'W/"{first.json()["freshness"]["revision"]}"'
-            before = api.app.state.hub.reports.reader.reads
+            before = api.app.state.reader.reads
             for condition in (tag, f'"x", {tag}', tag.removeprefix("W/"), "*"):
                 second = await api.get(path, {"If-None-Match": condition})
                 assert (second.status_code, second.content) == (304, b"")
@@ -338,7 +338,7 @@ async def test_an_answer_that_did_not_change_is_a_304_without_computing_it(share
                 assert second.headers["contacts-lag-seconds"] == "0.0"
                 assert second.headers["cache-control"] == "private, no-cache"
                 assert second.headers["vary"] == "Accept, Accept-Encoding, Authorization"
-            assert api.app.state.hub.reports.reader.reads - before == 4
+            assert api.app.state.reader.reads - before == 4
             assert (await api.get(path, {"If-None-Match": 'W/"other"'})).status_code == 200
 
 
@@ -346,9 +346,9 @@ async def test_positions_that_were_just_read_answer_without_asking_redis(shared_
     async with api_over(shared_redis, NOW, positions_cache_ms=60_000) as api:
         api.write([added("2026-11-22T00:00:00+00:00")])
         tag = (await api.get()).headers["etag"]
-        before = api.app.state.hub.reports.reader.reads
+        before = api.app.state.reader.reads
         assert (await api.get("", {"If-None-Match": tag})).status_code == 304
-        assert api.app.state.hub.reports.reader.reads == before
+        assert api.app.state.reader.reads == before
 
 
 async def test_what_changes_a_revision(shared_redis: RunningRedis) -> None:

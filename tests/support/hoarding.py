@@ -177,7 +177,7 @@ async def main(url: str, cache_bytes: int, kind: str) -> None:
             if kind == "workspaces" and number % 2 == 0:
                 data.positions(Positions(NOW + number, partitions=64))
             await ask(app, *of)
-        memory = app.state.hub.reports.memory
+        memory = app.state.memory
         print(resident_bytes() - before, memory.bytes)
 
 

@@ -1,0 +1,153 @@
+"""Finds where rows that pass lie: whole days, or, where they are rare, quarter-hours of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from api.activities.filter import Filter
+from api.read.parts import Parts
+from api.read.redis import Moved, Reader, Snapshot
+from api.report.days import KindSums, kind_sums, kind_sums_of_users
+from api.report.pieces import in_pieces
+from api.report.service import Reading
+from stream.model.time import QUARTERS_A_DAY, day_of
+from stream.storage.row import key_after, occurred_at_of, quarter_bounds
+
+ROWS_A_READ = 1_000
+DAYS_A_SEARCH = 8
+"""So many days' cells are searched for the quarters of rare rows at once."""
+
+RARE = 8
+"""Rows are rare where less than one in so many passes the filters: then quarters are looked for first."""
+
+FEW_ROWS = 500
+"""A day of so few rows is read without searching."""
+
+_EVERY_QUARTER = tuple(range(1, QUARTERS_A_DAY + 1))
+
+
+class Span(NamedTuple):
+    """A stretch of one day, [low, high), in which rows that pass are expected."""
+
+    day: int
+    low: bytes
+    high: bytes
+    expected: int
+    present: int
+    """How many rows there are in it at least, whether they pass or not."""
+
+
+class DayRows(NamedTuple):
+    """A day of the range: how many of its rows pass, how many there are, and [first, end) of its quarters."""
+
+    day: int
+    passing: int
+    present: int
+    window: tuple[int, int]
+
+
+class Spans:
+    """The spans of the days of a reading, in the order of the table. `after`: the key of the row that they follow;
+    `expected`: the state that they must be of (Moved where it is another one), None for that of their own moment.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        workspace_id: str,
+        rows: Filter,
+        reading: Reading,
+        after: bytes | None,
+        descending: bool,
+        expected: Snapshot | None,
+    ) -> None:
+        self._reader = reader
+        self._workspace_id = workspace_id
+        self._filter = rows
+        self._descending = descending
+        self._expected = expected
+        self._after = after
+        self._days = self._days_with_rows(reading, after)
+
+    async def find(self, wanted: int) -> list[Span]:
+        """The spans of the next days, for so many rows; none where there are no more days."""
+        found: list[Span] = []
+        while self._days and not found:
+            spans = await self._spans_of(self._next_days(wanted))
+            found = [span for span in map(self._from_cursor, spans) if span.low < span.high]
+        return found
+
+    def _days_with_rows(self, reading: Reading, after: bytes | None) -> list[DayRows]:
+        """The days that have rows that pass, in the order of the table."""
+        last = None if after is None else day_of(occurred_at_of(after))
+        days = []
+        for of in reading.plan.days.values():
+            sums = reading.days.get(of.day)
+            if sums is None or (last is not None and (of.day > last if self._descending else of.day < last)):
+                continue
+            # Of the range as one bucket, which is column 0.
+            pieces = [piece for piece, column in enumerate(of.columns) if column == 0]
+            passing = sum(self._filter.count(sums, piece, len(of.columns)) for piece in pieces)
+            present = sum(sum(sums.counts[piece :: len(of.columns)]) for piece in pieces)
+            if passing:
+                days.append(DayRows(of.day, passing, present, of.window))
+        return days[::-1] if self._descending else days
+
+    def _next_days(self, wanted: int) -> list[DayRows]:
+        """Enough days for so many rows, or DAYS_A_SEARCH of them."""
+        days: list[DayRows] = []
+        while self._days and len(days) < DAYS_A_SEARCH and sum(day.passing for day in days) < wanted:
+            days.append(self._days.pop(0))
+        return days
+
+    async def _spans_of(self, days: Sequence[DayRows]) -> list[Span]:
+        rare = [of.day for of in days if self._is_rare(of)]
+        by_quarter = await self._by_quarter(rare) if rare else {}
+        spans: list[Span] = []
+        for of in days:
+            if of.day in by_quarter:
+                spans.extend(self._quarter_spans(of, by_quarter[of.day]))
+            else:
+                start = of.day * QUARTERS_A_DAY
+                low, high = quarter_bounds(start + of.window[0], start + of.window[1])
+                spans.append(Span(of.day, low, high, of.passing, of.present))
+        return spans
+
+    def _is_rare(self, of: DayRows) -> bool:
+        if self._filter.users is not None:
+            return True  # the sums are of these users alone, so nothing is known of the other rows
+        return of.present > FEW_ROWS and of.passing * RARE < of.present
+
+    async def _by_quarter(self, days: Sequence[int]) -> dict[int, KindSums]:
+        users = self._filter.users
+        wanted = Parts.SUMMARIES if users is None else Parts.HEADS | Parts.CELLS
+
+        def of_days(layouts: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
+            return dict.fromkeys(layouts, wanted)
+
+        snapshot = await self._reader.snapshot(self._workspace_id, sorted(days), of_days, ())
+        if self._expected is not None:
+            layouts = self._expected.layouts
+            if any(snapshot.layouts.get(day) != layouts.get(day) for day in days):
+                raise Moved
+        if users is None:
+            return {day: kind_sums(parts, _EVERY_QUARTER) for day, parts in snapshot.parts.items()}
+        return {
+            day: await in_pieces(kind_sums_of_users(parts, _EVERY_QUARTER, users))
+            for day, parts in snapshot.parts.items()
+        }
+
+    def _quarter_spans(self, of: DayRows, sums: KindSums) -> list[Span]:
+        spans = []
+        for quarter in range(*of.window):
+            count = self._filter.count(sums, quarter, QUARTERS_A_DAY)
+            if count:
+                start = of.day * QUARTERS_A_DAY + quarter
+                spans.append(Span(of.day, *quarter_bounds(start, start + 1), count, ROWS_A_READ * count))
+        return spans[::-1] if self._descending else spans
+
+    def _from_cursor(self, span: Span) -> Span:
+        if self._after is None:
+            return span
+        if self._descending:
+            return span._replace(high=min(span.high, self._after))
+        return span._replace(low=max(span.low, key_after(self._after)))
