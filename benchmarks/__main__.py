@@ -13,6 +13,7 @@ from typing import Any
 from cli import output
 
 BENCHMARKS: Mapping[str, str] = {
+    "counting": "benchmarks.counting",
     "worker": "benchmarks.worker",
     "latency": "benchmarks.latency",
     "takeover": "benchmarks.takeover",

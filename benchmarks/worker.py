@@ -9,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 from benchmarks.datasets import Dataset, records
 from benchmarks.machine import Bench, Run, fill, machine, measured_catch_up, say
+from stream.tables.core import CoreMissingError, load_core
 
 EVENTS = 400_000
 FAUST_EVENTS = 30_000
@@ -30,10 +32,11 @@ def run() -> Iterator[dict[str, Any]]:
             topic, _ = bench.topics(PARTITIONS)
             fill(bench.kafka.bootstrap, topic, records(dataset, EVENTS, end=END))
             getmany = reference("getmany", bench, topic, EVENTS)
-            for rows in (True, False):
-                worked = catch_up(bench, topic, rows)
+            for core, rows in product(cores(), (True, False)):
+                worked = catch_up(bench, topic, rows, core)
                 yield {
                     "set": dataset.value,
+                    "core": core,
                     "rows": rows,
                     "events_per_second": round(worked.rate),
                     "cpu_us_per_event": round(worked.cpu_us, 2),
@@ -46,9 +49,20 @@ def run() -> Iterator[dict[str, Any]]:
                 }
 
 
-def catch_up(bench: Bench, topic: str, rows: bool) -> Run:
+def cores() -> list[str]:
+    """The forms of the counting that are here."""
+    try:
+        load_core()
+    except CoreMissingError as error:
+        say(f"worker: {error}")
+        return ["python"]
+    return ["python", "compiled"]
+
+
+def catch_up(bench: Bench, topic: str, rows: bool, core: str) -> Run:
     _, group = bench.topics(PARTITIONS, topic)
-    worker = bench.worker(bench.environ(topic, group, **({} if rows else {"CONTACTS_ROW_DAYS": "0"})))
+    settings = {"CONTACTS_CORE": core} | ({} if rows else {"CONTACTS_ROW_DAYS": "0"})
+    worker = bench.worker(bench.environ(topic, group, **settings))
     worker.start()
     try:
         return measured_catch_up(worker, EVENTS)

@@ -58,11 +58,12 @@ def _once(texts: Iterable[str]) -> list[str]:
 def _core(reading: Reading[Config]) -> str:
     """Which form of the counting a worker would have here, and why."""
     from stream.ports import WorkerMustStop
+    from stream.storage.keys import Keys
     from stream.worker.form import choose_form
 
     choice = next(value.shown for value in reading.values if value.setting.name == "core")
     try:
-        form = choose_form(CoreChoice(choice))
+        form = choose_form(CoreChoice(choice), Keys(""))
     except (ValueError, WorkerMustStop) as error:
         return f"none: {error}"
     return f"{form.name} ({form.why})"

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from stream.ingest.event import Record
-from stream.tables.partition import Commit
+from stream.tables.partition import Commit, PackedCall
 
 
 class WorkerMustStop(Exception):
@@ -152,6 +152,8 @@ class Call(msgspec.Struct):
     clock_ms: int = 0
     """What the worker's clock shows as it is sent."""
     partitions: int | None = None
+    packed: PackedCall | None = None
+    """In place of `keys`, `operations` and `workspaces`, which are empty then."""
 
 
 class Flow(Protocol):

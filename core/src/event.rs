@@ -61,7 +61,7 @@ pub fn source_of(source: Option<&str>) -> Option<Option<Cow<'_, str>>> {
 }
 
 /// A user as it is counted.
-pub fn user_of<'a>(user: Option<&'a str>) -> Option<&'a str> {
+pub fn user_of(user: Option<&str>) -> Option<&str> {
     user.filter(|user| !user.is_empty() && *user != NONE)
 }
 
@@ -229,7 +229,9 @@ impl<'de> Visitor<'de> for Events {
                 "user_name" => once(&mut fields.user_name, optional(&mut items)?)?,
                 "occurred_at" => once(&mut fields.occurred_at, items.next_value::<Text>()?.0)?,
                 "batch_id" => once(&mut fields.batch_id, optional(&mut items)?)?,
-                _ => drop(items.next_value::<Unused>()?),
+                _ => {
+                    items.next_value::<Unused>()?;
+                }
             }
         }
         let missing = || A::Error::custom("a field is missing");

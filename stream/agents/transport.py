@@ -37,6 +37,7 @@ from stream.kafka.fetch import fetched_batches, keep_fetched_bytes
 from stream.kafka.metadata import limit_metadata
 from stream.kafka.unpacking import unpacked_limit
 from stream.settings.worker import CoreChoice
+from stream.storage.keys import Keys
 from stream.tables.partition import Batch
 from stream.worker.form import choose_form
 
@@ -59,6 +60,7 @@ class FetchSettings(Protocol):
     fetch_max_wait_seconds: float
     max_event_bytes: int
     core: CoreChoice
+    group: str
 
 
 # ---- Faust ---------------------------------------------------------------------------------------------------
@@ -70,7 +72,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         keep_fetched_bytes()
-        self._raw = choose_form(self.settings.core).compiled
+        self._raw = choose_form(self.settings.core, Keys(self.settings.group)).compiled
         consumer = super()._create_worker_consumer(transport)
         # Faust fixes these four. With its own (1 byte, 1,500 ms) every fetch brings a record or two, at four times the
         # CPU, or waits for up to 1.5 s.

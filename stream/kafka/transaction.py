@@ -17,6 +17,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, describe
 from stream.kafka.dead_letters import BATCH_OVERHEAD, encode_dead_letter
+from stream.kafka.framed_batch import FramedBatch
 from stream.kafka.letter_limit import MESSAGE_BYTES
 from stream.kafka.metadata import fetch_partition_counts, limit_metadata
 from stream.ports import CommitFailed, Earlier, Fenced, KafkaAway, TooLarge, WorkerMustStop
@@ -26,6 +27,7 @@ from stream.tables.partition import Commit
 # A batch holds at most this much, well below the broker's message limit for our topics: so no record is refused for its
 # neighbours.
 BATCH_BYTES = 1 << 20
+PACKED_BYTES = BATCH_BYTES - BATCH_OVERHEAD
 # A changelog of which nothing comes for so long is not read to its end: aiokafka may have given up without a word.
 READING_SECONDS = 30.0
 
@@ -106,6 +108,8 @@ class TransactionalLedger:
         await close_in_bounded_time(self._producer)
 
     def _state(self, commit: Commit) -> list[BatchBuilder]:
+        if commit.packed is not None:
+            return [FramedBatch(body, count) for body, count in commit.packed.bodies]
         batches = Batches(self._producer)
         for key, value in commit.table:
             batches.put(key, value, [])

@@ -128,6 +128,10 @@ def calls_of_commit(keys: Keys, partition: int, commit: Commit) -> Iterator[Call
 
     A workspace's entries follow each other, so that few calls have to tell that it has changed.
     """
+    if commit.packed is not None:
+        for packed in commit.packed.calls:
+            yield Call(keys=[], operations=[], workspaces=[], fields={}, packed=packed)
+        return
     calls = Calls(keys, partition)
     for change in sorted(commit.entries, key=attrgetter("workspace_id")):
         yield from with_rows(calls, change)

@@ -8,11 +8,12 @@ import secrets
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from stream.ports import AnotherHistory, Call, Claim, ReplicaAway
 from stream.projection.evictions import Evictions
 from stream.projection.lost_keys import SCRIPT
+from stream.settings.redis import PackedWords
 from stream.storage.keys import Keys, parse_owed
 
 log = logging.getLogger(__name__)
@@ -54,14 +55,19 @@ class RedisReplica:
             number,
             secrets.token_hex(8),
             self._keys.changes,
-            "\n".join(call.workspaces),
+            "\n".join(call.workspaces) if call.packed is None else call.packed.workspaces,
         ]
         arguments += [
             self._as_of(call),
             "" if call.partitions is None else call.partitions,
             len(call.fields),
         ]
-        now = await self._run([self._keys.positions, *call.keys], [*arguments, *fields, *call.operations])
+        keys: list[Any] = [self._keys.positions, *call.keys]
+        arguments += [*fields, *call.operations]
+        if call.packed is not None:
+            keys.append(PackedWords(call.packed.keys, call.packed.key_count))
+            arguments.append(PackedWords(call.packed.operations, call.packed.operation_count))
+        now = await self._run(keys, arguments)
         if not now:
             return False
         self._compare_clocks(now)
@@ -98,13 +104,23 @@ class RedisReplica:
             raise ReplicaAway(f"{type(error).__name__}: {error}"[:300]) from error
         return int(seconds) * 1000 + int(microseconds) // 1000
 
-    async def _run(self, keys: list[str], arguments: list[Any]) -> Any:
+    async def _run(self, keys: list[Any], arguments: list[Any]) -> Any:
         if self._evictions is not None and self._evictions.refusal is not None:
             raise ReplicaAway(self._evictions.refusal)
         try:
+            if isinstance(keys[-1], PackedWords):
+                return await self._run_packed(len(keys) - 1 + keys[-1].number, [*keys, *arguments])
             return await self._script(keys=keys, args=arguments)
         except (RedisError, OSError, TimeoutError) as error:
             raise ReplicaAway(f"{type(error).__name__}: {error}"[:300]) from error
+
+    async def _run_packed(self, key_count: int, words: list[Any]) -> Any:
+        """As redis-py's Script, which counts its keys itself."""
+        try:
+            return await self._client.evalsha(self._script.sha, key_count, *words)
+        except NoScriptError:  # Redis was restarted, or is another one: nothing was run
+            await self._client.script_load(self._script.script)
+            return await self._client.evalsha(self._script.sha, key_count, *words)
 
 
 def steady_ms() -> int:

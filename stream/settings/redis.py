@@ -1,8 +1,9 @@
 """How a connection to Redis is made from CONTACTS_REDIS. Nothing is opened before the first command."""
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any, NamedTuple, cast
 
 import hiredis
 from redis.asyncio import Redis
@@ -44,6 +45,24 @@ def redis_client(url: str, *, timeout_seconds: float | None, retries: int = 1, c
     return packed_in_c(cast("Redis", sentinel.master_for(address.service)))
 
 
+class PackedWords(NamedTuple):
+    """Words of a command that are packed already, one bulk text after the other."""
+
+    content: bytes
+    number: int
+
+
+def pack_around(words: Iterable[Any]) -> Iterator[bytes]:
+    """A command of which some words are packed already, in one piece after another."""
+    groups = [(packed, list(group)) for packed, group in groupby(words, lambda word: type(word) is PackedWords)]
+    yield b"*%d\r\n" % sum(word.number if packed else 1 for packed, group in groups for word in group)
+    for packed, group in groups:
+        if packed:
+            yield from (word.content for word in group)
+        else:
+            yield hiredis.pack_command(tuple(group)).partition(b"\r\n")[2]  # without its own number of words
+
+
 class PackedInC(AbstractConnection):
     """Commands are written by hiredis, as answers are read by it, in a quarter of the time for the hundreds of
     arguments of a projected commit. The client's own asyncio connections pack each argument in Python.
@@ -55,6 +74,8 @@ class PackedInC(AbstractConnection):
     def pack_command(self, *args: Any) -> list[bytes]:
         name, *rest = args
         words = name.split() if isinstance(name, (str, bytes)) else [name]  # `CONFIG GET` is two
+        if any(type(word) is PackedWords for word in rest):
+            return [b"".join(pack_around((*words, *rest)))]
         return [hiredis.pack_command((*words, *rest))]
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:

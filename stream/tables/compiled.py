@@ -21,8 +21,18 @@ from stream.tables import names, position, recent_ids, uncounted
 from stream.tables.core import CoreFailed, load_core
 from stream.tables.counts import EntryChange
 from stream.tables.names import NameChanges, SourceName, UserName
-from stream.tables.partition import Batch, Commit, CountingRules, DeadLetter, Outcomes, check_kinds, check_live_keys
-from stream.tables.position import HISTORY_BYTES, Position, Witness, decode_position, encode_position
+from stream.tables.partition import (
+    Batch,
+    Commit,
+    CountingRules,
+    DeadLetter,
+    Outcomes,
+    PackedCall,
+    PackedCommit,
+    check_kind,
+    read_position,
+)
+from stream.tables.position import HISTORY_BYTES, Position, Witness, encode_position
 from stream.tables.steps import RECORDS_A_STEP, Steps, finish
 
 LATEST_MS: Final = 2**63 - 1
@@ -43,6 +53,18 @@ class OddRecord(msgspec.Struct, frozen=True):
     headers: Sequence[tuple[str, bytes]]
 
 
+class Packing(msgspec.Struct, frozen=True):
+    """How a commit is packed for Kafka and Redis."""
+
+    prefix: str
+    """Of the deployment's keys in Redis."""
+    batch_bytes: int
+    """Of the records of one record batch; one alone may be larger."""
+    call_bytes: int
+    operation_values: int
+    """See CALL_BYTES and OPERATION_LIMIT in stream/projection/calls.py."""
+
+
 Fields = tuple[object, ...]
 """Of an activity, in the order in which the core takes them."""
 
@@ -50,13 +72,15 @@ Fields = tuple[object, ...]
 class CompiledState:
     """PartitionState, compiled: same methods, same bytes."""
 
-    def __init__(self, partition: int, rules: CountingRules) -> None:
+    def __init__(self, partition: int, rules: CountingRules, packing: Packing | None = None) -> None:
+        """`packing`: None for commits of records and changes, as the Python form gives them."""
         assert 0 <= partition < PARTITION_LIMIT, f"partition {partition}"
         self.partition: Final = partition
         self.outcomes = Outcomes()
         self.pending_weight = 0
         self._module: Final[Any] = load_core()
         self._rules: Final = rules
+        self._packing: Final = packing
         self._position: Position | None = None
         self._encoded_outcomes = Outcomes()
         self._dead_letters: list[DeadLetter] = []
@@ -83,19 +107,25 @@ class CompiledState:
         return finish(cls.unpack(partition, rules, records))
 
     @classmethod
-    def unpack(cls, partition: int, rules: CountingRules, records: Mapping[bytes, bytes]) -> Steps[CompiledState]:
+    def unpack(
+        cls, partition: int, rules: CountingRules, records: Mapping[bytes, bytes], packing: Packing | None = None
+    ) -> Steps[CompiledState]:
         """As PartitionState.unpack."""
-        state = cls(partition, rules)
+        state = cls(partition, rules, packing)
         if not records:
             return state
-        check_kinds(records)
-        known = decode_position(records[position.KEY])
-        check_live_keys(known, records)
+        of_names: list[tuple[bytes, bytes]] = []
+        others: list[tuple[bytes, bytes]] = []
+        for number, record in enumerate(records.items()):
+            check_kind(record[0])
+            if record[0] != position.KEY:
+                (of_names if record[0][:1] == names.KIND else others).append(record)
+            if number % RECORDS_A_STEP == 0:
+                yield
+        known = read_position(records)
+        others.sort()
         yield
         # Names keep the order in which they come; all else is read in the order of its keys.
-        of_names = [record for record in records.items() if record[0][:1] == names.KIND]
-        others = sorted(r for r in records.items() if r[0][:1] not in (names.KIND, position.KEY))
-        yield
         for some in _steps(of_names + others):
             with state._border(FormatError):
                 state._core.adopt(some)
@@ -213,21 +243,43 @@ class CompiledState:
         return tuple(getattr(event, name) for name in FIELDS)
 
     def encode(self) -> Commit:
-        """As PartitionState.encode. Raises CoreFailed where the core panics."""
+        """As PartitionState.encode, packed where that is wanted. Raises CoreFailed where the core panics."""
+        if self._packing is not None:
+            return self._commit([], [], NameChanges([], []), self._pack(self._packing))
         with self._border(AssertionError):
             table, entries, users, sources = self._core.encode(self.position.next_offset)
-        self._move(live_keys=1 + self._core.keys)
-        table.append((position.KEY, encode_position(self.position)))
+        table.append(self._position_record(self._core.keys))
         return self._commit(table, [_entry_change(entry) for entry in entries], _name_changes(users, sources))
 
+    def _pack(self, packing: Packing) -> PackedCommit:
+        with self._border(AssertionError):
+            bodies, calls = self._core.encode_packed(
+                self.position.next_offset,
+                self._position_record,
+                packing.prefix,
+                packing.batch_bytes,
+                packing.call_bytes,
+                packing.operation_values,
+            )
+        return PackedCommit(bodies, [PackedCall(*call) for call in calls])
+
+    def _position_record(self, keys: int) -> tuple[bytes, bytes]:
+        """The changelog's record of the position, with so many other keys."""
+        self._move(live_keys=1 + keys)
+        return position.KEY, encode_position(self.position)
+
     def _commit(
-        self, table: list[tuple[bytes, bytes | None]], entries: list[EntryChange], moved: NameChanges
+        self,
+        table: list[tuple[bytes, bytes | None]],
+        entries: list[EntryChange],
+        moved: NameChanges,
+        packed: PackedCommit | None = None,
     ) -> Commit:
         outcomes = self.outcomes - self._encoded_outcomes
         self._encoded_outcomes = self.outcomes.copy()
         dead_letters, self._dead_letters = self._dead_letters, []
         self.pending_weight = 0
-        return Commit(self.position, table, dead_letters, entries, moved, outcomes, self.ids)
+        return Commit(self.position, table, dead_letters, entries, moved, outcomes, self.ids, packed)
 
     def whole(self, after: int) -> Iterator[EntryChange]:
         return (change for _, change in self.whole_in_order(after))

@@ -110,6 +110,25 @@ class DeadLetter(msgspec.Struct, frozen=True):
     message: str
 
 
+class PackedCall(msgspec.Struct, frozen=True):
+    """One call to Redis, as its protocol has it: keys behind that of the positions, operations, how many of each."""
+
+    keys: bytes
+    key_count: int
+    operations: bytes
+    operation_count: int
+    workspaces: bytes
+    """Those that it touches, one a line."""
+
+
+class PackedCommit(msgspec.Struct, frozen=True):
+    """What changed, in the bytes that Kafka and Redis take."""
+
+    bodies: list[tuple[bytes, int]]
+    """Records of record batches, and how many; the position is the last of all."""
+    calls: list[PackedCall]
+
+
 class Commit(msgspec.Struct, frozen=True):
     """All that changed since the commit before, encoded: nothing in it changes when the state goes on."""
 
@@ -123,6 +142,8 @@ class Commit(msgspec.Struct, frozen=True):
     """Of the records applied since the commit before."""
     ids: int = 0
     """How many recent ids are remembered."""
+    packed: PackedCommit | None = None
+    """In place of `table`, `entries` and `names`, which are empty then."""
 
 
 class PartitionState:
@@ -161,14 +182,13 @@ class PartitionState:
         state = cls(partition, rules)
         if not records:
             return state
-        check_kinds(records)
         kinds: dict[bytes, list[tuple[bytes, bytes]]] = {kind: [] for kind in _KINDS}
         for number, (key, value) in enumerate(records.items()):
+            check_kind(key)
             kinds[key[:1]].append((key, value))
             if number % RECORDS_A_STEP == 0:
                 yield
-        known = decode_position(records[position.KEY])
-        check_live_keys(known, records)
+        known = read_position(records)
         state._ids = yield from RecentIds.unpack(
             rules.dedupe_window_hours, rules.dedupe_max_ids, known.latest_hour, kinds[recent_ids.KIND]
         )
@@ -406,23 +426,24 @@ class _Workspace:
         self.days: Final = days
 
 
-def check_kinds(records: Mapping[bytes, bytes]) -> None:
-    """Raises FormatError where a key is of no known kind, or there is no position."""
-    for key in records:
-        if key[:1] not in _KINDS:
-            raise FormatError(f"{key!r} is a key of no known kind")
+def check_kind(key: bytes) -> None:
+    """Raises FormatError where a key is of no known kind."""
+    if key[:1] not in _KINDS:
+        raise FormatError(f"{key!r} is a key of no known kind")
+
+
+def read_position(records: Mapping[bytes, bytes]) -> Position:
+    """Raises FormatError where there is none, or more or fewer records than it was committed with."""
     if position.KEY not in records:
         raise FormatError("there are records without a position")
-
-
-def check_live_keys(known: Position, records: Mapping[bytes, bytes]) -> None:
-    """Raises LostKeysError where there are more or fewer records than the position was committed with."""
+    known = decode_position(records[position.KEY])
     if known.live_keys is not None and known.live_keys != len(records):
         raise LostKeysError(
             f"the changelog has {len(records)} keys, where the commit of offset {known.next_offset} left "
             f"{known.live_keys}: it lost records (is its cleanup.policy `compact`?). A new CONTACTS_GROUP counts "
             "the topic from its beginning"
         )
+    return known
 
 
 def _greatest(timestamps: Sequence[int], ahead: Sequence[int]) -> int:

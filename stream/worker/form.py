@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
+from stream.kafka.transaction import PACKED_BYTES
 from stream.ports import WorkerMustStop
+from stream.projection import calls
 from stream.settings.worker import CoreChoice
-from stream.tables.compiled import CompiledState
+from stream.storage.keys import Keys
+from stream.tables.compiled import CompiledState, Packing
 from stream.tables.core import CoreMissingError, load_core
 from stream.tables.partition import PartitionState
 from stream.tables.state import Unpack
@@ -24,8 +29,8 @@ class Form(msgspec.Struct, frozen=True):
         return "compiled" if self.compiled else "python"
 
 
-def choose_form(choice: CoreChoice) -> Form:
-    """Raises WorkerMustStop where the compiled core is asked for and not there."""
+def choose_form(choice: CoreChoice, keys: Keys) -> Form:
+    """`keys`: of the deployment's Redis. Raises WorkerMustStop where the compiled core is asked for and not there."""
     if choice is CoreChoice.PYTHON:
         return Form(False, PartitionState.unpack, "CONTACTS_CORE is python")
     try:
@@ -34,4 +39,5 @@ def choose_form(choice: CoreChoice) -> Form:
         if choice is CoreChoice.COMPILED:
             raise WorkerMustStop(f"CONTACTS_CORE is compiled, and {error}") from error
         return Form(False, PartitionState.unpack, f"{error}; counting takes some 5 times the CPU without it")
-    return Form(True, CompiledState.unpack, f"contacts_core {core.__version__}")
+    packing = Packing(keys.prefix, PACKED_BYTES, calls.CALL_BYTES, calls.OPERATION_LIMIT)
+    return Form(True, partial(CompiledState.unpack, packing=packing), f"contacts_core {core.__version__}")

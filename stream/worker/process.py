@@ -136,7 +136,7 @@ class Worker:
 
     async def _work(self) -> None:
         try:
-            form = choose_form(self._config.core)
+            form = choose_form(self._config.core, self._wiring.keys)
             self._wiring.unpack = form.unpack
             log.info("the %s form counts: %s", form.name, form.why)
             self._metrics.build_info.labels(VERSION, form.name).set(1)

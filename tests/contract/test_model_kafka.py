@@ -36,7 +36,7 @@ def commit(table: dict[bytes, bytes | None], letters: list[bytes] = []) -> Any: 
         )
         for o, v in enumerate(letters)
     ]
-    return SimpleNamespace(table=[*table.items(), (b"p", b"at %d" % len(table))], dead_letters=dead)
+    return SimpleNamespace(table=[*table.items(), (b"p", b"at %d" % len(table))], dead_letters=dead, packed=None)
 
 
 async def told(seen: Seen, name: str, work: Awaitable[Any]) -> None:

@@ -19,14 +19,16 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 from aiokafka.protocol.metadata import MetadataRequest
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from stream.kafka.framed_batch import FramedBatch
 from stream.kafka.source import SourcePartition
 from stream.ports import KafkaAway, ReadTooLarge
 from stream.projection.partitions import _LOWER as LOWER
 from stream.projection.partitions import _RAISE as RAISE
+from stream.settings.redis import PackedWords
 from tests.simulation.kafka import Log, SimRecord, Txn
 from tests.simulation.redis import as_bytes
 
@@ -112,6 +114,14 @@ class Batch:
         return self
 
 
+def as_batch(framed: FramedBatch) -> Batch:
+    """What a broker reads of a batch that the core has packed."""
+    batch = Batch(0)
+    batch.records = [(r.key, r.value, list(r.headers)) for r in DefaultRecordBatch(framed._build())]
+    assert len(batch.records) == framed.record_count(), "the header tells how many there are"
+    return batch
+
+
 class SimProducer:
     """aiokafka's transactional producer."""
 
@@ -186,6 +196,8 @@ class SimProducer:
             error = KafkaTimeoutError()
         if error is None:
             txn = world.broker.add(self._id, self._epoch, self._timeout)
+            if isinstance(batch, FramedBatch):
+                batch = as_batch(batch)
             if txn is None or txn.decided:
                 error = self._fatal = InvalidProducerEpoch()
             else:
@@ -378,6 +390,25 @@ class SimRedis:
         seconds, ms = divmod(await self._link.ask_redis(tell), 1000)
         return seconds, ms * 1000
 
+    async def evalsha(self, sha: str, key_count: int, *words: Any) -> Any:
+        """Of words of which some are packed; the keys are the first."""
+        plain: list[Any] = []
+        for word in words:
+            plain += unpacked(word) if isinstance(word, PackedWords) else [word]
+        return await Script(self._link)(plain[:key_count], plain[key_count:])
+
+
+def unpacked(words: PackedWords) -> list[bytes]:
+    """One after another, each behind its length."""
+    found, at = list[bytes](), 0
+    while at < len(words.content):
+        length, _, _ = words.content[at + 1 :].partition(b"\r\n")
+        at += len(length) + 3
+        found.append(words.content[at : at + int(length)])
+        at += int(length) + 2
+    assert len(found) == words.number, f"{len(found)} words, {words.number} were told"
+    return found
+
 
 class Announcement:
     """The scripts of stream/projection/partitions.py."""
@@ -400,6 +431,8 @@ class Announcement:
 
 
 class Script:
+    sha = "sha"
+
     def __init__(self, link: Link) -> None:
         self._link = link
 

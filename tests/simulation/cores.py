@@ -5,22 +5,29 @@ same at every apply, encode and recovery.
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from itertools import groupby
 from typing import Any
+from unittest.mock import patch
 
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
 from stream.ingest.event import LOG_APPEND_TIME
 from stream.ingest.raw import RawRecords
 from stream.kafka.fetch import decode_batches
+from stream.kafka.framed_batch import FramedBatch
 from stream.kafka.unpacking import UNPACKED_BYTES
-from stream.tables.compiled import CompiledState
+from stream.ports import Call
+from stream.projection import calls
+from stream.storage.keys import Keys
+from stream.tables.compiled import CompiledState, Packing
 from stream.tables.counts import EntryChange
 from stream.tables.names import NameChanges
-from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
+from stream.tables.partition import Batch, Commit, CountingRules, PackedCall, PartitionState
 from stream.tables.position import Position
 from stream.tables.state import Unpack
 from stream.tables.steps import Steps
+from tests.simulation.chance import Profile
 from tests.simulation.kafka import SimRecord
 
 VARIABLE = "SIMULATION_CORE"
@@ -39,11 +46,14 @@ def chosen() -> Core:
     return Core(os.environ.get(VARIABLE, Core.PYTHON))
 
 
-def unpack() -> Unpack:
+def unpack(profile: Profile, keys: Keys) -> Unpack:
     """How a partition's state is made in this run."""
-    form: Any = {Core.PYTHON: PartitionState, Core.COMPILED: CompiledState, Core.BOTH: BothStates}[chosen()]
-    result: Unpack = form.unpack
-    return result
+    packing = Packing(keys.prefix, profile.batch_bytes, profile.call_bytes, profile.operation_limit)
+    if chosen() is Core.PYTHON:
+        return PartitionState.unpack
+    if chosen() is Core.COMPILED:
+        return partial(CompiledState.unpack, packing=packing)
+    return partial(BothStates.unpack, packing=packing, keys=keys)
 
 
 def fetched(records: list[SimRecord], start: int, end: int, at_ms: int) -> Batch:
@@ -77,6 +87,9 @@ def as_batches(records: Sequence[SimRecord]) -> Iterator[bytes]:
         yield bytes(batch)
 
 
+KEYS = Keys("group")
+
+
 class Apart(AssertionError):
     """The two forms differ."""
 
@@ -84,14 +97,22 @@ class Apart(AssertionError):
 class BothStates:
     """One partition counted by both forms: all that one says, the other must say."""
 
-    def __init__(self, python: PartitionState, compiled: CompiledState) -> None:
-        self._python, self._compiled = python, compiled
+    def __init__(self, python: PartitionState, compiled: CompiledState, keys: Keys) -> None:
+        self._python, self._compiled, self._keys = python, compiled, keys
 
     @classmethod
-    def unpack(cls, partition: int, rules: CountingRules, records: Mapping[bytes, bytes]) -> Steps["BothStates"]:
+    def unpack(
+        cls,
+        partition: int,
+        rules: CountingRules,
+        records: Mapping[bytes, bytes],
+        packing: Packing | None = None,
+        keys: Keys = KEYS,
+    ) -> Steps["BothStates"]:
+        """`packing`: as in CompiledState, for these `keys`."""
         compiled = error = None
         try:
-            compiled = yield from CompiledState.unpack(partition, rules, records)
+            compiled = yield from CompiledState.unpack(partition, rules, records, packing)
         except ValueError as caught:
             error = caught
         try:
@@ -102,7 +123,7 @@ class BothStates:
             raise
         if compiled is None:
             raise Apart("the core refuses a changelog that the Python form reads") from error
-        both = cls(python, compiled)
+        both = cls(python, compiled, keys)
         if records:
             both._compare()
         return both
@@ -134,7 +155,15 @@ class BothStates:
 
     def encode(self) -> Commit:
         python, compiled = self._python.encode(), self._compiled.encode()
-        for name in Commit.__struct_fields__:
+        left_out: set[str] = set()
+        packing = self._compiled._packing
+        if compiled.packed is not None and packing is not None:
+            left_out = {"table", "entries", "names", "packed"}
+            same("the changelog's records", python.table, records_of(compiled.packed.bodies))
+            with patch.multiple(calls, CALL_BYTES=packing.call_bytes, OPERATION_LIMIT=max(packing.operation_values, 2)):
+                plain = list(calls.calls_of_commit(self._keys, self._python.partition, python))
+                same("the calls", [as_packed(call) for call in plain], compiled.packed.calls)
+        for name in set(Commit.__struct_fields__) - left_out:
             same(name, as_values(name, getattr(python, name)), as_values(name, getattr(compiled, name)))
         self._compare()
         return compiled
@@ -160,6 +189,25 @@ class BothStates:
         same("the ids", python.ids, compiled.ids)
         after, upto = position.first_offset - 1, position.next_offset
         same("the uncounted", list(python.uncounted(after, upto)), list(compiled.uncounted(after, upto)))
+
+
+def records_of(bodies: list[tuple[bytes, int]]) -> list[tuple[bytes, bytes | None]]:
+    return [
+        (record.key, record.value)
+        for body, count in bodies
+        for record in DefaultRecordBatch(FramedBatch(body, count)._build())
+    ]
+
+
+def as_packed(call: Call) -> PackedCall:
+    keys, operations = (b"".join(map(bulk, words)) for words in (call.keys, call.operations))
+    return PackedCall(keys, len(call.keys), operations, len(call.operations), "\n".join(call.workspaces).encode())
+
+
+def bulk(item: str | bytes | int) -> bytes:
+    """A bulk text of Redis' protocol."""
+    content = item if isinstance(item, bytes) else str(item).encode()
+    return b"$%d\r\n%b\r\n" % (len(content), content)
 
 
 def same(what: str, python: Any, compiled: Any) -> Any:

@@ -271,7 +271,7 @@ class Worker:
         self._stopping = world.loop.create_task(self.stop())
 
     def _make(self, partition: int) -> OwnedPartition:
-        self._wiring.unpack = cores.unpack()
+        self._wiring.unpack = cores.unpack(self._world.profile, self._world.keys)
 
         def watched(**given: Any) -> WatchedLedger:
             return WatchedLedger(lambda: partition not in self._lost and owned in self.partitions, self._world, **given)

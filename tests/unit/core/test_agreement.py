@@ -3,7 +3,6 @@ calls to Redis and sums of days, for the same records in the same batches.
 """
 
 from collections.abc import Mapping, Sequence
-from random import Random
 from typing import Any
 
 import pytest
@@ -283,22 +282,3 @@ def test_aborted_transactions_and_markers_are_not_seen(core: Any) -> None:
     compiled = Compiled(core, CountingRules())
     number, last, *_ = compiled.state.read(fetched, UNLIMITED, UNLIMITED)
     assert (number, last[0], fetched.next_offset, fetched.has_next) == (1, 103, 104, False)
-
-
-def test_damaged_bytes_are_an_error_and_nothing_else(core: Any) -> None:
-    """Lengths that lie, numbers without an end, compressed blocks cut short: an error, or records; never a panic."""
-    random = Random(1)
-    records = log_of([({"id": f"e{n}"} | EVENT, 1, 0) for n in range(40)])
-    batches = [packed(records, compression) for compression in range(5)]
-    errors = 0
-    for _ in range(20_000):
-        raw = bytearray(random.choice(batches))
-        for _ in range(random.choice([1, 1, 2, 8])):
-            raw[random.randrange(len(raw))] = random.choice([0, 1, 0x7F, 0x80, 0xFF, random.randrange(256)])
-        del raw[random.randrange(len(raw)) if random.random() < 0.2 else len(raw) :]
-        fetched = core.Fetched(bytes(raw), 0, [], False, BATCH_BYTES)
-        try:
-            Compiled(core, CountingRules()).state.read(fetched, 1_000, UNLIMITED)
-        except (core.CorruptError, core.UnsupportedError, core.TooLargeError):
-            errors += 1
-    assert errors > 1_000

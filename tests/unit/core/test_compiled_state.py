@@ -2,6 +2,7 @@
 in bytes or as records; and what becomes of a panic.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -18,13 +19,16 @@ from stream.tables.compiled import CompiledState
 from stream.tables.core import CoreFailed
 from stream.tables.partition import Batch, CountingRules, PartitionState
 from stream.tables.steps import finish
-from tests.simulation.cores import BothStates
+from tests.simulation.cores import KEYS, VARIABLE, BothStates
+from tests.simulation.run import run_seed
 from tests.support.partition_log import HISTORY
 from tests.support.records import Received
 from tests.unit.core.test_agreement import BATCH_BYTES, EVENT, PARTITION, packed, remembered
 from tests.unit.tables.test_partition_properties import CUTS, HOUR, RULES, START, STEP, log_of
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("core")]
+
+DAMAGED = int(os.environ.get("TEST_DAMAGED_BATCHES", "100000"))
 
 SLOW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -36,9 +40,9 @@ def raw_batch(raw: bytes, start: int, end: int, limit: int = UNPACKED_BYTES, fet
     return Batch(RawRecords(raw, start, decode, limit, None), start, end, fetched_at_ms)
 
 
-def both(rules: CountingRules, first_offset: int = 100) -> BothStates:
-    state = BothStates(PartitionState(PARTITION, rules), CompiledState(PARTITION, rules))
-    state.begin(history=HISTORY, first_offset=first_offset, partitions=4)
+def both(rules: CountingRules) -> BothStates:
+    state = BothStates(PartitionState(PARTITION, rules), CompiledState(PARTITION, rules), KEYS)
+    state.begin(history=HISTORY, first_offset=100, partitions=4)
     return state
 
 
@@ -140,15 +144,28 @@ def test_a_panic_in_a_recovery_is_an_error_too(monkeypatch: pytest.MonkeyPatch) 
     first.apply(raw_batch(packed(events(5)), 100, 105))
     latest: dict[bytes, bytes] = {}
     remembered(latest, first.encode())
-    monkeypatch.setattr(CompiledState, "__init__", panicking(CompiledState.__init__))
+    monkeypatch.setattr(CompiledState, "__init__", panicking(CompiledState.__init__, "adopt"))
     with pytest.raises(CoreFailed, match="a panic in adopt"):
         CompiledState.recovered(PARTITION, CountingRules(), latest)
 
 
-def panicking(make: Callable[..., None]) -> Callable[..., None]:
+@pytest.mark.parametrize("place", ["read", "judge", "encode"])
+def test_a_panic_ends_the_worker_with_its_reason(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    # Given a worker that counts with a core that has a bug
+    monkeypatch.setenv(VARIABLE, "compiled")
+    monkeypatch.setattr(CompiledState, "__init__", panicking(CompiledState.__init__, place))
+    # When it applies or encodes
+    result = run_seed(3)
+    # Then it ends, and says why
+    assert result.failure is not None
+    assert result.failure.startswith("Broken: CoreFailed: a bug in the compiled core, partition ")
+    assert f"a panic in {place}" in result.failure
+
+
+def panicking(make: Callable[..., None], place: str) -> Callable[..., None]:
     def wrapped(state: CompiledState, *given: Any) -> None:
         make(state, *given)
-        state._core.panic_in("adopt")
+        state._core.panic_in(place)
 
     return wrapped
 
@@ -171,7 +188,7 @@ def test_damaged_bytes_never_panic(core: Any) -> None:
     mixed[5] = Received(b"{", [("n", b"v")], mixed[5].timestamp, offset=105)
     batches.append(packed(mixed))
     state, end = new_core(core), 100
-    for number in range(30_000):
+    for number in range(DAMAGED):
         if number % 50 == 0:
             state, end = new_core(core), 100
         fetched = core.Fetched(damaged(random, batches), end, [], False, BATCH_BYTES)
@@ -183,7 +200,7 @@ def test_damaged_bytes_never_panic(core: Any) -> None:
         if last is None or last[0] < end + 1_000:  # what lies beyond its batch is not judged
             state.judge([None] * len(odd))
             end = end if last is None else last[0] + 1
-    assert errors > 1_000
+    assert errors > DAMAGED // 20
 
 
 def new_core(core: Any) -> Any:

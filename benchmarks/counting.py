@@ -1,0 +1,97 @@
+"""What an event costs one partition, by the form of the counting: from a fetch's bytes to the batches and calls of its
+commit. One process, no broker and no Redis: what both forms share around this (sockets, asyncio, Faust) is left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from benchmarks.datasets import Dataset, records
+from benchmarks.worker import cores
+from stream.ingest.raw import RawRecords
+from stream.kafka.fetch import decode_batches
+from stream.kafka.framed_batch import FramedBatch
+from stream.kafka.transaction import BATCH_BYTES, PACKED_BYTES
+from stream.kafka.unpacking import UNPACKED_BYTES
+from stream.projection import calls
+from stream.settings.redis import PackedInC, PackedWords
+from stream.storage.keys import Keys
+from stream.tables.compiled import CompiledState, Packing
+from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
+from stream.tables.position import HISTORY_BYTES
+
+EVENTS = 200_000
+FETCH_RECORDS = 2_000
+FETCHES_A_COMMIT = 10
+END = datetime(2026, 6, 1, tzinfo=UTC)
+KEYS = Keys("bench")
+
+
+def run() -> Iterator[dict[str, Any]]:
+    for dataset in Dataset:
+        fetches = list(as_fetches(list(records(dataset, EVENTS, end=END))))
+        for core in cores():
+            applied, committed, counted = count(core, fetches)
+            yield {
+                "set": dataset.value,
+                "core": core,
+                "apply_cpu_us_per_event": round(applied / counted * 1e6, 2),
+                "commit_cpu_us_per_event": round(committed / counted * 1e6, 2),
+            }
+
+
+def as_fetches(events: list[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    """Record batches, a fetch each, as a broker holds them."""
+    now = int(END.timestamp() * 1000)
+    for start in range(0, len(events), FETCH_RECORDS):
+        builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, 0, 1 << 26)
+        for place, (key, value) in enumerate(events[start : start + FETCH_RECORDS]):
+            builder.append(place, now, key, value, [])
+        yield start.to_bytes(8, "big") + bytes(builder.build())[8:]
+
+
+def count(core: str, fetches: list[bytes]) -> tuple[float, float, int]:
+    """CPU seconds of reading and judging, and of commits; and how many records there were."""
+    state: PartitionState | CompiledState
+    if core == "compiled":
+        packing = Packing(KEYS.prefix, PACKED_BYTES, calls.CALL_BYTES, calls.OPERATION_LIMIT)
+        state = CompiledState(0, CountingRules(), packing)
+    else:
+        state = PartitionState(0, CountingRules())
+    state.begin(history=bytes(HISTORY_BYTES), first_offset=0, partitions=1)
+    applied = committed = 0.0
+    for number, raw in enumerate(fetches):
+        start, end = number * FETCH_RECORDS, (number + 1) * FETCH_RECORDS
+        begun = time.process_time()
+        fetched: Any = RawRecords(raw, start, decode_batches, UNPACKED_BYTES, None)
+        state.apply(Batch(fetched if core == "compiled" else decode_batches(raw), start, end))
+        done = time.process_time()
+        applied += done - begun
+        if (number + 1) % FETCHES_A_COMMIT == 0:
+            send(state.encode())
+            committed += time.process_time() - done
+    return applied, committed, len(fetches) * FETCH_RECORDS
+
+
+def send(commit: Commit) -> int:
+    """The bytes that go to Kafka and to Redis."""
+    batches: list[Any] = [FramedBatch(*body) for body in commit.packed.bodies] if commit.packed is not None else []
+    for key, value in commit.table:
+        if not batches or batches[-1].append(timestamp=None, key=key, value=value, headers=[]) is None:
+            batches.append(BatchBuilder(BATCH_BYTES, 0, is_transactional=1))
+            batches[-1].append(timestamp=None, key=key, value=value, headers=[])
+    size = sum(len(batch._build()) for batch in batches)
+    for call in calls.calls_of_commit(KEYS, 0, commit):
+        words: list[Any] = [*call.keys, *call.operations]
+        if call.packed is not None:
+            words += [PackedWords(call.packed.keys, call.packed.key_count)]
+            words += [PackedWords(call.packed.operations, call.packed.operation_count)]
+        packer: Any = PackedInC.pack_command
+        size += sum(map(len, packer(None, "EVALSHA", "sha", *words)))
+    return size
