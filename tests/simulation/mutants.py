@@ -91,6 +91,7 @@ MUTANTS = (
             (OWNERSHIP, "        if self._closing:\n            raise asyncio.CancelledError\n", ""),
         ),
         KAFKA | {"slow_close": 1.0, "rebalance": 0.4, "zombie": 0.0},
+        seeds=600,
     ),
     Mutant(
         "revoked-fences-nobody",
