@@ -20,7 +20,7 @@
 -- Operations (all absolute, so that the same call done again changes nothing):
 --   h key n (field value)*n     set fields                x key n field*n     delete fields
 --   d key day segment           this partition's part of a day's layout, "<partition>:<bases>", or "" where it has none left; and the day's change
---   w list days workspace       the workspace is in the list, and has changed; what row_limits.py put behind its change
+--   w list days workspace       the workspace is in the list, and has changed; what row_retention.py put behind its change
 --                               stays. Where it has one of the two keys alone, the other was evicted: the positions go
 --   z key n member*n            add members, all of score 0
 --   l key n (field value)*n     labels: of two, the one with the later stamp stands, whoever wrote it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from api.query.periods import Period
 from stream.model.activity import ACTIVITIES, KNOWN_SOURCES, NO_SOURCE_LABEL, NONE, SOURCE_LABELS
 
 PAGE = Path(__file__).parents[3] / "api" / "page"
@@ -32,3 +33,7 @@ def test_each_known_source_has_a_colour_of_its_own() -> None:
     texts = "".join(path.read_text() for path in sorted(PAGE.glob("**/*.js")))
     (colours,) = re.findall(r"const COLOURS = \[(.*?)\];", texts)
     assert tuple(re.findall(r"'(\w+)'", colours)) == KNOWN_SOURCES
+
+
+def test_the_page_offers_each_preset() -> None:
+    assert list(table("periods")) == [period.value for period in Period]
