@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.browser.support.events import believable
 from tests.browser.support.stand_in import NOW, StandIn
 from tests.support.require import require
+
+# Four browsers share two cores, and a page that is busy for seconds is no fault of what is tested.
+PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 
 FLAGS = (
     "--no-sandbox",
@@ -70,7 +74,7 @@ async def window(chromium: Browser) -> AsyncIterator[Open]:
     async def open_window(address: str | None = None, state: str = "ready", **options: Any) -> Page:
         settings = {"viewport": {"width": 1360, "height": 1000}, "timezone_id": "Europe/Berlin", "locale": "en-GB"}
         context = await chromium.new_context(**{**settings, **options})
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = await context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
