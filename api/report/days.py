@@ -14,8 +14,8 @@ from operator import add
 from typing import NamedTuple
 
 from api.read.parts import PartitionDay
-from api.report.pieces import Steps
 from stream.model.dimensions import Kind, kind_count, kinds_of
+from stream.model.steps import Steps
 from stream.model.time import QUARTERS_A_DAY
 from stream.storage.day_parts import Head, Tail, decode_cells, decode_head, decode_summary, decode_tail
 from stream.storage.formats import FormatError

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from api.report.pieces import Steps
+from stream.model.steps import Steps
 
 BLOCK_USERS = 512
 USERS_A_PIECE = 2_000

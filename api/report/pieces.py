@@ -1,13 +1,11 @@
 """Long work in pieces of a few milliseconds: other requests have their turn between some of them."""
 
 import asyncio
-from collections.abc import Generator
 from typing import TypeVar
 
-T = TypeVar("T")
+from stream.model.steps import Steps
 
-Steps = Generator[None, None, T]
-"""Each `next` does one piece; the result comes with the end."""
+T = TypeVar("T")
 
 AT_A_TIME_SECONDS = 0.005
 """A turn of the loop costs some 20 us: small pieces are done together."""

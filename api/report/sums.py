@@ -14,12 +14,13 @@ from api.read.parts import PartitionDay, Parts
 from api.read.redis import Snapshot
 from api.report.days import WHOLE_DAY, KindSums, first_quarter, kind_sums, kind_sums_of_users
 from api.report.fold import KindFold
-from api.report.pieces import Steps, in_pieces
+from api.report.pieces import in_pieces
 from api.report.plan import DayPlan, Plan, size_of_plan
 from api.report.user_days import UserSums, user_sums
 from api.report.user_fold import UserFold
 from api.report.user_table import UserTable
 from stream.model.dimensions import Kind, sources_of
+from stream.model.steps import Steps
 from stream.model.time import QUARTERS_A_DAY
 
 Chosen = frozenset[str | None] | None

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from api.read.parts import PartitionDay
 from api.report.days import kinds_on, sources_with
-from api.report.pieces import Steps
 from api.report.user_table import Places, UserTable
 from stream.model.activity import ACTIVITIES, ADDED, DELETED
 from stream.model.dimensions import activity_of
+from stream.model.steps import Steps
 from stream.model.time import QUARTERS_A_DAY
 from stream.storage.day_parts import Head, Tail, decode_cells, decode_head, decode_tail
 from stream.storage.formats import FormatError

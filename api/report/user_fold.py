@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from api.report.pieces import Steps, in_pieces
+from api.report.pieces import in_pieces
 from api.report.user_days import Numbers, UserSums
 from api.report.user_table import Places, UserTable
+from stream.model.steps import Steps
 
 Row = tuple[str | None, int, int]
 """(user, added, deleted)"""

@@ -11,7 +11,7 @@ from sys import getsizeof
 import numpy as np
 import numpy.typing as npt
 
-from api.report.pieces import Steps
+from stream.model.steps import Steps
 
 Places = npt.NDArray[np.int32]
 """Numbers of users."""

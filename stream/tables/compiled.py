@@ -15,11 +15,12 @@ from stream.ingest.event import LOG_APPEND_TIME, Record, Rejected, bytes_held, p
 from stream.ingest.raw import RawRecords
 from stream.ingest.record_time import too_far_ahead
 from stream.model.activity import ContactActivity
+from stream.model.steps import Steps, finish
 from stream.storage.formats import FormatError
 from stream.storage.row import PARTITION_LIMIT
 from stream.tables import names, position, recent_ids, uncounted
 from stream.tables.core import CoreFailed, load_core
-from stream.tables.counts import EntryChange
+from stream.tables.counts import RECORDS_A_STEP, EntryChange
 from stream.tables.names import NameChanges, SourceName, UserName
 from stream.tables.partition import (
     Batch,
@@ -33,7 +34,6 @@ from stream.tables.partition import (
     read_position,
 )
 from stream.tables.position import HISTORY_BYTES, Position, Witness, encode_position
-from stream.tables.steps import RECORDS_A_STEP, Steps, finish
 
 LATEST_MS: Final = 2**63 - 1
 BYTES_A_STEP: Final = 1 << 20

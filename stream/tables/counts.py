@@ -28,11 +28,11 @@ import msgspec
 
 from stream.model.activity import ACTIVITIES
 from stream.model.dimensions import activity_of, kind_of, source_number_of
+from stream.model.steps import Steps
 from stream.model.time import QUARTERS_A_DAY
 from stream.storage import day_parts as packed
 from stream.storage.formats import Changes, FormatError
 from stream.tables.merge import Addition, merge, summarize
-from stream.tables.steps import RECORDS_A_STEP, Steps
 
 KIND: Final = b"c"
 TAIL_SLOT: Final = 0xFFFF
@@ -44,6 +44,8 @@ FREE_SERIES: Final = 50_000
 """Series of idle entries to keep in memory anyway: 5 MB, or 25 where each is alone in its entry."""
 SERIES_LIMIT: Final = 600_000
 """More are not kept even if they are not idle: some 60 MB a partition."""
+RECORDS_A_STEP: Final = 500
+"""Of a changelog, where one takes some microseconds."""
 DROPS_A_COMMIT: Final = 1_000
 """Entries that one commit deletes at most, when retention has moved on: 60 KB of keys."""
 

@@ -28,16 +28,16 @@ import msgspec
 from stream.ingest.event import EventRules, Reason, Record, Rejected, bytes_held, parse_all
 from stream.ingest.record_time import records_ahead, too_far_ahead
 from stream.model.activity import ContactActivity
+from stream.model.steps import Steps, finish
 from stream.model.time import QUARTER_NANOSECONDS, QUARTERS_A_DAY, day_of_hour
 from stream.settings.worker import WorkerConfig
 from stream.storage.formats import VALUE_BYTES_LIMIT, Changes, FormatError, LostKeysError
 from stream.storage.row import PARTITION_LIMIT, encode_row
 from stream.tables import counts, names, position, recent_ids, uncounted
-from stream.tables.counts import CountRules, Counts, Entry, EntryChange
+from stream.tables.counts import RECORDS_A_STEP, CountRules, Counts, Entry, EntryChange
 from stream.tables.names import LatestLabel, NameChanges, Names, WorkspaceNames
 from stream.tables.position import HISTORY_BYTES, Position, Witness, decode_position, encode_position
 from stream.tables.recent_ids import RecentIds
-from stream.tables.steps import RECORDS_A_STEP, Steps, finish
 from stream.tables.uncounted import Uncounted
 
 

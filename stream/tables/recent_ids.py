@@ -24,10 +24,10 @@ from typing import Final
 from xxhash import xxh3_128_digest
 
 from stream.model.activity import ContactActivity
+from stream.model.steps import Steps, finish
 from stream.model.time import HOUR_MILLISECONDS
 from stream.storage.formats import Changes, FormatError, check_byte
 from stream.tables.id_table import ID_BYTES, NEVER, TAGS, IdTable
-from stream.tables.steps import Steps, finish
 
 KIND: Final = b"i"
 VERSION: Final = 1

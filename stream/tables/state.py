@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
+from stream.model.steps import Steps
 from stream.tables.counts import EntryChange
 from stream.tables.names import NameChanges
 from stream.tables.partition import Batch, Commit, CountingRules
 from stream.tables.position import Position
-from stream.tables.steps import Steps
 
 
 class State(Protocol):

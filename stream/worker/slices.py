@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TypeVar
 
-from stream.tables.steps import Steps
+from stream.model.steps import Steps
 
 T = TypeVar("T")
 

@@ -17,6 +17,7 @@ from stream.ingest.raw import RawRecords
 from stream.kafka.fetch import decode_batches
 from stream.kafka.framed_batch import FramedBatch
 from stream.kafka.unpacking import UNPACKED_BYTES
+from stream.model.steps import Steps
 from stream.ports import Call
 from stream.projection import calls
 from stream.storage.keys import Keys
@@ -26,7 +27,6 @@ from stream.tables.names import NameChanges
 from stream.tables.partition import Batch, Commit, CountingRules, PackedCall, PartitionState
 from stream.tables.position import Position
 from stream.tables.state import Unpack
-from stream.tables.steps import Steps
 from tests.simulation.chance import Profile
 from tests.simulation.kafka import SimRecord
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from api.report.user_days import Column, UserSums
 from api.report.user_table import UserTable
-from stream.tables.steps import finish
+from stream.model.steps import finish
 
 ByUser = Mapping[str | None, int]
 

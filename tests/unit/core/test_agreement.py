@@ -17,11 +17,11 @@ from api.report.user_table import UserTable
 from stream.ingest.event import parse
 from stream.ingest.record_time import too_far_ahead
 from stream.model.activity import ContactActivity
+from stream.model.steps import finish
 from stream.projection.calls import calls_of_commit
 from stream.storage.keys import Keys
 from stream.tables import position
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
-from stream.tables.steps import finish
 from tests.support.partition_log import begun
 from tests.support.records import Received
 from tests.support.user_columns import by_user

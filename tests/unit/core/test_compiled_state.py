@@ -15,10 +15,10 @@ from stream.ingest.event import EventRules
 from stream.ingest.raw import RawRecords
 from stream.kafka.fetch import decode_batches
 from stream.kafka.unpacking import UNPACKED_BYTES
+from stream.model.steps import finish
 from stream.tables.compiled import CompiledState
 from stream.tables.core import CoreFailed
 from stream.tables.partition import Batch, CountingRules, PartitionState
-from stream.tables.steps import finish
 from tests.simulation.cores import KEYS, VARIABLE, BothStates
 from tests.simulation.run import run_seed
 from tests.support.partition_log import HISTORY

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from stream.tables.counts import RECORDS_A_STEP
 from stream.tables.partition import Batch, CountingRules, PartitionState
 from stream.tables.recent_ids import BLOCK_IDS_LIMIT, RecentIds
-from stream.tables.steps import RECORDS_A_STEP
 from stream.worker import slices
 from stream.worker.slices import run_in_slices
 from tests.support.partition_log import begun, record

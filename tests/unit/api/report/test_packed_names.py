@@ -1,27 +1,15 @@
 """Names of a workspace, packed: found as by a plain look at each, and the same however they came about."""
 
 import random
-from collections.abc import Generator
-from typing import TypeVar
 
 import pytest
 
 from api.report import names
 from api.report.names import Names, found_in, packed_names, updated, users_of
+from stream.model.steps import finish
 from stream.storage.keys import format_label
 
-T = TypeVar("T")
-
 LABELS = [None, "", "Ada", "ADA", "ada", "Zoë", "ẞ", "İstanbul", "a\nb", "张伟", "x" * 300, " ", "1 2 3 4 1x"]
-
-
-def done(steps: Generator[None, None, T]) -> T:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
 
 
 def fields_of(rng: random.Random, users: int) -> dict[bytes, bytes]:
@@ -52,7 +40,7 @@ def test_what_is_found_is_what_a_plain_look_finds(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(names, "BLOCK_USERS", 8)
     monkeypatch.setattr(names, "USERS_A_PIECE", 30)
     fields = fields_of(random.Random(users), users)
-    packed = done(packed_names(fields))
+    packed = finish(packed_names(fields))
     assert packed.users == users
     assert packed.sources == {"", "shop"}
     for wanted in ("", "ada", "ss", "1", "\n", "b\n", "a\nb", "张", "i̇", "nobody"):
@@ -66,7 +54,7 @@ def test_what_is_updated_is_what_is_packed_anew(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(names, "MOST_CHANGES", 12)
     rng = random.Random(seed)
     fields = fields_of(rng, 60)
-    packed = done(packed_names(fields))
+    packed = finish(packed_names(fields))
     for step in range(40):
         # Given some labels of another time, some of another text, new users and sources, and now and then one less
         fields = dict(fields)
@@ -82,8 +70,8 @@ def test_what_is_updated_is_what_is_packed_anew(monkeypatch: pytest.MonkeyPatch,
             del fields[rng.choice([name for name in fields if name.startswith(b"u:new")] or [b"u:"])]
             fields.setdefault(b"u:", b"")
         # When the names are updated, then they are those of the fields
-        packed = done(updated(packed, fields))
-        anew = done(packed_names(fields))
+        packed = finish(updated(packed, fields))
+        anew = finish(packed_names(fields))
         assert looked_up(packed, "") == looked_up(anew, "") == plain(fields, "")
         assert looked_up(packed, "ada") == plain(fields, "ada")
         assert packed.sources == anew.sources
@@ -92,13 +80,13 @@ def test_what_is_updated_is_what_is_packed_anew(monkeypatch: pytest.MonkeyPatch,
 
 def test_names_of_which_only_the_time_moved_stay_the_same_object() -> None:
     fields = {f"u:{i}".encode(): format_label(i, 0, i, f"User {i}").encode() for i in range(5_000)}
-    packed = done(packed_names(fields))
+    packed = finish(packed_names(fields))
     later = {name: value.replace(b" 0 ", b" 7 ", 1) for name, value in fields.items()}
-    assert done(updated(packed, later)) is packed
+    assert finish(updated(packed, later)) is packed
 
 
 def test_they_tell_what_they_take() -> None:
     fields = {f"u:user-{i}".encode(): format_label(i, 0, i, f"Member {i}").encode() for i in range(20_000)}
-    packed = done(packed_names(fields))
+    packed = finish(packed_names(fields))
     texts = sum(len(block.shown) + len(block.folded) for block in packed.blocks)
     assert texts + 8 * 20_000 < packed.size_bytes < 90 * 20_000

@@ -14,8 +14,8 @@ from api.report.user_fold import Chosen, Ranked, UserFold, UserTotal
 from api.report.user_table import UserTable
 from api.report.users import omitted, user_counts
 from api.wire import OmittedUsers
+from stream.model.steps import finish
 from stream.storage.day_parts import encode_cells, encode_column, encode_head
-from stream.tables.steps import finish
 from tests.support.user_columns import by_user, sums_of
 
 

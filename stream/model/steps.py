@@ -11,10 +11,6 @@ Steps = Generator[None, None, T]
 """Each `next` does one step; the result comes with the end."""
 
 
-RECORDS_A_STEP = 500
-"""Of a changelog, where one takes some microseconds."""
-
-
 def finish(steps: Steps[T]) -> T:
     """Do all of it at once."""
     while True:
