@@ -104,6 +104,17 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
+class PlainRecord(msgspec.Struct, frozen=True):
+    """A Record made of its fields, where there is no ConsumerRecord."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
 def bytes_held(record: Record) -> int:
     """About how much memory a record takes."""
     headers = sum(HEADER_BYTES + len(name) + len(content or b"") for name, content in record.headers)

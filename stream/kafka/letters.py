@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from stream.ingest.event import LOG_APPEND_TIME, LeftOut, Record
+from stream.ingest.event import LOG_APPEND_TIME, LeftOut, PlainRecord, Record
 from stream.kafka.dead_letters import HEADERS_OMITTED, KEY_OMITTED, PREFIX, VALUE_OMITTED
 
 OMISSIONS: Final[Mapping[str, str]] = {VALUE_OMITTED: "value", HEADERS_OMITTED: "headers", KEY_OMITTED: "key"}
@@ -41,20 +41,9 @@ class Letter(msgspec.Struct, frozen=True):
     omitted: Mapping[str, int]
     """`value`, `headers`, `key`: what was too large for the letter, and how many bytes it had."""
 
-    def record(self) -> RejectedRecord:
-        """The record that was rejected, as far as it is known; its own time is not."""
-        return RejectedRecord(self.source_offset, self.arrived_ms, LOG_APPEND_TIME, self.key, self.value, self.headers)
-
-
-class RejectedRecord(msgspec.Struct, frozen=True):
-    """A record out of its dead letter; with the time of the letter, which is moments later."""
-
-    offset: int
-    timestamp: int
-    timestamp_type: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    def record(self) -> PlainRecord:
+        """The rejected record, as far as it is known: its time is that of the letter, moments later."""
+        return PlainRecord(self.source_offset, self.arrived_ms, LOG_APPEND_TIME, self.key, self.value, self.headers)
 
 
 def read_letter(partition: int, record: Record) -> Letter | None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from stream.ingest.event import LOG_APPEND_TIME, Record, Rejected, bytes_held, parse
+from stream.ingest.event import LOG_APPEND_TIME, PlainRecord, Record, Rejected, bytes_held, parse
 from stream.ingest.raw import RawRecords
 from stream.ingest.record_time import too_far_ahead
 from stream.model.activity import ContactActivity
@@ -33,24 +33,14 @@ from stream.tables.partition import (
     check_kind,
     read_position,
 )
-from stream.tables.position import HISTORY_BYTES, Position, Witness, encode_position
+from stream.tables.position import Witness, encode_position
+from stream.tables.progress import Progress
 
 LATEST_MS: Final = 2**63 - 1
 BYTES_A_STEP: Final = 1 << 20
 """Of a changelog: some milliseconds."""
 RECORDS_AT_ONCE: Final = 10_000
 """Of a batch: what the core remembers between reading and judging takes some megabytes."""
-
-
-class OddRecord(msgspec.Struct, frozen=True):
-    """A record that the quick reader does not decide, as aiokafka would give it."""
-
-    offset: int
-    timestamp: int
-    timestamp_type: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
 
 
 class Packing(msgspec.Struct, frozen=True):
@@ -69,7 +59,7 @@ Fields = tuple[object, ...]
 """Of an activity, in the order in which the core takes them."""
 
 
-class CompiledState:
+class CompiledState(Progress):
     """PartitionState, compiled: same methods, same bytes."""
 
     def __init__(self, partition: int, rules: CountingRules, packing: Packing | None = None) -> None:
@@ -81,7 +71,6 @@ class CompiledState:
         self._module: Final[Any] = load_core()
         self._rules: Final = rules
         self._packing: Final = packing
-        self._position: Position | None = None
         self._encoded_outcomes = Outcomes()
         self._dead_letters: list[DeadLetter] = []
         self._dropped_before = 0
@@ -135,27 +124,6 @@ class CompiledState:
         state._dropped_before = state._core.ids_dropped_early
         state._position = known
         return state
-
-    def begin(self, *, history: bytes, first_offset: int, partitions: int) -> None:
-        assert self._position is None, "a partition begins once"
-        assert len(history) == HISTORY_BYTES, "a history is 16 random bytes"
-        self._position = Position(first_offset, first_offset, history, None, None, None, 0, partitions)
-
-    @property
-    def position(self) -> Position:
-        assert self._position is not None, "a partition has a position once it has begun"
-        return self._position
-
-    @property
-    def greatest_broker_ms(self) -> int:
-        return self.position.greatest_broker_ms
-
-    def note_partitions(self, partitions: int) -> None:
-        self._move(partitions=max(partitions, self.position.partitions))
-
-    def skip_to(self, offset: int) -> None:
-        assert offset >= self.position.next_offset, "a position never goes back"
-        self._move(next_offset=offset)
 
     def apply(self, batch: Batch) -> None:
         """As PartitionState.apply. Raises CoreFailed where the core panics."""
@@ -311,9 +279,6 @@ class CompiledState:
         ids: int = self._core.ids
         return ids
 
-    def _move(self, **fields: object) -> None:
-        self._position = msgspec.structs.replace(self.position, **fields)
-
     @contextmanager
     def _border(self, damaged: type[Exception]) -> Iterator[None]:
         """Raises CoreFailed for a panic, which is no Exception, and `damaged` where the core cannot read a stored
@@ -355,11 +320,11 @@ def _steps(records: list[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, byt
         yield some
 
 
-def _odd_record(found: tuple[int, int, bool, bytes | None, bytes | None, list[tuple[bytes, bytes]]]) -> OddRecord:
+def _odd_record(found: tuple[int, int, bool, bytes | None, bytes | None, list[tuple[bytes, bytes]]]) -> PlainRecord:
     offset, timestamp, by_broker, key, value, headers = found
     # A name that is no UTF-8 is written as the lenient reader of stream/kafka/fetch.py writes it.
     named = [(name.decode(errors="backslashreplace"), content) for name, content in headers]
-    return OddRecord(offset, timestamp, int(by_broker), key, value, named)
+    return PlainRecord(offset, timestamp, int(by_broker), key, value, named)
 
 
 def _entry_change(found: Any, *, whole: bool = False) -> EntryChange:

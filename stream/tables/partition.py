@@ -36,7 +36,8 @@ from stream.storage.row import PARTITION_LIMIT, encode_row
 from stream.tables import counts, names, position, recent_ids, uncounted
 from stream.tables.counts import RECORDS_A_STEP, CountRules, Counts, Entry, EntryChange
 from stream.tables.names import LatestLabel, NameChanges, Names, WorkspaceNames
-from stream.tables.position import HISTORY_BYTES, Position, Witness, decode_position, encode_position
+from stream.tables.position import Position, Witness, decode_position, encode_position
+from stream.tables.progress import Progress
 from stream.tables.recent_ids import RecentIds
 from stream.tables.uncounted import Uncounted
 
@@ -146,7 +147,7 @@ class Commit(msgspec.Struct, frozen=True):
     """In place of `table`, `entries` and `names`, which are empty then."""
 
 
-class PartitionState:
+class PartitionState(Progress):
     """All that is known of one source partition, up to its position."""
 
     def __init__(self, partition: int, rules: CountingRules) -> None:
@@ -158,7 +159,6 @@ class PartitionState:
         """Of what was applied since the last commit was encoded: 1 a record, and 1 more for each KiB of a dead letter,
         which is kept whole."""
         self._rules: Final = rules
-        self._position: Position | None = None
         self._ids = RecentIds(rules.dedupe_window_hours, rules.dedupe_max_ids)
         self._uncounted = Uncounted()
         self._names = Names()
@@ -200,32 +200,6 @@ class PartitionState:
         yield from state._counts.adopt(kinds[counts.KIND], known.counts_from)
         state._position = known
         return state
-
-    def begin(self, *, history: bytes, first_offset: int, partitions: int) -> None:
-        """Starts to count where nothing was counted yet: from the topic's first offset on, as a new history."""
-        assert self._position is None, "a partition begins once"
-        assert len(history) == HISTORY_BYTES, "a history is 16 random bytes"
-        self._position = Position(first_offset, first_offset, history, None, None, None, 0, partitions)
-
-    @property
-    def position(self) -> Position:
-        """How far all that was applied is."""
-        assert self._position is not None, "a partition has a position once it has begun"
-        return self._position
-
-    @property
-    def greatest_broker_ms(self) -> int:
-        """Greatest broker timestamp among all records applied; 0 before the first."""
-        return self.position.greatest_broker_ms
-
-    def note_partitions(self, partitions: int) -> None:
-        """The topic was seen to have so many partitions; the next commit remembers the largest number."""
-        self._move(partitions=max(partitions, self.position.partitions))
-
-    def skip_to(self, offset: int) -> None:
-        """Goes on at a higher offset: what lies before it is gone from the topic."""
-        assert offset >= self.position.next_offset, "a position never goes back"
-        self._move(next_offset=offset)
 
     def pass_over(self, offset: int) -> None:
         """Goes on behind the next offset without judging its record, by hand: it does not count, nor in a recount."""
@@ -309,9 +283,6 @@ class PartitionState:
     def ids(self) -> int:
         """How many recent ids are remembered."""
         return len(self._ids)
-
-    def _move(self, **fields: object) -> None:
-        self._position = msgspec.structs.replace(self.position, **fields)
 
     def _trusted_ms(self, batch: Batch) -> int:
         """The latest timestamp that a record of this batch may have."""
