@@ -9,11 +9,11 @@ from enum import StrEnum
 import msgspec
 
 from stream.audit.letter_search import LetterReader
-from stream.audit.rules import rules_of
 from stream.ingest.event import EventRules, Rejected, parse
 from stream.kafka.letters import Letter
 from stream.kafka.replay import TRANSACTION_BYTES, TRANSACTION_LETTERS, Place, Replayer
 from stream.settings.worker import WorkerConfig
+from stream.tables.rules import counting_rules
 
 
 class Decision(StrEnum):
@@ -43,7 +43,7 @@ class Chooser:
         self._config, self._again = config, again
         self._replayed = set(replayed)
         self._chosen: set[Place] = set()
-        self._rules = rules_of(config)
+        self._rules = counting_rules(config).event
 
     def choose(self, letter: Letter) -> Choice:
         return Choice(letter, self._decide(letter), _judge(letter, self._rules))

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from stream.audit.rules import BELIEVING, rules_of
+from stream.audit.rules import BELIEVING
 from stream.audit.search import Named, Search
 from stream.ingest.event import LeftOut, Record, Rejected, parse
 from stream.kafka.committed import CommittedState
@@ -30,6 +30,7 @@ from stream.settings.worker import WorkerConfig
 from stream.storage.formats import FormatError
 from stream.tables import uncounted
 from stream.tables.position import Position
+from stream.tables.rules import counting_rules
 from stream.tables.uncounted import Uncounted
 
 RECORDS_LIMIT: Final = 10_000
@@ -126,7 +127,7 @@ class _Trace:
     ) -> None:
         self._config, self._search, self._from_ms = config, search, from_ms
         self._source, self._changelog, self._dead = source, changelog, dead
-        self._rules = rules_of(config)
+        self._rules = counting_rules(config).event
         self._seen: dict[tuple[int, int], _Seen] = {}
         self._left_out = self._read = 0
 

@@ -19,7 +19,6 @@ import msgspec
 from stream.audit.cells import Difference, SeriesNumbers, compare
 from stream.audit.projected import Mismatch, ProjectedCounts
 from stream.audit.recount import Judge, Otherwise, Recount
-from stream.audit.rules import rules_of
 from stream.ingest.event import LOG_APPEND_TIME, parse_all
 from stream.kafka.committed import CommittedState
 from stream.kafka.reading import Progress, TopicReader
@@ -27,7 +26,8 @@ from stream.model.time import DAY_SECONDS, HOUR_MILLISECONDS
 from stream.settings.worker import WorkerConfig
 from stream.storage.formats import FormatError, LostKeysError
 from stream.tables import counts
-from stream.tables.partition import CountingRules, PartitionState
+from stream.tables.partition import PartitionState
+from stream.tables.rules import counting_rules
 
 SHARE_BYTES: Final = 16 << 20
 """Of packed counts, recounted at once: some two million cells, 300 MB."""
@@ -119,11 +119,7 @@ class Verifier:
         self.found = Verified()
         self._config, self._source, self._changelog, self._projected = config, source, changelog, projected
         self._from_day, self._progress = from_day, progress
-        self._rules = CountingRules(
-            event=rules_of(config),
-            dedupe_window_hours=config.dedupe_window_hours,
-            dedupe_max_ids=config.dedupe_max_ids,
-        )
+        self._rules = counting_rules(config)
 
     async def verify(self, partition: int) -> None:
         """Compare all of one partition; adds to `found`."""

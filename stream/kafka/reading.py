@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CorruptRecordException
 
+from stream.ingest.event import Record
 from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, describe
 from stream.kafka.fetch import fetched_batches, keep_fetched_bytes
 from stream.kafka.metadata import fetch_partition_counts, limit_metadata
@@ -117,6 +118,25 @@ class TopicReader:
                 return await question
         except BROKER_AWAY as error:
             raise KafkaAway(f"Kafka did not answer: {describe(error)}") from error
+
+
+class PartitionReader:
+    """One partition of a topic: a Source (stream/ports.py) beside the reader's batches."""
+
+    def __init__(self, reader: TopicReader, partition: int) -> None:
+        self._reader, self._partition = reader, partition
+
+    async def bounds(self) -> tuple[int, int]:
+        return (await self._reader.bounds([self._partition]))[self._partition]
+
+    async def partitions(self) -> int:
+        return await self._reader.partitions()
+
+    async def read(self, start: int, end: int) -> Sequence[Record]:
+        records: list[Record] = []
+        async for _, batch in self._reader.read({self._partition: (start, end)}):
+            records += batch.records
+        return records
 
 
 def cut(batch: Batch, end: int) -> Batch:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, MessageSizeTooLargeError, ProducerFenced
@@ -22,6 +23,7 @@ from stream.kafka.letter_limit import MESSAGE_BYTES
 from stream.kafka.metadata import fetch_partition_counts, limit_metadata
 from stream.ports import CommitFailed, Earlier, Fenced, KafkaAway, TooLarge, WorkerMustStop
 from stream.settings.kafka import KafkaAccess
+from stream.settings.worker import WorkerConfig
 from stream.tables.partition import Commit
 
 # A batch holds at most this much, well below the broker's message limit for our topics: so no record is refused for its
@@ -66,6 +68,20 @@ class TransactionalLedger:
             request_timeout_ms=int(timeout_seconds * 1000),
         )
         limit_metadata(self._producer.client, (changelog, dead_letters))
+
+    @classmethod
+    def of(cls, config: WorkerConfig, partition: int, letter_bytes: int = MESSAGE_BYTES) -> Self:
+        """The ledger of a deployment's partition."""
+        return cls(
+            kafka=config.access,
+            group=config.group,
+            partition=partition,
+            changelog=config.changelog_topic,
+            dead_letters=config.dead_letter_topic,
+            source=config.topic,
+            timeout_seconds=config.transaction_timeout_seconds,
+            letter_bytes=letter_bytes,
+        )
 
     async def fence(self) -> None:
         # A coordinator that reloads may leave init_transactions without an answer for ever, hence the limit.

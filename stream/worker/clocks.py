@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +25,11 @@ ASK_SECONDS = 5.0
 # While Redis has not answered yet, or the clocks differ.
 ASK_AGAIN_SECONDS = 1.0
 LOG_SECONDS = 60.0
+
+
+class SystemClock:
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
 
 
 class Clocks:

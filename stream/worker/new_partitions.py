@@ -8,7 +8,6 @@ is told how many partitions there are, and the activity topic is raised.
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Awaitable, Callable
 
 from stream.kafka.topics import TopicsError
@@ -21,13 +20,9 @@ from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
 from stream.tables.partition import CountingRules, PartitionState
 from stream.worker.attempts import Attempts
+from stream.worker.clocks import SystemClock
 
 WORKER = "contacts-report topics"
-
-
-class SystemClock:
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
 
 
 async def open_partition(partition: int, known: int, ledger: Ledger, follower: Follower, asked_ms: int) -> None:
@@ -83,7 +78,9 @@ class NewPartitions:
         known = await self._count()
         if known > partition:
             return False
-        await open_partition(partition, known, self._ledger(partition), self._follower(partition), asked_ms)
+        await open_partition(
+            partition, known, TransactionalLedger.of(self._config, partition), self._follower(partition), asked_ms
+        )
         return True
 
     async def withdraw(self, partitions: int) -> None:
@@ -100,18 +97,6 @@ class NewPartitions:
     def _not_raised(self, why: str) -> TopicsError:
         again = "Give the same command again once it is mended"
         return TopicsError(f"{self._config.topic} was not raised, since {why}. {again}.")
-
-    def _ledger(self, partition: int) -> TransactionalLedger:
-        config = self._config
-        return TransactionalLedger(
-            kafka=config.access,
-            group=config.group,
-            partition=partition,
-            changelog=config.changelog_topic,
-            dead_letters=config.dead_letter_topic,
-            source=config.topic,
-            timeout_seconds=config.transaction_timeout_seconds,
-        )
 
     def _follower(self, partition: int) -> Follower:
         keys = Keys(self._config.group)

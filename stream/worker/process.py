@@ -33,8 +33,10 @@ from stream.retry import BackOff
 from stream.settings.logs import configure
 from stream.settings.redis import redis_client
 from stream.settings.worker import CommitMode, WorkerConfig
+from stream.tables.rules import counting_rules
 from stream.version import VERSION
 from stream.worker.application import Application, MakeApplication
+from stream.worker.clocks import SystemClock
 from stream.worker.ends import ask_for_ends
 from stream.worker.form import choose_form
 from stream.worker.listener import Phase
@@ -45,7 +47,7 @@ from stream.worker.probes import Health
 from stream.worker.readiness import Readiness
 from stream.worker.topic_check import wait_for_topics
 from stream.worker.watchdog import Watchdog
-from stream.worker.wiring import Wiring, counting_rules
+from stream.worker.wiring import Wiring
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +58,6 @@ ROW_LIMITS_SECONDS = 5.0
 REDIS_SECONDS = 5.0
 # After the time for a stop: what is left then is ended by a thread.
 HARD_END_SECONDS = 3.0
-
-
-class SystemClock:
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
 
 
 def run(config: WorkerConfig, make_application: MakeApplication) -> NoReturn:

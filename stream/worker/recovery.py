@@ -48,7 +48,7 @@ async def check_topic(partition: int, state: State, source: Source) -> int:
     if partitions < state.position.partitions:
         await asyncio.sleep(ASKED_AGAIN_SECONDS)
         partitions = await source.partitions()
-    kept_from = await _check_position(partition, state.position, source, first, end, partitions)
+    kept_from = await check_position(partition, state.position, source, first, end, partitions)
     lost = max(kept_from - state.position.next_offset, 0)
     if lost:
         log.error(
@@ -63,7 +63,7 @@ async def check_topic(partition: int, state: State, source: Source) -> int:
     return lost
 
 
-async def _check_position(
+async def check_position(
     partition: int, position: Position, source: Source, first: int, end: int, partitions: int
 ) -> int:
     """Whether this is the topic that was counted. Returns its first offset, which may have moved meanwhile."""

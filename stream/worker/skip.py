@@ -19,18 +19,19 @@ from stream.ingest.record_time import broker_ahead
 from stream.kafka.committed import CommittedState
 from stream.kafka.groups import group_members
 from stream.kafka.letter_limit import letter_limit
-from stream.kafka.reading import TopicReader, Unreadable, open_reader
+from stream.kafka.reading import PartitionReader, TopicReader, Unreadable, open_reader
 from stream.kafka.topics import open_topics
 from stream.kafka.transaction import TransactionalLedger
 from stream.kafka.unpacking import unpacked_limit
 from stream.model.activity import ContactActivity
-from stream.ports import Ledger
+from stream.ports import Ledger, WorkerMustStop
 from stream.settings.worker import WorkerConfig
 from stream.storage.formats import FormatError
 from stream.tables.partition import CountingRules, PartitionState
-from stream.tables.position import Position, Witness
+from stream.tables.position import Position
+from stream.tables.rules import counting_rules
 from stream.worker.attempts import Attempts
-from stream.worker.wiring import counting_rules
+from stream.worker.recovery import check_position
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,8 @@ class Skip:
             if offset >= end:
                 raise SkipRefused(f"partition {partition} ends at {end}: there is no offset {offset} yet")
             try:
-                record, unreadable = await _record_at(source, partition, offset), None
+                found = await PartitionReader(source, partition).read(offset, offset + 1)
+                record, unreadable = next(iter(found), None), None
             except Unreadable as error:
                 record, unreadable = None, str(error)
         if record is None and unreadable is None:
@@ -138,16 +140,12 @@ class Skip:
 
     async def _check_topic(self, source: TopicReader, position: Position) -> None:
         """Whether this is the topic that was counted."""
-        first, end = (await source.bounds([self._partition]))[self._partition]
-        witness = position.witness
-        found = None
-        if witness is not None and first <= witness.offset < end:
-            found = await _record_at(source, self._partition, witness.offset)
-        anew = end < position.next_offset or (
-            witness is not None and witness.offset >= first and (found is None or Witness.of(found) != witness)
-        )
-        if anew:
-            raise SkipRefused("this is not the topic that was counted: it was deleted and made anew, or lost records")
+        place = PartitionReader(source, self._partition)
+        first, end = await place.bounds()
+        try:
+            first = await check_position(self._partition, position, place, first, end, await place.partitions())
+        except WorkerMustStop as error:
+            raise SkipRefused(f"this is not the topic that was counted: {error}") from error
         if first > position.next_offset:
             raise SkipRefused(f"the topic has lost offsets {position.next_offset} to {first - 1}: start a worker first")
 
@@ -166,21 +164,4 @@ class Skip:
             if letters is None:
                 raise SkipRefused(f"there is no topic {config.dead_letter_topic}")
             letter_bytes = letter_limit(letters.settings, await topics.request_bytes())
-        return TransactionalLedger(
-            kafka=config.access,
-            group=config.group,
-            partition=self._partition,
-            changelog=config.changelog_topic,
-            dead_letters=config.dead_letter_topic,
-            source=config.topic,
-            timeout_seconds=config.transaction_timeout_seconds,
-            letter_bytes=letter_bytes,
-        )
-
-
-async def _record_at(source: TopicReader, partition: int, offset: int) -> Record | None:
-    """The record at an offset; None where there is none."""
-    found = None
-    async for _, batch in source.read({partition: (offset, offset + 1)}):
-        found = next((record for record in batch.records if record.offset == offset), found)
-    return found
+        return TransactionalLedger.of(config, self._partition, letter_bytes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from stream.ingest.event import EventRules
 from stream.kafka.embedded import EmbeddedLedger
 from stream.kafka.letter_limit import MESSAGE_BYTES
 from stream.kafka.source import SourceTopic
@@ -29,19 +28,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
-def counting_rules(config: WorkerConfig) -> CountingRules:
-    """The rules by which each partition judges its records."""
-    return CountingRules(
-        event=EventRules(
-            max_event_bytes=config.max_event_bytes,
-            future_tolerance_seconds=config.future_tolerance_seconds,
-            record_future_tolerance_seconds=config.record_future_tolerance_seconds,
-            retention_days=config.retention_days,
-        ),
-        dedupe_window_hours=config.dedupe_window_hours,
-        dedupe_max_ids=config.dedupe_max_ids,
-        keep_rows=config.row_days != 0,
-    )
+MakeLedger = Callable[[WorkerConfig, int, int], Ledger]
+"""Of a partition; the last number is what a batch on the dead-letter topic may have."""
 
 
 class Wiring:
@@ -88,10 +76,10 @@ class Wiring:
         """What a batch on the dead-letter topic may have; set before the first partition begins."""
 
     def partition(
-        self, partition: int, flow: Flow, transactional: Callable[..., Ledger] = TransactionalLedger
+        self, partition: int, flow: Flow, transactional: MakeLedger = TransactionalLedger.of
     ) -> OwnedPartition:
         """Build a partition that this worker comes to own; its task is not started. `flow`: the stream of its batches.
-        `transactional` makes the ledger on a Kafka that has transactions, given what `TransactionalLedger` takes.
+        `transactional` makes the ledger on a Kafka that has transactions.
         """
         return OwnedPartition(
             partition,
@@ -123,7 +111,7 @@ class Wiring:
             future_tolerance_seconds=tolerance,
         )
 
-    def _ledger(self, partition: int, transactional: Callable[..., Ledger]) -> Ledger:
+    def _ledger(self, partition: int, transactional: MakeLedger) -> Ledger:
         config = self._config
         if config.commit is CommitMode.EMBEDDED:
             return EmbeddedLedger(
@@ -135,13 +123,4 @@ class Wiring:
                 letter_bytes=self.letter_bytes,
                 begun=self._begun,
             )
-        return transactional(
-            kafka=config.access,
-            group=config.group,
-            partition=partition,
-            changelog=config.changelog_topic,
-            dead_letters=config.dead_letter_topic,
-            source=config.topic,
-            timeout_seconds=config.transaction_timeout_seconds,
-            letter_bytes=self.letter_bytes,
-        )
+        return transactional(config, partition, self.letter_bytes)

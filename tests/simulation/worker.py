@@ -12,11 +12,12 @@ from stream.ports import WorkerMustStop
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
 from stream.tables.partition import Batch, CountingRules, PartitionState
+from stream.tables.rules import counting_rules
 from stream.worker.assignment import OwnedPartitions
 from stream.worker.ends import ask_for_ends
 from stream.worker.listener import Listener, Phase
 from stream.worker.partition_task import OwnedPartition
-from stream.worker.wiring import Wiring, counting_rules
+from stream.worker.wiring import Wiring
 from tests.simulation import cores
 from tests.simulation.chance import Profile
 from tests.simulation.clients import LETTER_BYTES_LIMIT, Link, SimRedis, SimSource
@@ -173,8 +174,7 @@ class Ear(Listener):
 class WatchedLedger(TransactionalLedger):
     """The product's; who is no longer the owner, or may soon not be, must not fence: another one may own by now."""
 
-    def __init__(self, owns: Callable[[], bool], world: World, **given: Any) -> None:
-        super().__init__(**given)
+    def watch(self, owns: Callable[[], bool], world: World) -> None:
         self._owns, self._world = owns, world
 
     def fence(self) -> Coroutine[Any, Any, None]:
@@ -273,8 +273,10 @@ class Worker:
     def _make(self, partition: int) -> OwnedPartition:
         self._wiring.unpack = cores.unpack(self._world.profile, self._world.keys)
 
-        def watched(**given: Any) -> WatchedLedger:
-            return WatchedLedger(lambda: partition not in self._lost and owned in self.partitions, self._world, **given)
+        def watched(config: WorkerConfig, partition: int, letter_bytes: int) -> WatchedLedger:
+            made = WatchedLedger.of(config, partition, letter_bytes)
+            made.watch(lambda: partition not in self._lost and owned in self.partitions, self._world)
+            return made
 
         owned = self._wiring.partition(partition, self.flow, transactional=watched)
         return owned

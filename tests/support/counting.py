@@ -10,12 +10,12 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from stream.audit.rules import rules_of
 from stream.kafka.source import SourceTopic
 from stream.kafka.topics import ensure_topics, open_topics, wanted_topics
 from stream.kafka.transaction import TransactionalLedger
 from stream.settings.worker import WorkerConfig
-from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
+from stream.tables.partition import Batch, Commit, PartitionState
+from stream.tables.rules import counting_rules
 from stream.worker.attempts import Attempts
 from tests.support.kafka import read_partition
 
@@ -53,17 +53,8 @@ async def send(config: WorkerConfig, records: Iterable[Published]) -> list[int]:
 async def count(config: WorkerConfig, partition: int = 0, *, upto: int | None = None, first: int = 0) -> Commit:
     """Own a partition, count it to an offset (its end), commit, and let go. `first`: where counting begins at first."""
     source = SourceTopic(config.access, config.topic)
-    ledger = TransactionalLedger(
-        kafka=config.access,
-        group=config.group,
-        partition=partition,
-        changelog=config.changelog_topic,
-        dead_letters=config.dead_letter_topic,
-        source=config.topic,
-        timeout_seconds=config.transaction_timeout_seconds,
-        letter_bytes=1 << 21,
-    )
-    rules = CountingRules(event=rules_of(config), dedupe_window_hours=config.dedupe_window_hours)
+    ledger = TransactionalLedger.of(config, partition, 1 << 21)
+    rules = counting_rules(config)
     try:
         await source.start()
         await ledger.fence()
