@@ -18,7 +18,7 @@ from stream.kafka.clients import mute_unread_failures
 from stream.projection.checks import RedisRefused, ask_server
 from stream.projection.worker_status import read_worker_statuses
 from stream.settings.api import ApiConfig
-from stream.settings.declare import Config, Reading
+from stream.settings.declare import Reading
 from stream.settings.redis import redis_client
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import PARTITIONS, Keys
@@ -29,7 +29,7 @@ REDIS_TIMEOUT_SECONDS = 5.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Looks at Kafka, Redis, topics, rights, certificates, clocks, and the settings that worker and API share. Says "
+        "Looks at Kafka, Redis, topics, rights, certificates, clocks, and the settings of worker and API. Says "
         "of each what was found and, where it is not good, what it means and what mends it. Changes nothing. Exits "
         "with 1 where something is not good."
     )
@@ -55,27 +55,9 @@ def _check_settings(worker: Reading[WorkerConfig], api: Reading[ApiConfig]) -> I
     for problem in problems:
         yield bad("settings", problem, "Worker or API do not start with it.", "contacts-report config")
     for warning in dict.fromkeys([*worker.warnings, *api.warnings]):
-        yield bad("settings", warning, "It is not what you mean, perhaps.", "contacts-report config")
-    yield from _check_shared(worker, api)
+        yield bad("settings", warning, "It may not be what you meant.", "contacts-report config")
     if not problems:
         yield good("settings", "can be read")
-
-
-def _check_shared(worker: Reading[Any], api: Reading[Any]) -> Iterator[Finding]:
-    """What both read must be one value; here both read one environment, so only a fault could make it two."""
-    ours = _values(worker)
-    for name, value in _values(api).items():
-        if name in ours and ours[name] != value:
-            yield bad(
-                f"setting {name}",
-                f"the worker takes {ours[name]}, the API {value}",
-                "They do not see each other's counts.",
-                "contacts-report config",
-            )
-
-
-def _values(reading: Reading[Config]) -> dict[str, str]:
-    return {value.setting.variable: value.shown for value in reading.values}
 
 
 async def _check_servers(config: WorkerConfig) -> list[Finding]:

@@ -17,21 +17,10 @@ from stream.audit.status import KafkaPart, Line, ask_kafka, lines, wrong
 from stream.kafka.clients import mute_unread_failures
 from stream.projection.shown import RedisPart, ask_redis
 from stream.settings.redis import redis_client
-from stream.settings.worker import ACCESS_SETTINGS, WorkerConfig
+from stream.settings.worker import TOPICS_SETTINGS, WorkerConfig
 from stream.storage.keys import Keys
 from stream.version import VERSION
 
-SETTINGS = (
-    *ACCESS_SETTINGS,
-    "redis",
-    "topic",
-    "group",
-    "partitions",
-    "replication_factor",
-    "topic_retention_ms",
-    "dlq_retention_ms",
-    "max_event_bytes",
-)
 REDIS_TIMEOUT_SECONDS = 5.0
 STALLED_AFTER_MS = 30_000
 EVERY_SECONDS = 2.0
@@ -45,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--watch", action="store_true", help="again every two seconds, until ctrl-c")
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    add_settings(parser, WorkerConfig, only=SETTINGS)
+    add_settings(parser, WorkerConfig, only=TOPICS_SETTINGS)
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:

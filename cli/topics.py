@@ -11,21 +11,10 @@ from stream.kafka.topics import PARTITIONS, Outcome, TopicsError, ensure_topics,
 from stream.projection.partitions import Announcements
 from stream.projection.replica import RedisReplica
 from stream.settings.redis import redis_client
-from stream.settings.worker import ACCESS_SETTINGS, WorkerConfig
+from stream.settings.worker import TOPICS_SETTINGS, WorkerConfig
 from stream.storage.keys import Keys
 from stream.worker.new_partitions import NewPartitions
 
-SETTINGS = (
-    *ACCESS_SETTINGS,
-    "redis",
-    "topic",
-    "group",
-    "partitions",
-    "replication_factor",
-    "topic_retention_ms",
-    "dlq_retention_ms",
-    "max_event_bytes",
-)
 REDIS_TIMEOUT_SECONDS = 5.0
 
 
@@ -37,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "worker; partitions cannot be taken away again."
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    add_settings(parser, WorkerConfig, only=SETTINGS)
+    add_settings(parser, WorkerConfig, only=TOPICS_SETTINGS)
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:

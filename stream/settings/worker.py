@@ -34,6 +34,19 @@ ACCESS_SETTINGS = (
 )
 """How a command gets into Kafka; the password is no flag's."""
 
+TOPICS_SETTINGS = (
+    *ACCESS_SETTINGS,
+    "redis",
+    "topic",
+    "group",
+    "partitions",
+    "replication_factor",
+    "topic_retention_ms",
+    "dlq_retention_ms",
+    "max_event_bytes",
+)
+"""Of a command that compares a deployment's topics with what they should be."""
+
 
 class LogFormat(StrEnum):
     TEXT = "text"
