@@ -118,4 +118,4 @@ def _print_text(found: Sequence[Finding]) -> None:
         if one.command is not None:
             print(f"       $ {one.command}")
     wrong = sum(not one.good for one in found)
-    print(f"{len(found)} looked at, {wrong} not good")
+    print(f"{len(found)} checks, {wrong} failed")

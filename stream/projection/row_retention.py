@@ -22,7 +22,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from stream.model.time import DAY_SECONDS
+from stream.model.time import DAY_SECONDS, date_of
 from stream.storage.keys import ALL, Keys, rows_from_of
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,9 @@ class RowLimits:
             async for workspace, days, _ in self._days():
                 await self._forget_before(workspace, days, kept_from)
             if not await self._too_full():
-                log.warning("Redis is nearly full: dropped activity rows before day %d; counts are complete", kept_from)
+                log.warning(
+                    "Redis is nearly full: dropped activity rows before %s; counts are complete", date_of(kept_from)
+                )
                 return
 
     async def _too_full(self) -> bool:
