@@ -1,6 +1,7 @@
 """Redis that evicts keys: a policy that may take ours stops the counting, and what was evicted is sent again.
 
-Counts of an evicted key would read as zero. Keys of ours never expire, so the `volatile-*` policies leave them alone.
+Counts of an evicted key would read as zero. Only the status of a worker expires (`worker_status.py`), and no key with
+counts, names or rows: so the `volatile-*` policies leave those alone.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Evictions:
             if self.refusal is not None:
                 log.error("%s", self.refusal)
             elif policy.startswith("volatile"):
-                log.info("Redis' maxmemory-policy is %s: it evicts only keys that expire, and ours never do", policy)
+                log.info("Redis' maxmemory-policy is %s: it evicts only keys that expire, and no count does", policy)
             elif policy == UNKNOWN:
                 log.warning("Redis does not show its maxmemory-policy; it must be noeviction")
 

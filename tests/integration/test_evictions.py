@@ -95,7 +95,7 @@ async def test_what_was_evicted_since_the_last_look_is_sent_again_once(server: S
 
 
 async def test_keys_of_others_that_expire_may_be_evicted(server: Server) -> None:
-    # Given a policy that takes only keys that expire, as no key of ours does
+    # Given a policy that takes only keys that expire, as no key with counts does
     await server.client.config_set("maxmemory-policy", "volatile-lru")
     await server.show()
     await server.evictions.refuse_at_start()
