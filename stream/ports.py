@@ -156,7 +156,7 @@ class Call(msgspec.Struct):
     """In place of `keys`, `operations` and `workspaces`, which are empty then."""
 
 
-class Flow(Protocol):
+class FetchControl(Protocol):
     """The stream of batches of the worker's partitions. Calls return at once."""
 
     def seek(self, partition: int, offset: int) -> None:

@@ -37,7 +37,7 @@ class BytesSchema(faust.Schema):
 class ContactsApp(faust.App):
     config: WorkerConfig
     partitions: OwnedPartitions
-    flow: StreamFlow
+    fetch_control: StreamFetchControl
 
     def _new_transport(self) -> Transport:
         consumer = type("BoundConsumer", (Consumer,), {"partitions": self.partitions, "settings": self.config})
@@ -53,7 +53,7 @@ class ContactsApp(faust.App):
         return consumer
 
 
-class StreamFlow:
+class StreamFetchControl:
     """What partitions may ask of the stream; each call returns at once."""
 
     def __init__(self, app: ContactsApp, topic: str) -> None:
@@ -111,7 +111,7 @@ def create_app(config: WorkerConfig, partitions: int, make: Callable[[int], Owne
         web_enabled=False,
         worker_redirect_stdouts=False,
     )
-    app.config, app.partitions, app.flow = config, owned, StreamFlow(app, config.topic)
+    app.config, app.partitions, app.fetch_control = config, owned, StreamFetchControl(app, config.topic)
     state_table(app, partitions)
     count_contacts(app, app.topic(config.topic, schema=BytesSchema(), partitions=partitions))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from stream.ports import Flow
+from stream.ports import FetchControl
 from stream.settings.worker import WorkerConfig
 from stream.worker.assignment import OwnedPartitions
 from stream.worker.partition_task import OwnedPartition
@@ -28,7 +28,7 @@ class Application(Protocol):
     """One consumer group's member, with the partitions that it owns."""
 
     partitions: OwnedPartitions
-    flow: Flow
+    fetch_control: FetchControl
 
     @property
     def batches(self) -> Batches: ...

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-class Room:
+class InFlightLimit:
     """Limits the uncommitted events of all partitions of a worker, by `PartitionState.pending_weight`, to two commits'
     worth, and lets one partition at a time unpack its state.
     """

@@ -17,17 +17,17 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from stream.ports import Flow, KafkaAway, Ledger, ReplicaAway, Source, WorkerMustStop
+from stream.ports import FetchControl, KafkaAway, Ledger, ReplicaAway, Source, WorkerMustStop
 from stream.projection.projector import Follower
 from stream.retry import BackOff
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
 from stream.tables.state import State, Unpack
 from stream.worker.attempts import Attempts
 from stream.worker.backfill_task import Backfill
+from stream.worker.commit_policy import CommitPolicy
 from stream.worker.gaps import Gaps
-from stream.worker.in_flight import Room
+from stream.worker.in_flight import InFlightLimit
 from stream.worker.listener import Listener, Phase
-from stream.worker.pacing import Pace
 from stream.worker.recovery import begin_state, check_topic, unpack_state
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def apply_any(batch: Batch) -> str | None:
     """Nothing that is fetched must wait."""
 
 
-class _NoFlow:
+class _NoFetchControl:
     """Of a partition that is closed."""
 
     def seek(self, partition: int, offset: int) -> None: ...
@@ -63,12 +63,12 @@ class OwnedPartition:
         partition: int,
         *,
         rules: CountingRules,
-        pace: Pace,
-        room: Room,
+        policy: CommitPolicy,
+        in_flight: InFlightLimit,
         new_ledger: Callable[[], Ledger],
         source: Source,
         follower: Follower,
-        flow: Flow,
+        fetch_control: FetchControl,
         listener: Listener,
         stop_worker: Callable[[Exception], None],
         why_not: Callable[[Batch], str | None] = apply_any,
@@ -80,9 +80,9 @@ class OwnedPartition:
         self._unpack: Unpack = unpack
         self.partition = partition
         self._why_not = why_not
-        self._rules, self._pace, self._room = rules, pace, room
+        self._rules, self._policy, self._in_flight = rules, policy, in_flight
         self._new_ledger, self._source, self._follower = new_ledger, source, follower
-        self._flow: Flow = flow
+        self._fetch_control: FetchControl = fetch_control
         self._listener, self._stop_worker = listener, stop_worker
         self._phase = Phase.RECOVERING
         self._state: State | None = None
@@ -94,8 +94,8 @@ class OwnedPartition:
         self._gaps = Gaps()
         self._waits_since: float | None = None  # when it was last logged that batches must wait
         self._attempts = Attempts()
-        self._back_off = pace.back_off()  # before the next recovery
-        self._backfill = Backfill(follower.find_rows, self._wake.set, pace.back_off())
+        self._back_off = policy.back_off()  # before the next recovery
+        self._backfill = Backfill(follower.find_rows, self._wake.set, policy.back_off())
         self._asking: asyncio.Task[None] | None = None  # a fence or a commit, on its way to Kafka
         self._stays = asyncio.Event()  # not set while the partition is being revoked
         self._stays.set()
@@ -139,7 +139,7 @@ class OwnedPartition:
                 batch.start,
                 needed,
             )
-            self._flow.seek(self.partition, needed)
+            self._fetch_control.seek(self.partition, needed)
             return
         why = self._why_not(batch)
         if why is not None:
@@ -153,7 +153,7 @@ class OwnedPartition:
 
     def _wait(self, why: str) -> None:
         """Count nothing more of the stream for now. `note_end` asks for the batch again."""
-        self._flow.pause(self.partition)
+        self._fetch_control.pause(self.partition)
         self._listener.waiting(self.partition, why)
         now = asyncio.get_running_loop().time()
         if self._waits_since is None or now - self._waits_since > WAITING_LOG_SECONDS:
@@ -183,8 +183,8 @@ class OwnedPartition:
             self._attempts.forget()
         missed = self._gaps.note_end(self.next_needed if self.wants_more else None, end)
         if missed is not None:
-            self._flow.seek(self.partition, missed)
-            self._flow.resume(self.partition)
+            self._fetch_control.seek(self.partition, missed)
+            self._fetch_control.resume(self.partition)
 
     def note_first(self, first: int) -> None:
         """The topic has lost what lies before this offset. While rows are owed some of it may just have been read."""
@@ -219,7 +219,7 @@ class OwnedPartition:
         begun here meanwhile.
         """
         self._listener.phase(self.partition, Phase.ENDED)
-        self._listener, self._flow = Listener(), _NoFlow()
+        self._listener, self._fetch_control = Listener(), _NoFetchControl()
         self._closing = True
         while self._task is not None and not self._task.done():
             if not self._leaving:
@@ -296,13 +296,13 @@ class OwnedPartition:
         self._inbox.clear()
         self._follower.fall_out()
         held, self._held = self._held, 0
-        self._room.give_back(held)
+        self._in_flight.give_back(held)
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
         self._listener.phase(self.partition, phase)
         if phase in (Phase.RECOVERING, Phase.REPAIRING):
-            self._flow.pause(self.partition)
+            self._fetch_control.pause(self.partition)
 
     def _counted(self) -> State:
         assert self._state is not None, "a partition without a state was asked for it"
@@ -315,7 +315,7 @@ class OwnedPartition:
         self._asking = asyncio.ensure_future(ledger.fence())
         await self._asking
         records = await ledger.read(lambda done, total: self._listener.reading(self.partition, done, total))
-        async with self._room.unpacking:
+        async with self._in_flight.unpacking:
             state = await unpack_state(self.partition, self._rules, records, self._unpack)
         if records:
             lost = await check_topic(self.partition, state, self._source)
@@ -325,7 +325,7 @@ class OwnedPartition:
             await begin_state(state, self._source)
         self._state = state
         self._committed_offset = state.position.next_offset
-        self._flow.seek(self.partition, state.position.next_offset)
+        self._fetch_control.seek(self.partition, state.position.next_offset)
         self._listener.recovered(
             self.partition, len(records), self._committed_offset, asyncio.get_running_loop().time() - started
         )
@@ -337,7 +337,7 @@ class OwnedPartition:
         sent is one committed state.
         """
         self._enter(Phase.REPAIRING)
-        back_off = BackOff(self._pace.back_off_seconds, self._pace.replica_back_off_limit_seconds)
+        back_off = BackOff(self._policy.back_off_seconds, self._policy.replica_back_off_limit_seconds)
         while True:
             await self._commit(ledger)  # who was replaced learns it here, and disturbs nobody
             try:
@@ -366,7 +366,7 @@ class OwnedPartition:
         state = self._state
         if self._phase is not Phase.COUNTING or state is None:
             return
-        while self._inbox and not self._room.full and self._doubt is None:
+        while self._inbox and not self._in_flight.full and self._doubt is None:
             batch, before = self._inbox.popleft(), state.pending_weight
             try:
                 state.apply(batch)
@@ -375,12 +375,12 @@ class OwnedPartition:
                 self._doubt = error
                 break
             self._held += state.pending_weight - before
-            self._room.take(state.pending_weight - before)
+            self._in_flight.take(state.pending_weight - before)
         if self._inbox:
-            self._flow.pause(self.partition)
-            self._room.wait(self._drain)
+            self._fetch_control.pause(self.partition)
+            self._in_flight.wait(self._drain)
         else:
-            self._flow.resume(self.partition)
+            self._fetch_control.resume(self.partition)
         self._wake.set()
 
     async def _count(self, ledger: Ledger) -> None:
@@ -394,18 +394,20 @@ class OwnedPartition:
             if self._follower.owes_rows:
                 self._backfill.begin(now)
             try:
-                if pending and (now >= next_commit or pending >= self._pace.commit_max_events or self._room.full):
+                if pending and (
+                    now >= next_commit or pending >= self._policy.commit_max_events or self._in_flight.full
+                ):
                     commit = await self._commit(ledger)
                     await self._follower.project(commit)
                     self._listener.projected(self.partition, self._follower.owed_offsets)
-                    next_commit = self._pace.next_commit(now, time())
+                    next_commit = self._policy.next_commit(now, time())
                 elif self._backfill.ready:
                     await self._pay_rows()
-                elif (silent := self._silent_seconds()) >= self._pace.heartbeat_seconds:
+                elif (silent := self._silent_seconds()) >= self._policy.heartbeat_seconds:
                     await self._follower.heartbeat(self._covered())
                     self._listener.projected(self.partition, self._follower.owed_offsets)
                 else:
-                    rest = next_commit - now if pending else self._pace.heartbeat_seconds - silent
+                    rest = next_commit - now if pending else self._policy.heartbeat_seconds - silent
                     await self._rest(min(rest, self._backfill.due() - now) if self._follower.owes_rows else rest)
             except ReplicaAway as error:
                 self._listener.failed(self.partition, str(error))
@@ -459,6 +461,6 @@ class OwnedPartition:
         self._attempts.note_position(self._committed_offset)
         self._listener.stuck(self.partition, self._attempts.stuck)
         self._held -= weight
-        self._room.give_back(weight)
+        self._in_flight.give_back(weight)
         self._listener.committed(self.partition, commit, asyncio.get_running_loop().time() - started)
         return commit

@@ -216,7 +216,7 @@ class Worker:
 
     def _make(self, partition: int) -> OwnedPartition:
         assert self._app is not None, "the application gives partitions"
-        return self._wiring.partition(partition, self._app.flow)
+        return self._wiring.partition(partition, self._app.fetch_control)
 
     # ---- beside the work -------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from stream.kafka.embedded import EmbeddedLedger
 from stream.kafka.letter_limit import MESSAGE_BYTES
 from stream.kafka.source import SourceTopic
 from stream.kafka.transaction import TransactionalLedger
-from stream.ports import Clock, Flow, Ledger
+from stream.ports import Clock, FetchControl, Ledger
 from stream.projection.backfill import OwedRows
 from stream.projection.evictions import Evictions
 from stream.projection.projector import Follower
@@ -19,9 +19,9 @@ from stream.storage.keys import Keys
 from stream.tables.partition import CountingRules, PartitionState
 from stream.tables.state import Unpack
 from stream.worker.clocks import Clocks, Gate
-from stream.worker.in_flight import Room
+from stream.worker.commit_policy import CommitPolicy
+from stream.worker.in_flight import InFlightLimit
 from stream.worker.listener import Listener
-from stream.worker.pacing import Pace
 from stream.worker.partition_task import OwnedPartition
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ class Wiring:
         self.clocks = Clocks(clock, self._replica.now_ms, steady)
         self.rules = rules
         self._gate = Gate(self.clocks, rules.event)
-        self._pace = Pace(
+        self._policy = CommitPolicy(
             commit_interval_seconds=config.commit_interval_seconds, commit_max_events=config.commit_max_events
         )
-        self._room = Room(2 * config.commit_max_events)
+        self._in_flight = InFlightLimit(2 * config.commit_max_events)
         self._begun: set[int] = set()
         self.unpack: Unpack = PartitionState.unpack
         """The form of the counting; set before the first partition begins."""
@@ -76,20 +76,20 @@ class Wiring:
         """What a batch on the dead-letter topic may have; set before the first partition begins."""
 
     def partition(
-        self, partition: int, flow: Flow, transactional: MakeLedger = TransactionalLedger.of
+        self, partition: int, fetch_control: FetchControl, transactional: MakeLedger = TransactionalLedger.of
     ) -> OwnedPartition:
-        """Build a partition that this worker comes to own; its task is not started. `flow`: the stream of its batches.
-        `transactional` makes the ledger on a Kafka that has transactions.
+        """Build a partition that this worker comes to own; its task is not started. `fetch_control`: the stream of its
+        batches. `transactional` makes the ledger on a Kafka that has transactions.
         """
         return OwnedPartition(
             partition,
             rules=self.rules,
-            pace=self._pace,
-            room=self._room,
+            policy=self._policy,
+            in_flight=self._in_flight,
             new_ledger=lambda: self._ledger(partition, transactional),
             source=self._source.partition(partition),
             follower=self._follower(partition),
-            flow=flow,
+            fetch_control=fetch_control,
             listener=self._listener,
             stop_worker=self._stop_worker,
             why_not=self._gate.why_not,

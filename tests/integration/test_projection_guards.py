@@ -24,9 +24,9 @@ from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
 from stream.worker import backfill_task as backfill
 from stream.worker import partition_task as ownership
 from stream.worker.assignment import OwnedPartitions
-from stream.worker.in_flight import Room
+from stream.worker.commit_policy import CommitPolicy
+from stream.worker.in_flight import InFlightLimit
 from stream.worker.listener import Listener, Phase
-from stream.worker.pacing import Pace
 from stream.worker.partition_task import OwnedPartition
 from tests.support.kafka import unique_name
 from tests.support.records import Received, milliseconds
@@ -125,7 +125,7 @@ class _Ledger:
         await asyncio.sleep(self._of.closing_seconds)
 
 
-class NoFlow:
+class NoFetchControl:
     def seek(self, partition: int, offset: int) -> None: ...
 
     def pause(self, partition: int) -> None: ...
@@ -157,12 +157,12 @@ class Site:
         return OwnedPartition(
             0,
             rules=RULES,
-            pace=Pace(commit_interval_seconds=0.0, heartbeat_seconds=3600),
-            room=Room(1000),
+            policy=CommitPolicy(commit_interval_seconds=0.0, heartbeat_seconds=3600),
+            in_flight=InFlightLimit(1000),
             new_ledger=self.ledgers.new,
             source=self.topic,
             follower=self.follower(),
-            flow=NoFlow(),
+            fetch_control=NoFetchControl(),
             listener=Listener(),
             stop_worker=self.reasons.append,
         )
@@ -576,7 +576,7 @@ async def test_a_closed_partition_ends_though_a_cancel_was_lost(site: Site, monk
     owner.start()
     await until(lambda: owner.counting)
     heartbeat, lost = owner._follower.heartbeat, asyncio.Event()
-    owner._pace = replace(owner._pace, heartbeat_seconds=0.0)
+    owner._policy = replace(owner._policy, heartbeat_seconds=0.0)
 
     async def losing(covered: int) -> bool:
         if not lost.is_set():
@@ -685,9 +685,9 @@ async def test_states_are_unpacked_one_after_another_with_a_turn_for_others_betw
             events.append("others")
             await asyncio.sleep(0)
 
-    room, owners = Room(1000), [site.owner() for _ in range(3)]
+    in_flight, owners = InFlightLimit(1000), [site.owner() for _ in range(3)]
     for owner in owners:
-        owner._room, owner._unpack = room, unpacked
+        owner._in_flight, owner._unpack = in_flight, unpacked
         owner.start()
     await others()
     assert "unpacked unpacked" not in " ".join(events)

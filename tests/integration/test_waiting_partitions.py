@@ -12,12 +12,12 @@ from redis.asyncio import Redis
 
 from stream.tables.partition import Batch, CountingRules
 from stream.worker.clocks import Clocks, Gate
-from stream.worker.in_flight import Room
+from stream.worker.commit_policy import CommitPolicy
+from stream.worker.in_flight import InFlightLimit
 from stream.worker.metrics import Metrics
 from stream.worker.observer import Reporter
-from stream.worker.pacing import Pace
 from stream.worker.partition_task import OwnedPartition
-from tests.integration.test_projection_guards import NoFlow, Site, until
+from tests.integration.test_projection_guards import NoFetchControl, Site, until
 from tests.support.redis_server import RunningRedis
 
 HOUR = 3_600_000
@@ -32,7 +32,7 @@ class WrongClock:
         return time.time_ns() // 1_000_000 + self.off_ms
 
 
-class Flow(NoFlow):
+class FetchControl(NoFetchControl):
     def __init__(self) -> None:
         self.sought: list[int] = []
         self.paused = False
@@ -52,18 +52,18 @@ class Waiting(Site):
 
     def __init__(self, client: Redis) -> None:
         super().__init__(client)
-        self.clock, self.flow = WrongClock(), Flow()
+        self.clock, self.fetch_control = WrongClock(), FetchControl()
         self.clocks = Clocks(self.clock, self.replica.now_ms, time.monotonic)
         self.reporter = Reporter(Metrics(), self.clock)
         self.owned = OwnedPartition(
             0,
             rules=RULES,
-            pace=Pace(commit_interval_seconds=0.0, heartbeat_seconds=3600),
-            room=Room(1000),
+            policy=CommitPolicy(commit_interval_seconds=0.0, heartbeat_seconds=3600),
+            in_flight=InFlightLimit(1000),
             new_ledger=self.ledgers.new,
             source=self.topic,
             follower=self.follower(),
-            flow=self.flow,
+            fetch_control=self.fetch_control,
             listener=self.reporter,
             stop_worker=self.reasons.append,
             why_not=Gate(self.clocks, RULES.event).why_not,
@@ -107,13 +107,13 @@ async def test_nothing_is_counted_until_the_clocks_agree(waiting: Waiting, caplo
 
     # when a batch comes, then it is not applied, both clocks are named, and it is asked for again;
     for _ in range(2):
-        waiting.flow.sought.clear()
+        waiting.fetch_control.sought.clear()
         waiting.fetch()
-        assert (waiting.owned.next_needed, waiting.flow.paused) == (0, True)
+        assert (waiting.owned.next_needed, waiting.fetch_control.paused) == (0, True)
         assert "this worker's clock says" in waiting.facts()["waiting"]
         assert "Redis' 2" in waiting.facts()["waiting"]
         waiting.stand_still()
-        assert (waiting.flow.sought, waiting.flow.paused) == ([0], False)
+        assert (waiting.fetch_control.sought, waiting.fetch_control.paused) == ([0], False)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert await waiting.position() == "0"
 

@@ -195,8 +195,8 @@ MUTANTS = (
         "seek-to-the-position",
         "After a recovery the stream is sought to the position, and again where it stands still.",
         (
-            (OWNERSHIP, "        self._flow.seek(self.partition, state.position.next_offset)\n", ""),
-            (OWNERSHIP, "            self._flow.seek(self.partition, missed)\n", ""),
+            (OWNERSHIP, "        self._fetch_control.seek(self.partition, state.position.next_offset)\n", ""),
+            (OWNERSHIP, "            self._fetch_control.seek(self.partition, missed)\n", ""),
         ),
         {},
         40,
@@ -204,7 +204,7 @@ MUTANTS = (
     Mutant(
         "asked-again",
         "Where a fetched batch was dropped on its way and nothing follows it, the stream is asked again.",
-        ((OWNERSHIP, "            self._flow.seek(self.partition, missed)\n", ""),),
+        ((OWNERSHIP, "            self._fetch_control.seek(self.partition, missed)\n", ""),),
         QUIET | {"partitions": 3, "workers": 1, "events": 30, "seconds": 20.0},
     ),
     Mutant(

@@ -130,7 +130,7 @@ class SimWallClock:
         return self._world.true_ms() + self.off_ms
 
 
-class SimFlow:
+class SimFetchControl:
     """The consumer's side: where each partition is read next, and which are paused."""
 
     def __init__(self, world: World) -> None:
@@ -217,7 +217,7 @@ class Worker:
         )
         if world.letters_limited and not profile.limit_hidden:
             self._wiring.letter_bytes = LETTER_BYTES_LIMIT
-        self.flow = SimFlow(world)
+        self.fetch_control = SimFetchControl(world)
         self.partitions = OwnedPartitions(SOURCE, self._make, revoke_seconds=3.0)
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -278,7 +278,7 @@ class Worker:
             made.watch(lambda: partition not in self._lost and owned in self.partitions, self._world)
             return made
 
-        owned = self._wiring.partition(partition, self.flow, transactional=watched)
+        owned = self._wiring.partition(partition, self.fetch_control, transactional=watched)
         return owned
 
     # ---- the group and the consumer ----------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ class Worker:
             partitions = assigned()
             self._world.note(self.name, f"owns {sorted(partitions)}")
             self.told = set(partitions)
-            self.flow.at.clear()
+            self.fetch_control.at.clear()
             for partition in partitions:
                 if self._world.chance(0.5):
                     self._stand_at_the_groups_offset(partition)
@@ -308,14 +308,14 @@ class Worker:
             for partition in partitions:  # as the transport does after a rebalance
                 needed = self.partitions.next_needed(partition)
                 if needed is not None:
-                    self.flow.seek(partition, needed)
+                    self.fetch_control.seek(partition, needed)
                 if needed is None or not self.partitions.wants_more(partition):
-                    self.flow.pause(partition)
+                    self.fetch_control.pause(partition)
 
     def _stand_at_the_groups_offset(self, partition: int) -> None:
         """Until it is sought, a consumer reads from there; and the offset may be lost or set back, or be ahead."""
         log = self._world.broker.source[partition]
-        self.flow.at[partition] = self._world.rng.randint(log.first, log.stable)
+        self.fetch_control.at[partition] = self._world.rng.randint(log.first, log.stable)
 
     async def _feed(self) -> None:
         """What a consumer does: fetch where it stands, and deliver a little later; now and then something twice, or
@@ -328,9 +328,9 @@ class Worker:
             if world.kafka_away_until > world.loop.now:
                 continue
             for partition in sorted(self.told):
-                if partition in self.flow.paused and not world.chance(0.02):
+                if partition in self.fetch_control.paused and not world.chance(0.02):
                     continue
-                at = self.flow.at.get(partition)
+                at = self.fetch_control.at.get(partition)
                 if at is None:
                     continue
                 log = world.broker.source[partition]
@@ -350,7 +350,7 @@ class Worker:
         if end <= start:
             return
         batch = cores.fetched(list(log.visible(start, end)), start, end, self.wall_clock.now_ms())
-        self.flow.at[partition] = end
+        self.fetch_control.at[partition] = end
         if world.chance(0.02):
             world.note(self.name, lambda: f"p{partition} [{start}, {end}) is dropped on its way")
         elif world.chance(0.2):

@@ -10,7 +10,7 @@ from stream.projection.calls import CALL_BYTES, calls_of_commit
 from stream.storage.formats import VALUE_BYTES_LIMIT
 from stream.storage.keys import Keys
 from stream.tables.partition import Batch, CountingRules, PartitionState
-from stream.worker.pacing import Pace
+from stream.worker.commit_policy import CommitPolicy
 from tests.support.partition_log import begun, record
 from tests.support.records import Received, milliseconds
 
@@ -68,12 +68,12 @@ def test_a_time_that_no_clock_shows_stops_nothing(timestamp: int) -> None:
 
 
 def test_a_commit_follows_at_the_interval_and_later_where_commits_are_slow() -> None:
-    pace = Pace(commit_interval_seconds=0.05)
-    assert pace.next_commit(10.0, 10.01) == pytest.approx(10.05)
+    policy = CommitPolicy(commit_interval_seconds=0.05)
+    assert policy.next_commit(10.0, 10.01) == pytest.approx(10.05)
     # A third of the time at most goes into small commits, however many partitions share the worker and the broker,
-    assert pace.next_commit(10.0, 10.1) == pytest.approx(10.3)
+    assert policy.next_commit(10.0, 10.1) == pytest.approx(10.3)
     # and after a large one what came meanwhile waits a second at most.
-    assert pace.next_commit(10.0, 20.0) == pytest.approx(21.0)
+    assert policy.next_commit(10.0, 20.0) == pytest.approx(21.0)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from stream.retry import BackOff
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class CommitPolicy:
     """How often things happen.
 
     A commit follows the one before at the interval, and not before a rest of twice what that one took, a second at
