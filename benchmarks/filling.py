@@ -15,7 +15,7 @@ from redis import Redis
 
 from benchmarks.datasets import DAY_SECONDS, minute_text
 from stream.projection.backfill import OwedRows
-from stream.projection.projector import Follower
+from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica
 from stream.settings.redis import redis_client
 from stream.storage.keys import Keys
@@ -69,7 +69,7 @@ class Partition:
         self._state.begin(history=secrets.token_bytes(HISTORY_BYTES), first_offset=0, partitions=partitions)
         replica = RedisReplica(self._client, keys)
         topic: Any = None  # every row comes with its commit, so none is read again
-        self._follower = Follower(
+        self._projector = Projector(
             number,
             keys=keys,
             replica=replica,
@@ -78,7 +78,7 @@ class Partition:
             worker="bench",
             future_tolerance_seconds=300,
         )
-        self._follower.partitions = partitions
+        self._projector.partitions = partitions
 
     async def take(self, events: Iterable[Made]) -> None:
         """Count events, which are given offsets here, in commits of COMMIT_EVENTS."""
@@ -89,10 +89,10 @@ class Partition:
             self._state.apply(Batch(numbered, start, start + len(numbered)))
             commit = self._state.encode()
             assert commit.outcomes.counted == len(numbered), commit.outcomes
-            if not self._follower.in_step:
-                assert await self._follower.bring_up(self._state, start)
-            self._follower.note_end(commit.position.next_offset, self._clock.now_ms())
-            assert await self._follower.project(commit)
+            if not self._projector.in_sync:
+                assert await self._projector.resync(self._state, start)
+            self._projector.note_end(commit.position.next_offset, self._clock.now_ms())
+            assert await self._projector.project(commit)
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -1,5 +1,5 @@
-"""What the counting of a partition asks of the world: its ledger, its source, its replica, the flow of its batches, and
-the time.
+"""What the counting of a partition asks of the world: its changelog store, its source, its replica, the flow of its
+batches, and the time.
 
 Each has a real form (Kafka, Redis, the clock) and a model with the same contract tests, so that the very code that
 counts can be run against both.
@@ -66,11 +66,11 @@ class Earlier(Protocol):
         """
 
 
-class Ledger(Protocol):
+class ChangelogStore(Protocol):
     """What is committed of one partition: the only truth about its state."""
 
     async def fence(self) -> None:
-        """End what the last owner left open and make this the only ledger that can commit. Raises KafkaAway."""
+        """End what the last owner left open and make this the only store that can commit. Raises KafkaAway."""
 
     async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
         """The latest committed value of each key; `progress(records so far, records in all)` is called now and then.
@@ -122,7 +122,7 @@ class AnotherHistory(WorkerMustStop):
 
 
 class Replica(Protocol):
-    """Redis as a follower of the committed state of one partition."""
+    """Redis as a replica of the committed state of one partition."""
 
     async def claim(self, partition: int, history: bytes, token: str) -> Claim:
         """Become the only one whose calls are taken. Raises ReplicaAway, AnotherHistory."""

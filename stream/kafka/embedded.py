@@ -23,7 +23,7 @@ from stream.tables.partition import Commit, DeadLetter
 REQUEST_BYTES = 8 << 20
 
 
-class EmbeddedLedger:
+class EmbeddedStore:
     """Dead letters are sent, the rest is forgotten."""
 
     def __init__(

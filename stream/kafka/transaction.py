@@ -34,9 +34,9 @@ PACKED_BYTES = BATCH_BYTES - BATCH_OVERHEAD
 READING_SECONDS = 30.0
 
 
-class TransactionalLedger:
-    """The ledger on Apache Kafka: `transactional.id` is `<group>-<partition>`, so that Kafka itself knows one owner at
-    a time.
+class TransactionalStore:
+    """The changelog store on Apache Kafka: `transactional.id` is `<group>-<partition>`, so that Kafka itself knows one
+    owner at a time.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class TransactionalLedger:
 
     @classmethod
     def of(cls, config: WorkerConfig, partition: int, letter_bytes: int = MESSAGE_BYTES) -> Self:
-        """The ledger of a deployment's partition."""
+        """The changelog store of a deployment's partition."""
         return cls(
             kafka=config.access,
             group=config.group,

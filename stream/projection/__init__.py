@@ -1,1 +1,1 @@
-"""Redis as a replica of the committed tables: its layout, who may write it, and how it is repaired."""
+"""Redis as a replica of the committed tables: its layout, who may write it, and how it is resynced."""

@@ -1,7 +1,7 @@
-"""Redis in step with the committed state of one partition: claimed once, then call upon call, each building on the one
+"""Redis in sync with the committed state of one partition: claimed once, then call upon call, each building on the one
 before.
 
-Out of step means: something was refused, not answered, or never tried. The only way back is `bring_up`, between two
+Out of sync means: something was refused, not answered, or never tried. The only way back is `resync`, between two
 commits, with counting at rest.
 """
 
@@ -25,7 +25,7 @@ from stream.tables.state import State
 EVIDENCE_LIMIT = 4096
 
 
-class Follower:
+class Projector:
     """What one owner tells Redis of its partition, and what it knows of the answer."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Follower:
         self.last_call = 0.0  # seconds of the loop's clock, which nobody sets back
 
     @property
-    def in_step(self) -> bool:
+    def in_sync(self) -> bool:
         return bool(self._token)
 
     @property
@@ -71,7 +71,7 @@ class Follower:
         """How many offsets wait for their rows."""
         return 0 if self._rows is None else sum(upto - after for after, upto, _ in self._owed)
 
-    def fall_out(self) -> None:
+    def lose_sync(self) -> None:
         self._token = ""
 
     def note_end(self, end: int, asked_ms: int) -> None:
@@ -87,7 +87,7 @@ class Follower:
         if len(self._ends) > EVIDENCE_LIMIT:
             self._ends = deque(list(self._ends)[1::2])
 
-    async def bring_up(self, state: State, committed_offset: int) -> bool:
+    async def resync(self, state: State, committed_offset: int) -> bool:
         """Claim, and send whole whatever changed since the offset that Redis holds; then the position. False: refused,
         begin again.
 
@@ -127,7 +127,7 @@ class Follower:
         return True
 
     async def project(self, commit: Commit) -> bool:
-        """Send what was just committed; the last call moves the position. False or ReplicaAway: out of step."""
+        """Send what was just committed; the last call moves the position. False or ReplicaAway: out of sync."""
         calls = list(calls_of_commit(self._keys, self._partition, commit))
         position = commit.position
         # Before any entry of those days goes, readers know that they are gone; and before any count without its row

@@ -2,7 +2,7 @@
 hold up neither the counting of their partition nor that of others.
 
 There is one read at a time. It ends by itself, within a limit, whatever becomes of the partition meanwhile: nothing
-cancels it from outside, and whether its result is still wanted is decided when that is written (`Follower.pay_rows`).
+cancels it from outside, and whether its result is still wanted is decided when that is written (`Projector.pay_rows`).
 """
 
 from __future__ import annotations

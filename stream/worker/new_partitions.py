@@ -11,10 +11,10 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 from stream.kafka.topics import TopicsError
-from stream.kafka.transaction import TransactionalLedger
-from stream.ports import KafkaAway, Ledger, Replica, ReplicaAway, WorkerMustStop
+from stream.kafka.transaction import TransactionalStore
+from stream.ports import ChangelogStore, KafkaAway, Replica, ReplicaAway, WorkerMustStop
 from stream.projection.partitions import Announcements
-from stream.projection.projector import Follower
+from stream.projection.projector import Projector
 from stream.projection.replica import steady_ms
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
@@ -25,7 +25,9 @@ from stream.worker.clocks import SystemClock
 WORKER = "contacts-report topics"
 
 
-async def open_partition(partition: int, known: int, ledger: Ledger, follower: Follower, asked_ms: int) -> None:
+async def open_partition(
+    partition: int, known: int, store: ChangelogStore, projector: Projector, asked_ms: int
+) -> None:
     """Own a partition that the topic has not got yet, for as long as it takes to commit and show its first position.
 
     `known`: how many partitions the topic has now; the position is not to say that there were more, since Kafka may
@@ -34,19 +36,19 @@ async def open_partition(partition: int, known: int, ledger: Ledger, follower: F
     """
     rules = CountingRules()
     try:
-        await ledger.fence()
-        records = await ledger.read(lambda _done, _total: None)
+        await store.fence()
+        records = await store.read(lambda _done, _total: None)
         state = PartitionState.recovered(partition, rules, records)
         if not records:
             state.begin(history=secrets.token_bytes(16), first_offset=0, partitions=known)
         commit = state.encode()
-        await ledger.commit(commit, Attempts())
+        await store.commit(commit, Attempts())
         # Before it exists it ends where it begins.
-        follower.note_end(0, asked_ms)
-        if not await follower.bring_up(state, commit.position.next_offset):
+        projector.note_end(0, asked_ms)
+        if not await projector.resync(state, commit.position.next_offset):
             raise ReplicaAway("another owner of the partition has begun")
     finally:
-        await ledger.close()
+        await store.close()
 
 
 class NewPartitions:
@@ -79,7 +81,7 @@ class NewPartitions:
         if known > partition:
             return False
         await open_partition(
-            partition, known, TransactionalLedger.of(self._config, partition), self._follower(partition), asked_ms
+            partition, known, TransactionalStore.of(self._config, partition), self._projector(partition), asked_ms
         )
         return True
 
@@ -98,9 +100,9 @@ class NewPartitions:
         again = "Give the same command again once it is mended"
         return TopicsError(f"{self._config.topic} was not raised, since {why}. {again}.")
 
-    def _follower(self, partition: int) -> Follower:
+    def _projector(self, partition: int) -> Projector:
         keys = Keys(self._config.group)
-        return Follower(
+        return Projector(
             partition,
             keys=keys,
             replica=self._replica,

@@ -1,13 +1,13 @@
 """One source partition while this worker owns it: recover, then apply, commit and project, over and over.
 
     recover   fence the last owner, read what is committed, check that this is the topic that was counted, seek
-    repair    commit, claim Redis, send it whole what it lacks: after a start, and after any doubt about Redis;
+    resync    commit, claim Redis, send it whole what it lacks: after a start, and after any doubt about Redis;
               nothing is applied meanwhile
     count     apply what arrives; at most every interval commit it and project it; between commits write the
               rows that are owed, which are read in a task of their own
 
 Two doubts, two answers. Whether a commit happened is not known: the state is dropped and recovered. Whether a call
-reached Redis is not known: repair.
+reached Redis is not known: resync.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from stream.ports import FetchControl, KafkaAway, Ledger, ReplicaAway, Source, WorkerMustStop
-from stream.projection.projector import Follower
+from stream.ports import ChangelogStore, FetchControl, KafkaAway, ReplicaAway, Source, WorkerMustStop
+from stream.projection.projector import Projector
 from stream.retry import BackOff
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
 from stream.tables.state import State, Unpack
@@ -65,9 +65,9 @@ class OwnedPartition:
         rules: CountingRules,
         policy: CommitPolicy,
         in_flight: InFlightLimit,
-        new_ledger: Callable[[], Ledger],
+        new_store: Callable[[], ChangelogStore],
         source: Source,
-        follower: Follower,
+        projector: Projector,
         fetch_control: FetchControl,
         listener: Listener,
         stop_worker: Callable[[Exception], None],
@@ -81,7 +81,7 @@ class OwnedPartition:
         self.partition = partition
         self._why_not = why_not
         self._rules, self._policy, self._in_flight = rules, policy, in_flight
-        self._new_ledger, self._source, self._follower = new_ledger, source, follower
+        self._new_store, self._source, self._projector = new_store, source, projector
         self._fetch_control: FetchControl = fetch_control
         self._listener, self._stop_worker = listener, stop_worker
         self._phase = Phase.RECOVERING
@@ -95,12 +95,12 @@ class OwnedPartition:
         self._waits_since: float | None = None  # when it was last logged that batches must wait
         self._attempts = Attempts()
         self._back_off = policy.back_off()  # before the next recovery
-        self._backfill = Backfill(follower.find_rows, self._wake.set, policy.back_off())
+        self._backfill = Backfill(projector.find_rows, self._wake.set, policy.back_off())
         self._asking: asyncio.Task[None] | None = None  # a fence or a commit, on its way to Kafka
         self._stays = asyncio.Event()  # not set while the partition is being revoked
         self._stays.set()
         self._closing = False
-        self._leaving = False  # this task lets go of its ledger
+        self._leaving = False  # this task lets go of its changelog store
         self._task: asyncio.Task[None] | None = None
 
     # ---- from outside ----------------------------------------------------------------------------------------
@@ -170,15 +170,15 @@ class OwnedPartition:
     @property
     def told(self) -> float:
         """When Redis was told something last, in seconds of the loop's clock."""
-        return self._follower.last_call
+        return self._projector.last_call
 
     def note_partitions(self, partitions: int) -> None:
         """The topic has so many partitions now."""
-        self._follower.partitions = max(partitions, self._follower.partitions)
+        self._projector.partitions = max(partitions, self._projector.partitions)
 
     def note_end(self, end: int, asked_ms: int) -> None:
         """The partition ended at `end` (read committed) when asked at `asked_ms` of the loop's clock."""
-        self._follower.note_end(end, asked_ms)
+        self._projector.note_end(end, asked_ms)
         if self._state is not None and end <= self._covered():
             self._attempts.forget()
         missed = self._gaps.note_end(self.next_needed if self.wants_more else None, end)
@@ -188,7 +188,7 @@ class OwnedPartition:
 
     def note_first(self, first: int) -> None:
         """The topic has lost what lies before this offset. While rows are owed some of it may just have been read."""
-        if self._state is not None and not self._follower.owed_offsets:
+        if self._state is not None and not self._projector.owed_offsets:
             self._state.forget_uncounted_before(first)
 
     def out_of_range(self) -> None:
@@ -209,7 +209,7 @@ class OwnedPartition:
 
     def keep(self) -> bool:
         """The partition stays here after all. False where it has ended meanwhile, even if its task still lets go of
-        its ledger: then it must be begun anew.
+        its changelog store: then it must be begun anew.
         """
         self._stays.set()
         return self._phase is not Phase.ENDED and self._task is not None and not self._task.done()
@@ -231,16 +231,16 @@ class OwnedPartition:
     async def _run(self) -> None:
         rest = 0.0
         while True:
-            ledger, going_on = self._new_ledger(), False
+            store, going_on = self._new_store(), False
             self._enter(Phase.RECOVERING)
             try:
                 await self._wait_to_fence(rest)
-                await self._recover(ledger)
+                await self._recover(store)
                 while True:
-                    await self._repair(ledger)
+                    await self._resync(store)
                     if not self._attempts.failures:
                         self._back_off.reset()
-                    await self._count(ledger)
+                    await self._count(store)
             except KafkaAway as error:
                 going_on = True
                 self._listener.failed(self.partition, str(error))
@@ -267,7 +267,7 @@ class OwnedPartition:
                 self._leaving = True
                 self._drop()
                 self._enter(Phase.RECOVERING if going_on and not self._closing else Phase.ENDED)
-                await ledger.close()
+                await store.close()
             self._leaving = False
             if self._closing:
                 break
@@ -294,7 +294,7 @@ class OwnedPartition:
         """Nothing of a partition outlives a doubt about its commits."""
         self._state, self._doubt = None, None
         self._inbox.clear()
-        self._follower.fall_out()
+        self._projector.lose_sync()
         held, self._held = self._held, 0
         self._in_flight.give_back(held)
 
@@ -310,11 +310,11 @@ class OwnedPartition:
 
     # ---- recover ---------------------------------------------------------------------------------------------
 
-    async def _recover(self, ledger: Ledger) -> None:
+    async def _recover(self, store: ChangelogStore) -> None:
         started = asyncio.get_running_loop().time()
-        self._asking = asyncio.ensure_future(ledger.fence())
+        self._asking = asyncio.ensure_future(store.fence())
         await self._asking
-        records = await ledger.read(lambda done, total: self._listener.reading(self.partition, done, total))
+        records = await store.read(lambda done, total: self._listener.reading(self.partition, done, total))
         async with self._in_flight.unpacking:
             state = await unpack_state(self.partition, self._rules, records, self._unpack)
         if records:
@@ -330,18 +330,18 @@ class OwnedPartition:
             self.partition, len(records), self._committed_offset, asyncio.get_running_loop().time() - started
         )
 
-    # ---- repair ----------------------------------------------------------------------------------------------
+    # ---- resync ----------------------------------------------------------------------------------------------
 
-    async def _repair(self, ledger: Ledger) -> None:
+    async def _resync(self, store: ChangelogStore) -> None:
         """Resync Redis with the committed state, retrying until it is in sync. Nothing is applied meanwhile, so what is
         sent is one committed state.
         """
         self._enter(Phase.REPAIRING)
         back_off = BackOff(self._policy.back_off_seconds, self._policy.replica_back_off_limit_seconds)
         while True:
-            await self._commit(ledger)  # who was replaced learns it here, and disturbs nobody
+            await self._commit(store)  # who was replaced learns it here, and disturbs nobody
             try:
-                if await self._follower.bring_up(self._counted(), self._committed_offset):
+                if await self._projector.resync(self._counted(), self._committed_offset):
                     break
                 log.info("partition %d: Redis refused a call: resyncing", self.partition)
             except ReplicaAway as error:
@@ -355,7 +355,7 @@ class OwnedPartition:
             await asyncio.sleep(back_off.take())
             if self._doubt is not None:
                 raise self._doubt
-        self._listener.projected(self.partition, self._follower.owed_offsets)
+        self._listener.projected(self.partition, self._projector.owed_offsets)
         self._enter(Phase.COUNTING)
         self._drain()
 
@@ -383,32 +383,32 @@ class OwnedPartition:
             self._fetch_control.resume(self.partition)
         self._wake.set()
 
-    async def _count(self, ledger: Ledger) -> None:
-        """Until Redis falls out of step."""
+    async def _count(self, store: ChangelogStore) -> None:
+        """Until Redis falls out of sync."""
         time, state = asyncio.get_running_loop().time, self._counted()
         next_commit = time()
-        while self._follower.in_step:
+        while self._projector.in_sync:
             if self._doubt is not None:
                 raise self._doubt
             now, pending = time(), state.pending_weight
-            if self._follower.owes_rows:
+            if self._projector.owes_rows:
                 self._backfill.begin(now)
             try:
                 if pending and (
                     now >= next_commit or pending >= self._policy.commit_max_events or self._in_flight.full
                 ):
-                    commit = await self._commit(ledger)
-                    await self._follower.project(commit)
-                    self._listener.projected(self.partition, self._follower.owed_offsets)
+                    commit = await self._commit(store)
+                    await self._projector.project(commit)
+                    self._listener.projected(self.partition, self._projector.owed_offsets)
                     next_commit = self._policy.next_commit(now, time())
                 elif self._backfill.ready:
                     await self._pay_rows()
                 elif (silent := self._silent_seconds()) >= self._policy.heartbeat_seconds:
-                    await self._follower.heartbeat(self._covered())
-                    self._listener.projected(self.partition, self._follower.owed_offsets)
+                    await self._projector.heartbeat(self._covered())
+                    self._listener.projected(self.partition, self._projector.owed_offsets)
                 else:
                     rest = next_commit - now if pending else self._policy.heartbeat_seconds - silent
-                    await self._rest(min(rest, self._backfill.due() - now) if self._follower.owes_rows else rest)
+                    await self._rest(min(rest, self._backfill.due() - now) if self._projector.owes_rows else rest)
             except ReplicaAway as error:
                 self._listener.failed(self.partition, str(error))
                 log.warning("partition %d: Redis is unreachable (%s)", self.partition, error)
@@ -423,11 +423,11 @@ class OwnedPartition:
             self._listener.failed(self.partition, str(error))
             log.warning("partition %d: cannot read the topic to backfill rows: %s", self.partition, error)
         else:
-            await self._follower.pay_rows(found, self._counted(), self._covered())
+            await self._projector.pay_rows(found, self._counted(), self._covered())
 
     def _silent_seconds(self) -> float:
         """Since the last call to Redis."""
-        return asyncio.get_running_loop().time() - self._follower.last_call
+        return asyncio.get_running_loop().time() - self._projector.last_call
 
     async def _rest(self, seconds: float) -> None:
         self._wake.clear()
@@ -441,14 +441,14 @@ class OwnedPartition:
         """All before this offset is applied, committed and published. Markers of transactions need no commit."""
         return self._committed_offset if self._held else self._counted().position.next_offset
 
-    async def _commit(self, ledger: Ledger) -> Commit:
+    async def _commit(self, store: ChangelogStore) -> Commit:
         """Commit what was applied; the position alone where there is nothing."""
         if self._doubt is not None:
             raise self._doubt
         weight = self._counted().pending_weight
         commit = self._counted().encode()
         started = asyncio.get_running_loop().time()
-        self._asking = asyncio.ensure_future(ledger.commit(commit, self._attempts))
+        self._asking = asyncio.ensure_future(store.commit(commit, self._attempts))
         try:
             await self._asking
         except KafkaAway as error:

@@ -83,7 +83,7 @@ class Worker:
         self._metrics = Metrics()
         self._reporter = Reporter(self._metrics, self._clock)
         self._health = Health(self._metrics.registry, self._facts)
-        # No call is sent again by the client: of two copies the later might undo what came between. A repair does it.
+        # No call is sent again by the client: of two copies the later might undo what came between. A resync does it.
         self._redis: Redis = redis_client(config.redis, timeout_seconds=REDIS_SECONDS, retries=0)
         unpacked_bytes = unpacked_limit(config.max_event_bytes)
         self._source = SourceTopic(config.access, config.topic, unpacked_bytes)
@@ -266,7 +266,7 @@ class Worker:
         next_look = asyncio.get_running_loop().time() + ROW_LIMITS_SECONDS
         while True:
             await asyncio.sleep(ROW_LIMITS_SECONDS)
-            # A full Redis keeps the owner in repair, until rows make room.
+            # A full Redis keeps the owner in a resync, until rows make room.
             if any(one.partition == 0 and one.phase in (Phase.COUNTING, Phase.REPAIRING) for one in app.partitions):
                 await keep_quietly(limits, self._clock.now_ms())
                 if asyncio.get_running_loop().time() >= next_look:

@@ -21,10 +21,10 @@ from stream.kafka.groups import group_members
 from stream.kafka.letter_limit import letter_limit
 from stream.kafka.reading import PartitionReader, TopicReader, Unreadable, open_reader
 from stream.kafka.topics import open_topics
-from stream.kafka.transaction import TransactionalLedger
+from stream.kafka.transaction import TransactionalStore
 from stream.kafka.unpacking import unpacked_limit
 from stream.model.activity import ContactActivity
-from stream.ports import Ledger, WorkerMustStop
+from stream.ports import ChangelogStore, WorkerMustStop
 from stream.settings.worker import WorkerConfig
 from stream.storage.formats import FormatError
 from stream.tables.partition import CountingRules, PartitionState
@@ -92,10 +92,10 @@ class Skip:
     async def skip(self, told: Callable[[str], None]) -> Position:
         """Do it; `told` hears what is done. Returns the position behind the offset."""
         await self._require_no_members()
-        ledger = await self._ledger()
+        store = await self._store()
         try:
-            await ledger.fence()
-            records = await ledger.read(lambda _done, _all: None)
+            await store.fence()
+            records = await store.read(lambda _done, _all: None)
             try:
                 state = PartitionState.recovered(self._partition, self._rules, records)
             except FormatError as error:
@@ -106,11 +106,11 @@ class Skip:
                 self._config.access, self._config.topic, unpacked_limit(self._config.max_event_bytes)
             ) as source:
                 await self._check_topic(source, state.position)
-                await self._count(source, state, ledger, told)
+                await self._count(source, state, store, told)
             state.pass_over(self._offset)
-            await self._commit(state, ledger)
+            await self._commit(state, store)
         finally:
-            await ledger.close()
+            await store.close()
         log.warning(
             "partition %d: offset %d was passed over by hand: it is not counted, and the partition goes on at %d",
             self._partition,
@@ -120,7 +120,7 @@ class Skip:
         return state.position
 
     async def _count(
-        self, source: TopicReader, state: PartitionState, ledger: Ledger, told: Callable[[str], None]
+        self, source: TopicReader, state: PartitionState, store: ChangelogStore, told: Callable[[str], None]
     ) -> None:
         """Count what lies before the offset, as a worker would."""
         start = state.position.next_offset
@@ -132,11 +132,11 @@ class Skip:
                 raise SkipRefused(why)
             state.apply(batch)
             if state.pending_weight >= self._config.commit_max_events:
-                await self._commit(state, ledger)
+                await self._commit(state, store)
                 told(f"counted up to offset {state.position.next_offset}")
 
-    async def _commit(self, state: PartitionState, ledger: Ledger) -> None:
-        await ledger.commit(state.encode(), Attempts())
+    async def _commit(self, state: PartitionState, store: ChangelogStore) -> None:
+        await store.commit(state.encode(), Attempts())
 
     async def _check_topic(self, source: TopicReader, position: Position) -> None:
         """Whether this is the topic that was counted."""
@@ -157,11 +157,11 @@ class Skip:
                 "all of them; one that was killed is a member until its session ends"
             )
 
-    async def _ledger(self) -> Ledger:
+    async def _store(self) -> ChangelogStore:
         config = self._config
         async with open_topics(config.access) as topics:
             letters = (await topics.describe([config.dead_letter_topic])).get(config.dead_letter_topic)
             if letters is None:
                 raise SkipRefused(f"there is no topic {config.dead_letter_topic}")
             letter_bytes = letter_limit(letters.settings, await topics.request_bytes())
-        return TransactionalLedger.of(config, self._partition, letter_bytes)
+        return TransactionalStore.of(config, self._partition, letter_bytes)

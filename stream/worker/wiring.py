@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from stream.kafka.embedded import EmbeddedLedger
+from stream.kafka.embedded import EmbeddedStore
 from stream.kafka.letter_limit import MESSAGE_BYTES
 from stream.kafka.source import SourceTopic
-from stream.kafka.transaction import TransactionalLedger
-from stream.ports import Clock, FetchControl, Ledger
+from stream.kafka.transaction import TransactionalStore
+from stream.ports import ChangelogStore, Clock, FetchControl
 from stream.projection.backfill import OwedRows
 from stream.projection.evictions import Evictions
-from stream.projection.projector import Follower
+from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica
 from stream.settings.worker import CommitMode, WorkerConfig
 from stream.storage.keys import Keys
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
-MakeLedger = Callable[[WorkerConfig, int, int], Ledger]
+MakeStore = Callable[[WorkerConfig, int, int], ChangelogStore]
 """Of a partition; the last number is what a batch on the dead-letter topic may have."""
 
 
@@ -76,19 +76,19 @@ class Wiring:
         """What a batch on the dead-letter topic may have; set before the first partition begins."""
 
     def partition(
-        self, partition: int, fetch_control: FetchControl, transactional: MakeLedger = TransactionalLedger.of
+        self, partition: int, fetch_control: FetchControl, transactional: MakeStore = TransactionalStore.of
     ) -> OwnedPartition:
         """Build a partition that this worker comes to own; its task is not started. `fetch_control`: the stream of its
-        batches. `transactional` makes the ledger on a Kafka that has transactions.
+        batches. `transactional` makes the changelog store on a Kafka that has transactions.
         """
         return OwnedPartition(
             partition,
             rules=self.rules,
             policy=self._policy,
             in_flight=self._in_flight,
-            new_ledger=lambda: self._ledger(partition, transactional),
+            new_store=lambda: self._store(partition, transactional),
             source=self._source.partition(partition),
-            follower=self._follower(partition),
+            projector=self._projector(partition),
             fetch_control=fetch_control,
             listener=self._listener,
             stop_worker=self._stop_worker,
@@ -96,12 +96,12 @@ class Wiring:
             unpack=self.unpack,
         )
 
-    def _follower(self, partition: int) -> Follower:
+    def _projector(self, partition: int) -> Projector:
         tolerance = self._config.future_tolerance_seconds
         rows = None
         if self.rules.keep_rows:
             rows = OwedRows(self._old_records.partition(partition), partition, tolerance)
-        return Follower(
+        return Projector(
             partition,
             keys=self.keys,
             replica=self._replica,
@@ -111,10 +111,10 @@ class Wiring:
             future_tolerance_seconds=tolerance,
         )
 
-    def _ledger(self, partition: int, transactional: MakeLedger) -> Ledger:
+    def _store(self, partition: int, transactional: MakeStore) -> ChangelogStore:
         config = self._config
         if config.commit is CommitMode.EMBEDDED:
-            return EmbeddedLedger(
+            return EmbeddedStore(
                 kafka=config.access,
                 partition=partition,
                 dead_letters=config.dead_letter_topic,

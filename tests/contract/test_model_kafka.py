@@ -1,5 +1,5 @@
-"""The simulation's model of Kafka answers as Apache Kafka does: the ledger is run through one story on each, and what
-it saw is compared.
+"""The simulation's model of Kafka answers as Apache Kafka does: the changelog store is run through one story on each,
+and what it saw is compared.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import stream.kafka.transaction
 from stream.kafka.letter_limit import MESSAGE_BYTES
-from stream.kafka.transaction import TransactionalLedger
+from stream.kafka.transaction import TransactionalStore
 from stream.ports import Fenced, KafkaAway, TooLarge
 from stream.settings.kafka import KafkaAccess
 from stream.worker.attempts import Attempts
@@ -49,9 +49,7 @@ async def told(seen: Seen, name: str, work: Awaitable[Any]) -> None:
     seen.append((name, answer))
 
 
-async def story(
-    new_ledger: Callable[[float], TransactionalLedger], letters: Callable[[], Awaitable[list[Any]]]
-) -> Seen:
+async def story(new_store: Callable[[float], TransactionalStore], letters: Callable[[], Awaitable[list[Any]]]) -> Seen:
     """What an owner and its successors see and do; the same on every broker.
 
     Who reads has fenced before: that waits for the markers of earlier transactions, which come when they come.
@@ -59,14 +57,14 @@ async def story(
     seen: Seen = []
     progress: Callable[[int, int], None] = lambda _done, _all: None  # noqa: E731
 
-    first = new_ledger(10)
+    first = new_store(10)
     await told(seen, "first fences", first.fence())
     await told(seen, "nothing is there", first.read(progress))
     await told(seen, "first commits", first.commit(commit({b"a": b"1", b"b": b"2"}, [b"dead", b"letter"]), Attempts()))
     await told(seen, "only a position", first.commit(commit({}), Attempts()))
     await told(seen, "a deletion", first.commit(commit({b"a": None, b"c": b"3"}), Attempts()))
 
-    second = new_ledger(10)
+    second = new_store(10)
     await told(seen, "second fences", second.fence())
     await told(seen, "second reads what first did", second.read(progress))
     await told(seen, "first commits no more", first.commit(commit({b"a": b"never"}, [b"never"]), Attempts()))
@@ -77,7 +75,7 @@ async def story(
         "a letter is too large",
         second.commit(commit({b"a": b"5"}, [b"x" * (LETTER_BYTES_LIMIT + 500)]), Attempts()),
     )
-    third = new_ledger(10)
+    third = new_store(10)
     await told(seen, "third fences", third.fence())
     await told(seen, "of the failed commit nothing is there", third.read(progress))
     refused = Attempts()
@@ -89,12 +87,12 @@ async def story(
         "third leaves the value out",
         third.commit(large, refused),
     )
-    fourth = new_ledger(10)
+    fourth = new_store(10)
     await told(seen, "fourth fences", fourth.fence())
     await told(seen, "and reads it", fourth.read(progress))
     seen.append([(r.key, r.value, [*r.headers]) for r in await letters()])
-    for ledger in (first, second, third, fourth):
-        await ledger.close()
+    for store in (first, second, third, fourth):
+        await store.close()
     return seen
 
 
@@ -103,8 +101,8 @@ async def on_kafka(kafka: RunningKafka) -> Seen:
     await create_topic(kafka.bootstrap, changelog)
     await create_topic(kafka.bootstrap, dead, settings={"max.message.bytes": str(LETTER_BYTES_LIMIT)})
 
-    def new_ledger(seconds: float) -> TransactionalLedger:
-        return TransactionalLedger(
+    def new_store(seconds: float) -> TransactionalStore:
+        return TransactionalStore(
             kafka=KafkaAccess(kafka.bootstrap),
             group=group,
             partition=0,
@@ -115,7 +113,7 @@ async def on_kafka(kafka: RunningKafka) -> Seen:
             letter_bytes=MESSAGE_BYTES,
         )
 
-    return await story(new_ledger, lambda: read_partition(kafka.bootstrap, dead))
+    return await story(new_store, lambda: read_partition(kafka.bootstrap, dead))
 
 
 def on_the_model(seed: int) -> Seen:
@@ -126,8 +124,8 @@ def on_the_model(seed: int) -> Seen:
     world.links["w"] = Link(world, "w")
     names = world.config(kafka="w")
 
-    def new_ledger(seconds: float) -> TransactionalLedger:
-        return TransactionalLedger(
+    def new_store(seconds: float) -> TransactionalStore:
+        return TransactionalStore(
             kafka=names.access,
             group=names.group,
             partition=0,
@@ -147,10 +145,10 @@ def on_the_model(seed: int) -> Seen:
         patch.object(stream.kafka.transaction, "AIOKafkaProducer", lambda **options: SimProducer(world, **options)),
         patch.object(stream.kafka.transaction, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options)),
     ):
-        return run_loop(loop, story(new_ledger, letters))
+        return run_loop(loop, story(new_store, letters))
 
 
-async def test_the_ledger_sees_the_same_on_kafka_and_on_the_model(kafka: RunningKafka) -> None:
+async def test_the_store_sees_the_same_on_kafka_and_on_the_model(kafka: RunningKafka) -> None:
     # Given one story of three owners
     # When it is told on Apache Kafka and, in several orders of arrival, on the model
     real = await on_kafka(kafka)

@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from stream.projection.backfill import OwedRows
-from stream.projection.projector import Follower
+from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica, steady_ms
 from stream.storage.keys import Keys
 from stream.tables.partition import Batch, CountingRules, PartitionState
@@ -47,7 +47,7 @@ class Partition:
         topic: Any = None  # every row comes with its commit
         self._number, self._state = number, PartitionState(number, RULES)
         self._state.begin(history=bytes(16), first_offset=0, partitions=partitions)
-        self._follower = Follower(
+        self._projector = Projector(
             number,
             keys=keys,
             replica=RedisReplica(client, keys),
@@ -59,8 +59,8 @@ class Partition:
 
     async def begin(self) -> None:
         self._state.encode()
-        self._follower.note_end(0, steady_ms())
-        assert await self._follower.bring_up(self._state, 0)
+        self._projector.note_end(0, steady_ms())
+        assert await self._projector.resync(self._state, 0)
 
     async def take(self, rng: random.Random) -> Event:
         """Count an event, and publish it."""
@@ -86,8 +86,8 @@ class Partition:
         }
         record = Received(json.dumps(value).encode(), timestamp=FixedClock().now_ms(), offset=offset)
         self._state.apply(Batch([record], offset, offset + 1))
-        self._follower.note_end(offset + 1, steady_ms())
-        assert await self._follower.project(self._state.encode())
+        self._projector.note_end(offset + 1, steady_ms())
+        assert await self._projector.project(self._state.encode())
         return event
 
 

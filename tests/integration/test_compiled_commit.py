@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from stream.kafka.transaction import PACKED_BYTES, TransactionalLedger
+from stream.kafka.transaction import PACKED_BYTES, TransactionalStore
 from stream.projection import calls
 from stream.projection.calls import calls_of_commit
 from stream.projection.replica import RedisReplica
@@ -60,7 +60,7 @@ async def test_the_changelog_and_the_dead_letters_are_the_same(kafka: RunningKaf
         changelog, dead = unique_name("state-changelog"), unique_name("dead")
         for topic in (changelog, dead):
             await create_topic(kafka.bootstrap, topic)
-        ledger = TransactionalLedger(
+        store = TransactionalStore(
             kafka=KafkaAccess(kafka.bootstrap),
             group=unique_name("group"),
             partition=PARTITION,
@@ -71,13 +71,13 @@ async def test_the_changelog_and_the_dead_letters_are_the_same(kafka: RunningKaf
         )
         state, log = make(), records()
         begin(state)
-        await ledger.fence()
+        await store.fence()
         for part in (log[:120], log[120:]):
             state.apply(Batch(part, part[0].offset, part[-1].offset + 1))
-            await ledger.commit(state.encode(), Attempts())
+            await store.commit(state.encode(), Attempts())
         # When the changelog and the dead letters are read, record by record
-        await ledger.read(lambda _done, _all: None)
-        await ledger.close()
+        await store.read(lambda _done, _all: None)
+        await store.close()
         found[form] = [await everything(kafka, topic, 2) for topic in (changelog, dead)]
         assert len(found[form][0]) > 20
     # Then both have left the same

@@ -13,7 +13,7 @@ import pytest
 from stream.ingest.event import Reason
 from stream.kafka.letter_limit import letter_limit
 from stream.kafka.topics import open_topics
-from stream.kafka.transaction import TransactionalLedger
+from stream.kafka.transaction import TransactionalStore
 from stream.ports import TooLarge
 from stream.settings.kafka import KafkaAccess
 from stream.tables.partition import CountingRules, DeadLetter, PartitionState
@@ -35,8 +35,8 @@ class Site:
             settings = (await topics.describe([self.dead]))[self.dead].settings
             return letter_limit(settings, await topics.request_bytes())
 
-    def ledger(self, limit: int) -> TransactionalLedger:
-        return TransactionalLedger(
+    def store(self, limit: int) -> TransactionalStore:
+        return TransactionalStore(
             kafka=KafkaAccess(self.kafka.bootstrap),
             group=self.group,
             partition=0,
@@ -82,10 +82,10 @@ async def test_large_values_headers_and_keys_are_left_out_and_their_neighbours_a
         Received(b" " * (120 * MEBIBYTE), key=None, offset=4),
     )
     # when they are committed, the first time,
-    ledger = site.ledger(await site.limit())
-    await ledger.fence()
-    await ledger.commit(commit, Attempts())
-    await ledger.close()
+    store = site.store(await site.limit())
+    await store.fence()
+    await store.commit(commit, Attempts())
+    await store.close()
     # then each is there, without what did not fit.
     found = await site.letters(5)
     assert [(key, value, headers.get("h")) for key, value, headers in found] == [
@@ -108,16 +108,16 @@ async def test_a_topic_whose_limit_was_lowered_meanwhile_gets_less_each_time(sit
     commit = commit_of(Received(b"{", key=BLANKS, offset=0, headers=[("h", BLANKS)]))
     attempts, refused = Attempts(), 0
     for _ in range(6):
-        ledger = site.ledger(50 * MEBIBYTE)
-        await ledger.fence()
+        store = site.store(50 * MEBIBYTE)
+        await store.fence()
         try:
-            await ledger.commit(commit, attempts)
+            await store.commit(commit, attempts)
             break
         except TooLarge as error:
             refused += 1
             attempts.note_failure(0, error)
         finally:
-            await ledger.close()
+            await store.close()
     assert refused == 3  # then no letter is larger than any broker takes
     ((key, value, headers),) = await site.letters(1)
     assert (key, value, int(headers["contacts.key_omitted"])) == (None, None, len(BLANKS))

@@ -153,7 +153,7 @@ def events() -> list[Event]:
     return [Event(at - QUARTER, "a", partition=0), Event(at, "b", partition=1, offset=1), Event(at, "c", offset=2)]
 
 
-async def test_a_workspace_without_its_days_is_a_503_and_a_repair(own_redis: RunningRedis) -> None:
+async def test_a_workspace_without_its_days_is_a_503_and_a_resync(own_redis: RunningRedis) -> None:
     async with api_over(own_redis, NOW) as api:
         api.write(events(), partitions=2)
         assert (await api.json("/summary", **RANGE))["added"]["count"] == 3
@@ -177,7 +177,7 @@ async def test_a_process_that_never_read_the_workspace_misses_its_days_too(own_r
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_a_day_without_its_cells_is_a_503_and_a_repair(own_redis: RunningRedis, seed: int) -> None:
+async def test_a_day_without_its_cells_is_a_503_and_a_resync(own_redis: RunningRedis, seed: int) -> None:
     # Given days of which some have bases and some a tail alone
     async with api_over(own_redis, NOW) as api:
         api.data.random.seed(seed)

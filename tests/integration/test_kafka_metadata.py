@@ -17,7 +17,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from stream.kafka.metadata import fetch_ends
 from stream.kafka.source import SourceTopic
 from stream.kafka.topics import ensure_topics, open_topics, wanted_topics
-from stream.kafka.transaction import TransactionalLedger
+from stream.kafka.transaction import TransactionalStore
 from stream.ports import KafkaAway, WorkerMustStop
 from stream.settings.kafka import KafkaAccess
 from stream.settings.worker import WorkerConfig
@@ -64,7 +64,7 @@ async def test_no_client_of_the_worker_asks_for_all_topics(
     assert await source.bounds(0) == (0, 0)
     assert source._consumer is not None
     await refresh(source._consumer._client)
-    ledger = TransactionalLedger(
+    store = TransactionalStore(
         kafka=config.access,
         group=config.group,
         partition=0,
@@ -73,16 +73,16 @@ async def test_no_client_of_the_worker_asks_for_all_topics(
         source=config.topic,
         timeout_seconds=10,
     )
-    await ledger.fence()
-    assert await ledger.read(lambda done, total: None) == {}
-    await refresh(ledger._producer.client)
+    await store.fence()
+    assert await store.read(lambda done, total: None) == {}
+    await refresh(store._producer.client)
     async with running(kafka, tmp_path) as app:
         await refresh(app.producer._producer.client)
         thread = app.batches._thread
         assert thread._consumer is not None
         again = asyncio.run_coroutine_threadsafe(refresh(thread._consumer._client), thread.thread_loop)
         await asyncio.wrap_future(again)
-    await ledger.close()
+    await store.close()
     await source.stop()
     assert asked
     assert None not in asked
@@ -104,7 +104,7 @@ async def test_a_changelog_that_lacks_the_partition_is_named(kafka: RunningKafka
     config = WorkerConfig(kafka=kafka.bootstrap, topic=unique_name("activity"), group=unique_name("group"))
     await create_topic(kafka.bootstrap, config.changelog_topic, 1)
     await create_topic(kafka.bootstrap, config.dead_letter_topic, 2)
-    ledger = TransactionalLedger(
+    store = TransactionalStore(
         kafka=config.access,
         group=config.group,
         partition=1,
@@ -113,10 +113,10 @@ async def test_a_changelog_that_lacks_the_partition_is_named(kafka: RunningKafka
         source=config.topic,
         timeout_seconds=10,
     )
-    await ledger.fence()
+    await store.fence()
     with pytest.raises(WorkerMustStop, match=f"{config.changelog_topic} has 1 partitions"):
-        await ledger.read(lambda done, total: None)
-    await ledger.close()
+        await store.read(lambda done, total: None)
+    await store.close()
 
 
 async def test_of_each_partition_its_leader_tells_the_end_or_why_not(kafka: RunningKafka) -> None:

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from stream.ingest.event import Record
 from stream.ports import Call, CommitFailed, Earlier, Fenced, KafkaAway, WorkerMustStop
 from stream.projection.backfill import OwedRows
-from stream.projection.projector import Follower
+from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica, steady_ms
 from stream.retry import BackOff
 from stream.storage.keys import OWED_SLACK_MS, Keys, parse_owed
@@ -80,8 +80,8 @@ class Topic:
         return self.records[start:end]
 
 
-class Ledgers:
-    """Committed records of one partition, and who may commit: the ledger that was fenced last."""
+class Stores:
+    """Committed records of one partition, and who may commit: the changelog store that was fenced last."""
 
     def __init__(self) -> None:
         self.table: dict[bytes, bytes] = {}
@@ -90,15 +90,15 @@ class Ledgers:
         self.failures = 0
         """How many commits fail from now on."""
         self.closing_seconds = self.fencing_seconds = 0.0
-        self.made: list[_Ledger] = []
+        self.made: list[_Store] = []
 
-    def new(self) -> _Ledger:
-        self.made.append(_Ledger(self))
+    def new(self) -> _Store:
+        self.made.append(_Store(self))
         return self.made[-1]
 
 
-class _Ledger:
-    def __init__(self, of: Ledgers) -> None:
+class _Store:
+    def __init__(self, of: Stores) -> None:
         self._of = of
 
     async def fence(self) -> None:
@@ -134,16 +134,16 @@ class NoFetchControl:
 
 
 class Site:
-    """A topic, its ledgers, a Redis; owners and followers as a test needs them."""
+    """A topic, its changelog stores, a Redis; owners and projectors as a test needs them."""
 
     def __init__(self, client: Redis) -> None:
         self.client, self.keys = client, Keys(unique_name("group"))
         self.replica = RedisReplica(client, self.keys)
-        self.topic, self.ledgers = Topic(), Ledgers()
+        self.topic, self.stores = Topic(), Stores()
         self.reasons: list[Exception] = []
 
-    def follower(self, *, keeps_rows: bool = True, future_tolerance_seconds: int = 300) -> Follower:
-        return Follower(
+    def projector(self, *, keeps_rows: bool = True, future_tolerance_seconds: int = 300) -> Projector:
+        return Projector(
             0,
             keys=self.keys,
             replica=self.replica,
@@ -159,9 +159,9 @@ class Site:
             rules=RULES,
             policy=CommitPolicy(commit_interval_seconds=0.0, heartbeat_seconds=3600),
             in_flight=InFlightLimit(1000),
-            new_ledger=self.ledgers.new,
+            new_store=self.stores.new,
             source=self.topic,
-            follower=self.follower(),
+            projector=self.projector(),
             fetch_control=NoFetchControl(),
             listener=Listener(),
             stop_worker=self.reasons.append,
@@ -219,7 +219,7 @@ async def test_guard_1_who_is_fenced_commits_nothing_and_projects_nothing(site: 
     zombie.start()
     await until(lambda: zombie.counting)
     # When another begins, and the zombie goes on counting,
-    await site.ledgers.new().fence()
+    await site.stores.new().fence()
     before = await site.content()
     site.feed(zombie, 0)
     await until(lambda: bool(site.reasons))
@@ -255,7 +255,7 @@ async def test_guard_4_who_cannot_commit_never_claims(site: Site) -> None:
     await until(lambda: owner.counting)
     token = await site.field("token")
     # Given an owner that is fenced, and whom Redis refuses, so that it must claim again,
-    await site.ledgers.new().fence()
+    await site.stores.new().fence()
     await site.client.hset(site.keys.positions, "0.number", "77")
     site.feed(owner, 0)
     await until(lambda: bool(site.reasons))
@@ -267,29 +267,29 @@ async def test_guard_4_who_cannot_commit_never_claims(site: Site) -> None:
 
 async def test_guard_5_redis_ahead_of_what_is_committed_proves_that_i_was_replaced(site: Site) -> None:
     site.topic.publish(3)
-    await site.follower().bring_up(site.state(3), 3)
+    await site.projector().resync(site.state(3), 3)
     with pytest.raises(WorkerMustStop, match="Redis is at offset 3 of partition 0, where 2 is committed"):
-        await site.follower().bring_up(site.state(2), 2)
+        await site.projector().resync(site.state(2), 2)
 
 
 async def test_guard_6_after_a_claim_entries_are_sent_whole(site: Site) -> None:
     # Given Redis at 2, whose tail is of another commit than anyone remembers,
     site.topic.publish(5)
-    await site.follower().bring_up(site.state(2), 2)
+    await site.projector().resync(site.state(2), 2)
     cells = site.keys.cells("w", 20_780)
     await site.client.hset(cells, "20780.0.t", b"of another commit")
     # when it is brought up to 5,
-    assert await site.follower().bring_up(site.state(5), 5)
+    assert await site.projector().resync(site.state(5), 5)
     after = await site.client.hgetall(cells)
     # then it holds what an empty one would hold.
     await site.client.flushall()
-    await site.follower().bring_up(site.state(5), 5)
+    await site.projector().resync(site.state(5), 5)
     assert after == await site.client.hgetall(cells)
 
 
 async def test_guard_7_rows_are_owed_before_their_counts_are_shown_and_narrowed_by_what_was_written(site: Site) -> None:
     site.topic.publish(6)
-    follower = site.follower()
+    projector = site.projector()
     calls: list[Call] = []
     project = site.replica.project
 
@@ -299,14 +299,14 @@ async def test_guard_7_rows_are_owed_before_their_counts_are_shown_and_narrowed_
 
     site.replica.project = noted  # type: ignore[method-assign]
     # The first call names the range, and only the last the position.
-    assert await follower.bring_up(site.state(6), 6)
+    assert await projector.resync(site.state(6), 6)
     assert parse_owed(calls[0].fields["0.owed"]) == ((-1, 5, NOW),)
     assert [("0.position" in call.fields) for call in calls] == [False] * (len(calls) - 1) + [True]
     assert await site.rows() == 0
     # A range that was owed before is kept beside the new one.
     site.topic.publish(2)
-    again = site.follower()
-    assert await again.bring_up(site.state(8), 8)
+    again = site.projector()
+    assert await again.resync(site.state(8), 8)
     assert parse_owed(await site.field("owed")) == ((-1, 7, NOW),)
     # Paid, nothing is owed, and each row is there.
     while again.owes_rows:
@@ -319,19 +319,19 @@ async def test_rows_that_were_not_kept_for_a_while_are_owed_and_paid_by_who_keep
     site.topic.publish(8)
     state = PartitionState(0, CountingRules(keep_rows=False))
     state.begin(history=bytes(16), first_offset=0, partitions=1)
-    follower = site.follower(keeps_rows=False)
+    projector = site.projector(keeps_rows=False)
     for start, end in ((0, 3), (3, 6)):
         state.apply(Batch(records=site.topic.records[start:end], start=start, end=end))
         commit = state.encode()
-        sent = await (follower.project(commit) if start else follower.bring_up(state, end))
+        sent = await (projector.project(commit) if start else projector.resync(state, end))
         assert sent
     # Then readers are told what has no rows, and nobody is to write them.
     assert parse_owed(await site.field("owed")) == ((-1, 5, NOW),)
-    assert not follower.owes_rows
-    assert follower.owed_offsets == 0
+    assert not projector.owes_rows
+    assert projector.owed_offsets == 0
     # If another one keeps rows again, then it owes those, and writes them.
-    again = site.follower()
-    assert await again.bring_up(site.state(8), 8)
+    again = site.projector()
+    assert await again.resync(site.state(8), 8)
     while again.owes_rows:
         assert await again.pay_rows(await again.find_rows(), site.state(8), 8)
     assert (parse_owed(await site.field("owed")), await site.rows()) == ((), 8)
@@ -339,28 +339,28 @@ async def test_rows_that_were_not_kept_for_a_while_are_owed_and_paid_by_who_keep
 
 async def test_rows_that_are_owed_may_be_as_late_as_events_may_be_ahead(site: Site) -> None:
     site.topic.publish(2)
-    follower = site.follower(future_tolerance_seconds=3600)
-    assert await follower.bring_up(site.state(2), 2)
+    projector = site.projector(future_tolerance_seconds=3600)
+    assert await projector.resync(site.state(2), 2)
     ((_, _, latest),) = parse_owed(await site.field("owed"))
     assert latest + OWED_SLACK_MS == NOW + 3_600_000
 
 
 async def test_a_partition_that_ended_while_it_was_being_revoked_is_not_kept(site: Site) -> None:
-    # Given an owner that is fenced while its partition is being revoked, and whose ledger takes long to close,
+    # Given an owner that is fenced while its partition is being revoked, and whose store takes long to close,
     let_go = asyncio.Event()
-    close = _Ledger.close
+    close = _Store.close
 
-    async def slow(self: _Ledger) -> None:
+    async def slow(self: _Store) -> None:
         await let_go.wait()
         await close(self)
 
     site.topic.publish(1)
     owner = site.owner()
-    _Ledger.close = slow  # type: ignore[method-assign]
+    _Store.close = slow  # type: ignore[method-assign]
     try:
         owner.start()
         await until(lambda: owner.counting)
-        await site.ledgers.new().fence()
+        await site.stores.new().fence()
         owner.revoke()
         site.feed(owner, 0)
         await until(lambda: owner.phase is Phase.ENDED)
@@ -368,58 +368,58 @@ async def test_a_partition_that_ended_while_it_was_being_revoked_is_not_kept(sit
         assert not owner.keep()
         assert site.reasons == []
     finally:
-        _Ledger.close = close  # type: ignore[method-assign]
+        _Store.close = close  # type: ignore[method-assign]
         let_go.set()
         await owner.close()
 
 
-async def test_who_was_closed_while_its_ledger_lets_go_fences_nobody(site: Site) -> None:
-    # Given an owner whose first commit fails, and whose ledger takes long to let go,
+async def test_who_was_closed_while_its_store_lets_go_fences_nobody(site: Site) -> None:
+    # Given an owner whose first commit fails, and whose store takes long to let go,
     site.topic.publish(1)
-    site.ledgers.failures, site.ledgers.closing_seconds = 1, 0.3
+    site.stores.failures, site.stores.closing_seconds = 1, 0.3
     owner = site.owner()
     owner.start()
-    await until(lambda: site.ledgers.failures == 0)
+    await until(lambda: site.stores.failures == 0)
     # when the partition goes to another worker meanwhile, which begins,
     owner.revoke()
     await owner.settle(1.0)
     closing = asyncio.create_task(owner.close())
-    successor = site.ledgers.new()
+    successor = site.stores.new()
     await successor.fence()
     await closing
     await asyncio.sleep(0.5)
     # then that one stays the owner, and the worker that lost the partition goes on.
-    assert site.ledgers.owner is successor
+    assert site.stores.owner is successor
     assert (site.reasons, owner.phase) == ([], Phase.ENDED)
 
 
 async def test_nobody_fences_a_partition_that_is_being_revoked(site: Site) -> None:
     # Given an owner whose commit fails, and who recovers after its back-off,
     site.topic.publish(1)
-    site.ledgers.failures = 1
+    site.stores.failures = 1
     owner = site.owner()
     owner.start()
-    await until(lambda: site.ledgers.failures == 0)
+    await until(lambda: site.stores.failures == 0)
     # when the partition is being revoked, then it waits with that,
     owner.revoke()
     await asyncio.sleep(0.5)
-    assert site.ledgers.fences == 1
+    assert site.stores.fences == 1
     # and goes on once it is told that the partition stays.
     assert owner.keep()
     await until(lambda: owner.counting)
-    assert site.ledgers.fences == 2
+    assert site.stores.fences == 2
     await owner.close()
 
 
 async def test_a_fence_that_is_under_way_ends_before_the_partition_is_given_away(site: Site) -> None:
-    site.ledgers.fencing_seconds = 0.2
+    site.stores.fencing_seconds = 0.2
     owner = site.owner()
     owner.start()
-    await until(lambda: bool(site.ledgers.made))
+    await until(lambda: bool(site.stores.made))
     await asyncio.sleep(0.05)
     owner.revoke()
     await owner.settle(5.0)
-    assert site.ledgers.fences == 1
+    assert site.stores.fences == 1
     await owner.close()
 
 
@@ -428,7 +428,7 @@ async def test_who_fails_at_one_offset_again_and_again_does_not_look_as_if_it_ad
 ) -> None:
     told: list[bool] = []
     monkeypatch.setattr(Listener, "stuck", lambda self, partition, stuck: told.append(stuck))
-    monkeypatch.setattr(_Ledger, "commit", failing_with_events(_Ledger.commit))
+    monkeypatch.setattr(_Store, "commit", failing_with_events(_Store.commit))
     # Given an owner whose commits of events all fail, while those of the position alone do not,
     site.topic.publish(1)
     owner = site.owner()
@@ -444,14 +444,14 @@ async def test_who_fails_at_one_offset_again_and_again_does_not_look_as_if_it_ad
                 site.feed(owner, 0)
             await asyncio.sleep(0.01)
     # then readers have not heard that it moved, and somebody is called.
-    assert len(site.ledgers.made) > 4
+    assert len(site.stores.made) > 4
     assert moved == str(NOW)
     assert await site.field("moved") == "1"
     await owner.close()
 
 
 def failing_with_events(commit: Any) -> Any:
-    async def fail(self: _Ledger, given: Commit, earlier: Earlier) -> None:
+    async def fail(self: _Store, given: Commit, earlier: Earlier) -> None:
         if given.entries:
             raise CommitFailed("refused")
         await commit(self, given, earlier)
@@ -467,7 +467,7 @@ async def test_a_batch_that_is_left_half_applied_is_never_committed(
     owner = site.owner()
     owner.start()
     await until(lambda: owner.counting)
-    before = dict(site.ledgers.table)
+    before = dict(site.stores.table)
     site.feed(owner, 0)
 
     def fail(self: PartitionState, *_: object) -> None:
@@ -480,7 +480,7 @@ async def test_a_batch_that_is_left_half_applied_is_never_committed(
     await until(lambda: bool(site.reasons))
     await until(lambda: owner.phase is Phase.ENDED)
     assert isinstance(site.reasons[0], ZeroDivisionError)
-    assert site.ledgers.table == before
+    assert site.stores.table == before
     await owner.close()
 
 
@@ -510,7 +510,7 @@ async def test_counting_goes_on_while_rows_that_are_owed_cannot_be_read_again(
     async with asyncio.timeout(20):
         while await site.field("position") != "9":
             await asyncio.sleep(0.01)
-    assert len(site.ledgers.made) == 1
+    assert len(site.stores.made) == 1
     assert await site.rows() == 3
     # When the topic is readable again, then they come.
     setattr(site.topic, how, False)
@@ -524,22 +524,22 @@ async def test_counting_goes_on_while_rows_that_are_owed_cannot_be_read_again(
 async def test_rows_that_were_read_for_another_debt_pay_nothing(site: Site) -> None:
     # Given rows of the newest offset alone, which is all that was owed when they were read,
     site.topic.publish(3)
-    follower = site.follower()
-    assert await follower.bring_up(site.state(2), 2)
-    while follower.owes_rows:
-        assert await follower.pay_rows(await follower.find_rows(), site.state(2), 2)
-    assert await follower.bring_up(site.state(3), 3)
-    found = await follower.find_rows()
+    projector = site.projector()
+    assert await projector.resync(site.state(2), 2)
+    while projector.owes_rows:
+        assert await projector.pay_rows(await projector.find_rows(), site.state(2), 2)
+    assert await projector.resync(site.state(3), 3)
+    found = await projector.find_rows()
     assert [record.offset for record in found.records] == [2]
     # when Redis is emptied before they are written,
     await site.client.flushall()
-    assert await follower.bring_up(site.state(3), 3)
-    assert await follower.pay_rows(found, site.state(3), 3)
+    assert await projector.resync(site.state(3), 3)
+    assert await projector.pay_rows(found, site.state(3), 3)
     # then all of them are still owed.
     assert parse_owed(await site.field("owed")) == ((-1, 2, NOW),)
-    assert follower.owes_rows
-    while follower.owes_rows:
-        assert await follower.pay_rows(await follower.find_rows(), site.state(3), 3)
+    assert projector.owes_rows
+    while projector.owes_rows:
+        assert await projector.pay_rows(await projector.find_rows(), site.state(3), 3)
     assert await site.rows() == 3
 
 
@@ -575,7 +575,7 @@ async def test_a_closed_partition_ends_though_a_cancel_was_lost(site: Site, monk
     owner = site.owner()
     owner.start()
     await until(lambda: owner.counting)
-    heartbeat, lost = owner._follower.heartbeat, asyncio.Event()
+    heartbeat, lost = owner._projector.heartbeat, asyncio.Event()
     owner._policy = replace(owner._policy, heartbeat_seconds=0.0)
 
     async def losing(covered: int) -> bool:
@@ -586,7 +586,7 @@ async def test_a_closed_partition_ends_though_a_cancel_was_lost(site: Site, monk
                 lost.set()
         return await heartbeat(covered)
 
-    monkeypatch.setattr(owner._follower, "heartbeat", losing)
+    monkeypatch.setattr(owner._projector, "heartbeat", losing)
     monkeypatch.setattr(ownership, "CANCELLED_AGAIN_SECONDS", 0.05)
     owner._wake.set()
     await asyncio.sleep(0.05)
@@ -601,7 +601,7 @@ async def test_a_cancel_that_nobody_asked_for_ends_the_worker_with_a_word(
     async def gone(self: object, progress: object) -> None:
         raise asyncio.CancelledError  # as a consumer does that is stopped in the middle of a back-off
 
-    monkeypatch.setattr(_Ledger, "read", gone)
+    monkeypatch.setattr(_Store, "read", gone)
     owner = site.owner()
     owner.start()
     await until(lambda: bool(site.reasons))
@@ -619,12 +619,12 @@ async def test_one_that_is_closed_says_nothing(site: Site) -> None:
 
 async def test_an_end_before_an_earlier_one_does_not_stop_as_of(site: Site) -> None:
     """A broker that lost records tells so, and what it told before is never reached."""
-    follower = site.follower()
-    assert await follower.bring_up(site.state(0), 0)
+    projector = site.projector()
+    assert await projector.resync(site.state(0), 0)
     now = steady_ms()
     for end, age in ((5, 2_000), (3, 1_000)):
-        follower.note_end(end, now - age)
-    assert await follower.heartbeat(3)
+        projector.note_end(end, now - age)
+    assert await projector.heartbeat(3)
     seconds, _ = await site.client.time()
     assert 900 <= min(NOW, seconds * 1000) - int(await site.field("as_of")) < 2_000
 
@@ -635,10 +635,10 @@ async def test_as_of_lies_as_far_behind_the_time_of_redis_as_its_question_whatev
     # Given a worker whose clock is an hour ahead
     seconds, _ = await site.client.time()
     monkeypatch.setattr(FixedClock, "now_ms", lambda _: (seconds + 3_600) * 1000)
-    follower = site.follower()
-    follower.note_end(0, steady_ms() - 60_000)
+    projector = site.projector()
+    projector.note_end(0, steady_ms() - 60_000)
     # When it tells how fresh its numbers are, of a question that it asked a minute ago
-    assert await follower.bring_up(site.state(0), 0)
+    assert await projector.resync(site.state(0), 0)
     # Then that is a minute ago by the clock of Redis, and nothing moved later than now
     assert 55_000 <= seconds * 1000 - int(await site.field("as_of")) <= 61_000
     assert int(await site.field("moved")) < (seconds + 60) * 1000
@@ -648,17 +648,17 @@ async def test_an_as_of_that_is_ahead_gives_way(site: Site, monkeypatch: pytest.
     # Given one that a worker with a wrong clock left there, of an hour to come
     seconds, _ = await site.client.time()
     monkeypatch.setattr(FixedClock, "now_ms", lambda _: seconds * 1000)
-    follower = site.follower()
-    assert await follower.bring_up(site.state(0), 0)
+    projector = site.projector()
+    assert await projector.resync(site.state(0), 0)
     await site.client.hset(site.keys.positions, "0.as_of", (seconds + 3_600) * 1000)
     # When numbers are told to be as fresh as now
-    follower.note_end(0, steady_ms())
-    assert await follower.heartbeat(0)
+    projector.note_end(0, steady_ms())
+    assert await projector.heartbeat(0)
     # Then that is what stands there, and one that is not ahead does not go back
     told = int(await site.field("as_of"))
     assert abs(told - seconds * 1000) < 60_000
-    follower.note_end(0, steady_ms() - 30_000)
-    assert await follower.heartbeat(0)
+    projector.note_end(0, steady_ms() - 30_000)
+    assert await projector.heartbeat(0)
     assert int(await site.field("as_of")) == told
 
 

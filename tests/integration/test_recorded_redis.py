@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from stream.ingest.event import EventRules
 from stream.projection.backfill import OwedRows
-from stream.projection.projector import Follower
+from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica
 from stream.storage.keys import Keys
 from stream.tables.partition import CountingRules, PartitionState
@@ -89,7 +89,7 @@ async def test_recorded_content_of_redis_is_read_and_carried_on(
     # when a worker of this version claims it with the changelog that belongs to it, then it lacks nothing:
     state = PartitionState.recovered(0, RULES, recorded.changelog)
     rows = OwedRows(Source(), 0, 300)
-    follower = Follower(
+    projector = Projector(
         0,
         keys=KEYS,
         replica=RedisReplica(client, KEYS),
@@ -98,14 +98,14 @@ async def test_recorded_content_of_redis_is_read_and_carried_on(
         worker="new",
         future_tolerance_seconds=300,
     )
-    assert await follower.bring_up(state, RECORDED)
-    assert (follower.owed_offsets, shown(content(plain))) == (0, shown(before))
+    assert await projector.resync(state, RECORDED)
+    assert (projector.owed_offsets, shown(content(plain))) == (0, shown(before))
 
     # and what it counts from then on is added to what was there.
     for at in range(RECORDED, RECORDED + 200, 40):
         some = records(at, at + 40)
         recount.take(some)
         state.apply(batch(some, at))
-        assert await follower.project(state.encode())
+        assert await projector.project(state.encode())
     assert shown(content(plain)) == (recount.kept_cells(), set(recount.rows))
     plain.close()

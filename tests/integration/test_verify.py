@@ -17,7 +17,7 @@ from aiokafka.structs import TopicPartition
 from cli.main import main
 from stream.kafka.transaction import read_changelog
 from stream.model.time import day_number
-from stream.projection.projector import Follower
+from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica
 from stream.settings.redis import redis_client
 from stream.settings.worker import WorkerConfig
@@ -72,7 +72,7 @@ async def show(config: WorkerConfig) -> None:
     state = PartitionState.recovered(0, CountingRules(), await read_tables(config))
     keys = Keys(config.group)
     async with redis_client(config.redis, timeout_seconds=10) as client:
-        follower = Follower(
+        projector = Projector(
             0,
             keys=keys,
             replica=RedisReplica(client, keys),
@@ -81,8 +81,8 @@ async def show(config: WorkerConfig) -> None:
             worker="test",
             future_tolerance_seconds=300,
         )
-        follower.note_end(state.position.next_offset, 0)
-        assert await follower.bring_up(state, state.position.next_offset)
+        projector.note_end(state.position.next_offset, 0)
+        assert await projector.resync(state, state.position.next_offset)
 
 
 async def write(config: WorkerConfig, key: bytes, value: bytes | None) -> None:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from stream.ports import Call, ReplicaAway, WorkerMustStop
 from stream.projection.evictions import Evictions
-from stream.projection.projector import Follower
+from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica
 from stream.storage.keys import Keys
 from stream.tables.partition import Batch, CountingRules, PartitionState
@@ -62,8 +62,8 @@ class Deployment:
         self.state.apply(Batch([record], offset, offset + 1))
         self.state.encode()
 
-    def follower(self, replica: Replica) -> Follower:
-        return Follower(
+    def projector(self, replica: Replica) -> Projector:
+        return Projector(
             0,
             keys=self.keys,
             replica=replica,
@@ -73,15 +73,15 @@ class Deployment:
             future_tolerance_seconds=300,
         )
 
-    async def bring_up(self, breaks_after: int | None = None) -> Replica:
+    async def resync(self, breaks_after: int | None = None) -> Replica:
         """What an owner sends; a new one each time."""
         replica = Replica(self.client, self.keys, breaks_after)
-        follower = self.follower(replica)
+        projector = self.projector(replica)
         if breaks_after is None:
-            assert await follower.bring_up(self.state, self.state.position.next_offset)
+            assert await projector.resync(self.state, self.state.position.next_offset)
         else:
             with pytest.raises(ReplicaAway):
-                await follower.bring_up(self.state, self.state.position.next_offset)
+                await projector.resync(self.state, self.state.position.next_offset)
         return replica
 
     async def content(self) -> dict[bytes, dict[bytes, bytes]]:
@@ -110,14 +110,14 @@ async def made(own_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch) -> Asyn
 
 async def test_a_copy_that_is_disturbed_again_and_again_sends_each_day_about_once(made: Deployment) -> None:
     # Given what a copy leaves that nobody disturbs
-    whole = await made.bring_up()
+    whole = await made.resync()
     assert whole.entries == DAYS
     expected = await made.content()
     await made.client.flushall()
     # When one is disturbed every few calls, and each time another owner goes on
     owners = []
     while not owners or not await made.client.hexists(made.keys.positions, "0.position"):
-        owners.append(await made.bring_up(None if len(owners) == 6 else len(whole.sent) // 8))
+        owners.append(await made.resync(None if len(owners) == 6 else len(whole.sent) // 8))
     # Then no owner began from zero, and the content is the same
     assert len(owners) == 7
     assert sum(owner.entries for owner in owners) <= DAYS + 3 * len(owners)
@@ -126,56 +126,56 @@ async def test_a_copy_that_is_disturbed_again_and_again_sends_each_day_about_onc
 
 async def test_what_changes_between_two_owners_of_a_copy_is_sent_again(made: Deployment) -> None:
     # Given a copy that broke near its end
-    whole = await made.bring_up()
+    whole = await made.resync()
     await made.client.flushall()
-    await made.bring_up(len(whole.sent) - 3)
+    await made.resync(len(whole.sent) - 3)
     # When days that it had sent change before another owner goes on
     for day in (0, 7, 14):
         made.count(FIRST + timedelta(days=day))
-    after = await made.bring_up()
+    after = await made.resync()
     # Then they are there as they are now, and no more than needed was sent
     found = await made.content()
     assert after.entries < DAYS // 2
     await made.client.flushall()
-    await made.bring_up()
+    await made.resync()
     assert await made.content() == found
 
 
 async def test_a_copy_that_came_further_than_what_is_committed_was_another_owners(made: Deployment) -> None:
-    whole = await made.bring_up()
+    whole = await made.resync()
     await made.client.flushall()
-    await made.bring_up(len(whole.sent) - 3)
+    await made.resync(len(whole.sent) - 3)
     replica = Replica(made.client, made.keys, None)
-    follower = made.follower(replica)
+    projector = made.projector(replica)
     with pytest.raises(WorkerMustStop, match="another worker owns it"):
-        await follower.bring_up(made.state, 5)
+        await projector.resync(made.state, 5)
 
 
 async def test_after_an_eviction_a_copy_begins_from_zero(made: Deployment) -> None:
-    whole = await made.bring_up()
+    whole = await made.resync()
     await made.client.flushall()
-    await made.bring_up(len(whole.sent) - 3)
+    await made.resync(len(whole.sent) - 3)
     script = Evictions(made.client, made.keys)._script
     assert await script(keys=[made.keys.positions], args=["evicted", "run", 3, "noeviction"]) == 1
-    assert (await made.bring_up()).entries == DAYS
+    assert (await made.resync()).entries == DAYS
 
 
 async def test_a_copy_that_lost_days_while_it_was_under_way_gets_no_position(made: Deployment) -> None:
     # Given a copy that broke near its end, and keys that went since: no worker has looked yet
-    whole = await made.bring_up()
+    whole = await made.resync()
     expected = await made.content()
     await made.client.flushall()
-    await made.bring_up(len(whole.sent) - 3)
+    await made.resync(len(whole.sent) - 3)
     await evict_another_key(made.client)
     await made.client.unlink(made.keys.days("w0"))
     # When an owner goes on, which makes the workspace's days again, without those that went
     replica = Replica(made.client, made.keys, None, Evictions(made.client, made.keys))
-    projector = made.follower(replica)
+    projector = made.projector(replica)
     end = made.state.position.next_offset
-    assert not await projector.bring_up(made.state, end)
+    assert not await projector.resync(made.state, end)
     # Then no reader takes them for zero, and the next copy is whole
     assert not await made.client.hexists(made.keys.positions, "0.position")
-    assert await projector.bring_up(made.state, end)
+    assert await projector.resync(made.state, end)
     assert await made.content() == expected
 
 

@@ -27,7 +27,7 @@ PAGE = ROOT / "docs" / "guarantees.md"
 RED_SEEDS = Path(__file__).with_name("red_seeds.json")
 BEGIN = "<!-- guards: written by `./dev docs` -->"
 END = "<!-- end of guards -->"
-OWNERSHIP, FOLLOWER, ROWS = (
+OWNERSHIP, PROJECTOR, ROWS = (
     "stream/worker/partition_task.py",
     "stream/projection/projector.py",
     "stream/projection/backfill.py",
@@ -74,18 +74,18 @@ MUTANTS = (
         (
             (
                 OWNERSHIP,
-                "        self._asking = asyncio.ensure_future(ledger.fence())\n        await self._asking\n"
-                "        records = await ledger.read(lambda done, total: "
+                "        self._asking = asyncio.ensure_future(store.fence())\n        await self._asking\n"
+                "        records = await store.read(lambda done, total: "
                 "self._listener.reading(self.partition, done, total))\n",
-                "        records = await ledger.read(lambda done, total: "
-                "self._listener.reading(self.partition, done, total))\n        await ledger.fence()\n",
+                "        records = await store.read(lambda done, total: "
+                "self._listener.reading(self.partition, done, total))\n        await store.fence()\n",
             ),
         ),
         FIGHT | {"slow": 0.2},
     ),
     Mutant(
         "closed-fences-nobody",
-        "A partition that was closed fences nobody, however long its ledger takes to let go.",
+        "A partition that was closed fences nobody, however long its changelog store takes to let go.",
         (
             (OWNERSHIP, "            if self._closing:\n                break\n", ""),
             (OWNERSHIP, "        if self._closing:\n            raise asyncio.CancelledError\n", ""),
@@ -255,9 +255,9 @@ MUTANTS = (
         (
             (
                 OWNERSHIP,
-                "        self._asking = asyncio.ensure_future(ledger.commit(",
-                "        if self._follower.in_step:\n            await self._follower.project(commit)\n"
-                "        self._asking = asyncio.ensure_future(ledger.commit(",
+                "        self._asking = asyncio.ensure_future(store.commit(",
+                "        if self._projector.in_sync:\n            await self._projector.project(commit)\n"
+                "        self._asking = asyncio.ensure_future(store.commit(",
             ),
         ),
         {},
@@ -278,14 +278,14 @@ MUTANTS = (
     ),
     Mutant(
         "commit-before-claim-and-whole",
-        "A claim follows a commit of one's own, and a repair sends entries whole.",
+        "A claim follows a commit of one's own, and a resync sends entries whole.",
         (
             (
                 OWNERSHIP,
-                "            await self._commit(ledger)  # who was replaced learns it here, and disturbs nobody\n",
+                "            await self._commit(store)  # who was replaced learns it here, and disturbs nobody\n",
                 "            await asyncio.sleep(0.001)\n            if self._state.pending_weight or "
                 "not hasattr(self, '_once'):\n                self._once = True\n"
-                "                await self._commit(ledger)\n",
+                "                await self._commit(store)\n",
             ),
             (
                 COUNTS,
@@ -302,17 +302,17 @@ MUTANTS = (
         (
             (
                 OWNERSHIP,
-                "            await self._commit(ledger)  # who was replaced learns it here, and disturbs nobody\n",
+                "            await self._commit(store)  # who was replaced learns it here, and disturbs nobody\n",
                 "            await asyncio.sleep(0.001)\n            if self._state.pending_weight or "
                 "not hasattr(self, '_once'):\n                self._once = True\n"
-                "                await self._commit(ledger)\n",
+                "                await self._commit(store)\n",
             ),
         ),
         FIGHT | {"zombies_stay": True},
     ),
     Mutant(
         "whole-entries",
-        "A repair sends each entry whole, whatever Redis has of it.",
+        "A resync sends each entry whole, whatever Redis has of it.",
         (
             (
                 COUNTS,
@@ -327,7 +327,7 @@ MUTANTS = (
         "A worker that finds Redis above its own committed position stops: it was replaced.",
         (
             (
-                FOLLOWER,
+                PROJECTOR,
                 "        if claim.reached is not None and claim.reached > committed_offset:\n",
                 "        if False:\n",
             ),
@@ -358,7 +358,7 @@ MUTANTS = (
     ),
     Mutant(
         "names-again",
-        "A repair sends names too.",
+        "A resync sends names too.",
         ((CALLS, "    changed = state.names_after(after)\n", "    changed = NameChanges([], [])\n"),),
         LOSSES,
     ),
@@ -367,7 +367,7 @@ MUTANTS = (
         "The position moves with the last call of a commit.",
         (
             (
-                FOLLOWER,
+                PROJECTOR,
                 "        self._seal(calls[-1], position.next_offset, position.next_offset)\n",
                 "        self._seal(calls[0], position.next_offset, position.next_offset)\n",
             ),
@@ -376,10 +376,10 @@ MUTANTS = (
     ),
     Mutant(
         "owed-first",
-        "What is owed is told with the first call of a repair, before anything counts without its row.",
+        "What is owed is told with the first call of a resync, before anything counts without its row.",
         (
             (
-                FOLLOWER,
+                PROJECTOR,
                 "            call.fields |= self._named(opening | moved)\n            opening = {}\n",
                 "            call.fields |= self._named(moved)\n",
             ),
@@ -389,19 +389,19 @@ MUTANTS = (
     Mutant(
         "owed-added",
         "A range that is owed is added to those that were, never put in their place.",
-        ((FOLLOWER, "self._owed = widen(self._owed, (", "self._owed = widen((), ("),),
+        ((PROJECTOR, "self._owed = widen(self._owed, (", "self._owed = widen((), ("),),
         LOSSES | {"payment_offsets": 1},
     ),
     Mutant(
         "found-for-what-is-owed",
         "Rows that were read for another debt than that of now are not written as if they paid this one.",
-        ((FOLLOWER, "        if found.owed != self._owed:\n            return True\n", ""),),
+        ((PROJECTOR, "        if found.owed != self._owed:\n            return True\n", ""),),
         LOSSES | CALLS_LOST | {"slow_reads": 0.8, "payment_offsets": 3, "head_retention": 0.0},
     ),
     Mutant(
         "owed-while-not-kept",
         "While rows are not kept, each commit owes its own.",
-        ((FOLLOWER, "        if self._rows is None:\n", "        if self.last_call < 0:\n"),),
+        ((PROJECTOR, "        if self._rows is None:\n", "        if self.last_call < 0:\n"),),
         {"without_rows": 0.5},
     ),
     Mutant(
@@ -472,7 +472,7 @@ MUTANTS = (
     Mutant(
         "evicted-while-it-is-copied",
         "What was evicted while all was sent anew is noticed before readers get the position.",
-        ((FOLLOWER, "        await self._replica.notice_evictions()\n", ""),),
+        ((PROJECTOR, "        await self._replica.notice_evictions()\n", ""),),
         {
             "redis_evicts": 6.0,
             "evicts_seconds": 0.05,
@@ -537,7 +537,7 @@ MUTANTS = (
     Mutant(
         "as-of-with-its-position",
         "`as_of` travels with the position that it is true of.",
-        ((FOLLOWER, "        while self._ends and self._ends[0][0] <= covered:\n", "        while self._ends:\n"),),
+        ((PROJECTOR, "        while self._ends and self._ends[0][0] <= covered:\n", "        while self._ends:\n"),),
         {"events": 110},
     ),
     Mutant(
@@ -629,7 +629,7 @@ MUTANTS = (
         "The day from which counts are kept is told before entries of earlier days go.",
         (
             (
-                FOLLOWER,
+                PROJECTOR,
                 "        calls[0].fields |= self._named(opening)\n",
                 "        calls[-1].fields |= self._named(opening)\n",
             ),
@@ -641,7 +641,7 @@ MUTANTS = (
         "Rows are paid by the retention that is committed, not by the one that is applied.",
         (
             (
-                FOLLOWER,
+                PROJECTOR,
                 "self._rows.payment(found, state, self._counts_from)",
                 "self._rows.payment(found, state, state.position.counts_from)",
             ),
@@ -752,8 +752,8 @@ MUTANTS = (
         "moved-follows-the-position",
         "Readers are not told that a partition advances where its position stands still.",
         (
-            (FOLLOWER, ", moved=claim.position != committed_offset)", ")"),
-            (FOLLOWER, " if call.operations else {}\n", "\n"),
+            (PROJECTOR, ", moved=claim.position != committed_offset)", ")"),
+            (PROJECTOR, " if call.operations else {}\n", "\n"),
         ),
         LOSSES | CALLS_LOST,
         60,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from stream.kafka.transaction import TransactionalLedger
+from stream.kafka.transaction import TransactionalStore
 from stream.ports import WorkerMustStop
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
@@ -171,7 +171,7 @@ class Ear(Listener):
         self._world.fail(AssertionError(f"p{partition}: {offsets} offsets lost"))
 
 
-class WatchedLedger(TransactionalLedger):
+class WatchedStore(TransactionalStore):
     """The product's; who is no longer the owner, or may soon not be, must not fence: another one may own by now."""
 
     def watch(self, owns: Callable[[], bool], world: World) -> None:
@@ -273,8 +273,8 @@ class Worker:
     def _make(self, partition: int) -> OwnedPartition:
         self._wiring.unpack = cores.unpack(self._world.profile, self._world.keys)
 
-        def watched(config: WorkerConfig, partition: int, letter_bytes: int) -> WatchedLedger:
-            made = WatchedLedger.of(config, partition, letter_bytes)
+        def watched(config: WorkerConfig, partition: int, letter_bytes: int) -> WatchedStore:
+            made = WatchedStore.of(config, partition, letter_bytes)
             made.watch(lambda: partition not in self._lost and owned in self.partitions, self._world)
             return made
 

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from stream.kafka.source import SourceTopic
 from stream.kafka.topics import ensure_topics, open_topics, wanted_topics
-from stream.kafka.transaction import TransactionalLedger
+from stream.kafka.transaction import TransactionalStore
 from stream.settings.worker import WorkerConfig
 from stream.tables.partition import Batch, Commit, PartitionState
 from stream.tables.rules import counting_rules
@@ -53,23 +53,23 @@ async def send(config: WorkerConfig, records: Iterable[Published]) -> list[int]:
 async def count(config: WorkerConfig, partition: int = 0, *, upto: int | None = None, first: int = 0) -> Commit:
     """Own a partition, count it to an offset (its end), commit, and let go. `first`: where counting begins at first."""
     source = SourceTopic(config.access, config.topic)
-    ledger = TransactionalLedger.of(config, partition, 1 << 21)
+    store = TransactionalStore.of(config, partition, 1 << 21)
     rules = counting_rules(config)
     try:
         await source.start()
-        await ledger.fence()
-        state = PartitionState.recovered(partition, rules, await ledger.read(lambda _done, _all: None))
+        await store.fence()
+        state = PartitionState.recovered(partition, rules, await store.read(lambda _done, _all: None))
         end = (await source.partition(partition).bounds())[1] if upto is None else upto
         with contextlib.suppress(AssertionError):
             state.begin(history=bytes(range(16)), first_offset=first, partitions=1)
         start = state.position.next_offset
         state.apply(Batch(await source.partition(partition).read(start, end), start, end))
         commit = state.encode()
-        await ledger.commit(commit, Attempts())
+        await store.commit(commit, Attempts())
         await settle(config, partition)
         return commit
     finally:
-        await ledger.close()
+        await store.close()
         await source.stop()
 
 

@@ -138,7 +138,7 @@ def cells_of_entry(change: EntryChange) -> Counter[tuple[int, int, str | None, s
     return found
 
 
-class Follower:
+class CommitSink:
     """What a changelog and a replica hold after each commit: the latest of each key, each entry as it was sent."""
 
     def __init__(self) -> None:

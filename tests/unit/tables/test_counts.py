@@ -9,7 +9,7 @@ from stream.storage.formats import VALUE_BYTES_LIMIT, FormatError
 from stream.tables import counts
 from stream.tables.counts import TAIL_SLOT, CountRules, Counts, key_of
 from stream.tables.partition import CountingRules, PartitionState
-from tests.support.partition_log import Follower, batch, begun, cells_of
+from tests.support.partition_log import CommitSink, batch, begun, cells_of
 from tests.unit.tables.test_partition import DAY, log, value
 
 RULES = CountingRules(tail_floor=2)
@@ -19,7 +19,7 @@ class Counted:
     """A state to which events of users are applied, one commit a call."""
 
     def __init__(self, rules: CountingRules) -> None:
-        self.state, self.follower, self.offset = begun(rules), Follower(), 0
+        self.state, self.sink, self.offset = begun(rules), CommitSink(), 0
 
     def commit(self, *users: str, **changed: str) -> dict[int, bytes | None]:
         """The slots that the commit wrote, None for those deleted."""
@@ -27,11 +27,11 @@ class Counted:
         self.state.apply(batch(log(*values, first=self.offset), self.offset))
         self.offset += len(users)
         commit = self.state.encode()
-        self.follower.take(commit)
+        self.sink.take(commit)
         return {int.from_bytes(key[5:7], "big"): stored for key, stored in commit.table if key[:1] == b"c"}
 
     def recover(self, rules: CountingRules) -> None:
-        self.state = PartitionState.recovered(3, rules, self.follower.table)
+        self.state = PartitionState.recovered(3, rules, self.sink.table)
 
     def users(self) -> dict[str | None, int]:
         found = cells_of(self.state.whole(-1))
@@ -87,13 +87,13 @@ def test_a_full_base_is_never_written_again() -> None:
         counted.commit(f"user {n % 23}")
         counted.recover(replace(RULES, base_bytes_limit=150))
 
-    bases = [slot for slot in range(9) if key_of("w", DAY, slot) in counted.follower.table]
-    full = {slot: counted.follower.table[key_of("w", DAY, slot)] for slot in bases[:-1]}
+    bases = [slot for slot in range(9) if key_of("w", DAY, slot) in counted.sink.table]
+    full = {slot: counted.sink.table[key_of("w", DAY, slot)] for slot in bases[:-1]}
     written = [counted.commit(f"user {n % 23}") for n in range(40, 60)]
 
     assert len(full) >= 3
     assert not {slot for each in written for slot in each} & set(full)
-    assert {slot: counted.follower.table[key_of("w", DAY, slot)] for slot in full} == full
+    assert {slot: counted.sink.table[key_of("w", DAY, slot)] for slot in full} == full
     assert sum(counted.users().values()) <= 60
     assert cells_of(counted.state.whole(-1)).total() == 60
 
@@ -165,7 +165,7 @@ def test_bases_that_do_not_follow_are_refused() -> None:
     counted = Counted(replace(RULES, base_bytes_limit=150))
     for n in range(40):
         counted.commit(f"user {n}")
-    table = counted.follower.table
+    table = counted.sink.table
     table[key_of("w", DAY, 99)] = table.pop(key_of("w", DAY, 1))
 
     with pytest.raises(FormatError, match="does not follow on 1 bases"):

@@ -13,7 +13,7 @@ from stream.ingest.event import EventRules
 from stream.ports import KafkaAway
 from stream.tables.partition import CountingRules, PartitionState
 from stream.worker.partition_task import OwnedPartition
-from tests.support.partition_log import Follower, batch, begun, record
+from tests.support.partition_log import CommitSink, batch, begun, record
 from tests.support.records import milliseconds
 
 AT = milliseconds("2026-11-23T10:00:00Z")
@@ -30,15 +30,15 @@ def event(number: int, day: int, workspace: str) -> dict[str, Any]:
     }
 
 
-def with_many_uncounted(follower: Follower) -> PartitionState:
+def with_many_uncounted(sink: CommitSink) -> PartitionState:
     state = begun(CountingRules())
     state.apply(batch([record(o, AT, b"{" if o % 2 else event(o, 23, "w")) for o in range(2_000)], 0))
-    follower.take(state.encode())
+    sink.take(state.encode())
     return state
 
 
-def blocks(follower: Follower) -> int:
-    return sum(key[:1] == b"u" for key in follower.table)
+def blocks(sink: CommitSink) -> int:
+    return sum(key[:1] == b"u" for key in sink.table)
 
 
 class Owned:
@@ -47,7 +47,7 @@ class Owned:
     partition = 0
 
     def __init__(self, state: PartitionState, owed_offsets: int) -> None:
-        self._state, self._follower = state, SimpleNamespace(owed_offsets=owed_offsets)
+        self._state, self._projector = state, SimpleNamespace(owed_offsets=owed_offsets)
 
     note_first = OwnedPartition.note_first
 
@@ -69,9 +69,9 @@ async def test_verdicts_on_what_the_topic_has_lost_go_while_the_worker_runs(
     monkeypatch: pytest.MonkeyPatch, owed_offsets: int
 ) -> None:
     monkeypatch.setattr(stream.worker.ends, "ASK_FIRST_SECONDS", 0.001)
-    follower, source = Follower(), Source()
-    state = with_many_uncounted(follower)
-    before = blocks(follower)
+    sink, source = CommitSink(), Source()
+    state = with_many_uncounted(sink)
+    before = blocks(sink)
     asker: Any = stream.worker.ends._Asker([Owned(state, owed_offsets)], source, lambda partition, end: None)  # type: ignore[arg-type]
 
     # When the topic's head is gone, and is asked for,
@@ -79,26 +79,26 @@ async def test_verdicts_on_what_the_topic_has_lost_go_while_the_worker_runs(
     while source.asked < 3:
         await asyncio.sleep(0.001)
     asking.cancel()
-    follower.take(state.encode())
+    sink.take(state.encode())
 
     # then verdicts on it go, but not while rows are owed: some may just have been read.
     assert before > 2
-    assert blocks(follower) == (1 if owed_offsets == 0 else before)
+    assert blocks(sink) == (1 if owed_offsets == 0 else before)
     assert [state.was_counted(offset) for offset in (1_998, 1_999)] == [True, False]
 
 
 def test_a_workspace_of_which_retention_has_left_nothing_is_let_go_and_may_come_again() -> None:
     # Given workspaces that came once, before a day that retention has passed,
-    follower, state = Follower(), begun(CountingRules(EventRules(retention_days=1)))
+    sink, state = CommitSink(), begun(CountingRules(EventRules(retention_days=1)))
     state.apply(batch([record(n, AT, event(n, 23, f"w{n}")) for n in range(50)], 0))
-    follower.take(state.encode())
+    sink.take(state.encode())
     state.apply(batch([record(50, AT + 3 * DAY_MS, event(50, 26, "now"))], 50))
-    follower.take(state.encode())
+    sink.take(state.encode())
 
     # then only the one that has counts is held,
     assert set(state._workspaces) == set(state._counts._days) == {"now"}
     # and if one comes again, it counts.
     state.apply(batch([record(51, AT + 3 * DAY_MS, event(51, 26, "w7"))], 51))
-    follower.take(state.encode())
-    assert {entry for entry in follower.entries if entry[0] != "now"} == {("w7", 20_783)}
-    assert PartitionState.recovered(3, CountingRules(), follower.table).position.live_keys == len(follower.table)
+    sink.take(state.encode())
+    assert {entry for entry in sink.entries if entry[0] != "now"} == {("w7", 20_783)}
+    assert PartitionState.recovered(3, CountingRules(), sink.table).position.live_keys == len(sink.table)

@@ -14,7 +14,7 @@ from stream.tables.counts import TAIL_SLOT, EntryChange, key_of
 from stream.tables.names import NameChanges, SourceName, UserName
 from stream.tables.partition import Batch, CountingRules, DeadLetter, Outcomes, PartitionState
 from stream.tables.position import Position, Witness
-from tests.support.partition_log import HISTORY, Follower, batch, begun, cells_of, record
+from tests.support.partition_log import HISTORY, CommitSink, batch, begun, cells_of, record
 from tests.support.records import Received, milliseconds, nanoseconds
 
 ARRIVED = milliseconds("2026-11-23T01:13:10Z")
@@ -168,18 +168,18 @@ def test_what_is_passed_over_by_hand_does_not_count_and_uses_up_no_id() -> None:
     records = log(value("e1"), value("e2"), value("e3"), value("e2"))
     state.apply(batch(records[:1], 0))
     state.pass_over(1)
-    follower = Follower()
-    follower.take(state.encode())
+    sink = CommitSink()
+    sink.take(state.encode())
     with pytest.raises(AssertionError, match="3 is not the next offset, 2"):
         state.pass_over(3)
     # When a recovery goes on behind it, then it counts neither now nor in a recount, and what comes counts.
-    again = PartitionState.recovered(3, RULES, follower.table)
+    again = PartitionState.recovered(3, RULES, sink.table)
     again.apply(batch(records[2:], 2))
     assert (again.outcomes.counted, again.outcomes.duplicate) == (2, 0)
     assert [again.was_counted(offset) for offset in range(4)] == [True, False, True, True]
     assert (again.position.skipped, again.position.next_offset) == (1, 4)
-    follower.take(again.encode())
-    assert PartitionState.recovered(3, RULES, follower.table).position.skipped == 1
+    sink.take(again.encode())
+    assert PartitionState.recovered(3, RULES, sink.table).position.skipped == 1
 
 
 def test_the_largest_number_of_partitions_is_remembered() -> None:
@@ -244,15 +244,15 @@ def late(days: int, event_id: str) -> dict[str, Any]:
 
 
 def test_retention_drops_whole_days_as_broker_time_goes_on() -> None:
-    follower, state = Follower(), begun(RETENTION)
+    sink, state = CommitSink(), begun(RETENTION)
     state.apply(batch(log(late(2, "a"), late(1, "b"), late(3, "too old")), 0))
-    follower.take(state.encode())
+    sink.take(state.encode())
     assert state.position.counts_from == DAY - 2
-    assert sorted(day for _, day in follower.entries) == [DAY - 2, DAY - 1]
+    assert sorted(day for _, day in sink.entries) == [DAY - 2, DAY - 1]
 
     state.apply(batch(log(late(1, "c"), first=3, hours=24), 3))
     commit = state.encode()
-    follower.take(commit)
+    sink.take(commit)
 
     assert state.position.counts_from == DAY - 1
     assert state.outcomes == Outcomes(3, 0, 0, {Reason.TIME_TOO_OLD: 1}, 0)
@@ -261,16 +261,16 @@ def test_retention_drops_whole_days_as_broker_time_goes_on() -> None:
     ]
     assert dict(commit.table)[key_of("w", DAY - 2, 0)] is None
     assert cells_of(state.whole(-1)) == {("w", DAY - 1, 48, 0, "user", "u"): 2}
-    assert not [key for key in follower.table if key[:5] == b"c" + (DAY - 2).to_bytes(4, "big")]
+    assert not [key for key in sink.table if key[:5] == b"c" + (DAY - 2).to_bytes(4, "big")]
 
 
 def test_what_retention_dropped_stays_so_when_broker_time_goes_back_or_the_setting_rises() -> None:
-    follower, state = Follower(), begun(RETENTION)
+    sink, state = CommitSink(), begun(RETENTION)
     state.apply(batch(log(value("now")), 0))
     state.apply(batch(log(late(3, "of a dropped day"), first=1, hours=-24), 1))
-    follower.take(state.encode())
+    sink.take(state.encode())
 
-    again = PartitionState.recovered(3, CountingRules(), follower.table)
+    again = PartitionState.recovered(3, CountingRules(), sink.table)
     again.apply(batch(log(late(4, "of another"), value("kept"), first=2), 2))
     again.encode()
 
@@ -283,29 +283,29 @@ def test_what_retention_dropped_stays_so_when_broker_time_goes_back_or_the_setti
 def test_many_days_are_dropped_a_few_a_commit() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(counts, "DROPS_A_COMMIT", 2)
-        follower, state = Follower(), begun(RULES)
+        sink, state = CommitSink(), begun(RULES)
         state.apply(batch(log(*(late(days, f"e{days}") for days in range(1, 6))), 0))
-        follower.take(state.encode())
+        sink.take(state.encode())
 
-        state = PartitionState.recovered(3, CountingRules(EventRules(retention_days=0)), follower.table)
+        state = PartitionState.recovered(3, CountingRules(EventRules(retention_days=0)), sink.table)
         state.apply(batch(log(value("e"), first=5), 5))
         left = []
         for _ in range(3):
-            follower.take(state.encode())
-            left.append(len(follower.entries))
+            sink.take(state.encode())
+            left.append(len(sink.entries))
             assert cells_of(state.whole(-1)) == {("w", DAY, QUARTER, 0, "user", "u"): 1}
 
     assert left == [4, 2, 1]
 
 
 def test_whole_entries_and_names_are_those_changed_after_an_offset() -> None:
-    follower, state = Follower(), begun(replace(RULES, tail_floor=0))
+    sink, state = CommitSink(), begun(replace(RULES, tail_floor=0))
     state.apply(batch(log(value("a", workspace_id="x", user_name="X")), 0))
-    follower.take(state.encode())
+    sink.take(state.encode())
     state.apply(batch(log(value("b", workspace_id="y", user_name="Y"), first=1), 1))
-    follower.take(state.encode())
+    sink.take(state.encode())
 
-    for known in (state, PartitionState.recovered(3, RULES, follower.table)):
+    for known in (state, PartitionState.recovered(3, RULES, sink.table)):
         found = [[change.workspace_id for change in known.whole(after)] for after in (-1, 0, 1)]
         assert found == [["x", "y"], ["y"], []]
         assert [change.whole for change in known.whole(-1)] == [True, True]
@@ -318,48 +318,48 @@ def test_a_whole_entry_is_one_that_is_committed() -> None:
 
 
 def test_verdicts_on_what_the_topic_lost_are_forgotten() -> None:
-    follower, state = Follower(), begun(RULES)
+    sink, state = CommitSink(), begun(RULES)
     state.apply(batch(log(*([b"{", value("e0")] * 1)), 0))
     state.apply(batch(log(*(known for n in range(400) for known in (b"{", value(f"e{n}"))), first=2), 2))
-    follower.take(state.encode())
-    blocks = sum(key[:1] == b"u" for key in follower.table)
+    sink.take(state.encode())
+    blocks = sum(key[:1] == b"u" for key in sink.table)
 
     state.forget_uncounted_before(700)
-    follower.take(state.encode())
+    sink.take(state.encode())
 
     assert blocks > 1
-    assert sum(key[:1] == b"u" for key in follower.table) < blocks
+    assert sum(key[:1] == b"u" for key in sink.table) < blocks
     assert [state.was_counted(offset) for offset in (700, 701)] == [False, True]
 
 
 @pytest.mark.parametrize("key", [b"x", b"", b"P"])
 def test_a_key_of_no_known_kind_is_refused(key: bytes) -> None:
-    follower, state = Follower(), applied(value("e"))
-    follower.take(state.encode())
+    sink, state = CommitSink(), applied(value("e"))
+    sink.take(state.encode())
 
     with pytest.raises(FormatError, match="no known kind"):
-        PartitionState.recovered(3, RULES, follower.table | {key: b""})
+        PartitionState.recovered(3, RULES, sink.table | {key: b""})
 
 
 def test_records_without_a_position_are_refused() -> None:
-    follower, state = Follower(), applied(value("e"))
-    follower.take(state.encode())
-    del follower.table[b"p"]
+    sink, state = CommitSink(), applied(value("e"))
+    sink.take(state.encode())
+    del sink.table[b"p"]
 
     with pytest.raises(FormatError, match="without a position"):
-        PartitionState.recovered(3, RULES, follower.table)
+        PartitionState.recovered(3, RULES, sink.table)
 
 
 def test_every_kind_of_value_of_another_version_is_refused_by_its_key() -> None:
-    follower, state = Follower(), begun(replace(RULES, tail_floor=1))
+    sink, state = CommitSink(), begun(replace(RULES, tail_floor=1))
     state.apply(batch(log(value("e1"), value("e2", user_id="v"), b"{"), 0))
-    follower.take(state.encode())
+    sink.take(state.encode())
     state.apply(batch(log(value("e3", source="x"), first=3), 3))
-    follower.take(state.encode())
-    assert {key[:1] for key in follower.table} == {b"c", b"i", b"n", b"p", b"u"}
+    sink.take(state.encode())
+    assert {key[:1] for key in sink.table} == {b"c", b"i", b"n", b"p", b"u"}
 
-    for key, stored in follower.table.items():
+    for key, stored in sink.table.items():
         other = stored[:1] + b"\x07" + stored[2:] if key[:1] in (b"c", b"n", b"p") else b"\x07" + stored[1:]
         with pytest.raises(ValueError, match="is not of format 1") as refused:
-            PartitionState.recovered(3, RULES, follower.table | {key: other})
+            PartitionState.recovered(3, RULES, sink.table | {key: other})
         assert repr(key) in str(refused.value)

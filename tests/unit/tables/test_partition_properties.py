@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stream.ingest.event import EventRules
 from stream.tables import counts, id_table, recent_ids, uncounted
 from stream.tables.partition import CountingRules, Outcomes, PartitionState
-from tests.support.partition_log import Follower, Recount, batch, begun, cells_of, record
+from tests.support.partition_log import CommitSink, Recount, batch, begun, cells_of, record
 from tests.support.records import Received, milliseconds
 
 START = milliseconds("2026-11-20T22:00:00Z")
@@ -76,7 +76,7 @@ def test_any_cutting_of_a_log_counts_the_same(
     free_series: int,
 ) -> None:
     records = log_of(steps)
-    recount, follower, outcomes = Recount(rules), Follower(), Counter[str]()
+    recount, sink, outcomes = Recount(rules), CommitSink(), Counter[str]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recent_ids, "BLOCK_IDS", 3)
         patch.setattr(uncounted, "BLOCK_BYTES", 6)
@@ -96,18 +96,18 @@ def test_any_cutting_of_a_log_counts_the_same(
             at += size
             if then:
                 commit = state.encode()
-                follower.take(commit)
+                sink.take(commit)
                 tally(outcomes, commit.outcomes)
-                compare(state, follower, recount)
+                compare(state, sink, recount)
             if then == "recover":
-                state = PartitionState.recovered(3, rules, follower.table)
+                state = PartitionState.recovered(3, rules, sink.table)
                 assert state.position == commit.position
-                compare(state, follower, recount)
+                compare(state, sink, recount)
         for _ in range(4):  # an entry a commit is dropped
             commit = state.encode()
-            follower.take(commit)
+            sink.take(commit)
             tally(outcomes, commit.outcomes)
-        compare(state, follower, recount, at_rest=True)
+        compare(state, sink, recount, at_rest=True)
     assert outcomes == recount.outcomes
 
 
@@ -120,13 +120,13 @@ def tally(outcomes: Counter[str], of_commit: Outcomes) -> None:
         del outcomes[name]
 
 
-def compare(state: PartitionState, follower: Follower, recount: Recount, *, at_rest: bool = False) -> None:
+def compare(state: PartitionState, sink: CommitSink, recount: Recount, *, at_rest: bool = False) -> None:
     expected = recount.kept_cells()
     assert cells_of(state.whole(-1)) == expected
-    replica = [change for change in follower.entries.values() if at_rest or is_kept(change.day, recount)]
+    replica = [change for change in sink.entries.values() if at_rest or is_kept(change.day, recount)]
     assert cells_of(replica) == expected
     kept_rows = {offset: cell for offset, cell in recount.rows.items() if is_kept(cell[1], recount)}
-    assert kept_rows.items() <= follower.rows.items() <= recount.rows.items()
+    assert kept_rows.items() <= sink.rows.items() <= recount.rows.items()
     assert (state.position.latest_hour, state.position.counts_from) == (recount.latest_hour, recount.counts_from)
     assert state.ids == len(recount.ids)
     names = state.names_after(-1)
@@ -147,7 +147,7 @@ def test_a_recovered_state_goes_on_to_the_same_bytes(
     steps: list[tuple[dict | bytes | None, int, int]], sizes: list[int], rules: CountingRules
 ) -> None:
     records, at = log_of(steps), 0
-    whole, again, follower = begun(rules, 100), begun(rules, 100), Follower()
+    whole, again, sink = begun(rules, 100), begun(rules, 100), CommitSink()
     for size in sizes:
         some = records[at : at + size]
         at += size
@@ -158,8 +158,8 @@ def test_a_recovered_state_goes_on_to_the_same_bytes(
         assert sorted(of_recovered.table) == sorted(commit.table)
         assert sorted(of_recovered.entries, key=repr) == sorted(commit.entries, key=repr)
         assert (of_recovered.names, of_recovered.position) == (commit.names, commit.position)
-        follower.take(commit)
-        again = PartitionState.recovered(3, rules, follower.table)
+        sink.take(commit)
+        again = PartitionState.recovered(3, rules, sink.table)
         after = records[min(at, len(records)) // 2].offset
         assert sorted(again.whole(after), key=repr) == sorted(whole.whole(after), key=repr)
         assert sorted(again.names_after(after).users, key=repr) == sorted(whole.names_after(after).users, key=repr)

@@ -7,7 +7,7 @@ import pytest
 from stream.ingest.event import EventRules
 from stream.storage.formats import LostKeysError
 from stream.tables.partition import CountingRules, PartitionState
-from tests.support.partition_log import Follower, Recount, batch, cells_of
+from tests.support.partition_log import CommitSink, Recount, batch, cells_of
 from tests.support.recorded import RECORDED, RETENTION_DAYS, recording, records
 
 RULES = CountingRules(EventRules(retention_days=RETENTION_DAYS))
@@ -33,19 +33,19 @@ def test_a_recorded_changelog_is_read_whole_and_carried_on(version: str) -> None
     assert {(source.workspace_id, source.source) for source in names.sources} == recount.sources
 
     # and if more records follow, copies of the recorded ones among them,
-    follower = Follower()
-    follower.table = table
+    sink = CommitSink()
+    sink.table = table
     for at in range(RECORDED, RECORDED + MORE, 30):
         some = records(at, min(at + 30, RECORDED + MORE))
         recount.take(some)
         state.apply(batch(some, at))
-        follower.take(state.encode())
+        sink.take(state.encode())
 
     # then it goes on as if this version had counted all of them.
-    again = PartitionState.recovered(0, RULES, follower.table)
+    again = PartitionState.recovered(0, RULES, sink.table)
     assert cells_of(again.whole(-1)) == recount.kept_cells()
     assert {offset for offset in range(RECORDED + MORE) if not again.was_counted(offset)} == recount.uncounted
-    assert again.position.live_keys == len(follower.table)
+    assert again.position.live_keys == len(sink.table)
 
 
 def test_a_changelog_that_lost_keys_is_refused() -> None:
