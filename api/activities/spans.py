@@ -7,9 +7,9 @@ from api.activities.filter import Filter
 from api.read.parts import Parts
 from api.read.redis import Moved, Reader, Snapshot
 from api.report.days import KindSums, kind_sums, kind_sums_of_users
-from api.report.pieces import in_pieces
 from api.report.service import Reading
 from stream.model.time import QUARTERS_A_DAY, day_of
+from stream.slices import run_in_slices
 from stream.storage.row import key_after, occurred_at_of, quarter_bounds
 
 ROWS_A_READ = 1_000
@@ -132,7 +132,7 @@ class Spans:
         if users is None:
             return {day: kind_sums(parts, _EVERY_QUARTER) for day, parts in snapshot.parts.items()}
         return {
-            day: await in_pieces(kind_sums_of_users(parts, _EVERY_QUARTER, users))
+            day: await run_in_slices(kind_sums_of_users(parts, _EVERY_QUARTER, users))
             for day, parts in snapshot.parts.items()
         }
 

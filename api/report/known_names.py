@@ -14,7 +14,7 @@ from api.cache import Memory
 from api.errors import no_position
 from api.read.redis import Reader, State
 from api.report.names import Names, packed_names, updated
-from api.report.pieces import in_pieces
+from stream.slices import run_in_slices
 
 MANY_USERS = 20_000
 """From here on names are not read at every change: that takes some 3 us of CPU a user."""
@@ -69,7 +69,7 @@ class KnownNames:
             fields.update(piece)
         assert first is not None
         before: _Known | None = self._memory.get(_key(workspace_id))
-        names = await in_pieces(packed_names(fields) if before is None else updated(before.names, fields))
+        names = await run_in_slices(packed_names(fields) if before is None else updated(before.names, fields))
         self._memory.put(_key(workspace_id), _Known(first, read_at, names), names.size_bytes)
         return first, names
 

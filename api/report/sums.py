@@ -14,7 +14,6 @@ from api.read.parts import PartitionDay, Parts
 from api.read.redis import Snapshot
 from api.report.days import WHOLE_DAY, KindSums, first_quarter, kind_sums, kind_sums_of_users
 from api.report.fold import KindFold
-from api.report.pieces import in_pieces
 from api.report.plan import DayPlan, Plan, size_of_plan
 from api.report.user_days import UserSums, user_sums
 from api.report.user_fold import UserFold
@@ -22,6 +21,7 @@ from api.report.user_table import UserTable
 from stream.model.dimensions import Kind, sources_of
 from stream.model.steps import Steps
 from stream.model.time import QUARTERS_A_DAY
+from stream.slices import run_in_slices
 
 Chosen = frozenset[str | None] | None
 """Sources or users that are asked for; None: all; None in it: without one."""
@@ -133,7 +133,7 @@ class Sums:
                 layouts = {day: layout for day, layout in layouts.items() if day in self._days}
             if layouts != self.kinds.layouts:
                 steps = self._changed("kinds", snapshot, layouts, self.kinds.layouts, self._kind_sums)
-                changed = await in_pieces(steps)
+                changed = await run_in_slices(steps)
                 self.kinds = self.kinds.updated(layouts, changed)
                 self._remember_kinds(layouts)
         if self._users:
@@ -160,7 +160,7 @@ class Sums:
         if known is not None and known.layouts == layouts:
             self.users = known
             return
-        self.users = await in_pieces(self._folded_users(snapshot, layouts))
+        self.users = await run_in_slices(self._folded_users(snapshot, layouts))
         self._remember_users(layouts)
 
     def _folded_users(self, snapshot: Snapshot, layouts: Mapping[int, bytes]) -> Steps[UserFold]:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from api.report.pieces import in_pieces
 from api.report.user_days import Numbers, UserSums
 from api.report.user_table import Places, UserTable
 from stream.model.steps import Steps
+from stream.slices import run_in_slices
 
 Row = tuple[str | None, int, int]
 """(user, added, deleted)"""
@@ -101,7 +101,7 @@ class UserFold:
             return sorted(self._rows_of(users), key=_order)[:limit]
         known = self._first.get(limit)
         if known is None:
-            known = self._first[limit] = await in_pieces(self._ranked_first(limit))
+            known = self._first[limit] = await run_in_slices(self._ranked_first(limit))
         return known
 
     async def all(self, users: Chosen) -> AsyncIterator[Ranked]:

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from stream.ports import Source, WorkerMustStop
+from stream.slices import run_in_slices
 from stream.storage.formats import FormatError
 from stream.tables.partition import CountingRules
 from stream.tables.position import Position, Witness
 from stream.tables.state import State, Unpack
-from stream.worker.slices import run_in_slices
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from api.report import known_names, pieces, sums, user_fold
+from api.report import known_names, sums, user_fold
+from stream import slices
 from tests.support.api import BASE, Api, api_over, shared_redis
 from tests.support.redis_data import Event
 from tests.support.redis_server import RunningRedis
@@ -149,7 +150,7 @@ async def test_who_asks_for_what_is_being_folded_waits_for_it_and_others_are_ans
     shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a day that is folded in pieces, each followed by a turn of the others
-    monkeypatch.setattr(pieces, "AT_A_TIME_SECONDS", 0.0)
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
     monkeypatch.setattr(user_fold, "USERS_A_PIECE", 100)
     unpacked = unpackings(monkeypatch)
     async with api_over(shared_redis, NOW) as api:

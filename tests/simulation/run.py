@@ -18,12 +18,12 @@ import stream.projection.calls
 import stream.projection.evictions
 import stream.projection.projector
 import stream.projection.replica
+import stream.slices
 import stream.tables.recent_ids
 import stream.tables.uncounted
 import stream.worker.ends
 import stream.worker.new_partitions
 import stream.worker.recovery
-import stream.worker.slices
 from tests.simulation import chance, faults, topics
 from tests.simulation.checks import Broken, Checks, live
 from tests.simulation.clients import SimConsumer, SimProducer
@@ -90,7 +90,7 @@ def _product_in(world: World) -> Iterator[None]:
         put(stream.worker.new_partitions, "SystemClock", lambda: SimClock(world.loop))
         put(stream.projection.evictions, "LOOK_SECONDS", 2.0)
         put(stream.worker.ends, "ASK_SECONDS", 0.5)
-        put(stream.worker.slices, "SLICE_SECONDS", 0.0)
+        put(stream.slices, "SLICE_SECONDS", 0.0)
         put(stream.worker.ends, "ASK_FIRST_SECONDS", 0.7)
         put(stream.projection.calls, "CALL_BYTES", profile.call_bytes)
         put(stream.projection.calls, "OPERATION_LIMIT", profile.operation_limit)

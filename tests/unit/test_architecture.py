@@ -35,9 +35,9 @@ ROOMS = {
     "stream": {"agents", "audit", "ingest", "kafka", "model", "projection", "settings", "storage", "tables", "worker"},
     "api": {"activities", "http", "live", "query", "read", "report"},
 }
-SHARED_WITH_THE_API = {"ingest", "model", "settings", "storage"}
+SHARED_WITH_THE_API = {"ingest", "model", "settings", "slices", "storage"}
 BESIDE_THE_ROOMS = {
-    "stream": {"ports", "retry", "version"},
+    "stream": {"ports", "retry", "slices", "version"},
     "api": {
         "app",
         "cache",

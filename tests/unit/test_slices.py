@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from stream import slices
+from stream.slices import run_in_slices
 from stream.tables.counts import RECORDS_A_STEP
 from stream.tables.partition import Batch, CountingRules, PartitionState
 from stream.tables.recent_ids import BLOCK_IDS_LIMIT, RecentIds
-from stream.worker import slices
-from stream.worker.slices import run_in_slices
 from tests.support.partition_log import begun, record
 from tests.support.records import milliseconds
 
