@@ -14,7 +14,7 @@ from typing import Any
 from redis import Redis
 
 from benchmarks.datasets import DAY_SECONDS, minute_text
-from stream.projection.backfill import OwedRows
+from stream.projection.backfill import RowBackfill
 from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica
 from stream.settings.redis import redis_client
@@ -73,7 +73,7 @@ class Partition:
             number,
             keys=keys,
             replica=replica,
-            rows=OwedRows(topic, number, 300) if rows else None,
+            rows=RowBackfill(topic, number, 300) if rows else None,
             clock=self._clock,
             worker="bench",
             future_tolerance_seconds=300,

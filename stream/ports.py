@@ -103,11 +103,11 @@ class Source(Protocol):
 
 class Claim(msgspec.Struct, frozen=True):
     """What Redis holds of a partition: the next offset not yet counted there (None where nothing is shown yet), the
-    rows it owes, and how far a whole copy came that was disturbed.
+    rows it lacks, and how far a whole copy came that was disturbed.
     """
 
     position: int | None
-    owed: tuple[tuple[int, int, int], ...]
+    missing_rows: tuple[tuple[int, int, int], ...]
     copied: int | None = None
     """All that changed last below this offset is there whole."""
 

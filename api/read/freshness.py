@@ -11,7 +11,7 @@ from api.query.periods import utc_text
 from api.query.zones import TZDATA_VERSION
 from api.wire import Freshness, FreshnessState
 from stream.model.time import DAY_MILLISECONDS, QUARTER_SECONDS
-from stream.storage.keys import OWED_SLACK_MS, parse_owed
+from stream.storage.keys import MISSING_ROWS_SLACK_MS, parse_missing_rows
 from stream.version import VERSION
 
 READ_FIELDS = ("position", "owed", "as_of", "moved", "counts_from", "rows_from")
@@ -45,7 +45,7 @@ def read_positions(number: int, fields: Sequence[bytes | None]) -> Positions:
     counts_from: list[int] = []
     rows_from: list[int] = []
     for at in range(0, number * width, width):
-        position, owed, as_of, moved, counts, rows = fields[at : at + width]
+        position, missing_rows, as_of, moved, counts, rows = fields[at : at + width]
         if position is None or as_of is None:
             complete = False
             continue
@@ -54,10 +54,10 @@ def read_positions(number: int, fields: Sequence[bytes | None]) -> Positions:
             counts_from.append(int(counts))
         if rows:
             rows_from.append(int(rows))
-        if owed and owed != b"[]":
-            newest = max((greatest for _, _, greatest in parse_owed(owed)), default=None)
+        if missing_rows and missing_rows != b"[]":
+            newest = max((greatest for _, _, greatest in parse_missing_rows(missing_rows)), default=None)
             if newest is not None:
-                rows_from.append((newest + OWED_SLACK_MS) // DAY_MILLISECONDS + 1)
+                rows_from.append((newest + MISSING_ROWS_SLACK_MS) // DAY_MILLISECONDS + 1)
     return Positions(
         tuple(partitions), complete, max(counts_from, default=None) or None, max(rows_from, default=None) or None
     )

@@ -1,7 +1,7 @@
 """The topic of events, asked outside of the stream: where a partition begins and ends, how many there are, and single
 records again.
 
-One consumer of no group serves all partitions of a worker: the witness of a recovery, rows that are owed, and the ends
+One consumer of no group serves all partitions of a worker: the witness of a recovery, missing rows, and the ends
 that `as_of` rests on.
 """
 

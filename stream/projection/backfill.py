@@ -1,4 +1,4 @@
-"""The activity rows that Redis owes, read again from the topic, newest first.
+"""The activity rows that Redis lacks, read again from the topic, newest first.
 
 A record's row is written if the record counted, by the verdict that was given then: what did not count is remembered by
 offset. So the rules of today (a window,
@@ -17,12 +17,12 @@ from stream.model.activity import ContactActivity
 from stream.model.time import DAY_MILLISECONDS, HOUR_MILLISECONDS, day_of
 from stream.ports import Call, KafkaAway, ReadTooLarge, Source
 from stream.projection.calls import calls_of_rows
-from stream.storage.keys import OWED_SLACK_MS, Keys, Owed
+from stream.storage.keys import MISSING_ROWS_SLACK_MS, Keys, MissingRows
 from stream.storage.row import encode_row
 from stream.tables.state import State
 
 # How many offsets are read and written between two commits: some 20 ms of work, so that counting goes on.
-PAYMENT_OFFSETS = 2_000
+STEP_OFFSETS = 2_000
 
 # After so many that could be read, twice as many are tried again.
 READS_UNTIL_DOUBLED = 8
@@ -34,11 +34,11 @@ CLOCKS_DIFFER_MS = HOUR_MILLISECONDS
 LENIENT = EventRules(max_event_bytes=1 << 30, future_tolerance_seconds=1 << 40, retention_days=None)
 
 
-class Payment(msgspec.Struct):
-    """Rows to write, what is owed after them, and fields of the position that change with it."""
+class BackfillStep(msgspec.Struct):
+    """Rows to write, the rows that are still missing after them, and fields of the position that change with it."""
 
     rows: dict[tuple[str, int], list[bytes]]
-    left: Owed
+    left: MissingRows
     fields: dict[str, str]
 
     def calls(self, keys: Keys, partition: int) -> Iterator[Call]:
@@ -46,46 +46,48 @@ class Payment(msgspec.Struct):
 
 
 class Found(msgspec.Struct):
-    """What the topic had for a payment: records that may have rows, what was owed before and is owed after it, and
+    """What one read of the topic found: records that may have rows, the missing rows before and after it, and
     fields that change.
     """
 
-    owed: Owed
+    missing_rows: MissingRows
     records: Sequence[Record]
-    left: Owed
+    left: MissingRows
     fields: dict[str, str]
 
 
-class OwedRows:
+class RowBackfill:
     def __init__(self, source: Source, partition: int, future_tolerance_seconds: int) -> None:
         self._source, self._partition = source, partition
         self._tolerance_ms = future_tolerance_seconds * 1000
         self._halvings = self._read_since = 0
         self.rows_from: int | None = None
 
-    async def find(self, owed: Owed) -> Found:
-        """Read the newest offsets owed. Raises KafkaAway; the next time it reads half as many then, for offsets may be
-        few and their records large.
+    async def find(self, missing_rows: MissingRows) -> Found:
+        """Read the newest offsets whose rows are missing. Raises KafkaAway; the next time it reads half as many then,
+        for offsets may be few and their records large.
         """
         try:
-            found = await self._read(owed)
+            found = await self._read(missing_rows)
         except KafkaAway:
-            self._halvings, self._read_since = min(self._halvings + 1, PAYMENT_OFFSETS.bit_length()), 0
+            self._halvings, self._read_since = min(self._halvings + 1, STEP_OFFSETS.bit_length()), 0
             raise
         self._read_since += 1
         if self._halvings and self._read_since % READS_UNTIL_DOUBLED == 0:
             self._halvings -= 1
         return found
 
-    def payment(self, found: Found, state: State, counts_from: int | None) -> Payment:
+    def make_step(self, found: Found, state: State, counts_from: int | None) -> BackfillStep:
         """The rows of what was found, from a UTC day on: that of the last commit. What was applied since may have moved
         it on, and readers do not know yet.
         """
-        return Payment(rows=self._rows(found.records, state, counts_from or 0), left=found.left, fields=found.fields)
+        return BackfillStep(
+            rows=self._rows(found.records, state, counts_from or 0), left=found.left, fields=found.fields
+        )
 
-    async def _read(self, owed: Owed) -> Found:
-        after, upto, greatest_ms = owed[-1]
-        low = max(after, upto - max(PAYMENT_OFFSETS >> self._halvings, 1))
+    async def _read(self, missing_rows: MissingRows) -> Found:
+        after, upto, greatest_ms = missing_rows[-1]
+        low = max(after, upto - max(STEP_OFFSETS >> self._halvings, 1))
         first, end = await self._source.bounds()
         fields: dict[str, str] = {}
         records: Sequence[Record] = ()
@@ -93,16 +95,16 @@ class OwedRows:
             # What lies before the topic's first offset is gone for good.
             low, records = await self._newest(first - 1, upto) if first <= upto else (first - 1, ())
             fields = await self._gone(first, end, greatest_ms)
-            left = tuple((a, u, g) for a, u, g in owed[:-1] if u >= first)
+            left = tuple((a, u, g) for a, u, g in missing_rows[:-1] if u >= first)
             left = left if low < first else (*left, (first - 1, low, greatest_ms))
         else:
             low, records = await self._newest(low, upto)
             if records and records[0].timestamp_type == LOG_APPEND_TIME:
                 # What is left is older, as far as the brokers' clocks agree.
-                newest_ms = records[0].timestamp + CLOCKS_DIFFER_MS + self._tolerance_ms - OWED_SLACK_MS
+                newest_ms = records[0].timestamp + CLOCKS_DIFFER_MS + self._tolerance_ms - MISSING_ROWS_SLACK_MS
                 greatest_ms = min(greatest_ms, newest_ms)
-            left = owed[:-1] if low == after else (*owed[:-1], (after, low, greatest_ms))
-        return Found(owed, records, left, fields)
+            left = missing_rows[:-1] if low == after else (*missing_rows[:-1], (after, low, greatest_ms))
+        return Found(missing_rows, records, left, fields)
 
     async def _newest(self, after: int, upto: int) -> tuple[int, Sequence[Record]]:
         """The records of offsets in (after, upto], or from a later one on where these are too large to be read at once;
@@ -121,7 +123,7 @@ class OwedRows:
         time that a publisher set nothing follows.
         """
         left = await self._source.read(first, first + 1) if first < end else ()
-        latest_ms = greatest_ms + OWED_SLACK_MS
+        latest_ms = greatest_ms + MISSING_ROWS_SLACK_MS
         if left and left[0].timestamp_type == LOG_APPEND_TIME:
             latest_ms = min(latest_ms, left[0].timestamp + CLOCKS_DIFFER_MS + self._tolerance_ms)
         day = latest_ms // DAY_MILLISECONDS + 1

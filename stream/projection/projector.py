@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Iterable
 
 from stream.ports import Call, Clock, Replica, ReplicaAway, WorkerMustStop
-from stream.projection.backfill import Found, OwedRows
+from stream.projection.backfill import Found, RowBackfill
 from stream.projection.calls import calls_of_commit, calls_of_whole
-from stream.storage.keys import OWED_SLACK_MS, Keys, Owed, widen
+from stream.storage.keys import MISSING_ROWS_SLACK_MS, Keys, MissingRows, widen
 from stream.tables.partition import Commit
 from stream.tables.position import Position
 from stream.tables.state import State
@@ -34,7 +34,7 @@ class Projector:
         *,
         keys: Keys,
         replica: Replica,
-        rows: OwedRows | None,
+        rows: RowBackfill | None,
         clock: Clock,
         worker: str,
         future_tolerance_seconds: int,
@@ -49,11 +49,11 @@ class Projector:
             worker,
         )
         self._token, self._number = "", 0
-        self._owed: Owed = ()
+        self._missing_rows: MissingRows = ()
         self._sent = 0  # the next offset that was not sent
         self._counts_from: int | None = None
         self._ends: deque[tuple[int, int]] = deque()
-        self._ahead_ms = max(future_tolerance_seconds * 1000 - OWED_SLACK_MS, 0)
+        self._ahead_ms = max(future_tolerance_seconds * 1000 - MISSING_ROWS_SLACK_MS, 0)
         self.partitions = 0  # of the topic, as far as this worker knows
         self.last_call = 0.0  # seconds of the loop's clock, which nobody sets back
 
@@ -62,14 +62,14 @@ class Projector:
         return bool(self._token)
 
     @property
-    def owes_rows(self) -> bool:
+    def lacks_rows(self) -> bool:
         """Whether there are rows to write; where rows are not kept, there are none."""
-        return bool(self._token) and self._rows is not None and bool(self._owed)
+        return bool(self._token) and self._rows is not None and bool(self._missing_rows)
 
     @property
-    def owed_offsets(self) -> int:
+    def offsets_to_backfill(self) -> int:
         """How many offsets wait for their rows."""
-        return 0 if self._rows is None else sum(upto - after for after, upto, _ in self._owed)
+        return 0 if self._rows is None else sum(upto - after for after, upto, _ in self._missing_rows)
 
     def lose_sync(self) -> None:
         self._token = ""
@@ -94,7 +94,7 @@ class Projector:
         The caller has committed just before, and applies nothing until this returns: so a zombie learns there that it
         is one, and what is sent is one state.
         A copy that was disturbed goes on where it was, whoever sent it: nothing that it left there is taken back.
-        Rows of what Redis did not hold are owed from the first call on.
+        Rows of what Redis did not hold are noted as missing from the first call on.
         """
         self._token = ""
         token = secrets.token_hex(16)
@@ -104,11 +104,11 @@ class Projector:
                 f"Redis is at offset {claim.reached} of partition {self._partition}, where {committed_offset} is "
                 "committed: another worker owns it, or, where there is none, Kafka has lost committed records"
             )
-        self._number, self._owed = 0, claim.owed
+        self._number, self._missing_rows = 0, claim.missing_rows
         have = state.position.first_offset if claim.position is None else claim.position
         after = -1 if claim.reached is None else claim.reached - 1
         opening = self._kept(state.position)
-        opening |= self._owe(have, committed_offset, state.position)
+        opening |= self._note_missing_rows(have, committed_offset, state.position)
         for call in calls_of_whole(self._keys, self._partition, state, after):
             moved = {"moved": str(self._clock.now_ms())} if call.operations else {}
             call.fields |= self._named(opening | moved)
@@ -134,7 +134,7 @@ class Projector:
         # is there, that this one is.
         opening = self._kept(position)
         if self._rows is None:
-            opening |= self._owe(self._sent, position.next_offset, position)
+            opening |= self._note_missing_rows(self._sent, position.next_offset, position)
         calls[0].fields |= self._named(opening)
         self._seal(calls[-1], position.next_offset, position.next_offset)
         self._sent = position.next_offset
@@ -149,24 +149,24 @@ class Projector:
         return await self._send_all([call])
 
     async def find_rows(self) -> Found:
-        """Read some of what rows are owed of, newest first. Raises KafkaAway."""
-        assert self._rows is not None, "without an activity table no rows are owed"
-        return await self._rows.find(self._owed)
+        """Read some of the records whose rows are missing, newest first. Raises KafkaAway."""
+        assert self._rows is not None, "without an activity table no rows are missing"
+        return await self._rows.find(self._missing_rows)
 
-    async def pay_rows(self, found: Found, state: State, covered: int) -> bool:
-        """Write the rows of what was found, and narrow what is owed by what was written in the same call. What was
-        found for another debt than that of now is dropped: Redis may have lost what it had then.
+    async def write_rows(self, found: Found, state: State, covered: int) -> bool:
+        """Write the rows of what was found, and narrow the missing rows by them in the same call. What was
+        found for other missing rows than those of now is dropped: Redis may have lost what it had then.
         """
-        assert self._rows is not None, "without an activity table no rows are owed"
-        if found.owed != self._owed:
+        assert self._rows is not None, "without an activity table no rows are missing"
+        if found.missing_rows != self._missing_rows:
             return True
-        payment = self._rows.payment(found, state, self._counts_from)
-        calls = list(payment.calls(self._keys, self._partition))
-        calls[-1].fields |= self._named({"owed": self._keys.owed_text(payment.left)} | payment.fields)
+        step = self._rows.make_step(found, state, self._counts_from)
+        calls = list(step.calls(self._keys, self._partition))
+        calls[-1].fields |= self._named({"owed": self._keys.missing_rows_text(step.left)} | step.fields)
         self._seal(calls[-1], None, covered)
         if not await self._send_all(calls):
             return False
-        self._owed = payment.left
+        self._missing_rows = step.left
         return True
 
     def _seal(self, call: Call, offset: int | None, covered: int, *, moved: bool = True) -> None:
@@ -184,14 +184,16 @@ class Projector:
         call.partitions = self.partitions
         call.fields |= self._named(fields)
 
-    def _owe(self, first: int, end: int, position: Position) -> dict[str, str]:
+    def _note_missing_rows(self, first: int, end: int, position: Position) -> dict[str, str]:
         """The rows of [first, end) are missing, and counted now. Where rows are not kept it stays so: readers are told,
         and who keeps them again writes them.
         """
         if first >= end:
             return {}
-        self._owed = widen(self._owed, (first - 1, end - 1, position.greatest_broker_ms + self._ahead_ms))
-        return {"owed": self._keys.owed_text(self._owed)}
+        self._missing_rows = widen(
+            self._missing_rows, (first - 1, end - 1, position.greatest_broker_ms + self._ahead_ms)
+        )
+        return {"owed": self._keys.missing_rows_text(self._missing_rows)}
 
     def _kept(self, position: Position) -> dict[str, str]:
         """The day from which counts are kept, as committed."""

@@ -14,7 +14,7 @@ from stream.ports import AnotherHistory, Call, Claim, ReplicaAway
 from stream.projection.evictions import Evictions
 from stream.projection.lost_keys import SCRIPT
 from stream.settings.redis import PackedWords
-from stream.storage.keys import Keys, parse_owed
+from stream.storage.keys import Keys, parse_missing_rows
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +42,11 @@ class RedisReplica:
                 "`contacts-report rebuild-redis` empties it"
             )
         self._compare_clocks(answer[4])
-        position, owed = answer[1], answer[2]
+        position, missing_rows = answer[1], answer[2]
         copied = int(answer[5]) if answer[5] else None
-        return Claim(position=int(position) if position else None, owed=parse_owed(owed), copied=copied)
+        return Claim(
+            position=int(position) if position else None, missing_rows=parse_missing_rows(missing_rows), copied=copied
+        )
 
     async def project(self, partition: int, token: str, number: int, call: Call) -> bool:
         fields = [text for pair in call.fields.items() for text in pair]

@@ -53,12 +53,13 @@ DAYS_A_HASH: Final = 32
 ALL: Final = "all"
 PARTITIONS: Final = "partitions"
 
-Owed = tuple[tuple[int, int, int], ...]
+MissingRows = tuple[tuple[int, int, int], ...]
 """Ranges of offsets, ascending: (after, upto, greatest ms); the first offset is after + 1, the last is upto. No event
-in it is later than OWED_SLACK_MS after the third: the greatest broker time, and more where events may be further ahead.
+in it is later than MISSING_ROWS_SLACK_MS after the third: the greatest broker time, and more where events may be
+further ahead.
 """
 
-OWED_SLACK_MS: Final = 5 * 60 * 1000
+MISSING_ROWS_SLACK_MS: Final = 5 * 60 * 1000
 
 
 class Keys:
@@ -120,8 +121,8 @@ class Keys:
         return f"s:{source or ''}"
 
     @staticmethod
-    def owed_text(owed: Owed) -> str:
-        return format_owed(owed)
+    def missing_rows_text(missing_rows: MissingRows) -> str:
+        return format_missing_rows(missing_rows)
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -158,23 +159,23 @@ def rows_from_of(change: bytes) -> int | None:
     return int(day) if day else None
 
 
-def format_owed(owed: Owed) -> str:
-    return msgspec.json.encode(owed).decode()
+def format_missing_rows(missing_rows: MissingRows) -> str:
+    return msgspec.json.encode(missing_rows).decode()
 
 
-def parse_owed(value: bytes | str) -> Owed:
+def parse_missing_rows(value: bytes | str) -> MissingRows:
     """Reads the field `owed`; an empty value is none."""
-    return _OWED.decode(value) if value else ()
+    return _MISSING_ROWS.decode(value) if value else ()
 
 
-def widen(owed: Owed, more: tuple[int, int, int]) -> Owed:
+def widen(missing_rows: MissingRows, more: tuple[int, int, int]) -> MissingRows:
     """Adds a range. Ranges that overlap or touch become one, with the greater of their broker times. An empty range
     adds nothing."""
     after, upto, greatest_ms = more
     if after >= upto:
-        return owed
+        return missing_rows
     apart = []
-    for known in owed:
+    for known in missing_rows:
         if known[0] > upto or known[1] < after:
             apart.append(known)
         else:
@@ -209,5 +210,5 @@ def parse_label(value: bytes) -> Label:
     return Label(flag == "1", int(seconds) * NANOSECONDS + int(nanos), int(partition), int(offset), label)
 
 
-_OWED: Final = msgspec.json.Decoder(Owed)
+_MISSING_ROWS: Final = msgspec.json.Decoder(MissingRows)
 _LABEL: Final = re.compile(r"(\d+) (\d+) (\d+) (\d+) ([01])(.*)", re.DOTALL)

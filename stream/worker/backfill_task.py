@@ -1,8 +1,9 @@
-"""Rows that Redis owes are read again from the topic in a task of their own, so that old records that are hard to read
+"""Rows that Redis lacks are read again from the topic in a task of their own, so that old records that are hard to read
 hold up neither the counting of their partition nor that of others.
 
 There is one read at a time. It ends by itself, within a limit, whatever becomes of the partition meanwhile: nothing
-cancels it from outside, and whether its result is still wanted is decided when that is written (`Projector.pay_rows`).
+cancels it from outside, and whether its result is still wanted is decided when that is written
+(`Projector.write_rows`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _READING: Final[set[asyncio.Task[Found]]] = set()
 """Also those whose partition has gone: asyncio keeps tasks weakly."""
 
 
-class Backfill:
+class BackfillTask:
     def __init__(self, find: Callable[[], Awaitable[Found]], wake: Callable[[], None], back_off: BackOff) -> None:
         """`wake` is called whenever a read has ended; `back_off` is between reads that fail."""
         self._find, self._wake, self._back_off = find, wake, back_off

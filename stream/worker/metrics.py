@@ -110,7 +110,7 @@ class Metrics:
             ["partition"],
             registry=registry,
         )
-        self.owed = Gauge(
+        self.offsets_to_backfill = Gauge(
             "contacts_owed_offsets",
             "Offsets whose activity rows are still to be written to Redis.",
             ["partition"],
@@ -141,7 +141,7 @@ class Metrics:
             self.moved,
             self.stuck,
             self.last_projection,
-            self.owed,
+            self.offsets_to_backfill,
             self.skipped,
             self.ids,
             self.state_keys,

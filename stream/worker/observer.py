@@ -97,10 +97,10 @@ class Reporter(Listener):
         metrics.last_commit.labels(partition).set(self._clock.now_ms() / 1000)
         metrics.commit_seconds.observe(seconds)
 
-    def projected(self, partition: int, owed: int) -> None:
+    def projected(self, partition: int, offsets_to_backfill: int) -> None:
         self.tally.projected(partition)
         self._metrics.last_projection.labels(partition).set(self._clock.now_ms() / 1000)
-        self._metrics.owed.labels(partition).set(owed)
+        self._metrics.offsets_to_backfill.labels(partition).set(offsets_to_backfill)
 
     def failed(self, partition: int, why: str) -> None:
         self._facts.setdefault(partition, {"position": None})["failure"] = why

@@ -4,7 +4,7 @@
     resync    commit, claim Redis, send it whole what it lacks: after a start, and after any doubt about Redis;
               nothing is applied meanwhile
     count     apply what arrives; at most every interval commit it and project it; between commits write the
-              rows that are owed, which are read in a task of their own
+              missing rows, which are read in a task of their own
 
 Two doubts, two answers. Whether a commit happened is not known: the state is dropped and recovered. Whether a call
 reached Redis is not known: resync.
@@ -23,7 +23,7 @@ from stream.retry import BackOff
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
 from stream.tables.state import State, Unpack
 from stream.worker.attempts import Attempts
-from stream.worker.backfill_task import Backfill
+from stream.worker.backfill_task import BackfillTask
 from stream.worker.commit_policy import CommitPolicy
 from stream.worker.gaps import Gaps
 from stream.worker.in_flight import InFlightLimit
@@ -95,7 +95,7 @@ class OwnedPartition:
         self._waits_since: float | None = None  # when it was last logged that batches must wait
         self._attempts = Attempts()
         self._back_off = policy.back_off()  # before the next recovery
-        self._backfill = Backfill(projector.find_rows, self._wake.set, policy.back_off())
+        self._backfill = BackfillTask(projector.find_rows, self._wake.set, policy.back_off())
         self._asking: asyncio.Task[None] | None = None  # a fence or a commit, on its way to Kafka
         self._stays = asyncio.Event()  # not set while the partition is being revoked
         self._stays.set()
@@ -187,8 +187,10 @@ class OwnedPartition:
             self._fetch_control.resume(self.partition)
 
     def note_first(self, first: int) -> None:
-        """The topic has lost what lies before this offset. While rows are owed some of it may just have been read."""
-        if self._state is not None and not self._projector.owed_offsets:
+        """The topic has lost what lies before this offset. While rows are missing some of it may just have been
+        read.
+        """
+        if self._state is not None and not self._projector.offsets_to_backfill:
             self._state.forget_uncounted_before(first)
 
     def out_of_range(self) -> None:
@@ -355,7 +357,7 @@ class OwnedPartition:
             await asyncio.sleep(back_off.take())
             if self._doubt is not None:
                 raise self._doubt
-        self._listener.projected(self.partition, self._projector.owed_offsets)
+        self._listener.projected(self.partition, self._projector.offsets_to_backfill)
         self._enter(Phase.COUNTING)
         self._drain()
 
@@ -391,7 +393,7 @@ class OwnedPartition:
             if self._doubt is not None:
                 raise self._doubt
             now, pending = time(), state.pending_weight
-            if self._projector.owes_rows:
+            if self._projector.lacks_rows:
                 self._backfill.begin(now)
             try:
                 if pending and (
@@ -399,22 +401,22 @@ class OwnedPartition:
                 ):
                     commit = await self._commit(store)
                     await self._projector.project(commit)
-                    self._listener.projected(self.partition, self._projector.owed_offsets)
+                    self._listener.projected(self.partition, self._projector.offsets_to_backfill)
                     next_commit = self._policy.next_commit(now, time())
                 elif self._backfill.ready:
-                    await self._pay_rows()
+                    await self._write_rows()
                 elif (silent := self._silent_seconds()) >= self._policy.heartbeat_seconds:
                     await self._projector.heartbeat(self._covered())
-                    self._listener.projected(self.partition, self._projector.owed_offsets)
+                    self._listener.projected(self.partition, self._projector.offsets_to_backfill)
                 else:
                     rest = next_commit - now if pending else self._policy.heartbeat_seconds - silent
-                    await self._rest(min(rest, self._backfill.due() - now) if self._projector.owes_rows else rest)
+                    await self._rest(min(rest, self._backfill.due() - now) if self._projector.lacks_rows else rest)
             except ReplicaAway as error:
                 self._listener.failed(self.partition, str(error))
                 log.warning("partition %d: Redis is unreachable (%s)", self.partition, error)
 
-    async def _pay_rows(self) -> None:
-        """Write some of the rows that are owed. Where the topic could not be read they wait, and counting goes on:
+    async def _write_rows(self) -> None:
+        """Write some of the missing rows. Where the topic could not be read they wait, and counting goes on:
         nothing that is committed is in doubt.
         """
         try:
@@ -423,7 +425,7 @@ class OwnedPartition:
             self._listener.failed(self.partition, str(error))
             log.warning("partition %d: cannot read the topic to backfill rows: %s", self.partition, error)
         else:
-            await self._projector.pay_rows(found, self._counted(), self._covered())
+            await self._projector.write_rows(found, self._counted(), self._covered())
 
     def _silent_seconds(self) -> float:
         """Since the last call to Redis."""

@@ -10,7 +10,7 @@ from stream.kafka.letter_limit import MESSAGE_BYTES
 from stream.kafka.source import SourceTopic
 from stream.kafka.transaction import TransactionalStore
 from stream.ports import ChangelogStore, Clock, FetchControl
-from stream.projection.backfill import OwedRows
+from stream.projection.backfill import RowBackfill
 from stream.projection.evictions import Evictions
 from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica
@@ -100,7 +100,7 @@ class Wiring:
         tolerance = self._config.future_tolerance_seconds
         rows = None
         if self.rules.keep_rows:
-            rows = OwedRows(self._old_records.partition(partition), partition, tolerance)
+            rows = RowBackfill(self._old_records.partition(partition), partition, tolerance)
         return Projector(
             partition,
             keys=self.keys,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from stream.projection.backfill import OwedRows
+from stream.projection.backfill import RowBackfill
 from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica, steady_ms
 from stream.storage.keys import Keys
@@ -51,7 +51,7 @@ class Partition:
             number,
             keys=keys,
             replica=RedisReplica(client, keys),
-            rows=OwedRows(topic, number, 300),
+            rows=RowBackfill(topic, number, 300),
             clock=FixedClock(),
             worker="test",
             future_tolerance_seconds=300,

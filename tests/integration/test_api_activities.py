@@ -17,7 +17,7 @@ from stream.storage.keys import Keys
 from tests.support import recount
 from tests.support.api import BASE, Api, api_over, serving, shared_redis
 from tests.support.recount import Asked
-from tests.support.redis_data import Event, owed
+from tests.support.redis_data import Event, missing_rows
 from tests.support.redis_server import RunningRedis
 
 __all__ = ["shared_redis"]
@@ -312,9 +312,9 @@ async def test_a_page_looks_at_no_more_than_twenty_thousand_rows(shared_redis: R
         ({}, None),
         ({"0.rows_from": DAY - 1}, "2026-11-22T00:00:00Z"),
         ({"0.rows_from": DAY - 1, "1.rows_from": DAY - 9}, "2026-11-22T00:00:00Z"),
-        # rows that are owed: up to five minutes after the broker's time of the newest of them
-        ({"0.owed": owed((-1, 9, 1_000), (20, 30, DAY * 86_400_000 - 300_001))}, "2026-11-23T00:00:00Z"),
-        ({"0.owed": owed((-1, 9, 1_000), (20, 30, DAY * 86_400_000 - 300_000))}, "2026-11-24T00:00:00Z"),
+        # rows that are missing: up to five minutes after the broker's time of the newest of them
+        ({"0.owed": missing_rows((-1, 9, 1_000), (20, 30, DAY * 86_400_000 - 300_001))}, "2026-11-23T00:00:00Z"),
+        ({"0.owed": missing_rows((-1, 9, 1_000), (20, 30, DAY * 86_400_000 - 300_000))}, "2026-11-24T00:00:00Z"),
     ],
 )
 async def test_from_when_on_rows_are_complete(

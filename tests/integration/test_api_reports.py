@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.api import BASE, Api, api_over, own_redis, shared_redis
-from tests.support.redis_data import Event, Positions, owed
+from tests.support.redis_data import Event, Positions, missing_rows
 from tests.support.redis_server import RunningRedis
 
 __all__ = ["own_redis", "shared_redis"]
@@ -383,7 +383,7 @@ async def test_what_changes_a_revision(shared_redis: RunningRedis) -> None:
         for positions in (
             Positions(api.clock.now - 20, moved=api.clock.now),
             Positions(api.clock.now, fields={"0.rows_from": DAY - 3}),
-            Positions(api.clock.now, fields={"0.owed": owed((-1, 7, 0))}),
+            Positions(api.clock.now, fields={"0.owed": missing_rows((-1, 7, 0))}),
             Positions(api.clock.now, fields={"0.counts_from": DAY - 3}),
         ):
             api.data.positions(positions)

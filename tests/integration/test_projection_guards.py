@@ -15,11 +15,11 @@ from redis.asyncio import Redis
 
 from stream.ingest.event import Record
 from stream.ports import Call, CommitFailed, Earlier, Fenced, KafkaAway, WorkerMustStop
-from stream.projection.backfill import OwedRows
+from stream.projection.backfill import RowBackfill
 from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica, steady_ms
 from stream.retry import BackOff
-from stream.storage.keys import OWED_SLACK_MS, Keys, parse_owed
+from stream.storage.keys import MISSING_ROWS_SLACK_MS, Keys, parse_missing_rows
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
 from stream.worker import backfill_task as backfill
 from stream.worker import partition_task as ownership
@@ -147,7 +147,7 @@ class Site:
             0,
             keys=self.keys,
             replica=self.replica,
-            rows=OwedRows(self.topic, 0, 300) if keeps_rows else None,
+            rows=RowBackfill(self.topic, 0, 300) if keeps_rows else None,
             clock=FixedClock(),
             worker="test",
             future_tolerance_seconds=future_tolerance_seconds,
@@ -287,7 +287,9 @@ async def test_guard_6_after_a_claim_entries_are_sent_whole(site: Site) -> None:
     assert after == await site.client.hgetall(cells)
 
 
-async def test_guard_7_rows_are_owed_before_their_counts_are_shown_and_narrowed_by_what_was_written(site: Site) -> None:
+async def test_guard_7_rows_are_missing_before_their_counts_are_shown_and_narrowed_by_what_was_written(
+    site: Site,
+) -> None:
     site.topic.publish(6)
     projector = site.projector()
     calls: list[Call] = []
@@ -300,21 +302,21 @@ async def test_guard_7_rows_are_owed_before_their_counts_are_shown_and_narrowed_
     site.replica.project = noted  # type: ignore[method-assign]
     # The first call names the range, and only the last the position.
     assert await projector.resync(site.state(6), 6)
-    assert parse_owed(calls[0].fields["0.owed"]) == ((-1, 5, NOW),)
+    assert parse_missing_rows(calls[0].fields["0.owed"]) == ((-1, 5, NOW),)
     assert [("0.position" in call.fields) for call in calls] == [False] * (len(calls) - 1) + [True]
     assert await site.rows() == 0
-    # A range that was owed before is kept beside the new one.
+    # A range that was missing before is kept beside the new one.
     site.topic.publish(2)
     again = site.projector()
     assert await again.resync(site.state(8), 8)
-    assert parse_owed(await site.field("owed")) == ((-1, 7, NOW),)
-    # Paid, nothing is owed, and each row is there.
-    while again.owes_rows:
-        assert await again.pay_rows(await again.find_rows(), site.state(8), 8)
-    assert (parse_owed(await site.field("owed")), await site.rows()) == ((), 8)
+    assert parse_missing_rows(await site.field("owed")) == ((-1, 7, NOW),)
+    # Written, no row is missing any more.
+    while again.lacks_rows:
+        assert await again.write_rows(await again.find_rows(), site.state(8), 8)
+    assert (parse_missing_rows(await site.field("owed")), await site.rows()) == ((), 8)
 
 
-async def test_rows_that_were_not_kept_for_a_while_are_owed_and_paid_by_who_keeps_them_again(site: Site) -> None:
+async def test_rows_that_were_not_kept_for_a_while_are_missing_and_written_by_who_keeps_them_again(site: Site) -> None:
     # Given a worker that keeps no rows, and counts
     site.topic.publish(8)
     state = PartitionState(0, CountingRules(keep_rows=False))
@@ -326,23 +328,23 @@ async def test_rows_that_were_not_kept_for_a_while_are_owed_and_paid_by_who_keep
         sent = await (projector.project(commit) if start else projector.resync(state, end))
         assert sent
     # Then readers are told what has no rows, and nobody is to write them.
-    assert parse_owed(await site.field("owed")) == ((-1, 5, NOW),)
-    assert not projector.owes_rows
-    assert projector.owed_offsets == 0
-    # If another one keeps rows again, then it owes those, and writes them.
+    assert parse_missing_rows(await site.field("owed")) == ((-1, 5, NOW),)
+    assert not projector.lacks_rows
+    assert projector.offsets_to_backfill == 0
+    # If another one keeps rows again, then it notes them as missing, and writes them.
     again = site.projector()
     assert await again.resync(site.state(8), 8)
-    while again.owes_rows:
-        assert await again.pay_rows(await again.find_rows(), site.state(8), 8)
-    assert (parse_owed(await site.field("owed")), await site.rows()) == ((), 8)
+    while again.lacks_rows:
+        assert await again.write_rows(await again.find_rows(), site.state(8), 8)
+    assert (parse_missing_rows(await site.field("owed")), await site.rows()) == ((), 8)
 
 
-async def test_rows_that_are_owed_may_be_as_late_as_events_may_be_ahead(site: Site) -> None:
+async def test_missing_rows_may_be_as_late_as_events_may_be_ahead(site: Site) -> None:
     site.topic.publish(2)
     projector = site.projector(future_tolerance_seconds=3600)
     assert await projector.resync(site.state(2), 2)
-    ((_, _, latest),) = parse_owed(await site.field("owed"))
-    assert latest + OWED_SLACK_MS == NOW + 3_600_000
+    ((_, _, latest),) = parse_missing_rows(await site.field("owed"))
+    assert latest + MISSING_ROWS_SLACK_MS == NOW + 3_600_000
 
 
 async def test_a_partition_that_ended_while_it_was_being_revoked_is_not_kept(site: Site) -> None:
@@ -485,7 +487,7 @@ async def test_a_batch_that_is_left_half_applied_is_never_committed(
 
 
 @pytest.mark.parametrize("how", ["unreadable", "hangs", "slow"])
-async def test_counting_goes_on_while_rows_that_are_owed_cannot_be_read_again(
+async def test_counting_goes_on_while_missing_rows_cannot_be_read_again(
     site: Site, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backfill, "READING_SECONDS", 60.0 if how == "slow" else 0.05)
@@ -515,31 +517,31 @@ async def test_counting_goes_on_while_rows_that_are_owed_cannot_be_read_again(
     # When the topic is readable again, then they come.
     setattr(site.topic, how, False)
     async with asyncio.timeout(20):
-        while parse_owed(await site.field("owed")):
+        while parse_missing_rows(await site.field("owed")):
             await asyncio.sleep(0.01)
     assert await site.rows() == 9
     await owner.close()
 
 
-async def test_rows_that_were_read_for_another_debt_pay_nothing(site: Site) -> None:
-    # Given rows of the newest offset alone, which is all that was owed when they were read,
+async def test_rows_that_were_read_for_other_missing_rows_write_nothing(site: Site) -> None:
+    # Given rows of the newest offset alone, which is all that was missing when they were read,
     site.topic.publish(3)
     projector = site.projector()
     assert await projector.resync(site.state(2), 2)
-    while projector.owes_rows:
-        assert await projector.pay_rows(await projector.find_rows(), site.state(2), 2)
+    while projector.lacks_rows:
+        assert await projector.write_rows(await projector.find_rows(), site.state(2), 2)
     assert await projector.resync(site.state(3), 3)
     found = await projector.find_rows()
     assert [record.offset for record in found.records] == [2]
     # when Redis is emptied before they are written,
     await site.client.flushall()
     assert await projector.resync(site.state(3), 3)
-    assert await projector.pay_rows(found, site.state(3), 3)
-    # then all of them are still owed.
-    assert parse_owed(await site.field("owed")) == ((-1, 2, NOW),)
-    assert projector.owes_rows
-    while projector.owes_rows:
-        assert await projector.pay_rows(await projector.find_rows(), site.state(3), 3)
+    assert await projector.write_rows(found, site.state(3), 3)
+    # then all of them are still missing.
+    assert parse_missing_rows(await site.field("owed")) == ((-1, 2, NOW),)
+    assert projector.lacks_rows
+    while projector.lacks_rows:
+        assert await projector.write_rows(await projector.find_rows(), site.state(3), 3)
     assert await site.rows() == 3
 
 

@@ -11,7 +11,7 @@ import redis as sync
 from redis.asyncio import Redis
 
 from stream.ingest.event import EventRules
-from stream.projection.backfill import OwedRows
+from stream.projection.backfill import RowBackfill
 from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica
 from stream.storage.keys import Keys
@@ -88,7 +88,7 @@ async def test_recorded_content_of_redis_is_read_and_carried_on(
 
     # when a worker of this version claims it with the changelog that belongs to it, then it lacks nothing:
     state = PartitionState.recovered(0, RULES, recorded.changelog)
-    rows = OwedRows(Source(), 0, 300)
+    rows = RowBackfill(Source(), 0, 300)
     projector = Projector(
         0,
         keys=KEYS,
@@ -99,7 +99,7 @@ async def test_recorded_content_of_redis_is_read_and_carried_on(
         future_tolerance_seconds=300,
     )
     assert await projector.resync(state, RECORDED)
-    assert (projector.owed_offsets, shown(content(plain))) == (0, shown(before))
+    assert (projector.offsets_to_backfill, shown(content(plain))) == (0, shown(before))
 
     # and what it counts from then on is added to what was there.
     for at in range(RECORDED, RECORDED + 200, 40):

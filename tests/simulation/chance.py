@@ -25,7 +25,7 @@ class Profile:
     retention_days: int | None = None
     call_bytes: int = 1_500
     operation_limit: int = 4
-    payment_offsets: int = 7
+    step_offsets: int = 7
     batch_bytes: int = 2_000
     block_ids: int = 4
     uncounted_block_bytes: int = 6
@@ -139,7 +139,7 @@ def draw(seed: int) -> Profile:
         retention_days=retention,
         call_bytes=some([200, 600, 1_500, 200_000]),
         operation_limit=some([2, 4, 2_000]),
-        payment_offsets=some([1, 3, 10, 2_000]),
+        step_offsets=some([1, 3, 10, 2_000]),
         batch_bytes=some([300, 2_000, 1 << 20]),
         block_ids=some([1, 3, 128]),
         uncounted_block_bytes=some([2, 6, 512]),

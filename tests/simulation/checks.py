@@ -208,7 +208,7 @@ class Checks:
     def _check_entry(
         self, state: State, workspace: str, day: int, recount: Recount, place: reader.Place, gone: int
     ) -> None:
-        """An entry is a committed state of it, covers the position, and its rows are there or owed."""
+        """An entry is a committed state of it, covers the position, and its rows are there or known to be missing."""
         if day < gone or (place.position is None and self._world.redis.evicted_keys):
             return  # what is to be sent again is not all there
         what = f"p{recount.partition} {workspace} day {day}"
@@ -245,16 +245,16 @@ class Checks:
         for offset in counted:
             if (recount.partition, offset) in here or day < (place.rows_from or 0):
                 continue
-            owed = [greatest for after, upto, greatest in place.owed if after < offset <= upto]
-            if not owed:
+            missing_rows = [greatest for after, upto, greatest in place.missing_rows if after < offset <= upto]
+            if not missing_rows:
                 raise Broken(
-                    f"p{recount.partition} offset {offset} of day {day} counts, has no row, is not owed: "
-                    f"{place.owed}, rows from {place.rows_from}"
+                    f"p{recount.partition} offset {offset} of day {day} counts, has no row, and that is not noted: "
+                    f"{place.missing_rows}, rows from {place.rows_from}"
                 )
             # What is left of a range is as old as brokers' clocks allow, which differ by less than an hour.
-            if day >= (max(owed) + TOLERANCE_MS) // DAY_MS + 1 and self._clocks_agree:
+            if day >= (max(missing_rows) + TOLERANCE_MS) // DAY_MS + 1 and self._clocks_agree:
                 raise Broken(
-                    f"p{recount.partition} offset {offset} of day {day} is owed, but readers are told of {owed}"
+                    f"p{recount.partition} offset {offset} of day {day} lacks its row; readers are told {missing_rows}"
                 )
 
     @property
@@ -342,7 +342,7 @@ class Checks:
             if new.position != old.position:
                 self._check_covered(state, recount, old.position or 0, new.position, gone)
             self._check_as_of(recount, old, new)
-        if (new.owed, new.rows_from) != (old.owed, old.rows_from):
+        if (new.missing_rows, new.rows_from) != (old.missing_rows, old.rows_from):
             # What is narrowed must have been written.
             for (workspace, day), entry in recount.entries.items():
                 if day >= gone:
@@ -490,8 +490,8 @@ class Checks:
 
     def _check_whole_redis(self, state: State, places: Sequence[reader.Place], gone: int) -> None:
         for recount, place in zip(self.recounts, places, strict=True):
-            if place.owed:
-                raise Broken(f"p{recount.partition} still owes {place.owed}")
+            if place.missing_rows:
+                raise Broken(f"p{recount.partition} still lacks rows {place.missing_rows}")
             for (workspace, day), entry in recount.entries.items():
                 if day < gone:
                     continue

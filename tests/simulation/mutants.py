@@ -375,8 +375,8 @@ MUTANTS = (
         {"call_bytes": 200, "events": 110},
     ),
     Mutant(
-        "owed-first",
-        "What is owed is told with the first call of a resync, before anything counts without its row.",
+        "missing-rows-first",
+        "What is missing is told with the first call of a resync, before anything counts without its row.",
         (
             (
                 PROJECTOR,
@@ -387,32 +387,32 @@ MUTANTS = (
         LOSSES,
     ),
     Mutant(
-        "owed-added",
-        "A range that is owed is added to those that were, never put in their place.",
-        ((PROJECTOR, "self._owed = widen(self._owed, (", "self._owed = widen((), ("),),
-        LOSSES | {"payment_offsets": 1},
+        "missing-rows-added",
+        "A range of missing rows is added to those that were, never put in their place.",
+        ((PROJECTOR, "            self._missing_rows, (first - 1,", "            (), (first - 1,"),),
+        LOSSES | {"step_offsets": 1},
     ),
     Mutant(
-        "found-for-what-is-owed",
-        "Rows that were read for another debt than that of now are not written as if they paid this one.",
-        ((PROJECTOR, "        if found.owed != self._owed:\n            return True\n", ""),),
-        LOSSES | CALLS_LOST | {"slow_reads": 0.8, "payment_offsets": 3, "head_retention": 0.0},
+        "found-for-what-is-missing",
+        "Rows that were read for other missing rows than those of now are not written as if they were these.",
+        ((PROJECTOR, "        if found.missing_rows != self._missing_rows:\n            return True\n", ""),),
+        LOSSES | CALLS_LOST | {"slow_reads": 0.8, "step_offsets": 3, "head_retention": 0.0},
     ),
     Mutant(
-        "owed-while-not-kept",
-        "While rows are not kept, each commit owes its own.",
+        "missing-rows-while-not-kept",
+        "While rows are not kept, each commit adds its own to the missing ones.",
         ((PROJECTOR, "        if self._rows is None:\n", "        if self.last_call < 0:\n"),),
         {"without_rows": 0.5},
     ),
     Mutant(
-        "owed-narrowed-by-what-was-written",
-        "What is owed is narrowed by the call that writes the rows, and no further.",
-        ((ROWS, "(*owed[:-1], (after, low, greatest_ms))", "owed[:-1]"),),
-        LOSSES | {"payment_offsets": 2},
+        "missing-rows-narrowed-by-what-was-written",
+        "What is missing is narrowed by the call that writes the rows, and no further.",
+        ((ROWS, "(*missing_rows[:-1], (after, low, greatest_ms))", "missing_rows[:-1]"),),
+        LOSSES | {"step_offsets": 2},
     ),
     Mutant(
         "rows-of-what-counted",
-        "Only rows of offsets that counted are paid.",
+        "Only rows of offsets that counted are written.",
         ((ROWS, "            if not state.was_counted(record.offset):\n", "            if state.was_counted(-1):\n"),),
         LOSSES | STREAM | {"poison": 0.0},
     ),
@@ -435,7 +435,7 @@ MUTANTS = (
             "backwards": 0.5,
             "backwards_hours": 0.9,
             "lateness": 0.0,
-            "payment_offsets": 1,
+            "step_offsets": 1,
         },
     ),
     Mutant(
@@ -550,7 +550,7 @@ MUTANTS = (
                 "        return self._counted().position.next_offset\n",
             ),
         ),
-        LOSSES | {"events": 110, "commit_interval": 0.4, "payment_offsets": 1, "commit_max_events": 50},
+        LOSSES | {"events": 110, "commit_interval": 0.4, "step_offsets": 1, "commit_max_events": 50},
     ),
     Mutant(
         "later-label",
@@ -638,16 +638,16 @@ MUTANTS = (
     ),
     Mutant(
         "retention-of-rows-as-committed",
-        "Rows are paid by the retention that is committed, not by the one that is applied.",
+        "Rows are written by the retention that is committed, not by the one that is applied.",
         (
             (
                 PROJECTOR,
-                "self._rows.payment(found, state, self._counts_from)",
-                "self._rows.payment(found, state, state.position.counts_from)",
+                "self._rows.make_step(found, state, self._counts_from)",
+                "self._rows.make_step(found, state, state.position.counts_from)",
             ),
         ),
         QUIET
-        | {"redis_restore": 1.0, "redis_empty": 0.5, "payment_offsets": 1, "commit_interval": 0.4}
+        | {"redis_restore": 1.0, "redis_empty": 0.5, "step_offsets": 1, "commit_interval": 0.4}
         | {"retention_days": 1, "day_jumps": 0.3, "lateness": 0.0, "head_retention": 0.0}
         | {"workers": 1, "events": 110, "commit_max_events": 50},
     ),

@@ -157,7 +157,7 @@ def rows(state: State, workspace: str, day: int) -> list[Row]:
 class Place:
     """What `positions` says of one partition."""
 
-    __slots__ = ("as_of", "counts_from", "owed", "position", "rows_from")
+    __slots__ = ("as_of", "counts_from", "missing_rows", "position", "rows_from")
 
     def __init__(self, state: State, partition: int) -> None:
         held = state.get(POSITIONS, {})
@@ -168,10 +168,10 @@ class Place:
 
         self.position, self.as_of = number("position"), number("as_of")
         self.counts_from, self.rows_from = number("counts_from"), number("rows_from")
-        self.owed = json.loads(held.get(f"{partition}.owed".encode(), b"[]") or b"[]")
+        self.missing_rows = json.loads(held.get(f"{partition}.owed".encode(), b"[]") or b"[]")
 
-    def owes(self, offset: int) -> bool:
-        return any(after < offset <= upto for after, upto, _ in self.owed)
+    def lacks_row(self, offset: int) -> bool:
+        return any(after < offset <= upto for after, upto, _ in self.missing_rows)
 
 
 def partitions(state: State) -> int:

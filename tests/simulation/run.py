@@ -94,7 +94,7 @@ def _product_in(world: World) -> Iterator[None]:
         put(stream.worker.ends, "ASK_FIRST_SECONDS", 0.7)
         put(stream.projection.calls, "CALL_BYTES", profile.call_bytes)
         put(stream.projection.calls, "OPERATION_LIMIT", profile.operation_limit)
-        put(stream.projection.backfill, "PAYMENT_OFFSETS", profile.payment_offsets)
+        put(stream.projection.backfill, "STEP_OFFSETS", profile.step_offsets)
         put(stream.tables.uncounted, "BLOCK_BYTES", profile.uncounted_block_bytes)
         put(stream.tables.recent_ids, "BLOCK_IDS", profile.block_ids)
         yield
@@ -236,7 +236,7 @@ class Run:
             raise Broken(f"{type(self.world.failure).__name__}: {self.world.failure}")
 
     async def _drain(self) -> None:
-        """Until all is counted, shown and paid, by owners that are there; then nothing may stir any more."""
+        """Until all is counted, shown and written, by owners that are there; then nothing may stir any more."""
         world, cluster = self.world, self.cluster
         await self._wait_until_drained()
         claims, started = world.claims, cluster.started
@@ -267,7 +267,7 @@ class Run:
         for partition, log in enumerate(world.broker.source):
             last = max((record.offset for record in log.visible(log.end - 20, log.end)), default=-1)
             place = Place(state, partition)
-            if place.position is None or place.position <= last or place.owed or log.stable != log.end:
+            if place.position is None or place.position <= last or place.missing_rows or log.stable != log.end:
                 return False
             if not since * 1000 <= (place.as_of or 0) - START_MS <= world.loop.now * 1000:
                 return False
@@ -280,6 +280,6 @@ class Run:
             told.append(
                 f"p{partition} log [{log.first}, {log.stable} of {log.end}] "
                 f"committed {self.checks.committed_upto(partition)} "
-                f"redis {place.position} owed {place.owed} as_of {(place.as_of or 0) - START_MS}"
+                f"redis {place.position} missing rows {place.missing_rows} as_of {(place.as_of or 0) - START_MS}"
             )
         return "; ".join(told)

@@ -70,7 +70,7 @@ class Deployment:
         if status != 200 or answer["freshness"]["state"] != "live":
             return False
         as_of = datetime.fromisoformat(answer["freshness"]["as_of"])
-        return as_of.timestamp() > self._asked_at and self._rows_are_paid()
+        return as_of.timestamp() > self._asked_at and self._rows_are_there()
 
     def wait_until_caught_up(self) -> None:
         self._asked_at = time.time()
@@ -87,9 +87,11 @@ class Deployment:
             lines += [f"{worker.log.name}: {worker.facts()}", worker.tail()]
         return "\n".join(lines)
 
-    def _rows_are_paid(self) -> bool:
-        owed = self.redis.client.hmget(f"cr1:{self.group}:{{0}}:positions", [f"{p}.owed" for p in range(PARTITIONS)])
-        return all(value in (None, b"", b"[]") for value in owed)
+    def _rows_are_there(self) -> bool:
+        missing_rows = self.redis.client.hmget(
+            f"cr1:{self.group}:{{0}}:positions", [f"{p}.owed" for p in range(PARTITIONS)]
+        )
+        return all(value in (None, b"", b"[]") for value in missing_rows)
 
 
 class InBackground:

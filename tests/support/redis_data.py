@@ -253,5 +253,5 @@ def packed_row(event: Event) -> bytes:
     )
 
 
-def owed(*ranges: tuple[int, int, int]) -> str:
+def missing_rows(*ranges: tuple[int, int, int]) -> str:
     return json.dumps([list(one) for one in ranges])

@@ -12,10 +12,10 @@ from stream.storage.keys import (
     Layout,
     format_label,
     format_layout,
-    format_owed,
+    format_missing_rows,
     parse_label,
     parse_layout,
-    parse_owed,
+    parse_missing_rows,
     widen,
 )
 
@@ -65,13 +65,13 @@ def test_a_layout_says_which_parts_there_are() -> None:
     assert parse_layout(b"9f3a") == Layout("9f3a", {})
 
 
-def test_what_is_owed_is_json() -> None:
-    owed = ((-1, 5, 1_700_000_000_000), (9, 12, 1_700_000_000_001))
+def test_missing_rows_are_json() -> None:
+    missing_rows = ((-1, 5, 1_700_000_000_000), (9, 12, 1_700_000_000_001))
 
-    assert format_owed(owed) == "[[-1,5,1700000000000],[9,12,1700000000001]]"
-    assert KEYS.owed_text(owed) == format_owed(owed)
-    assert parse_owed(format_owed(owed).encode()) == owed
-    assert parse_owed(b"") == parse_owed(b"[]") == ()
+    assert format_missing_rows(missing_rows) == "[[-1,5,1700000000000],[9,12,1700000000001]]"
+    assert KEYS.missing_rows_text(missing_rows) == format_missing_rows(missing_rows)
+    assert parse_missing_rows(format_missing_rows(missing_rows).encode()) == missing_rows
+    assert parse_missing_rows(b"") == parse_missing_rows(b"[]") == ()
 
 
 @pytest.mark.parametrize(
@@ -86,25 +86,27 @@ def test_what_is_owed_is_json() -> None:
         ((7, 7, 7), ((0, 5, 50), (10, 15, 60))),
     ],
 )
-def test_ranges_owed_are_added(more: tuple[int, int, int], expected: tuple[tuple[int, int, int], ...]) -> None:
+def test_ranges_of_missing_rows_are_added(
+    more: tuple[int, int, int], expected: tuple[tuple[int, int, int], ...]
+) -> None:
     assert widen(((0, 5, 50), (10, 15, 60)), more) == expected
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(-1, 30), st.integers(0, 30), st.integers(1, 9)), max_size=8))
-def test_nothing_that_is_owed_is_lost(ranges: list[tuple[int, int, int]]) -> None:
-    owed: tuple[tuple[int, int, int], ...] = ()
+def test_no_missing_row_is_forgotten(ranges: list[tuple[int, int, int]]) -> None:
+    missing_rows: tuple[tuple[int, int, int], ...] = ()
     for more in ranges:
-        owed = widen(owed, more)
+        missing_rows = widen(missing_rows, more)
 
     offsets = {offset: 0 for after, upto, _ in ranges for offset in range(after + 1, upto + 1)}
     for after, upto, greatest_ms in ranges:
         for offset in range(after + 1, upto + 1):
             offsets[offset] = max(offsets[offset], greatest_ms)
-    held = {offset: greatest_ms for after, upto, greatest_ms in owed for offset in range(after + 1, upto + 1)}
+    held = {offset: greatest_ms for after, upto, greatest_ms in missing_rows for offset in range(after + 1, upto + 1)}
     assert held.keys() == offsets.keys()
     assert all(held[offset] >= greatest_ms for offset, greatest_ms in offsets.items())
-    assert list(owed) == sorted(owed)
+    assert list(missing_rows) == sorted(missing_rows)
 
 
 @settings(max_examples=50, deadline=None)

@@ -46,8 +46,8 @@ class Owned:
 
     partition = 0
 
-    def __init__(self, state: PartitionState, owed_offsets: int) -> None:
-        self._state, self._projector = state, SimpleNamespace(owed_offsets=owed_offsets)
+    def __init__(self, state: PartitionState, offsets_to_backfill: int) -> None:
+        self._state, self._projector = state, SimpleNamespace(offsets_to_backfill=offsets_to_backfill)
 
     note_first = OwnedPartition.note_first
 
@@ -64,15 +64,15 @@ class Source:
         return 1_900, 2_000
 
 
-@pytest.mark.parametrize("owed_offsets", [0, 5])
+@pytest.mark.parametrize("offsets_to_backfill", [0, 5])
 async def test_verdicts_on_what_the_topic_has_lost_go_while_the_worker_runs(
-    monkeypatch: pytest.MonkeyPatch, owed_offsets: int
+    monkeypatch: pytest.MonkeyPatch, offsets_to_backfill: int
 ) -> None:
     monkeypatch.setattr(stream.worker.ends, "ASK_FIRST_SECONDS", 0.001)
     sink, source = CommitSink(), Source()
     state = with_many_uncounted(sink)
     before = blocks(sink)
-    asker: Any = stream.worker.ends._Asker([Owned(state, owed_offsets)], source, lambda partition, end: None)  # type: ignore[arg-type]
+    asker: Any = stream.worker.ends._Asker([Owned(state, offsets_to_backfill)], source, lambda partition, end: None)  # type: ignore[arg-type]
 
     # When the topic's head is gone, and is asked for,
     asking = asyncio.create_task(asker.ask_for_first())
@@ -81,9 +81,9 @@ async def test_verdicts_on_what_the_topic_has_lost_go_while_the_worker_runs(
     asking.cancel()
     sink.take(state.encode())
 
-    # then verdicts on it go, but not while rows are owed: some may just have been read.
+    # then verdicts on it go, but not while rows are missing: some may just have been read.
     assert before > 2
-    assert blocks(sink) == (1 if owed_offsets == 0 else before)
+    assert blocks(sink) == (1 if offsets_to_backfill == 0 else before)
     assert [state.was_counted(offset) for offset in (1_998, 1_999)] == [True, False]
 
 

@@ -1,4 +1,4 @@
-"""When the rows that are owed are read again: one read at a time, which ends by itself."""
+"""When the missing rows are read again: one read at a time, which ends by itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from stream.ports import KafkaAway
 from stream.retry import BackOff
 from stream.worker import backfill_task as backfill
-from stream.worker.backfill_task import Backfill
+from stream.worker.backfill_task import BackfillTask
 
 
 class Reads:
@@ -27,8 +27,8 @@ class Reads:
     def wake(self) -> None:
         self.woken += 1
 
-    def backfill(self) -> Backfill:
-        return Backfill(self.find, self.wake, BackOff(0.2, 1.0))
+    def backfill(self) -> BackfillTask:
+        return BackfillTask(self.find, self.wake, BackOff(0.2, 1.0))
 
 
 async def settle() -> None:
