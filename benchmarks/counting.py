@@ -24,7 +24,7 @@ from stream.settings.redis import PackedInC, PackedWords
 from stream.storage.keys import Keys
 from stream.tables.compiled import CompiledState, Packing
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
-from stream.tables.position import HISTORY_BYTES
+from stream.tables.position import INCARNATION_BYTES
 
 EVENTS = 200_000
 FETCH_RECORDS = 2_000
@@ -64,7 +64,7 @@ def count(core: str, fetches: list[bytes]) -> tuple[float, float, int]:
         state = CompiledState(0, CountingRules(), packing)
     else:
         state = PartitionState(0, CountingRules())
-    state.begin(history=bytes(HISTORY_BYTES), first_offset=0, partitions=1)
+    state.begin(incarnation=bytes(INCARNATION_BYTES), first_offset=0, partitions=1)
     applied = committed = 0.0
     for number, raw in enumerate(fetches):
         start, end = number * FETCH_RECORDS, (number + 1) * FETCH_RECORDS

@@ -20,7 +20,7 @@ from stream.projection.replica import RedisReplica
 from stream.settings.redis import redis_client
 from stream.storage.keys import Keys
 from stream.tables.partition import Batch, CountingRules, PartitionState
-from stream.tables.position import HISTORY_BYTES
+from stream.tables.position import INCARNATION_BYTES
 
 GROUP = "bench"
 USERS = 40
@@ -66,7 +66,7 @@ class Partition:
         self._client = redis_client(redis_url, timeout_seconds=TIMEOUT_SECONDS)
         keys, self._clock = Keys(GROUP), Clock()
         self._state = PartitionState(number, CountingRules(keep_rows=rows))
-        self._state.begin(history=secrets.token_bytes(HISTORY_BYTES), first_offset=0, partitions=partitions)
+        self._state.begin(incarnation=secrets.token_bytes(INCARNATION_BYTES), first_offset=0, partitions=partitions)
         replica = RedisReplica(self._client, keys)
         topic: Any = None  # every row comes with its commit, so none is read again
         self._projector = Projector(

@@ -40,7 +40,7 @@ FILLED_DAYS = 31
 def run() -> Iterator[dict[str, Any]]:
     with desk() as here, asyncio.Runner() as runner:
         yield from month(here, runner)
-        here.redis.client.flushall()  # the partitions of the year are of another history
+        here.redis.client.flushall()  # the partitions of the year are of another incarnation
         yield from year(here, runner)
 
 

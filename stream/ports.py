@@ -117,15 +117,15 @@ class Claim(msgspec.Struct, frozen=True):
         return max((at for at in (self.position, self.copied) if at is not None), default=None)
 
 
-class AnotherHistory(WorkerMustStop):
+class AnotherIncarnation(WorkerMustStop):
     """Redis holds the counts of another deployment of this name, or of another time."""
 
 
 class Replica(Protocol):
     """Redis as a replica of the committed state of one partition."""
 
-    async def claim(self, partition: int, history: bytes, token: str) -> Claim:
-        """Become the only one whose calls are taken. Raises ReplicaAway, AnotherHistory."""
+    async def claim(self, partition: int, incarnation: bytes, token: str) -> Claim:
+        """Become the only one whose calls are taken. Raises ReplicaAway, AnotherIncarnation."""
 
     async def project(self, partition: int, token: str, number: int, call: Call) -> bool:
         """Send one call; False where it was refused: another claim came after ours, or a call before this one was lost.

@@ -1,8 +1,8 @@
 """The topic of events, asked outside of the stream: where a partition begins and ends, how many there are, and single
 records again.
 
-One consumer of no group serves all partitions of a worker: the witness of a recovery, missing rows, and the ends
-that `as_of` rests on.
+One consumer of no group serves all partitions of a worker: the last counted record at a recovery, missing rows, and the
+ends that `as_of` rests on.
 """
 
 from __future__ import annotations

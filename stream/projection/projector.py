@@ -98,7 +98,7 @@ class Projector:
         """
         self._token = ""
         token = secrets.token_hex(16)
-        claim = await self._replica.claim(self._partition, state.position.history, token)
+        claim = await self._replica.claim(self._partition, state.position.incarnation, token)
         if claim.reached is not None and claim.reached > committed_offset:
             raise WorkerMustStop(
                 f"Redis is at offset {claim.reached} of partition {self._partition}, where {committed_offset} is "

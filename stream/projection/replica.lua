@@ -1,9 +1,9 @@
 -- All that writes counts to Redis. One file, four scripts: the first ARGV names which.
 --
--- claim:    KEYS positions · ARGV "claim", partition, history, token
+-- claim:    KEYS positions · ARGV "claim", partition, incarnation, token
 --           Makes the caller the only one whose calls are taken. Answers {1, position or "", owed or "", as_of or "", now,
 --           copied or ""},
---           or {0, stored history} when Redis holds the counts of another history.
+--           or {0, stored incarnation} when Redis holds the counts of another incarnation.
 -- project:  KEYS positions, then whatever the operations name by number · ARGV "project", partition, token, number, change, channel, message,
 --           as_of or "", partitions or "", n, then n pairs of field and value for `positions`, then the operations.
 --           `as_of` is never replaced by an earlier one, unless it lies ahead of Redis' time: then a clock was set back.

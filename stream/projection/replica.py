@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
-from stream.ports import AnotherHistory, Call, Claim, ReplicaAway
+from stream.ports import AnotherIncarnation, Call, Claim, ReplicaAway
 from stream.projection.evictions import Evictions
 from stream.projection.lost_keys import SCRIPT
 from stream.settings.redis import PackedWords
@@ -33,12 +33,12 @@ class RedisReplica:
         """Of Redis' time before the loop's, at least, by the last answer: what it said, less when it came."""
         self._script = client.register_script(SCRIPT.read_text())
 
-    async def claim(self, partition: int, history: bytes, token: str) -> Claim:
-        answer = await self._run([self._keys.positions], ["claim", partition, history.hex(), token])
+    async def claim(self, partition: int, incarnation: bytes, token: str) -> Claim:
+        answer = await self._run([self._keys.positions], ["claim", partition, incarnation.hex(), token])
         if answer[0] == 0:
-            raise AnotherHistory(
-                f"Redis holds partition {partition} of the history {answer[1].decode()}, and what is committed is of "
-                f"{history.hex()}: two deployments use one group, or Redis is of another time. "
+            raise AnotherIncarnation(
+                f"Redis holds counts of partition {partition} with the incarnation id {answer[1].decode()}, "
+                f"and the changelog has {incarnation.hex()}: two deployments use one group, or Redis is of another time. "
                 "`contacts-report rebuild-redis` empties it"
             )
         self._compare_clocks(answer[4])

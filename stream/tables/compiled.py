@@ -33,7 +33,7 @@ from stream.tables.partition import (
     check_kind,
     read_position,
 )
-from stream.tables.position import Witness, encode_position
+from stream.tables.position import Fingerprint, encode_position
 from stream.tables.progress import Progress
 
 LATEST_MS: Final = 2**63 - 1
@@ -149,8 +149,8 @@ class CompiledState(Progress):
                     number, last, greatest, odd = self._core.read(fetched, RECORDS_AT_ONCE, trusted_ms)
                 except (module.UnsupportedError, module.TooLargeError, module.CorruptError):
                     break  # nothing of it was judged
-                witness = None if last is None else Witness(*last)
-                self._judge(batch, number, witness, greatest, [_odd_record(record) for record in odd], trusted_ms)
+                fingerprint = None if last is None else Fingerprint(*last)
+                self._judge(batch, number, fingerprint, greatest, [_odd_record(record) for record in odd], trusted_ms)
             if not fetched.left:
                 return
             next_offset = fetched.next_offset
@@ -161,13 +161,13 @@ class CompiledState(Progress):
         self._core.take([(record.offset, record.timestamp, record.value is not None) for record in some])
         believed = [record.timestamp for record in some if record.timestamp <= trusted_ms]
         odd = [record for record in some if record.value is not None]
-        self._judge(batch, len(some), Witness.of(some[-1]), max(believed, default=0), odd, trusted_ms)
+        self._judge(batch, len(some), Fingerprint.of(some[-1]), max(believed, default=0), odd, trusted_ms)
 
     def _judge(
         self,
         batch: Batch,
         number: int,
-        last: Witness | None,
+        last: Fingerprint | None,
         greatest: int,
         odd: Sequence[Record],
         trusted_ms: int,
@@ -188,7 +188,7 @@ class CompiledState(Progress):
         outcomes.ids_dropped_early = core.ids_dropped_early - self._dropped_before
         self.pending_weight += number
         self._move(
-            witness=last,
+            fingerprint=last,
             counts_from=core.counts_from,
             latest_hour=core.latest_hour,
             greatest_broker_ms=max(self.position.greatest_broker_ms, greatest),

@@ -36,7 +36,7 @@ from stream.storage.row import PARTITION_LIMIT, encode_row
 from stream.tables import counts, names, position, recent_ids, uncounted
 from stream.tables.counts import RECORDS_A_STEP, CountRules, Counts, Entry, EntryChange
 from stream.tables.names import LatestLabel, NameChanges, Names, WorkspaceNames
-from stream.tables.position import Position, Witness, decode_position, encode_position
+from stream.tables.position import Fingerprint, Position, decode_position, encode_position
 from stream.tables.progress import Progress
 from stream.tables.recent_ids import RecentIds
 from stream.tables.uncounted import Uncounted
@@ -228,7 +228,7 @@ class PartitionState(Progress):
         self.pending_weight += len(records)
         self._move(
             next_offset=batch.end,
-            witness=Witness.of(records[-1]),
+            fingerprint=Fingerprint.of(records[-1]),
             counts_from=self._counts.counts_from,
             latest_hour=self._ids.latest_hour,
             greatest_broker_ms=max(self.position.greatest_broker_ms, _greatest(timestamps, ahead)),

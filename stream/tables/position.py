@@ -1,7 +1,7 @@
 """Says how far a partition is counted, and of which topic.
 
 key    70 ("p"), the last record of every commit
-value  msgpack [1, next_offset, first_offset, history 16 bytes, witness nil|[offset, timestamp, crc32],
+value  msgpack [1, next_offset, first_offset, incarnation 16 bytes, fingerprint nil|[offset, timestamp, crc32],
        counts_from nil|day, latest_hour nil|hour, greatest_broker_ms, partitions, live_keys, skipped]
 
 An array without its last elements is of a version that did not know them yet; `skipped` is left out where it is 0.
@@ -19,10 +19,10 @@ from stream.storage.formats import FormatError, decode_array
 
 KEY: Final = b"p"
 VERSION: Final = 1
-HISTORY_BYTES: Final = 16
+INCARNATION_BYTES: Final = 16
 
 
-class Witness(msgspec.Struct, frozen=True, array_like=True):
+class Fingerprint(msgspec.Struct, frozen=True, array_like=True):
     """What the last applied record looked like: another record at its offset means another topic."""
 
     offset: int
@@ -32,7 +32,7 @@ class Witness(msgspec.Struct, frozen=True, array_like=True):
     """CRC-32 of the key's bytes followed by the value's; what is null has none."""
 
     @classmethod
-    def of(cls, record: Record) -> Witness:
+    def of(cls, record: Record) -> Fingerprint:
         checksum = zlib.crc32(record.value or b"", zlib.crc32(record.key or b""))
         return cls(record.offset, record.timestamp, checksum)
 
@@ -44,9 +44,11 @@ class Position(msgspec.Struct, frozen=True):
     """The next offset to apply; all below it is counted, or was found not to count."""
     first_offset: int
     """The first offset that the topic had when counting began."""
-    history: bytes
-    """Drawn at random with the partition's first commit: counts of another history are not a continuation of these."""
-    witness: Witness | None
+    incarnation: bytes
+    """Drawn at random with the partition's first commit: counts of another incarnation are not a continuation of
+    these.
+    """
+    fingerprint: Fingerprint | None
     """The last record that was applied; None before the first."""
     counts_from: int | None
     """UTC day before which retention has dropped counts; it never goes back."""
@@ -65,7 +67,7 @@ class Position(msgspec.Struct, frozen=True):
 
 def encode_position(position: Position) -> bytes:
     """Packs the position's record."""
-    assert len(position.history) == HISTORY_BYTES, "a history is 16 bytes"
+    assert len(position.incarnation) == INCARNATION_BYTES, "an incarnation id is 16 bytes"
     parts = msgspec.structs.astuple(position)
     return _encode((VERSION, *(parts if position.skipped else parts[:-1])))
 
@@ -73,8 +75,8 @@ def encode_position(position: Position) -> bytes:
 def decode_position(value: bytes) -> Position:
     """Unpacks the position's record. Raises FormatError."""
     stored = decode_array(_DECODER, value, VERSION, KEY)
-    if len(stored.history) != HISTORY_BYTES:
-        raise FormatError(f"{KEY!r} has a history of {len(stored.history)} bytes")
+    if len(stored.incarnation) != INCARNATION_BYTES:
+        raise FormatError(f"{KEY!r} has an incarnation id of {len(stored.incarnation)} bytes")
     return Position(*msgspec.structs.astuple(stored)[1:])
 
 
@@ -82,8 +84,8 @@ class _Stored(msgspec.Struct, array_like=True):
     version: int
     next_offset: int
     first_offset: int
-    history: bytes
-    witness: Witness | None
+    incarnation: bytes
+    fingerprint: Fingerprint | None
     counts_from: int | None
     latest_hour: int | None
     greatest_broker_ms: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from stream.tables.position import HISTORY_BYTES, Position
+from stream.tables.position import INCARNATION_BYTES, Position
 
 
 class Progress:
@@ -12,11 +12,11 @@ class Progress:
 
     _position: Position | None = None
 
-    def begin(self, *, history: bytes, first_offset: int, partitions: int) -> None:
-        """Starts to count where nothing was counted yet: from the topic's first offset on, as a new history."""
+    def begin(self, *, incarnation: bytes, first_offset: int, partitions: int) -> None:
+        """Starts to count where nothing was counted yet: from the topic's first offset on, as a new incarnation."""
         assert self._position is None, "a partition begins once"
-        assert len(history) == HISTORY_BYTES, "a history is 16 random bytes"
-        self._position = Position(first_offset, first_offset, history, None, None, None, 0, partitions)
+        assert len(incarnation) == INCARNATION_BYTES, "an incarnation id is 16 random bytes"
+        self._position = Position(first_offset, first_offset, incarnation, None, None, None, 0, partitions)
 
     @property
     def position(self) -> Position:

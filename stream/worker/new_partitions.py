@@ -40,7 +40,7 @@ async def open_partition(
         records = await store.read(lambda _done, _total: None)
         state = PartitionState.recovered(partition, rules, records)
         if not records:
-            state.begin(history=secrets.token_bytes(16), first_offset=0, partitions=known)
+            state.begin(incarnation=secrets.token_bytes(16), first_offset=0, partitions=known)
         commit = state.encode()
         await store.commit(commit, Attempts())
         # Before it exists it ends where it begins.

@@ -12,7 +12,7 @@ from stream.ports import Source, WorkerMustStop
 from stream.slices import run_in_slices
 from stream.storage.formats import FormatError
 from stream.tables.partition import CountingRules
-from stream.tables.position import Position, Witness
+from stream.tables.position import Fingerprint, Position
 from stream.tables.state import State, Unpack
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ async def begin_state(state: State, source: Source) -> None:
     """Of a partition of which nothing is committed: it begins where the topic does."""
     first, _ = await source.bounds()
     partitions = await source.partitions()
-    state.begin(history=secrets.token_bytes(16), first_offset=first, partitions=partitions)
+    state.begin(incarnation=secrets.token_bytes(16), first_offset=first, partitions=partitions)
 
 
 async def check_topic(partition: int, state: State, source: Source) -> int:
@@ -73,14 +73,14 @@ async def check_position(
         raise WorkerMustStop(
             f"partition {partition} ends at {end}, and was counted up to {position.next_offset}: {ANEW}"
         )
-    witness = position.witness
-    if witness is not None and witness.offset >= first:
-        found = await source.read(witness.offset, witness.offset + 1)
+    fingerprint = position.fingerprint
+    if fingerprint is not None and fingerprint.offset >= first:
+        found = await source.read(fingerprint.offset, fingerprint.offset + 1)
         if not found:  # retention may just have taken it; else a record that was counted does not vanish
             first, _ = await source.bounds()
-        if witness.offset >= first and [Witness.of(record) for record in found] != [witness]:
+        if fingerprint.offset >= first and [Fingerprint.of(record) for record in found] != [fingerprint]:
             raise WorkerMustStop(
                 f"partition {partition} has {'another record' if found else 'no record'} at offset "
-                f"{witness.offset}, where one was counted: {ANEW}"
+                f"{fingerprint.offset}, where one was counted: {ANEW}"
             )
     return first

@@ -146,7 +146,7 @@ def test_a_topic_made_anew_and_shorter_stops_the_worker(site: Site) -> None:
     ends_saying(site.worker(), "ends at 0", "counted up to 5", "CONTACTS_GROUP")
 
 
-def test_a_topic_made_anew_and_longer_is_known_by_its_witness(site: Site) -> None:
+def test_a_topic_made_anew_and_longer_is_known_by_its_fingerprint(site: Site) -> None:
     worker = site.worker_that_counted(5)
     worker.stop()
     site.make_anew()
@@ -200,10 +200,10 @@ def test_a_redis_that_is_full_of_rows_gets_room_while_the_owner_repairs(site: Si
     assert not client.exists(f"{prefix}rows1:w:{old_day}")
 
 
-def test_redis_of_another_history_stops_the_worker(site: Site) -> None:
+def test_redis_of_another_incarnation_stops_the_worker(site: Site) -> None:
     site.topics()
     site.redis.client.hset(f"cr1:{site.group}:{{0}}:positions", "0.history", "00" * 16)
-    ends_saying(site.worker(), "history", "rebuild-redis")
+    ends_saying(site.worker(), "incarnation id", "rebuild-redis")
 
 
 def test_redis_ahead_of_what_is_committed_stops_the_worker(site: Site) -> None:

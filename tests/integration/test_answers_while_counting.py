@@ -46,7 +46,7 @@ class Partition:
         keys = Keys(api.data.prefix.split(":")[1])
         topic: Any = None  # every row comes with its commit
         self._number, self._state = number, PartitionState(number, RULES)
-        self._state.begin(history=bytes(16), first_offset=0, partitions=partitions)
+        self._state.begin(incarnation=bytes(16), first_offset=0, partitions=partitions)
         self._projector = Projector(
             number,
             keys=keys,

@@ -18,7 +18,7 @@ from stream.tables.partition import Batch, CountingRules, PartitionState
 from stream.tables.state import State
 from stream.worker.attempts import Attempts
 from tests.support.kafka import RunningKafka, create_topic, unique_name
-from tests.support.partition_log import HISTORY
+from tests.support.partition_log import INCARNATION
 from tests.support.records import Received
 from tests.support.redis_server import RunningRedis
 from tests.unit.core.test_agreement import EVENT
@@ -50,7 +50,7 @@ def forms(group: str) -> dict[str, Callable[[], State]]:
 
 
 def begin(state: Any) -> None:
-    state.begin(history=HISTORY, first_offset=100, partitions=1)
+    state.begin(incarnation=INCARNATION, first_offset=100, partitions=1)
 
 
 async def test_the_changelog_and_the_dead_letters_are_the_same(kafka: RunningKafka) -> None:
@@ -109,7 +109,7 @@ async def test_redis_holds_the_same(each_redis: RunningRedis) -> None:
         keys, state, log = Keys(group), forms(group)[form](), records()
         begin(state)
         replica = RedisReplica(client, keys)
-        await replica.claim(PARTITION, HISTORY, "aa")
+        await replica.claim(PARTITION, INCARNATION, "aa")
         await client.script_flush()
         # When two commits are sent
         number = 0

@@ -65,7 +65,7 @@ async def site(kafka: RunningKafka) -> Site:
 
 def commit_of(*records: Received) -> Any:
     state = PartitionState(0, CountingRules())
-    state.begin(history=bytes(16), first_offset=0, partitions=1)
+    state.begin(incarnation=bytes(16), first_offset=0, partitions=1)
     commit = state.encode()
     commit.dead_letters.extend(DeadLetter(record, Reason.NOT_JSON, "why") for record in records)
     return commit

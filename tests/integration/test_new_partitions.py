@@ -89,7 +89,7 @@ def test_a_worker_goes_on_from_the_first_position(config: WorkerConfig) -> None:
     assert set(stored) == {KEY}
     position = decode_position(stored[KEY])
     # It says that there were two: Kafka might have refused more, and a topic with fewer than were seen is another one.
-    assert (position.next_offset, position.first_offset, position.witness, position.partitions) == (0, 0, None, 2)
+    assert (position.next_offset, position.first_offset, position.fingerprint, position.partitions) == (0, 0, None, 2)
 
 
 def test_what_kafka_would_refuse_is_asked_before_anything_is_changed(

@@ -170,7 +170,7 @@ class Site:
     def state(self, upto: int) -> PartitionState:
         """What is known after the first `upto` records, clean."""
         state = PartitionState(0, RULES)
-        state.begin(history=bytes(16), first_offset=0, partitions=1)
+        state.begin(incarnation=bytes(16), first_offset=0, partitions=1)
         state.apply(Batch(records=self.topic.records[:upto], start=0, end=upto))
         state.encode()
         return state
@@ -320,7 +320,7 @@ async def test_rows_that_were_not_kept_for_a_while_are_missing_and_written_by_wh
     # Given a worker that keeps no rows, and counts
     site.topic.publish(8)
     state = PartitionState(0, CountingRules(keep_rows=False))
-    state.begin(history=bytes(16), first_offset=0, partitions=1)
+    state.begin(incarnation=bytes(16), first_offset=0, partitions=1)
     projector = site.projector(keeps_rows=False)
     for start, end in ((0, 3), (3, 6)):
         state.apply(Batch(records=site.topic.records[start:end], start=start, end=end))

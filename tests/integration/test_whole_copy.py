@@ -48,7 +48,7 @@ class Deployment:
     def __init__(self, client: Redis) -> None:
         self.client, self.keys = client, Keys(unique_name("group"))
         self.state = PartitionState(0, CountingRules())
-        self.state.begin(history=bytes(16), first_offset=0, partitions=1)
+        self.state.begin(incarnation=bytes(16), first_offset=0, partitions=1)
         for day in range(DAYS):
             self.count(FIRST + timedelta(days=day * 7 % DAYS))  # so that days are not in the order of their offsets
 

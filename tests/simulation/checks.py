@@ -73,7 +73,7 @@ class Checks:
             if self.committed[partition] and position[1] < self.committed[partition][-1]:
                 self._world.fail(Broken(f"p{partition}: committed {position[1]} after {self.committed[partition][-1]}"))
             if self.histories.setdefault(partition, position[3]) != position[3]:
-                self._world.fail(Broken(f"p{partition}: the history changed"))
+                self._world.fail(Broken(f"p{partition}: the incarnation changed"))
             self._keep_verdicts(partition, position[1], rejected)
             self.committed[partition].append(position[1])
 

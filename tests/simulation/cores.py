@@ -128,9 +128,9 @@ class BothStates:
             both._compare()
         return both
 
-    def begin(self, *, history: bytes, first_offset: int, partitions: int) -> None:
+    def begin(self, *, incarnation: bytes, first_offset: int, partitions: int) -> None:
         for state in (self._python, self._compiled):
-            state.begin(history=history, first_offset=first_offset, partitions=partitions)
+            state.begin(incarnation=incarnation, first_offset=first_offset, partitions=partitions)
 
     @property
     def position(self) -> Position:

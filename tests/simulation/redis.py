@@ -100,12 +100,12 @@ def _forget_positions(held: dict[bytes, bytes]) -> int:
 
 
 def _claim(writing: Writing, positions: bytes, argv: Sequence[bytes], now_ms: int) -> list[Any]:
-    _, partition, history, token = argv
+    _, partition, incarnation, token = argv
     stored = writing.get(positions, partition + b".history")
-    if stored is not None and stored != history:
+    if stored is not None and stored != incarnation:
         return [0, stored]
     held = writing.of(positions)
-    held |= {partition + b".history": history, partition + b".token": token, partition + b".number": b"0"}
+    held |= {partition + b".history": incarnation, partition + b".token": token, partition + b".number": b"0"}
     told = [held.get(partition + name, b"") for name in (b".position", b".owed", b".as_of", b".copied")]
     return [1, *told[:3], now_ms, told[3]]
 

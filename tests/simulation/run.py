@@ -130,7 +130,7 @@ class Run:
         self.checks.check_end()
         await self._new_life()
         if world.rng.random() < world.profile.changelog_lost:
-            await self._refuses(self._lose_changelog, "AnotherHistory")
+            await self._refuses(self._lose_changelog, "AnotherIncarnation")
         elif world.rng.random() < world.profile.keys_lost:
             await self._refuses(self._lose_keys, "it lost records")
         elif world.rng.random() < world.profile.topic_anew:

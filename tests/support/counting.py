@@ -61,7 +61,7 @@ async def count(config: WorkerConfig, partition: int = 0, *, upto: int | None = 
         state = PartitionState.recovered(partition, rules, await store.read(lambda _done, _all: None))
         end = (await source.partition(partition).bounds())[1] if upto is None else upto
         with contextlib.suppress(AssertionError):
-            state.begin(history=bytes(range(16)), first_offset=first, partitions=1)
+            state.begin(incarnation=bytes(range(16)), first_offset=first, partitions=1)
         start = state.position.next_offset
         state.apply(Batch(await source.partition(partition).read(start, end), start, end))
         commit = state.encode()

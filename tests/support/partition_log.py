@@ -19,7 +19,7 @@ from tests.support.records import Received
 Cell = tuple[str, int, int, int, str | None, str | None]
 """Workspace, day, quarter, activity, source, user."""
 
-HISTORY = bytes(16)
+INCARNATION = bytes(16)
 HOUR_MS = 3_600_000
 DAY_NS = 86_400 * 10**9
 QUARTER_NS = 900 * 10**9
@@ -184,7 +184,7 @@ class CommitSink:
 
 def begun(rules: CountingRules, first_offset: int = 0) -> PartitionState:
     state = PartitionState(3, rules)
-    state.begin(history=HISTORY, first_offset=first_offset, partitions=4)
+    state.begin(incarnation=INCARNATION, first_offset=first_offset, partitions=4)
     return state
 
 

@@ -21,7 +21,7 @@ from stream.tables.core import CoreFailed
 from stream.tables.partition import Batch, CountingRules, PartitionState
 from tests.simulation.cores import KEYS, VARIABLE, BothStates
 from tests.simulation.run import run_seed
-from tests.support.partition_log import HISTORY
+from tests.support.partition_log import INCARNATION
 from tests.support.records import Received
 from tests.unit.core.test_agreement import BATCH_BYTES, EVENT, PARTITION, packed, remembered
 from tests.unit.tables.test_partition_properties import CUTS, HOUR, RULES, START, STEP, log_of
@@ -42,7 +42,7 @@ def raw_batch(raw: bytes, start: int, end: int, limit: int = UNPACKED_BYTES, fet
 
 def both(rules: CountingRules) -> BothStates:
     state = BothStates(PartitionState(PARTITION, rules), CompiledState(PARTITION, rules), KEYS)
-    state.begin(history=HISTORY, first_offset=100, partitions=4)
+    state.begin(incarnation=INCARNATION, first_offset=100, partitions=4)
     return state
 
 
@@ -116,7 +116,7 @@ def test_a_record_of_many_headers_is_left_to_the_strict_reader() -> None:
 
 def test_damaged_batches_end_the_worker_like_in_python() -> None:
     state = CompiledState(PARTITION, CountingRules())
-    state.begin(history=HISTORY, first_offset=100, partitions=4)
+    state.begin(incarnation=INCARNATION, first_offset=100, partitions=4)
     raw = bytearray(packed(events(5), 1))
     raw[70:90] = bytes(20)
     with pytest.raises(Exception, match="cannot be unpacked"):
@@ -127,7 +127,7 @@ def test_damaged_batches_end_the_worker_like_in_python() -> None:
 def test_a_panic_is_an_error_with_its_reason_and_counts_nothing(place: str) -> None:
     # Given a core that has a bug
     state = CompiledState(PARTITION, CountingRules())
-    state.begin(history=HISTORY, first_offset=100, partitions=4)
+    state.begin(incarnation=INCARNATION, first_offset=100, partitions=4)
     state._core.panic_in(place)
     steps: list[Callable[[], object]] = [lambda: state.apply(raw_batch(packed(events(5)), 100, 105)), state.encode]
     if place == "encode":

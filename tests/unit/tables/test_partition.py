@@ -13,8 +13,8 @@ from stream.tables import counts
 from stream.tables.counts import TAIL_SLOT, EntryChange, key_of
 from stream.tables.names import NameChanges, SourceName, UserName
 from stream.tables.partition import Batch, CountingRules, DeadLetter, Outcomes, PartitionState
-from stream.tables.position import Position, Witness
-from tests.support.partition_log import HISTORY, CommitSink, batch, begun, cells_of, record
+from stream.tables.position import Fingerprint, Position
+from tests.support.partition_log import INCARNATION, CommitSink, batch, begun, cells_of, record
 from tests.support.records import Received, milliseconds, nanoseconds
 
 ARRIVED = milliseconds("2026-11-23T01:13:10Z")
@@ -61,7 +61,7 @@ def test_a_commit_carries_all_that_changed() -> None:
     assert state.pending_weight == 6
     commit = state.encode()
 
-    position = Position(9, 0, HISTORY, Witness.of(records[-1]), None, ARRIVED // HOUR, ARRIVED, 4, 8)
+    position = Position(9, 0, INCARNATION, Fingerprint.of(records[-1]), None, ARRIVED // HOUR, ARRIVED, 4, 8)
     assert commit.position == state.position == position
     assert commit.outcomes == Outcomes(3, 1, 1, {Reason.NOT_JSON: 1}, 0)
     assert [(letter.record, letter.reason) for letter in commit.dead_letters] == [(records[2], Reason.NOT_JSON)]
@@ -135,7 +135,7 @@ def test_markers_of_transactions_move_the_position_alone() -> None:
 
     state.apply(Batch([], 1, 3))
 
-    assert (state.position.next_offset, state.position.witness.offset, state.pending_weight) == (3, 0, 1)
+    assert (state.position.next_offset, state.position.fingerprint.offset, state.pending_weight) == (3, 0, 1)
 
 
 def test_what_was_judged_is_passed_over() -> None:
@@ -196,10 +196,10 @@ def test_a_state_without_records_is_still_to_begin() -> None:
 
     with pytest.raises(AssertionError):
         _ = state.position
-    state.begin(history=HISTORY, first_offset=500, partitions=4)
-    assert state.position == Position(500, 500, HISTORY, None, None, None, 0, 4)
+    state.begin(incarnation=INCARNATION, first_offset=500, partitions=4)
+    assert state.position == Position(500, 500, INCARNATION, None, None, None, 0, 4)
     with pytest.raises(AssertionError):
-        state.begin(history=HISTORY, first_offset=500, partitions=4)
+        state.begin(incarnation=INCARNATION, first_offset=500, partitions=4)
 
 
 @pytest.mark.parametrize(

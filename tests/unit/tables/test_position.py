@@ -2,12 +2,14 @@ import msgspec
 import pytest
 
 from stream.storage.formats import FormatError
-from stream.tables.position import Position, Witness, decode_position, encode_position
+from stream.tables.position import Fingerprint, Position, decode_position, encode_position
 from tests.support.records import Received
 
-HISTORY = bytes(range(16))
-NEW = Position(500, 500, HISTORY, None, None, None, 0, 4)
-COUNTED = Position(777, 500, HISTORY, Witness(775, 1_700_000_000_000, 99), 20_000, 470_000, 1_700_000_000_001, 4, 12)
+INCARNATION = bytes(range(16))
+NEW = Position(500, 500, INCARNATION, None, None, None, 0, 4)
+COUNTED = Position(
+    777, 500, INCARNATION, Fingerprint(775, 1_700_000_000_000, 99), 20_000, 470_000, 1_700_000_000_001, 4, 12
+)
 
 
 SKIPPED = msgspec.structs.replace(COUNTED, skipped=2)
@@ -34,11 +36,11 @@ def test_another_version_is_refused() -> None:
         decode_position(value[:1] + b"\x02" + value[2:])
     with pytest.raises(FormatError, match="b'p' is damaged"):
         decode_position(value[:-1])
-    with pytest.raises(FormatError, match="history of 15 bytes"):
-        decode_position(msgspec.msgpack.encode((1, 0, 0, HISTORY[1:], None, None, None, 0, 1)))
+    with pytest.raises(FormatError, match="incarnation id of 15 bytes"):
+        decode_position(msgspec.msgpack.encode((1, 0, 0, INCARNATION[1:], None, None, None, 0, 1)))
 
 
-def test_a_witness_sees_every_difference() -> None:
+def test_a_fingerprint_sees_every_difference() -> None:
     record = Received(b"value", key=b"key", timestamp=5, offset=9)
 
     others = [
@@ -50,5 +52,7 @@ def test_a_witness_sees_every_difference() -> None:
         Received(b"value", key=b"key", timestamp=5, offset=8),
     ]
 
-    assert Witness.of(record) == Witness.of(Received(b"value", key=b"key", timestamp=5, offset=9, headers=[("a", b"")]))
-    assert all(Witness.of(other) != Witness.of(record) for other in others)
+    assert Fingerprint.of(record) == Fingerprint.of(
+        Received(b"value", key=b"key", timestamp=5, offset=9, headers=[("a", b"")])
+    )
+    assert all(Fingerprint.of(other) != Fingerprint.of(record) for other in others)
