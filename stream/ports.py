@@ -124,10 +124,10 @@ class AnotherIncarnation(WorkerMustStop):
 class Replica(Protocol):
     """Redis as a replica of the committed state of one partition."""
 
-    async def claim(self, partition: int, incarnation: bytes, token: str) -> Claim:
+    async def claim(self, partition: int, incarnation: bytes, fencing_token: str) -> Claim:
         """Become the only one whose calls are taken. Raises ReplicaAway, AnotherIncarnation."""
 
-    async def project(self, partition: int, token: str, number: int, call: Call) -> bool:
+    async def project(self, partition: int, fencing_token: str, sequence_number: int, call: Call) -> bool:
         """Send one call; False where it was refused: another claim came after ours, or a call before this one was lost.
         Raises ReplicaAway.
         """

@@ -48,7 +48,7 @@ class Projector:
             clock,
             worker,
         )
-        self._token, self._number = "", 0
+        self._fencing_token, self._sequence_number = "", 0
         self._missing_rows: MissingRows = ()
         self._sent = 0  # the next offset that was not sent
         self._counts_from: int | None = None
@@ -59,12 +59,12 @@ class Projector:
 
     @property
     def in_sync(self) -> bool:
-        return bool(self._token)
+        return bool(self._fencing_token)
 
     @property
     def lacks_rows(self) -> bool:
         """Whether there are rows to write; where rows are not kept, there are none."""
-        return bool(self._token) and self._rows is not None and bool(self._missing_rows)
+        return bool(self._fencing_token) and self._rows is not None and bool(self._missing_rows)
 
     @property
     def offsets_to_backfill(self) -> int:
@@ -72,7 +72,7 @@ class Projector:
         return 0 if self._rows is None else sum(upto - after for after, upto, _ in self._missing_rows)
 
     def lose_sync(self) -> None:
-        self._token = ""
+        self._fencing_token = ""
 
     def note_end(self, end: int, asked_ms: int) -> None:
         """The broker said that the partition ends at `end` (read committed) to a question sent at `asked_ms` (of the
@@ -96,15 +96,15 @@ class Projector:
         A copy that was disturbed goes on where it was, whoever sent it: nothing that it left there is taken back.
         Rows of what Redis did not hold are noted as missing from the first call on.
         """
-        self._token = ""
-        token = secrets.token_hex(16)
-        claim = await self._replica.claim(self._partition, state.position.incarnation, token)
+        self._fencing_token = ""
+        fencing_token = secrets.token_hex(16)
+        claim = await self._replica.claim(self._partition, state.position.incarnation, fencing_token)
         if claim.reached is not None and claim.reached > committed_offset:
             raise WorkerMustStop(
                 f"Redis is at offset {claim.reached} of partition {self._partition}, where {committed_offset} is "
                 "committed: another worker owns it, or, where there is none, Kafka has lost committed records"
             )
-        self._number, self._missing_rows = 0, claim.missing_rows
+        self._sequence_number, self._missing_rows = 0, claim.missing_rows
         have = state.position.first_offset if claim.position is None else claim.position
         after = -1 if claim.reached is None else claim.reached - 1
         opening = self._kept(state.position)
@@ -113,7 +113,7 @@ class Projector:
             moved = {"moved": str(self._clock.now_ms())} if call.operations else {}
             call.fields |= self._named(opening | moved)
             opening = {}
-            if not await self._send(token, call):
+            if not await self._send(fencing_token, call):
                 return False
         last = Call(keys=[], operations=[], workspaces=[], fields=self._named(opening))
         self.partitions = max(self.partitions, state.position.partitions)
@@ -121,9 +121,9 @@ class Projector:
         # Of days that were evicted while the copy was under way the next call made some anew, without the others. As
         # long as no position is there, only the number of evicted keys tells.
         await self._replica.notice_evictions()
-        if not await self._send(token, last):
+        if not await self._send(fencing_token, last):
             return False
-        self._token, self._sent = token, committed_offset
+        self._fencing_token, self._sent = fencing_token, committed_offset
         return True
 
     async def project(self, commit: Commit) -> bool:
@@ -205,18 +205,18 @@ class Projector:
 
     async def _send_all(self, calls: Iterable[Call]) -> bool:
         for call in calls:
-            if not self._token or not await self._send(self._token, call):
-                self._token = ""
+            if not self._fencing_token or not await self._send(self._fencing_token, call):
+                self._fencing_token = ""
                 return False
         return True
 
-    async def _send(self, token: str, call: Call) -> bool:
-        self._number += 1
+    async def _send(self, fencing_token: str, call: Call) -> bool:
+        self._sequence_number += 1
         call.clock_ms = self._clock.now_ms()
         try:
-            taken = await self._replica.project(self._partition, token, self._number, call)
+            taken = await self._replica.project(self._partition, fencing_token, self._sequence_number, call)
         except ReplicaAway:
-            self._token = ""
+            self._fencing_token = ""
             raise
         self.last_call = asyncio.get_running_loop().time()
         return taken

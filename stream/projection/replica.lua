@@ -1,13 +1,13 @@
 -- All that writes counts to Redis. One file, four scripts: the first ARGV names which.
 --
--- claim:    KEYS positions · ARGV "claim", partition, incarnation, token
+-- claim:    KEYS positions · ARGV "claim", partition, incarnation, fencing token
 --           Makes the caller the only one whose calls are taken. Answers {1, position or "", owed or "", as_of or "", now,
 --           copied or ""},
 --           or {0, stored incarnation} when Redis holds the counts of another incarnation.
--- project:  KEYS positions, then whatever the operations name by number · ARGV "project", partition, token, number, change, channel, message,
+-- project:  KEYS positions, then whatever the operations name by number · ARGV "project", partition, fencing token, sequence number, change, channel, message,
 --           as_of or "", partitions or "", n, then n pairs of field and value for `positions`, then the operations.
 --           `as_of` is never replaced by an earlier one, unless it lies ahead of Redis' time: then a clock was set back.
---           Done only if the token is that of the last claim and the number is one above that of the last call taken: answers
+--           Done only if the fencing token is that of the last claim and the sequence number is one above that of the last call taken: answers
 --           now, else 0. `now` is Redis' own time, in ms since 1970.
 -- evicted:  KEYS positions · ARGV "evicted", run, count, policy
 --           What a server of this run id says of itself: so many keys evicted, by this policy. Where keys of ours may be

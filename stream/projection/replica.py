@@ -33,12 +33,12 @@ class RedisReplica:
         """Of Redis' time before the loop's, at least, by the last answer: what it said, less when it came."""
         self._script = client.register_script(SCRIPT.read_text())
 
-    async def claim(self, partition: int, incarnation: bytes, token: str) -> Claim:
-        answer = await self._run([self._keys.positions], ["claim", partition, incarnation.hex(), token])
+    async def claim(self, partition: int, incarnation: bytes, fencing_token: str) -> Claim:
+        answer = await self._run([self._keys.positions], ["claim", partition, incarnation.hex(), fencing_token])
         if answer[0] == 0:
             raise AnotherIncarnation(
                 f"Redis holds counts of partition {partition} with the incarnation id {answer[1].decode()}, "
-                f"and the changelog has {incarnation.hex()}: two deployments use one group, or Redis is of another time. "
+                f"and the changelog has {incarnation.hex()}: two deployments use one group, or Redis is older. "
                 "`contacts-report rebuild-redis` empties it"
             )
         self._compare_clocks(answer[4])
@@ -48,13 +48,13 @@ class RedisReplica:
             position=int(position) if position else None, missing_rows=parse_missing_rows(missing_rows), copied=copied
         )
 
-    async def project(self, partition: int, token: str, number: int, call: Call) -> bool:
+    async def project(self, partition: int, fencing_token: str, sequence_number: int, call: Call) -> bool:
         fields = [text for pair in call.fields.items() for text in pair]
         arguments: list[Any] = [
             "project",
             partition,
-            token,
-            number,
+            fencing_token,
+            sequence_number,
             secrets.token_hex(8),
             self._keys.changes,
             "\n".join(call.workspaces) if call.packed is None else call.packed.workspaces,

@@ -264,16 +264,22 @@ MUTANTS = (
         40,
     ),
     Mutant(
-        "token",
+        "fencing-token",
         "A call that an older claim sent is refused.",
-        ((SCRIPT, 'if writing.get(positions, partition + b".token") != token:', "if False:"),),
+        ((SCRIPT, 'if writing.get(positions, partition + b".token") != fencing_token:', "if False:"),),
         FIGHT | CALLS_LOST,
         600,
     ),
     Mutant(
-        "number",
+        "sequence-number",
         "A call is taken only after the one before it.",
-        ((SCRIPT, 'if int(writing.get(positions, partition + b".number") or b"0") != int(number) - 1:', "if False:"),),
+        (
+            (
+                SCRIPT,
+                'if int(writing.get(positions, partition + b".number") or b"0") != int(sequence_number) - 1:',
+                "if False:",
+            ),
+        ),
         CALLS_LOST | {"redis_lose_tail": 0.6, "wire_survives": 1.0},
     ),
     Mutant(

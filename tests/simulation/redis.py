@@ -100,22 +100,22 @@ def _forget_positions(held: dict[bytes, bytes]) -> int:
 
 
 def _claim(writing: Writing, positions: bytes, argv: Sequence[bytes], now_ms: int) -> list[Any]:
-    _, partition, incarnation, token = argv
+    _, partition, incarnation, fencing_token = argv
     stored = writing.get(positions, partition + b".history")
     if stored is not None and stored != incarnation:
         return [0, stored]
     held = writing.of(positions)
-    held |= {partition + b".history": incarnation, partition + b".token": token, partition + b".number": b"0"}
+    held |= {partition + b".history": incarnation, partition + b".token": fencing_token, partition + b".number": b"0"}
     told = [held.get(partition + name, b"") for name in (b".position", b".owed", b".as_of", b".copied")]
     return [1, *told[:3], now_ms, told[3]]
 
 
 def _project(writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes], now_ms: int) -> int:
-    _, partition, token, number, change, _channel, _message, as_of, partitions, n = argv[:10]
+    _, partition, fencing_token, sequence_number, change, _channel, _message, as_of, partitions, n = argv[:10]
     positions = keys[0]
-    if writing.get(positions, partition + b".token") != token:
+    if writing.get(positions, partition + b".token") != fencing_token:
         return 0
-    if int(writing.get(positions, partition + b".number") or b"0") != int(number) - 1:
+    if int(writing.get(positions, partition + b".number") or b"0") != int(sequence_number) - 1:
         return 0
     fields_end = 10 + 2 * int(n)
     if not _operations(writing, keys, argv, fields_end, partition, change):
@@ -133,7 +133,7 @@ def _project(writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes], now
     if moved is not None and int(moved) > now_ms:
         fields[partition + b".moved"] = b"%d" % now_ms
     mine.update(fields)
-    mine[partition + b".number"] = number
+    mine[partition + b".number"] = sequence_number
     return now_ms
 
 
