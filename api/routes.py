@@ -26,7 +26,7 @@ from api.metrics import CONTENT_TYPE as METRICS_TYPE
 from api.metrics import Metrics
 from api.ops import operations
 from api.query import question as query
-from api.query.periods import now_mark
+from api.query.periods import now_quarter
 from api.query.question import ActivityQuery, Parameters, Query, read_pairs
 from api.query.zones import TZDATA_VERSION, aliases, zone, zone_names
 from api.read.redis import Reader
@@ -213,7 +213,7 @@ class Endpoints:
 
     def _remembered(self, read: Callable[[int], T], of: tuple[bytes, Any], size_of: Callable[[T], int]) -> T:
         """What was read from a query string in this quarter-hour; of short ones, as programs repeat them."""
-        now = now_mark(self._reports.clock())
+        now = now_quarter(self._reports.clock())
         if len(of[0]) > REMEMBERED_QUERY_BYTES:
             return read(now)
         key = ("query", *of, now)
@@ -266,7 +266,7 @@ class Endpoints:
 
     async def _live(self, request: Request, workspace_id: str, principal: Principal) -> Answer:
         parameters = _parameters(request, query.LIVE_PARAMETERS)
-        asked = query.read_query(parameters, now_mark(self._reports.clock()))
+        asked = query.read_query(parameters, now_quarter(self._reports.clock()))
         last = request.headers.get("last-event-id") or parameters.text("last_event_id")
         headers = [("Cache-Control", "no-store, no-transform"), ("X-Accel-Buffering", "no")]
         answer = Answer(200, headers, b"", CONTENT_TYPES[Format.EVENTS])

@@ -14,7 +14,7 @@ from api.activities.lines import activity_row, folded_row
 from api.activities.spans import ROWS_A_READ, Span, Spans
 from api.errors import Unavailable
 from api.query.cursor import Cursor
-from api.query.periods import Dates, TooManyBuckets, now_mark
+from api.query.periods import Dates, TooManyBuckets, now_quarter
 from api.query.question import DEFAULT_ACTIVITIES, ActivityQuery, Batches, Order, View, too_many_buckets, view_of_dates
 from api.query.zones import zone
 from api.read.redis import Moved, Reader, RowRange, Snapshot
@@ -108,7 +108,7 @@ class Activities:
         of: View | None = None
         if cursor is not None:
             try:
-                of = view_of_dates(query.query, Dates(cursor.first, cursor.last), now_mark(self._reports.clock()))
+                of = view_of_dates(query.query, Dates(cursor.first, cursor.last), now_quarter(self._reports.clock()))
             except TooManyBuckets as problem:
                 raise too_many_buckets(problem) from None
         more = revision_key(query) + (b" %d" % attempt if attempt else b"")

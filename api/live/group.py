@@ -10,7 +10,7 @@ import msgspec
 from api.cache import Memory
 from api.errors import Unavailable
 from api.metrics import Metrics
-from api.query.periods import Period, now_mark
+from api.query.periods import Period, now_quarter
 from api.query.question import Query
 from api.read.redis import State
 from api.report.service import Reports, Stamp
@@ -109,7 +109,7 @@ class Group:
         reports = self._reports
         now = reports.clock()
         # Of `period=all` the dates are known by reading alone; each freshness event does so.
-        of = self._stamp.view if self.query.period is Period.ALL else reports.view_at(self.query, now_mark(now))
+        of = self._stamp.view if self.query.period is Period.ALL else reports.view_at(self.query, now_quarter(now))
         state = State(positions_at.positions, self._stamp.state.change)
         return reports.stamped(of, state, now).revision != self._stamp.revision
 

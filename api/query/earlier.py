@@ -16,15 +16,15 @@ from api.query.periods import (
     Dates,
     Interval,
     Weekday,
+    bucket_bounds,
     bucket_dates,
-    bucket_marks,
     day_start,
     local_time,
-    wall_mark,
+    wall_quarter,
 )
 
 
-def earlier_marks(
+def earlier_bounds(
     zone_name: str,
     dates: Dates,
     interval: Interval,
@@ -34,17 +34,17 @@ def earlier_marks(
     preset: bool,
     now: int,
 ) -> tuple[int, ...]:
-    """The n + 1 marks between which the n earlier buckets of a range's n buckets lie; equal neighbours: an empty one.
+    """The n + 1 bounds between which the n earlier buckets of a range's n buckets lie; equal neighbours: an empty one.
 
     Units of the earlier side that the range has no bucket for belong to the last one. Where the range ends today
     (`side.to_same_time`), what begins after now has nothing beside it. Raises TooManyBuckets.
     """
-    marks = bucket_marks(zone_name, dates, interval, week_start)
+    bounds = bucket_bounds(zone_name, dates, interval, week_start)
     by_unit = preset and interval in (Interval.WEEK, Interval.MONTH)
     laid = _laid(zone_name, dates, side.dates, interval, week_start, by_unit)
     found = [side.start]
-    for i in range(1, len(marks) - 1):
-        beyond = i >= len(laid) or (side.to_same_time and marks[i] > now)
+    for i in range(1, len(bounds) - 1):
+        beyond = i >= len(laid) or (side.to_same_time and bounds[i] > now)
         found.append(side.end if beyond else min(max(laid[i], found[-1]), side.end))
     return (*found, side.end)
 
@@ -67,12 +67,12 @@ def _hours_laid(zone_name: str, dates: Dates, before: Dates) -> tuple[int, ...]:
     days = [dates.first + timedelta(days=i) for i in range(dates.days)]
     starts = {day_start(zone_name, day): day for day in days}
     return tuple(
-        _hour_laid(zone_name, mark, starts.get(mark), before.first - dates.first)
-        for mark in bucket_marks(zone_name, dates, Interval.HOUR, Weekday.MONDAY)[:-1]
+        _hour_laid(zone_name, quarter, starts.get(quarter), before.first - dates.first)
+        for quarter in bucket_bounds(zone_name, dates, Interval.HOUR, Weekday.MONDAY)[:-1]
     )
 
 
-def _hour_laid(zone_name: str, mark: int, starts: date | None, shift: timedelta) -> int:
+def _hour_laid(zone_name: str, quarter: int, starts: date | None, shift: timedelta) -> int:
     if starts is not None:
         return day_start(zone_name, starts + shift)
-    return wall_mark(zone_name, local_time(zone_name, mark).replace(tzinfo=None, fold=0) + shift)
+    return wall_quarter(zone_name, local_time(zone_name, quarter).replace(tzinfo=None, fold=0) + shift)

@@ -1,8 +1,8 @@
 """Which instants a report is about: local days, buckets, presets, and the earlier side that it is compared with.
 
-Everything here is a number of UTC quarter-hours since 1970 ("mark"), because that is the grain of the counts: each
+Everything here is a number of UTC quarter-hours since 1970 (a *quarter*), because that is the grain of the counts: each
 local date since 2000 begins on a UTC quarter-hour, in every zone. Only changes of clocks inside a day may lie off it
-(00:01 in St John's until 2011); there an hour ends at the next mark.
+(00:01 in St John's until 2011); there an hour ends at the next quarter.
 """
 
 from collections.abc import Sequence
@@ -89,7 +89,7 @@ class Dates:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The earlier side: [start, end) in marks, and the dates that they lie in.
+    """The earlier side: [start, end) in quarters, and the dates that they lie in.
 
     `to_same_time`: it stops at the present local time of day.
     """
@@ -107,17 +107,17 @@ class TooManyBuckets(ValueError):
 
 @lru_cache(maxsize=8_192)
 def day_start(zone_name: str, day: date) -> int:
-    """The mark of the first instant of a local date.
+    """The quarter of the first instant of a local date.
 
     A midnight that exists twice: the first. One that does not exist: the instant of the change; so a date that the
     zone skipped starts where the next one does.
     """
-    return wall_mark(zone_name, datetime.combine(day, time()))
+    return wall_quarter(zone_name, datetime.combine(day, time()))
 
 
-def wall_mark(zone_name: str, wall: datetime) -> int:
-    """The mark at which clocks show a wall time: the first of two; of none that of the change."""
-    return _mark(_instant(zone_name, wall))
+def wall_quarter(zone_name: str, wall: datetime) -> int:
+    """The quarter at which clocks show a wall time: the first of two; of none that of the change."""
+    return _quarter(_instant(zone_name, wall))
 
 
 def preset_dates(period: Period, today: date, week_start: Weekday) -> Dates:
@@ -155,22 +155,22 @@ def auto_interval(dates: Dates) -> Interval:
 
 
 @lru_cache(maxsize=32)
-def bucket_marks(zone_name: str, dates: Dates, interval: Interval, week_start: Weekday) -> tuple[int, ...]:
-    """The n + 1 marks between which the n buckets of a range lie, in order, without a gap.
+def bucket_bounds(zone_name: str, dates: Dates, interval: Interval, week_start: Weekday) -> tuple[int, ...]:
+    """The n + 1 bounds between which the n buckets of a range lie, in order, without a gap.
 
     A week or a month is clipped to the range. Two equal neighbours are the empty bucket of a skipped date. Raises
     TooManyBuckets.
     """
     if interval is Interval.HOUR:
-        marks = _hour_marks(zone_name, dates)
+        bounds = _hour_bounds(zone_name, dates)
     else:
         starts = bucket_dates(dates, interval, week_start)
         if len(starts) > MAX_BUCKETS:
             raise TooManyBuckets(len(starts))
-        marks = [day_start(zone_name, day) for day in (*starts, dates.last + _ONE_DAY)]
-    if len(marks) - 1 > MAX_BUCKETS:
-        raise TooManyBuckets(len(marks) - 1)
-    return tuple(marks)
+        bounds = [day_start(zone_name, day) for day in (*starts, dates.last + _ONE_DAY)]
+    if len(bounds) - 1 > MAX_BUCKETS:
+        raise TooManyBuckets(len(bounds) - 1)
+    return tuple(bounds)
 
 
 def bucket_dates(dates: Dates, interval: Interval, week_start: Weekday) -> Sequence[date]:
@@ -182,7 +182,7 @@ def bucket_dates(dates: Dates, interval: Interval, week_start: Weekday) -> Seque
 
 
 def comparison(zone_name: str, dates: Dates, period: Period | None, compare: Compare, now: int) -> Comparison | None:
-    """The earlier side of a range at a mark, or None where nothing is compared.
+    """The earlier side of a range at a quarter, or None where nothing is compared.
 
     Where the range ends today, the earlier side's last date is cut at the local time of day that it is now, rounded
     down to the quarter-hour.
@@ -195,28 +195,30 @@ def comparison(zone_name: str, dates: Dates, period: Period | None, compare: Com
     clock = local_time(zone_name, now)
     to_same_time = dates.last == clock.date()
     if to_same_time:
-        cut = wall_mark(zone_name, datetime.combine(earlier.last, clock.time().replace(fold=0)))
+        cut = wall_quarter(zone_name, datetime.combine(earlier.last, clock.time().replace(fold=0)))
         end = min(max(cut, start), end)
     return Comparison(compare, start, end, to_same_time, earlier)
 
 
-def local_time(zone_name: str, mark: int) -> datetime:
-    """What clocks in the zone show at a mark: a quarter-hour there too, as offsets since 1990 are whole quarters."""
-    return datetime.fromtimestamp(mark * QUARTER_SECONDS, zone(zone_name))
+def local_time(zone_name: str, quarter: int) -> datetime:
+    """What clocks in the zone show as a quarter begins: a quarter-hour there too, as offsets since 1990 are whole
+    quarters.
+    """
+    return datetime.fromtimestamp(quarter * QUARTER_SECONDS, zone(zone_name))
 
 
-def local_date(zone_name: str, mark: int) -> date:
-    """The local date that a mark lies in: the last one that had begun by then.
+def local_date(zone_name: str, quarter: int) -> date:
+    """The local date that a quarter lies in: the last one that had begun by then.
 
     Not always the date on the clock: an hour that is set back over midnight belongs to the date that began before.
     """
-    day = local_time(zone_name, mark).date()
-    return day + _ONE_DAY if day_start(zone_name, day + _ONE_DAY) <= mark else day
+    day = local_time(zone_name, quarter).date()
+    return day + _ONE_DAY if day_start(zone_name, day + _ONE_DAY) <= quarter else day
 
 
-def mark_text(zone_name: str, mark: int) -> str:
-    """A mark as RFC 3339 in the zone, as in 2026-11-17T00:00:00+08:00."""
-    return local_time(zone_name, mark).isoformat()
+def quarter_text(zone_name: str, quarter: int) -> str:
+    """A quarter as RFC 3339 in the zone, as in 2026-11-17T00:00:00+08:00."""
+    return local_time(zone_name, quarter).isoformat()
 
 
 def _period_before(dates: Dates, period: Period | None) -> Dates:
@@ -252,18 +254,18 @@ def _next_bucket(day: date, interval: Interval, week_start: Weekday) -> date:
     return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
-def _hour_marks(zone_name: str, dates: Dates) -> list[int]:
+def _hour_bounds(zone_name: str, dates: Dates) -> list[int]:
     """An hour ends where the local hour or the offset changes."""
     if dates.days > MAX_DAYS_BY_HOUR:
         raise TooManyBuckets(dates.days * 24)
     start, end = day_start(zone_name, dates.first), day_start(zone_name, dates.last + _ONE_DAY)
-    hours = [_local_hour(zone_name, mark) for mark in range(start, end)]
+    hours = [_local_hour(zone_name, quarter) for quarter in range(start, end)]
     changes = [start + i for i, (before, after) in enumerate(pairwise(hours), 1) if before != after]
     return [start, *changes, end]
 
 
-def _local_hour(zone_name: str, mark: int) -> tuple[int, int, timedelta | None]:
-    local = local_time(zone_name, mark)
+def _local_hour(zone_name: str, quarter: int) -> tuple[int, int, timedelta | None]:
+    local = local_time(zone_name, quarter)
     return local.toordinal(), local.hour, local.utcoffset()
 
 
@@ -286,12 +288,12 @@ def _instant(zone_name: str, wall: datetime) -> int:
     return later
 
 
-def _mark(seconds: int) -> int:
+def _quarter(seconds: int) -> int:
     return seconds // QUARTER_SECONDS
 
 
-def now_mark(now_seconds: float) -> int:
-    """The mark at or before an instant."""
+def now_quarter(now_seconds: float) -> int:
+    """The quarter at or before an instant."""
     return int(now_seconds // QUARTER_SECONDS)
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from api.errors import Fault, Faults
 from api.query.cursor import NO_CURSOR, decode_cursor
-from api.query.earlier import earlier_marks
+from api.query.earlier import earlier_bounds
 from api.query.periods import (
     FIRST_DATE,
     LAST_DATE,
@@ -27,7 +27,7 @@ from api.query.periods import (
     TooManyBuckets,
     Weekday,
     auto_interval,
-    bucket_marks,
+    bucket_bounds,
     comparison,
     local_time,
     preset_dates,
@@ -107,20 +107,20 @@ class View:
     query: Query
     dates: Dates
     interval: Interval
-    marks: tuple[int, ...]
+    bounds: tuple[int, ...]
     earlier: Comparison | None
-    earlier_marks: tuple[int, ...]
+    earlier_bounds: tuple[int, ...]
     """Between them lie the earlier buckets, one beside each of the range's; empty where nothing is compared."""
     key: bytes
     """Equal for equal views alone."""
 
     @property
     def start(self) -> int:
-        return self.marks[0]
+        return self.bounds[0]
 
     @property
     def end(self) -> int:
-        return self.marks[-1]
+        return self.bounds[-1]
 
 
 def read_pairs(query_string: bytes) -> list[tuple[str, str]]:
@@ -233,7 +233,7 @@ class Parameters:
 
 
 def read_query(parameters: Parameters, now: int) -> Query:
-    """The report's parameters at a mark; raises Faults with all that is wrong, whatever else was read before.
+    """The report's parameters at a quarter; raises Faults with all that is wrong, whatever else was read before.
 
     `now` only decides whether a preset would have too many buckets at present.
     """
@@ -272,7 +272,7 @@ def read_activity_query(parameters: Parameters, now: int) -> ActivityQuery:
 
 
 def view(query: Query, now: int, first_date: date | None = None) -> View:
-    """The query at a mark (views change at quarter-hours alone). Raises TooManyBuckets.
+    """The query at a quarter (views change at quarter-hours alone). Raises TooManyBuckets.
 
     `first_date`: the first local date that holds an event, asked for by `period=all` alone; None: there is none.
     """
@@ -292,13 +292,13 @@ def view_of_dates(query: Query, dates: Dates, now: int) -> View:
     interval = query.interval
     if interval is Interval.AUTO:
         interval = Interval.MONTH if query.period is Period.ALL else auto_interval(dates)
-    marks = bucket_marks(query.timezone, dates, interval, query.week_start)
+    bounds = bucket_bounds(query.timezone, dates, interval, query.week_start)
     earlier = comparison(query.timezone, dates, query.period, query.compare, now)
     beside: tuple[int, ...] = ()
     if earlier is not None:
         preset = query.period is not None
-        beside = earlier_marks(query.timezone, dates, interval, query.week_start, earlier, preset=preset, now=now)
-    return View(query, dates, interval, marks, earlier, beside, _key(query, dates, interval, earlier))
+        beside = earlier_bounds(query.timezone, dates, interval, query.week_start, earlier, preset=preset, now=now)
+    return View(query, dates, interval, bounds, earlier, beside, _key(query, dates, interval, earlier))
 
 
 def _key(query: Query, dates: Dates, interval: Interval, earlier: Comparison | None) -> bytes:

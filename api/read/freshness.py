@@ -91,7 +91,7 @@ def as_of_text(positions: Positions, now: float) -> str:
 
 
 def revision(
-    change: bytes, key: bytes, marks: Sequence[int], positions: Positions, now: float, word: FreshnessState
+    change: bytes, key: bytes, bounds: Sequence[int], positions: Positions, now: float, word: FreshnessState
 ) -> str:
     """What an answer is known by, without computing it.
 
@@ -102,8 +102,8 @@ def revision(
     parts = (
         change,
         key,
-        bisect_right(marks, now / QUARTER_SECONDS),
-        bisect_right(marks, as_of / QUARTER_SECONDS),
+        bisect_right(bounds, now / QUARTER_SECONDS),
+        bisect_right(bounds, as_of / QUARTER_SECONDS),
         word,
         positions.counts_from,
         positions.rows_from,

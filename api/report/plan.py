@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from api.query.periods import mark_text
+from api.query.periods import quarter_text
 from api.query.question import View
 from stream.model.time import QUARTERS_A_DAY
 
@@ -53,7 +53,7 @@ class Plan:
 
 def plan_of(view: View) -> Plan:
     """The plan of a view."""
-    return marks_plan(view.query.timezone, view.marks, view.earlier_marks)
+    return plan_of_bounds(view.query.timezone, view.bounds, view.earlier_bounds)
 
 
 def size_of_plan(plan: Plan) -> int:
@@ -62,13 +62,13 @@ def size_of_plan(plan: Plan) -> int:
     return 500 + 320 * len(plan.days) + 140 * pieces + 220 * (len(plan.starts) + len(plan.earlier_starts))
 
 
-def marks_plan(zone_name: str, marks: tuple[int, ...], earlier: tuple[int, ...]) -> Plan:
-    """The plan of marks and, where something is compared, of earlier ones."""
-    texts = [mark_text(zone_name, mark) for mark in marks]
-    before = [mark_text(zone_name, mark) for mark in earlier]
+def plan_of_bounds(zone_name: str, bounds: tuple[int, ...], earlier: tuple[int, ...]) -> Plan:
+    """The plan of bounds and, where something is compared, of earlier ones."""
+    texts = [quarter_text(zone_name, quarter) for quarter in bounds]
+    before = [quarter_text(zone_name, quarter) for quarter in earlier]
     return Plan(
-        _days(marks, earlier),
-        len(marks) - 1,
+        _days(bounds, earlier),
+        len(bounds) - 1,
         tuple(texts[:-1]),
         tuple(texts[1:]),
         tuple(before[:-1]),
@@ -76,20 +76,20 @@ def marks_plan(zone_name: str, marks: tuple[int, ...], earlier: tuple[int, ...])
     )
 
 
-def _days(marks: tuple[int, ...], earlier: tuple[int, ...]) -> dict[int, DayPlan]:
-    buckets, outside = len(marks) - 1, len(marks) - 1 + max(0, len(earlier) - 1)
-    boundaries = sorted({*marks, *earlier})
+def _days(bounds: tuple[int, ...], earlier: tuple[int, ...]) -> dict[int, DayPlan]:
+    buckets, outside = len(bounds) - 1, len(bounds) - 1 + max(0, len(earlier) - 1)
+    boundaries = sorted({*bounds, *earlier})
     plans = {}
-    for day in sorted({*_days_of(marks), *_days_of(earlier)}):
+    for day in sorted({*_days_of(bounds), *_days_of(earlier)}):
         start, end = day * QUARTERS_A_DAY, (day + 1) * QUARTERS_A_DAY
         inside = boundaries[bisect_right(boundaries, start) : bisect_right(boundaries, end - 1)]
         begins = (start, *inside)
-        window = (max(marks[0], start) - start, min(marks[-1], end) - start)
-        own = [_place(marks, mark, 0) for mark in begins]
-        before = [_place(earlier, mark, buckets) for mark in begins]
+        window = (max(bounds[0], start) - start, min(bounds[-1], end) - start)
+        own = [_place(bounds, quarter, 0) for quarter in begins]
+        before = [_place(earlier, quarter, buckets) for quarter in begins]
         plans[day] = DayPlan(
             day,
-            tuple(mark - start for mark in (*inside, end)),
+            tuple(quarter - start for quarter in (*inside, end)),
             tuple(_first(*columns, outside) for columns in zip(own, before, strict=True)),
             tuple((i, column) for i, column in enumerate(before) if column is not None and own[i] is not None),
             window if window[0] < window[1] else (0, 0),
@@ -97,16 +97,16 @@ def _days(marks: tuple[int, ...], earlier: tuple[int, ...]) -> dict[int, DayPlan
     return plans
 
 
-def _place(marks: tuple[int, ...], mark: int, first: int) -> int | None:
-    """The column of the bucket that a mark lies in, where that of the first bucket is `first`."""
-    return first + bisect_right(marks, mark) - 1 if marks and marks[0] <= mark < marks[-1] else None
+def _place(bounds: tuple[int, ...], quarter: int, first: int) -> int | None:
+    """The column of the bucket that a quarter lies in, where that of the first bucket is `first`."""
+    return first + bisect_right(bounds, quarter) - 1 if bounds and bounds[0] <= quarter < bounds[-1] else None
 
 
 def _first(*columns: int | None) -> int:
     return next(column for column in columns if column is not None)
 
 
-def _days_of(marks: tuple[int, ...]) -> range:
-    if not marks or marks[0] == marks[-1]:
+def _days_of(bounds: tuple[int, ...]) -> range:
+    if not bounds or bounds[0] == bounds[-1]:
         return range(0)
-    return range(marks[0] // QUARTERS_A_DAY, (marks[-1] - 1) // QUARTERS_A_DAY + 1)
+    return range(bounds[0] // QUARTERS_A_DAY, (bounds[-1] - 1) // QUARTERS_A_DAY + 1)

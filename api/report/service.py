@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from api import wire as answers
 from api.cache import Memory, size_of_texts
 from api.errors import Unavailable, no_position
-from api.query.periods import Period, TooManyBuckets, local_date, mark_text, now_mark
+from api.query.periods import Period, TooManyBuckets, local_date, now_quarter, quarter_text
 from api.query.question import Query, View, too_many_buckets, view
 from api.read.freshness import Positions, as_of_text, freshness, lag_seconds, revision, state
 from api.read.parts import Parts
 from api.read.redis import Reader, Snapshot, State
 from api.report.days import KindSums
 from api.report.fold import Counts
-from api.report.plan import Plan, marks_plan, size_of_plan
+from api.report.plan import Plan, plan_of_bounds, size_of_plan
 from api.report.sources import sources
 from api.report.summary import total
-from api.report.sums import Chosen, Sums, UserFolds, first_mark_of
+from api.report.sums import Chosen, Sums, UserFolds, first_quarter_of
 from api.report.timeline import bucket_states, timeline
 from api.report.user_fold import NO_USERS, Ranked, UserFold, UserTotal
 from api.report.users import MAX_USERS, omitted, user_counts
@@ -33,7 +33,7 @@ REMEMBERED_USERS = 1_000
 LABELS_AT_ONCE = 2_000
 """Of more users the labels are read afterwards, piece by piece."""
 
-MARK_BYTES = 40
+QUARTER_BYTES = 40
 """A number and its place."""
 
 TRIES = 8
@@ -125,15 +125,15 @@ class Reports:
             known = complete(await self._reader.state(workspace_id, fresh=fresh or attempt > 0))
             now = self.clock()
             if query.period is not Period.ALL:
-                return self.stamped(self.view_at(query, now_mark(now)), known, now, more)
-            kept, first = await self._first_mark(workspace_id, known)
+                return self.stamped(self.view_at(query, now_quarter(now)), known, now, more)
+            kept, first = await self._first_quarter(workspace_id, known)
             if kept == _kept(known):
                 return self.stamped(self._view_of_all(query, now, first), known, now, more)
         raise Unavailable("busy", "The counts move faster than they can be read.")
 
     def stamped(self, of: View, known: State, now: float, more: bytes = b"") -> Stamp:
         word = self.word(known.positions, now)
-        return Stamp(of, known, now, word, revision(known.change, of.key + more, of.marks, known.positions, now, word))
+        return Stamp(of, known, now, word, revision(known.change, of.key + more, of.bounds, known.positions, now, word))
 
     def plain_freshness(self, known: State, key: bytes) -> Freshness:
         """Of an answer that is about no time."""
@@ -200,7 +200,7 @@ class Reports:
             first: int | None = None
             if every:
                 known = complete(await self._reader.state(workspace_id, fresh=attempt > 0))
-                _, first = await self._first_mark(workspace_id, known)
+                _, first = await self._first_quarter(workspace_id, known)
             of_now = of or self._view_now(query, first)
             sums = Sums(
                 self._memory,
@@ -226,7 +226,9 @@ class Reports:
         """The view of a query; `first` is where the first event lies, for `period=all`."""
         now = self.clock()
         return (
-            self._view_of_all(query, now, first) if query.period is Period.ALL else self.view_at(query, now_mark(now))
+            self._view_of_all(query, now, first)
+            if query.period is Period.ALL
+            else self.view_at(query, now_quarter(now))
         )
 
     async def _read(
@@ -247,8 +249,8 @@ class Reports:
             return None
         stamp = self.stamped(of, snapshot.state, now, more)
         counts = sums.kinds.counts
-        marks = of.marks if need.buckets else (of.start, of.end)
-        states = bucket_states(marks, counts, now, min(snapshot.state.positions.as_of, now))
+        bounds = of.bounds if need.buckets else (of.start, of.end)
+        states = bucket_states(bounds, counts, now, min(snapshot.state.positions.as_of, now))
         labels = {user: _label(snapshot.names[Keys.user_field(user)]) for user in listed}
         warnings = _warnings(of, snapshot)
         return Reading(
@@ -265,7 +267,7 @@ class Reports:
             snapshot,
         )
 
-    async def _first_mark(self, workspace_id: str, known: State) -> tuple[_Kept, int | None]:
+    async def _first_quarter(self, workspace_id: str, known: State) -> tuple[_Kept, int | None]:
         """The first quarter that holds an event, with what it is true of."""
         remembered: tuple[_Kept, int | None] | None = self._memory.get(("first", workspace_id))
         if remembered is not None and remembered[0] == _kept(known):
@@ -279,22 +281,22 @@ class Reports:
             snapshot = await self._reader.snapshot(workspace_id, None, first_day, ())
             earliest = min(snapshot.layouts, default=None)
             if earliest is None or earliest == first:
-                mark = None if earliest is None else first_mark_of(earliest, snapshot.parts[earliest])
-                found = (_kept(snapshot.state), mark)
+                quarter = None if earliest is None else first_quarter_of(earliest, snapshot.parts[earliest])
+                found = (_kept(snapshot.state), quarter)
                 self._memory.put(("first", workspace_id), found, 300)
                 return found
             first = earliest
         raise Unavailable("busy", "The counts move faster than they can be read.")
 
-    def view_at(self, query: Query, mark: int) -> View:
-        """The view of a query with dates or a preset at a mark; equal ones share it. Raises Faults: a preset may have
-        grown since the query was read.
+    def view_at(self, query: Query, quarter: int) -> View:
+        """The view of a query with dates or a preset at a quarter; equal ones share it. Raises Faults: a preset may
+        have grown since the query was read.
         """
-        key = ("view", query, mark)
+        key = ("view", query, quarter)
         known: View | None = self._memory.get(key)
         if known is None:
             try:
-                known = view(query, mark)
+                known = view(query, quarter)
             except TooManyBuckets as problem:
                 raise too_many_buckets(problem) from None
             self._memory.put(key, known, size_of_view(known))
@@ -302,18 +304,18 @@ class Reports:
 
     def _plan_of(self, of: View, need: Need) -> Plan:
         """The plan of a view; equal ranges share one, and so what is folded by it."""
-        marks, earlier = (of.marks, of.earlier_marks) if need.buckets else ((of.start, of.end), ())
-        key = ("plan", of.query.timezone, marks, earlier)
+        bounds, earlier = (of.bounds, of.earlier_bounds) if need.buckets else ((of.start, of.end), ())
+        key = ("plan", of.query.timezone, bounds, earlier)
         plan: Plan | None = self._memory.get(key)
         if plan is None:
-            plan = marks_plan(of.query.timezone, marks, earlier)
-            size = MARK_BYTES * (len(marks) + len(earlier))
+            plan = plan_of_bounds(of.query.timezone, bounds, earlier)
+            size = QUARTER_BYTES * (len(bounds) + len(earlier))
             self._memory.put(key, plan, size, shared=[(plan, size_of_plan)])
         return plan
 
     def _view_of_all(self, query: Query, now: float, first: int | None) -> View:
         try:
-            return view(query, now_mark(now), None if first is None else local_date(query.timezone, first))
+            return view(query, now_quarter(now), None if first is None else local_date(query.timezone, first))
         except TooManyBuckets as problem:
             raise too_many_buckets(problem) from None
 
@@ -340,7 +342,7 @@ def query_answer(of: View) -> answers.QueryAnswer:
     compared = None
     if side is not None:
         compared = answers.ComparisonAnswer(
-            side.mode, mark_text(zone, side.start), mark_text(zone, side.end), side.to_same_time
+            side.mode, quarter_text(zone, side.start), quarter_text(zone, side.end), side.to_same_time
         )
     return answers.QueryAnswer(
         of.dates.first.isoformat(),
@@ -348,8 +350,8 @@ def query_answer(of: View) -> answers.QueryAnswer:
         zone,
         of.interval,
         query.week_start,
-        mark_text(zone, of.start),
-        mark_text(zone, of.end),
+        quarter_text(zone, of.start),
+        quarter_text(zone, of.end),
         None if query.sources is None else list(query.sources),
         None if query.users is None else list(query.users),
         compared,
@@ -419,7 +421,7 @@ def _label(value: bytes | None) -> str | None:
 
 
 def size_of_view(of: View) -> int:
-    return size_of_query(of.query) + MARK_BYTES * (len(of.marks) + len(of.earlier_marks)) + len(of.key) + 600
+    return size_of_query(of.query) + QUARTER_BYTES * (len(of.bounds) + len(of.earlier_bounds)) + len(of.key) + 600
 
 
 def size_of_query(query: Query) -> int:

@@ -125,7 +125,7 @@ class Sums:
 
     async def take(self, snapshot: Snapshot) -> bool:
         """Bring the folds to a snapshot that was read with `wanted`; False where the first event is another one."""
-        if self._first is not None and self._first_mark(snapshot) != self._first[0]:
+        if self._first is not None and self._first_quarter(snapshot) != self._first[0]:
             return False
         if self._kinds:
             layouts = snapshot.layouts
@@ -249,17 +249,17 @@ class Sums:
     def _is_first(self, day: int) -> bool:
         return self._first is not None and self._first[0] is not None and self._first[0] // QUARTERS_A_DAY == day
 
-    def _first_mark(self, snapshot: Snapshot) -> int | None:
+    def _first_quarter(self, snapshot: Snapshot) -> int | None:
         """Where the snapshot's first event lies; OTHER_DAY where that is another day than expected."""
         day = min(snapshot.layouts, default=None)
         if day is None or not self._is_first(day):
             return None if day is None else OTHER_DAY
         layout = snapshot.layouts[day]
-        mark: int | None = self._held.get((day, layout, "first"))
-        if mark is None:
-            mark = first_mark_of(day, snapshot.parts[day])
-            self._cache.put(self._key(day, "first"), mark, 0, layout)
-        return mark
+        quarter: int | None = self._held.get((day, layout, "first"))
+        if quarter is None:
+            quarter = first_quarter_of(day, snapshot.parts[day])
+            self._cache.put(self._key(day, "first"), quarter, 0, layout)
+        return quarter
 
 
 def _size_of_layouts(layouts: Mapping[int, bytes]) -> int:
@@ -295,6 +295,6 @@ def _parts_of_users(of: DayPlan) -> Parts:
     return Parts.HEADS if of.window == (0, QUARTERS_A_DAY) else HEADS_AND_CELLS
 
 
-def first_mark_of(day: int, parts: Sequence[PartitionDay]) -> int:
+def first_quarter_of(day: int, parts: Sequence[PartitionDay]) -> int:
     """The first quarter since 1970 of a day that holds an event. Needs summaries and tails."""
     return day * QUARTERS_A_DAY + (first_quarter(parts) or 0)

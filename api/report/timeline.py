@@ -9,15 +9,15 @@ from api.wire import Bucket, BucketState, EarlierBucket
 from stream.model.time import QUARTER_SECONDS
 
 
-def bucket_states(marks: Sequence[int], counts: Counts, now: float, as_of: float) -> list[BucketState]:
+def bucket_states(bounds: Sequence[int], counts: Counts, now: float, as_of: float) -> list[BucketState]:
     """The state of each bucket; `now` and `as_of` are seconds since 1970.
 
     One that begins after now is `future` only as long as it holds nothing (events may be some minutes ahead), so that
     no count is ever hidden.
     """
     states: list[BucketState] = []
-    for i in range(len(marks) - 1):
-        start, end = marks[i] * QUARTER_SECONDS, marks[i + 1] * QUARTER_SECONDS
+    for i in range(len(bounds) - 1):
+        start, end = bounds[i] * QUARTER_SECONDS, bounds[i + 1] * QUARTER_SECONDS
         if start > now:
             states.append("open" if counts.added[i] or counts.deleted[i] else "future")
         elif now < end:

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 from api.errors import Faults
 from api.http.modules import read_module
 from api.http.static import inline_scripts, page_policy
-from api.query.periods import local_time, now_mark
+from api.query.periods import local_time, now_quarter
 from api.query.question import (
     ACTIVITY_PARAMETERS,
     FILTERS_PARAMETERS,
@@ -146,7 +146,7 @@ class StandIn:
         }
 
     def report(self, workspace: str, pairs: list[tuple[str, str]], known: Iterable[str]) -> dict[str, Any]:
-        now = now_mark(self.clock())
+        now = now_quarter(self.clock())
         query = read_query(Parameters(pairs, tuple(known)), now)
         mine = [event for event in self.events if event.workspace == workspace]
         zone_ = zone(query.timezone)
@@ -156,7 +156,7 @@ class StandIn:
         return {**_count(seen, passing, self.clock(), self.lag_seconds), "warnings": _warnings(seen, mine)}
 
     def activities(self, workspace: str, pairs: list[tuple[str, str]]) -> dict[str, Any]:
-        now = now_mark(self.clock())
+        now = now_quarter(self.clock())
         # Its own cursors are plain numbers, which the API would refuse.
         others = [(name, value) for name, value in pairs if name != "cursor"]
         asked = read_activity_query(Parameters(others, ACTIVITY_PARAMETERS), now)
@@ -226,12 +226,12 @@ def _passes(event: Event, sources: tuple[str, ...] | None, users: tuple[str, ...
     )
 
 
-def _text(seen: View, mark: int) -> str:
-    return local_time(seen.query.timezone, mark).isoformat()
+def _text(seen: View, quarter: int) -> str:
+    return local_time(seen.query.timezone, quarter).isoformat()
 
 
 def _count(seen: View, events: list[Event], now: float, lag: float) -> dict[str, Any]:
-    starts = [mark * QUARTER_SECONDS for mark in seen.marks]
+    starts = [quarter * QUARTER_SECONDS for quarter in seen.bounds]
     added: list[Counter[str]] = [Counter() for _ in starts]
     deleted = [0] * len(starts)
     users: dict[str | None, list[int]] = {}
@@ -239,12 +239,12 @@ def _count(seen: View, events: list[Event], now: float, lag: float) -> dict[str,
     """By place: activities, and sources of what was added."""
     labels: dict[str | None, str | None] = {None: None}
     for event in sorted(events, key=lambda e: e.at):
-        mark = int(event.at // QUARTER_SECONDS)
-        if seen.earlier and seen.earlier.start <= mark < seen.earlier.end:
-            activities, sources = before[bisect_right(seen.earlier_marks, mark) - 1]
+        quarter = int(event.at // QUARTER_SECONDS)
+        if seen.earlier and seen.earlier.start <= quarter < seen.earlier.end:
+            activities, sources = before[bisect_right(seen.earlier_bounds, quarter) - 1]
             activities[event.activity] += 1
             sources.update([event.source or "none"] if event.activity == "added" else [])
-        if not seen.start <= mark < seen.end:
+        if not seen.start <= quarter < seen.end:
             continue
         place = bisect_right(starts, event.at) - 1
         labels[event.user_id] = event.user_name or labels.get(event.user_id)
@@ -260,7 +260,7 @@ def _count(seen: View, events: list[Event], now: float, lag: float) -> dict[str,
     names = [*KNOWN_SOURCES, *others, *(["none"] if totals["none"] else [])]
     names_before = sorted({name for _, found in before for name in found} - {*names})
     timeline, by_source = [], []
-    for place, (start, end) in enumerate(zip(seen.marks, seen.marks[1:], strict=False)):
+    for place, (start, end) in enumerate(zip(seen.bounds, seen.bounds[1:], strict=False)):
         opens, closes = start * QUARTER_SECONDS, end * QUARTER_SECONDS
         some = bool(added[place]) or deleted[place] > 0
         state = _state(opens, closes, now, now - lag, some)
@@ -271,7 +271,9 @@ def _count(seen: View, events: list[Event], now: float, lag: float) -> dict[str,
         if seen.earlier:
             its = dict(
                 zip(
-                    ("start", "end"), (_text(seen, mark) for mark in seen.earlier_marks[place : place + 2]), strict=True
+                    ("start", "end"),
+                    (_text(seen, quarter) for quarter in seen.earlier_bounds[place : place + 2]),
+                    strict=True,
                 )
             )
             previous = {**its, "added": activities["added"], "deleted": activities["deleted"]}

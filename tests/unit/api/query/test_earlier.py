@@ -6,19 +6,19 @@ from itertools import pairwise
 
 import pytest
 
-from api.query.earlier import earlier_marks
+from api.query.earlier import earlier_bounds
 from api.query.periods import (
     Compare,
     Dates,
     Interval,
     Period,
     Weekday,
-    bucket_marks,
+    bucket_bounds,
     comparison,
     local_time,
-    mark_text,
-    now_mark,
+    now_quarter,
     preset_dates,
+    quarter_text,
 )
 from tests.support import recount
 
@@ -46,13 +46,13 @@ def beside(
     compare: Compare = Compare.PREVIOUS_PERIOD,
     now: str = ANOTHER_DAY,
 ) -> list[str]:
-    """The earlier marks as texts without the offset's seconds."""
+    """The earlier bounds as texts without the offset's seconds."""
     dates = Dates(date.fromisoformat(first), date.fromisoformat(last))
-    mark = now_mark(datetime.fromisoformat(now).timestamp())
-    side = comparison(zone_name, dates, period, compare, mark)
+    quarter = now_quarter(datetime.fromisoformat(now).timestamp())
+    side = comparison(zone_name, dates, period, compare, quarter)
     assert side is not None
-    marks = earlier_marks(zone_name, dates, interval, Weekday.MONDAY, side, preset=period is not None, now=mark)
-    return [mark_text(zone_name, one) for one in marks]
+    bounds = earlier_bounds(zone_name, dates, interval, Weekday.MONDAY, side, preset=period is not None, now=quarter)
+    return [quarter_text(zone_name, one) for one in bounds]
 
 
 def dates_beside(*args: str, interval: Interval, **kwargs: object) -> list[str]:
@@ -76,8 +76,8 @@ def test_a_month_of_a_range_stands_beside_as_many_days() -> None:
 def test_a_month_of_a_preset_stands_beside_a_month() -> None:
     # In 2024 February is a day longer; and today is cut
     now = "2025-03-10T12:44+00:00"
-    marks = beside("UTC", "2025-01-01", "2025-03-10", Interval.MONTH, period=Period.THIS_YEAR, now=now)
-    assert marks == [
+    bounds = beside("UTC", "2025-01-01", "2025-03-10", Interval.MONTH, period=Period.THIS_YEAR, now=now)
+    assert bounds == [
         "2024-01-01T00:00:00+00:00", "2024-02-01T00:00:00+00:00", "2024-03-01T00:00:00+00:00",
         "2024-03-10T12:30:00+00:00",
     ]  # fmt: skip
@@ -86,8 +86,8 @@ def test_a_month_of_a_preset_stands_beside_a_month() -> None:
 def test_weeks_of_a_preset_that_the_earlier_side_has_more_of_belong_to_the_last_bucket() -> None:
     # Given 30 days from a Tuesday, in 5 weeks; those before, from a Sunday, are in 6
     now = "2026-12-30T20:00+00:00"
-    marks = beside("UTC", "2026-12-01", "2026-12-30", Interval.WEEK, period=Period.LAST_30_DAYS, now=now)
-    assert marks == [
+    bounds = beside("UTC", "2026-12-01", "2026-12-30", Interval.WEEK, period=Period.LAST_30_DAYS, now=now)
+    assert bounds == [
         "2026-11-01T00:00:00+00:00", "2026-11-02T00:00:00+00:00", "2026-11-09T00:00:00+00:00",
         "2026-11-16T00:00:00+00:00", "2026-11-23T00:00:00+00:00", "2026-11-30T20:00:00+00:00",
     ]  # fmt: skip
@@ -104,9 +104,9 @@ def test_days_of_a_longer_month_before_belong_to_the_last_bucket_and_of_a_shorte
 
 def test_what_begins_after_now_stands_beside_nothing() -> None:
     now = "2026-11-25T12:44+01:00"
-    marks = beside("Europe/Berlin", "2026-11-25", "2026-11-25", Interval.HOUR, period=Period.TODAY, now=now)
-    assert marks[11:14] == [f"2026-11-24T{at}:00+01:00" for at in ("11:00", "12:00", "12:30")]
-    assert set(marks[13:]) == {marks[-1]}
+    bounds = beside("Europe/Berlin", "2026-11-25", "2026-11-25", Interval.HOUR, period=Period.TODAY, now=now)
+    assert bounds[11:14] == [f"2026-11-24T{at}:00+01:00" for at in ("11:00", "12:00", "12:30")]
+    assert set(bounds[13:]) == {bounds[-1]}
     # also where days are missing before: after 29 February the cut belongs to the last day
     dates = beside("UTC", "2025-02-27", "2025-03-02", Interval.HOUR, compare=Compare.PREVIOUS_YEAR,
                    now="2025-03-02T12:44+00:00")  # fmt: skip
@@ -137,14 +137,14 @@ def test_hours_on_days_when_clocks_change() -> None:
 
 def test_a_day_without_midnight_stands_beside_a_whole_day() -> None:
     # Given Cairo's 25 April 2025, which began at 01:00, as the second of two days by hour
-    marks = beside("Africa/Cairo", "2025-04-24", "2025-04-25", Interval.HOUR)
+    bounds = beside("Africa/Cairo", "2025-04-24", "2025-04-25", Interval.HOUR)
     # Then its first hour is beside the two from midnight on
-    assert [text[:16] for text in marks[23:26]] == ["2025-04-22T23:00", "2025-04-23T00:00", "2025-04-23T02:00"]
+    assert [text[:16] for text in bounds[23:26]] == ["2025-04-22T23:00", "2025-04-23T00:00", "2025-04-23T02:00"]
 
 
 def test_a_date_that_was_skipped_before_is_an_empty_bucket() -> None:
-    marks = beside("Pacific/Apia", "2012-01-01", "2012-01-03", Interval.DAY)
-    assert [text[:10] for text in marks] == ["2011-12-29", "2011-12-31", "2011-12-31", "2012-01-01"]
+    bounds = beside("Pacific/Apia", "2012-01-01", "2012-01-03", Interval.DAY)
+    assert [text[:10] for text in bounds] == ["2011-12-29", "2011-12-31", "2011-12-31", "2012-01-01"]
 
 
 @pytest.mark.parametrize("zone_name", ZONES)
@@ -153,7 +153,7 @@ def test_drawn_ranges_equal_a_recount_and_leave_no_gap(zone_name: str) -> None:
     for _ in range(25):
         day = date.fromisoformat(rng.choice(DAYS_WITH_CHANGES)) + timedelta(days=rng.choice([-1, 0, 0, 0, 1, 8]))
         minutes = rng.choice([0, 45, 61, 119, 150, 179, 754, 1439])
-        now = now_mark(datetime.fromisoformat(f"{day}T00:00Z").timestamp() + minutes * 60)
+        now = now_quarter(datetime.fromisoformat(f"{day}T00:00Z").timestamp() + minutes * 60)
         today = local_time(zone_name, now).date()
         week_start = rng.choice(list(Weekday))
         period = rng.choice([None, *(one for one in Period if one is not Period.ALL)])
@@ -170,15 +170,15 @@ def test_drawn_ranges_equal_a_recount_and_leave_no_gap(zone_name: str) -> None:
         side = comparison(zone_name, dates, period, compare, now)
         assert side is not None
         preset = period is not None
-        marks = earlier_marks(zone_name, dates, interval, week_start, side, preset=preset, now=now)
+        bounds = earlier_bounds(zone_name, dates, interval, week_start, side, preset=preset, now=now)
         # Then there is one bucket beside each, from its start to its end, in order
-        assert len(marks) == len(bucket_marks(zone_name, dates, interval, week_start))
-        assert (marks[0], marks[-1]) == (side.start, side.end)
-        assert list(marks) == sorted(marks)
+        assert len(bounds) == len(bucket_bounds(zone_name, dates, interval, week_start))
+        assert (bounds[0], bounds[-1]) == (side.start, side.end)
+        assert list(bounds) == sorted(bounds)
         # And they lie where a recount lays them
         before = recount.earlier_dates(str(compare), period and str(period), dates.first, dates.last)
         expected = recount.earlier_buckets(
             zone_name, (dates.first, dates.last), before, interval, week_start, preset, side.end * 900,
             now * 900 if side.to_same_time else None,
         )  # fmt: skip
-        assert [(a * 900, b * 900) for a, b in pairwise(marks)] == expected, (zone_name, dates, interval, period, now)
+        assert [(a * 900, b * 900) for a, b in pairwise(bounds)] == expected, (zone_name, dates, interval, period, now)

@@ -17,33 +17,33 @@ from api.query.periods import (
     TooManyBuckets,
     Weekday,
     auto_interval,
-    bucket_marks,
+    bucket_bounds,
     comparison,
     day_start,
     local_date,
-    mark_text,
-    now_mark,
+    now_quarter,
     preset_dates,
+    quarter_text,
 )
 from api.query.zones import aliases, zone, zone_names
 from tests.support import recount
 
 
 def texts(zone_name: str, first: str, last: str, interval: Interval, week_start: Weekday = Weekday.MONDAY) -> list[str]:
-    marks = bucket_marks(zone_name, dates(first, last), interval, week_start)
-    return [mark_text(zone_name, mark) for mark in marks]
+    bounds = bucket_bounds(zone_name, dates(first, last), interval, week_start)
+    return [quarter_text(zone_name, quarter) for quarter in bounds]
 
 
 def dates(first: str, last: str) -> Dates:
     return Dates(date.fromisoformat(first), date.fromisoformat(last))
 
 
-def mark(text: str) -> int:
-    return now_mark(datetime.fromisoformat(text).timestamp())
+def quarter(text: str) -> int:
+    return now_quarter(datetime.fromisoformat(text).timestamp())
 
 
 def hours(zone_name: str, day: str) -> float:
-    start, end = bucket_marks(zone_name, dates(day, day), Interval.DAY, Weekday.MONDAY)
+    start, end = bucket_bounds(zone_name, dates(day, day), Interval.DAY, Weekday.MONDAY)
     return (end - start) / 4
 
 
@@ -132,15 +132,15 @@ def test_the_automatic_interval(days: int, interval: str) -> None:
 def test_buckets_have_a_limit() -> None:
     first = date(2026, 1, 1)
     fifty = Dates(first, first + timedelta(days=49))
-    assert len(bucket_marks("UTC", fifty, Interval.HOUR, Weekday.MONDAY)) == MAX_BUCKETS + 1
+    assert len(bucket_bounds("UTC", fifty, Interval.HOUR, Weekday.MONDAY)) == MAX_BUCKETS + 1
     autumn = Dates(date(2026, 10, 1), date(2026, 10, 1) + timedelta(days=49))
     for too_many in (Dates(first, first + timedelta(days=50)), Dates(first, first + timedelta(days=900))):
         with pytest.raises(TooManyBuckets):
-            bucket_marks("UTC", too_many, Interval.HOUR, Weekday.MONDAY)
+            bucket_bounds("UTC", too_many, Interval.HOUR, Weekday.MONDAY)
     with pytest.raises(TooManyBuckets):  # an hour more, where clocks are set back
-        bucket_marks("Europe/Berlin", autumn, Interval.HOUR, Weekday.MONDAY)
+        bucket_bounds("Europe/Berlin", autumn, Interval.HOUR, Weekday.MONDAY)
     every_month = Dates(date(2000, 1, 1), date(2099, 12, 31))
-    assert len(bucket_marks("UTC", every_month, Interval.MONTH, Weekday.MONDAY)) == MAX_BUCKETS + 1
+    assert len(bucket_bounds("UTC", every_month, Interval.MONTH, Weekday.MONDAY)) == MAX_BUCKETS + 1
 
 
 @pytest.mark.parametrize(
@@ -192,31 +192,31 @@ NOW = "2026-11-25T13:37:00+00:00"
 def test_the_earlier_side(
     period: str | None, first: str, last: str, compare: str, start: str, end: str, same_time: bool
 ) -> None:
-    side = comparison("UTC", dates(first, last), period and Period(period), Compare(compare), mark(NOW))
+    side = comparison("UTC", dates(first, last), period and Period(period), Compare(compare), quarter(NOW))
     assert side is not None
     assert (side.mode, side.to_same_time) == (compare, same_time)
-    assert side.start == mark(start + "+00:00" if "T" in start else start + "T00:00+00:00")
-    assert side.end == mark(end + "+00:00" if "T" in end else end + "T00:00+00:00")
+    assert side.start == quarter(start + "+00:00" if "T" in start else start + "T00:00+00:00")
+    assert side.end == quarter(end + "+00:00" if "T" in end else end + "T00:00+00:00")
 
 
 def test_the_earlier_side_of_a_long_month_ends_with_a_short_one() -> None:
-    now = mark("2026-03-31T10:00+00:00")
+    now = quarter("2026-03-31T10:00+00:00")
     side = comparison("UTC", dates("2026-03-01", "2026-03-31"), Period.THIS_MONTH, Compare.PREVIOUS_PERIOD, now)
-    start, end = mark("2026-02-01T00:00+00:00"), mark("2026-02-28T10:00+00:00")
+    start, end = quarter("2026-02-01T00:00+00:00"), quarter("2026-02-28T10:00+00:00")
     assert side == Comparison(Compare.PREVIOUS_PERIOD, start, end, True, dates("2026-02-01", "2026-02-28"))
 
 
 def test_nothing_is_compared_on_request_and_with_everything() -> None:
     some = dates("2026-11-01", "2026-11-25")
-    assert comparison("UTC", some, None, Compare.NONE, mark(NOW)) is None
-    assert comparison("UTC", some, Period.ALL, Compare.PREVIOUS_PERIOD, mark(NOW)) is None
+    assert comparison("UTC", some, None, Compare.NONE, quarter(NOW)) is None
+    assert comparison("UTC", some, Period.ALL, Compare.PREVIOUS_PERIOD, quarter(NOW)) is None
 
 
 def test_the_same_local_time_where_it_does_not_exist_and_where_it_exists_twice() -> None:
     def end(zone_name: str, today: str, now: str) -> str:
-        side = comparison(zone_name, dates(today, today), Period.TODAY, Compare.PREVIOUS_PERIOD, mark(now))
+        side = comparison(zone_name, dates(today, today), Period.TODAY, Compare.PREVIOUS_PERIOD, quarter(now))
         assert side is not None
-        return mark_text(zone_name, side.end)
+        return quarter_text(zone_name, side.end)
 
     assert end("Europe/Berlin", "2026-03-30", "2026-03-30T02:40+02:00") == "2026-03-29T03:00:00+02:00"
     assert end("Europe/Berlin", "2026-10-26", "2026-10-26T02:40+01:00") == "2026-10-25T02:30:00+02:00"
@@ -224,13 +224,13 @@ def test_the_same_local_time_where_it_does_not_exist_and_where_it_exists_twice()
     assert end("Europe/Berlin", "2026-10-25", "2026-10-25T02:40+01:00") == "2026-10-24T02:30:00+02:00"
     # also where it does not exist there, or exists twice there too: the change, and the first
     of = dates("2026-03-30", "2026-10-25")
-    side = comparison("Europe/Berlin", of, None, Compare.PREVIOUS_PERIOD, mark("2026-10-25T02:40+01:00"))
+    side = comparison("Europe/Berlin", of, None, Compare.PREVIOUS_PERIOD, quarter("2026-10-25T02:40+01:00"))
     assert side is not None
-    assert mark_text("Europe/Berlin", side.end) == "2026-03-29T03:00:00+02:00"
+    assert quarter_text("Europe/Berlin", side.end) == "2026-03-29T03:00:00+02:00"
     side = comparison("Europe/Berlin", dates("2026-10-19", "2026-10-25"), Period.LAST_7_DAYS, Compare.PREVIOUS_YEAR,
-                      mark("2026-10-25T02:40+01:00"))  # fmt: skip
+                      quarter("2026-10-25T02:40+01:00"))  # fmt: skip
     assert side is not None
-    assert side.end == mark("2025-10-25T02:30+02:00")
+    assert side.end == quarter("2025-10-25T02:30+02:00")
 
 
 def test_the_rules_are_those_of_the_package() -> None:
@@ -261,9 +261,9 @@ def test_days_and_hours_equal_a_recount(zone_name: str) -> None:
     for first, days in WINDOWS:
         range_of = Dates(date.fromisoformat(first), date.fromisoformat(first) + timedelta(days=days - 1))
         for interval in (Interval.DAY, Interval.HOUR):
-            marks = bucket_marks(zone_name, range_of, interval, Weekday.MONDAY)
+            bounds = bucket_bounds(zone_name, range_of, interval, Weekday.MONDAY)
             expected = recount.buckets(zone_name, range_of.first, range_of.last, interval, "monday")
-            assert [(a * 900, b * 900) for a, b in pairwise(marks)] == expected, (zone_name, first, interval)
+            assert [(a * 900, b * 900) for a, b in pairwise(bounds)] == expected, (zone_name, first, interval)
         for i in range(days):
             day = range_of.first + timedelta(days=i)
             start, end = day_start(zone_name, day), day_start(zone_name, day + timedelta(days=1))

@@ -6,10 +6,10 @@ import pytest
 
 from api.errors import Faults
 from api.query import question as query
-from api.query.periods import Compare, Dates, Interval, Period, Weekday, now_mark
+from api.query.periods import Compare, Dates, Interval, Period, Weekday, now_quarter
 from api.query.question import Parameters, Query, read_activity_query, read_pairs, read_query, view
 
-NOW = now_mark(datetime.fromisoformat("2026-11-25T13:37:00+00:00").timestamp())
+NOW = now_quarter(datetime.fromisoformat("2026-11-25T13:37:00+00:00").timestamp())
 DEFAULT = Query(None, Period.LAST_7_DAYS, "UTC", Interval.AUTO, Weekday.MONDAY, None, None, Compare.PREVIOUS_PERIOD)
 
 
