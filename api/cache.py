@@ -9,14 +9,14 @@ ENTRY_BYTES = 600
 """What an entry costs beside its value: its key with an id in it, and the places in the dictionaries."""
 
 ALWAYS = b""
-"""In place of a layout, of what knows itself what it is true of."""
+"""In place of a manifest, of what knows itself what it is true of."""
 
 Shared = tuple[Any, Callable[[Any], int]]
 """An object that several entries hold, and what tells its bytes: it counts once, as long as any of them is there."""
 
 
 class Memory:
-    """Values by key, each good for one layout (of a day: it holds its change).
+    """Values by key, each good for one manifest (of a day: it holds its version).
 
     Sizes are told by whoever puts a value in: estimates that must not be too small
     (tests/integration/test_api_memory.py measures the process).
@@ -31,20 +31,20 @@ class Memory:
         self._shared: dict[int, list[int]] = {}
         """By an object's id: how many entries hold it, and its bytes. They hold it, so the id stays its own."""
 
-    def get(self, key: Hashable, layout: bytes | None = ALWAYS) -> Any:
-        """The value, if it is of this layout; else None."""
+    def get(self, key: Hashable, manifest: bytes | None = ALWAYS) -> Any:
+        """The value, if it is of this manifest; else None."""
         entry = self._entries.get(key)
-        if entry is None or entry[0] != layout:
+        if entry is None or entry[0] != manifest:
             return None
         self._entries.move_to_end(key)
         return entry[1]
 
     def put(
-        self, key: Hashable, value: Any, size_bytes: int, layout: bytes = ALWAYS, shared: Iterable[Shared] = ()
+        self, key: Hashable, value: Any, size_bytes: int, manifest: bytes = ALWAYS, shared: Iterable[Shared] = ()
     ) -> None:
         """Remember a value; `size_bytes` is an estimate of what it takes beside what it shares."""
         self.forget(key)
-        size = size_bytes + ENTRY_BYTES + len(layout)
+        size = size_bytes + ENTRY_BYTES + len(manifest)
         shared = list(shared)
         if size + sum(size_of(of) for of, size_of in shared if id(of) not in self._shared) > self.limit_bytes:
             return
@@ -56,7 +56,7 @@ class Memory:
                 self.bytes += known[1]
             known[0] += 1
             objects.append(of)
-        self._entries[key] = (layout, value, size, tuple(objects))
+        self._entries[key] = (manifest, value, size, tuple(objects))
         self.bytes += size
         self._make_room()
 

@@ -133,13 +133,13 @@ def repeat_days(client: Redis, workspace: str, first: date, days: int, times: in
     """The days from `first` on once more, so many times before themselves: as if each had been filled, but at once."""
     keys = Keys(GROUP)
     for day in range(day_number(first), day_number(first) + days):
-        layout: bytes = client.hget(keys.days(workspace), str(day))  # type: ignore[assignment]
+        manifest: bytes = client.hget(keys.days(workspace), str(day))  # type: ignore[assignment]
         parts: dict[bytes, bytes] = client.hgetall(keys.cells(workspace, day))  # type: ignore[assignment]
         mine = {name.partition(b".")[2]: part for name, part in parts.items() if name.startswith(b"%d." % day)}
         for earlier in range(day - days * times, day, days):
             fields = {b"%d.%s" % (earlier, name): part for name, part in mine.items()}
             client.hset(keys.cells(workspace, earlier), mapping=fields)  # type: ignore[arg-type]
-            client.hset(keys.days(workspace), str(earlier), secrets.token_hex(8).encode() + layout[16:])
+            client.hset(keys.days(workspace), str(earlier), secrets.token_hex(8).encode() + manifest[16:])
 
 
 def day_number(day: date) -> int:
@@ -150,6 +150,6 @@ def day_number(day: date) -> int:
 def renew(client: Redis, workspace: str) -> None:
     """Every day of a workspace changes, though its counts stay: nothing that is remembered of it is good any more."""
     key = Keys(GROUP).days(workspace)
-    layouts: dict[bytes, bytes] = client.hgetall(key)  # type: ignore[assignment]
-    renewed = {day: secrets.token_hex(8).encode() + layout[16:] for day, layout in layouts.items()}
+    manifests: dict[bytes, bytes] = client.hgetall(key)  # type: ignore[assignment]
+    renewed = {day: secrets.token_hex(8).encode() + manifest[16:] for day, manifest in manifests.items()}
     client.hset(key, mapping=renewed)  # type: ignore[arg-type]

@@ -89,7 +89,7 @@ class Activities:
         if page.end is not None:
             next_cursor = write_cursor(workspace_id, query, of.dates, page.end)
         state = reading.snapshot.state
-        rows_from = max(state.positions.rows_from or 0, rows_from_of(state.change) or 0) or None
+        rows_from = max(state.positions.rows_from or 0, rows_from_of(state.version) or 0) or None
         return answers.ActivitiesAnswer(
             query_answer(of),
             reading.stamp.freshness,

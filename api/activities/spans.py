@@ -121,13 +121,13 @@ class Spans:
         users = self._filter.users
         wanted = Parts.SUMMARIES if users is None else Parts.HEADS | Parts.CELLS
 
-        def of_days(layouts: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
-            return dict.fromkeys(layouts, wanted)
+        def of_days(manifests: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
+            return dict.fromkeys(manifests, wanted)
 
         snapshot = await self._reader.snapshot(self._workspace_id, sorted(days), of_days, ())
         if self._expected is not None:
-            layouts = self._expected.layouts
-            if any(snapshot.layouts.get(day) != layouts.get(day) for day in days):
+            manifests = self._expected.manifests
+            if any(snapshot.manifests.get(day) != manifests.get(day) for day in days):
                 raise Moved
         if users is None:
             return {day: kind_sums(parts, _EVERY_QUARTER) for day, parts in snapshot.parts.items()}

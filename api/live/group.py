@@ -110,7 +110,7 @@ class Group:
         now = reports.clock()
         # Of `period=all` the dates are known by reading alone; each freshness event does so.
         of = self._stamp.view if self.query.period is Period.ALL else reports.view_at(self.query, now_quarter(now))
-        state = State(positions_at.positions, self._stamp.state.change)
+        state = State(positions_at.positions, self._stamp.state.version)
         return reports.stamped(of, state, now).revision != self._stamp.revision
 
     async def have_report(self, revision: str | None) -> bool:

@@ -91,16 +91,16 @@ def as_of_text(positions: Positions, now: float) -> str:
 
 
 def revision(
-    change: bytes, key: bytes, bounds: Sequence[int], positions: Positions, now: float, word: FreshnessState
+    version: bytes, key: bytes, bounds: Sequence[int], positions: Positions, now: float, word: FreshnessState
 ) -> str:
     """What an answer is known by, without computing it.
 
-    It changes with whatever the answer is made of but the exact `as_of`: the workspace's last change, the question
+    It changes with whatever the answer is made of but the exact `as_of`: the workspace's version, the question
     (`key`), the places of now and of `as_of` among the buckets, what is kept, and the versions of code and rules.
     """
     as_of = min(positions.as_of, now)
     parts = (
-        change,
+        version,
         key,
         bisect_right(bounds, now / QUARTER_SECONDS),
         bisect_right(bounds, as_of / QUARTER_SECONDS),

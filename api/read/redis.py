@@ -24,7 +24,7 @@ from api.read.freshness import READ_FIELDS, Positions, read_positions
 from api.read.parts import PartitionDay, Parts
 from stream.projection.lost_keys import report_lost_keys
 from stream.settings.redis import redis_client
-from stream.storage.keys import ALL, DAYS_A_HASH, PARTITIONS, Keys, parse_layout, rows_from_of
+from stream.storage.keys import ALL, DAYS_A_HASH, PARTITIONS, Keys, parse_manifest, rows_from_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -38,10 +38,10 @@ KEEP_ALIVE_SECONDS = 10.0
 forgotten on its way (a firewall, a machine that lost its power) looks like one on which nothing is published."""
 
 TRIES = 12
-"""A read is done again where the layout moved between two of them, a matter of a millisecond or two."""
+"""A read is done again where the manifest moved between two of them, a matter of a millisecond or two."""
 
 KNOWN_DAY_BYTES = 220
-"""Of what is known of a workspace: a day's places, and its layout beside its text."""
+"""Of what is known of a workspace: a day's places, and its manifest beside its text."""
 
 REPORT_SECONDS = 10.0
 
@@ -62,20 +62,20 @@ class Moved(Exception):
 
 Wanted = Callable[[Mapping[int, bytes | None]], Mapping[int, Parts]]
 """Days with their values in `days` -> what is wanted of them, days ascending; those of which nothing is are left out.
-None as a value: whatever the day's change is.
+None as a value: whatever the day's version is.
 """
 
 
 class State(NamedTuple):
-    """The positions, and a workspace's last change (empty: never seen), read together."""
+    """The positions, and a workspace's version (empty: never seen), read together."""
 
     positions: Positions
-    change: bytes
+    version: bytes
 
     @property
     def rows_from(self) -> int | None:
         """First UTC day from which on the workspace's rows are complete; None: all are."""
-        days = (self.positions.rows_from, rows_from_of(self.change))
+        days = (self.positions.rows_from, rows_from_of(self.version))
         return max((day for day in days if day is not None), default=None)
 
 
@@ -84,7 +84,7 @@ class Snapshot:
     """One state of a workspace, as far as it was asked for."""
 
     state: State
-    layouts: Mapping[int, bytes]
+    manifests: Mapping[int, bytes]
     """The value in `days` of each day that exists and is kept."""
     parts: Mapping[int, Sequence[PartitionDay]]
     """Of the days of which anything was wanted."""
@@ -113,13 +113,13 @@ class RowRange(NamedTuple):
 class _Known:
     """What the last reads of a workspace showed."""
 
-    layouts: dict[int, bytes] = field(default_factory=dict)
+    manifests: dict[int, bytes] = field(default_factory=dict)
     restless: set[int] = field(default_factory=set)
     """Days that had changed since the read before: their parts are asked for at once."""
 
     @property
     def bytes(self) -> int:
-        return 600 + KNOWN_DAY_BYTES * len(self.layouts) + sum(map(len, self.layouts.values()))
+        return 600 + KNOWN_DAY_BYTES * len(self.manifests) + sum(map(len, self.manifests.values()))
 
 
 class Reader:
@@ -193,22 +193,22 @@ class Reader:
             positions = self._take_positions(replies[0])
             if positions is None:
                 continue
-            change, layouts = _layouts(replies[1], days, whole)
-            known = self._remember_layouts(workspace_id, known, expected, layouts)
+            version, manifests = _manifests(replies[1], days, whole)
+            known = self._remember_manifests(workspace_id, known, expected, manifests)
             if asked and not positions.complete:
                 raise no_position()  # what is being put back, or taken away, has days without their parts
-            if not change and not ask_seen:
+            if not version and not ask_seen:
                 ask_seen = True
                 continue
             if ask_seen:
-                _require_days(change, replies[-1], positions)
-            if layouts != expected and not _suits(asked, expected, layouts, wanted):
+                _require_days(version, replies[-1], positions)
+            if manifests != expected and not _suits(asked, expected, manifests, wanted):
                 continue
-            state = State(positions, change)
+            state = State(positions, version)
             self._remember_state(workspace_id, asked_at, state)
-            kept = layouts
+            kept = manifests
             if positions.counts_from is not None:
-                kept = {day: value for day, value in layouts.items() if day >= positions.counts_from}
+                kept = {day: value for day, value in manifests.items() if day >= positions.counts_from}
             parts = _parts(asked, replies[2 : 2 + len(ask_cells)], kept.keys())
             of_names = replies[2 + len(ask_cells)] if names else ()
             return Snapshot(state, kept, parts, dict(zip(names, of_names, strict=True)))
@@ -241,7 +241,9 @@ class Reader:
         if expected is not None:
             if state is None or not _same_kept(state, expected.state):
                 raise Moved
-            moved = [day for day, value in zip(days, replies[1][1:], strict=True) if value != expected.layouts.get(day)]
+            moved = [
+                day for day, value in zip(days, replies[1][1:], strict=True) if value != expected.manifests.get(day)
+            ]
             if moved:
                 raise Moved
         elif state is None or not _still_kept(state, since, first_day):
@@ -417,30 +419,30 @@ class Reader:
             for number, fields in by_hash.items()
         ]
 
-    def _remember_layouts(
-        self, workspace_id: str, known: _Known, expected: Mapping[int, bytes], layouts: Mapping[int, bytes]
+    def _remember_manifests(
+        self, workspace_id: str, known: _Known, expected: Mapping[int, bytes], manifests: Mapping[int, bytes]
     ) -> _Known:
         """What is known now: by what came first of reads that began together."""
         held: _Known | None = self._memory.get(("known", workspace_id))
-        if held is not None and layouts == expected:
+        if held is not None and manifests == expected:
             held.restless.difference_update(expected)
             return held
         known = held or known
-        for day, layout in expected.items():
-            if layouts.get(day) == layout:
+        for day, manifest in expected.items():
+            if manifests.get(day) == manifest:
                 known.restless.discard(day)
-            elif day in layouts:
+            elif day in manifests:
                 known.restless.add(day)
-            elif known.layouts.pop(day, None) is not None:
+            elif known.manifests.pop(day, None) is not None:
                 known.restless.discard(day)
-        known.layouts.update(layouts)
-        if held is not None or known.layouts:
+        known.manifests.update(manifests)
+        if held is not None or known.manifests:
             self._memory.put(("known", workspace_id), known, known.bytes)
         return known
 
     def _remember_state(self, workspace_id: str, asked_at: float, state: State) -> None:
         if self._cache_seconds:
-            size, shared = 300 + len(state.change), [(state.positions, _size_of_positions)]
+            size, shared = 300 + len(state.version), [(state.positions, _size_of_positions)]
             self._memory.put(("state", workspace_id), (asked_at, state), size, shared=shared)
 
 
@@ -448,38 +450,38 @@ def _size_of_positions(positions: Positions) -> int:
     return 300 + 160 * len(positions.partitions)
 
 
-def _require_days(change: bytes, listed: bytes | None, positions: Positions) -> None:
-    """A workspace in the list has its days, with a change; `listed` is its score there."""
-    if not change and listed is not None and positions.complete:
+def _require_days(version: bytes, listed: bytes | None, positions: Positions) -> None:
+    """A workspace in the list has its days, with a version; `listed` is its score there."""
+    if not version and listed is not None and positions.complete:
         raise KeysLost("the days of a workspace that is listed")
 
 
 def _expected(known: _Known, days: Sequence[int] | None) -> dict[int, bytes]:
-    """What is known of the layouts of these days (None: all that there are), days ascending."""
-    layouts = known.layouts
-    return {day: layouts[day] for day in (sorted(layouts) if days is None else days) if day in layouts}
+    """What is known of the manifests of these days (None: all that there are), days ascending."""
+    manifests = known.manifests
+    return {day: manifests[day] for day in (sorted(manifests) if days is None else days) if day in manifests}
 
 
 def _asked(known: _Known, expected: Mapping[int, bytes], wanted: Wanted) -> dict[int, _Asked]:
     """What to ask of the days, as far as it is known which parts there are."""
-    layouts: Mapping[int, bytes | None] = expected
+    manifests: Mapping[int, bytes | None] = expected
     if known.restless:
-        layouts = {day: None if day in known.restless else layout for day, layout in expected.items()}
-    return {day: _Asked(parts, _bases(_segments(expected[day]))) for day, parts in wanted(layouts).items()}
+        manifests = {day: None if day in known.restless else manifest for day, manifest in expected.items()}
+    return {day: _Asked(parts, _bases(_segments(expected[day]))) for day, parts in wanted(manifests).items()}
 
 
 def _suits(
-    asked: Mapping[int, _Asked], expected: Mapping[int, bytes], layouts: Mapping[int, bytes], wanted: Wanted
+    asked: Mapping[int, _Asked], expected: Mapping[int, bytes], manifests: Mapping[int, bytes], wanted: Wanted
 ) -> bool:
     """Whether all that is wanted of the days that have moved was asked of them, as it is. What was asked may be less:
     it was thought that one of an answer's parts was remembered.
     """
-    needed = wanted({day: None for day, layout in layouts.items() if expected.get(day) != layout})
+    needed = wanted({day: None for day, manifest in manifests.items() if expected.get(day) != manifest})
     return all(
         day in asked
         and not parts & ~asked[day].parts
         and day in expected
-        and _segments(expected[day]) == _segments(layouts[day])
+        and _segments(expected[day]) == _segments(manifests[day])
         for day, parts in needed.items()
     )
 
@@ -522,7 +524,7 @@ def _partition_day(
     of_bases: Sequence[bytes | None], tail: bytes | None, kinds: Sequence[PartName], bases: int
 ) -> PartitionDay:
     if None in of_bases:
-        raise KeysLost("a base that the layout of its day names")
+        raise KeysLost("a base that the manifest of its day names")
     if bases == 0 and tail is None:
         raise KeysLost("the tail of a day that has nothing else")
     present = cast("Sequence[bytes]", of_bases)
@@ -543,29 +545,29 @@ def _kinds_of_parts(parts: Parts) -> tuple[PartName, ...]:
     return tuple(name for part, name in named if parts & part)
 
 
-def _layouts(reply: Any, days: Sequence[int] | None, whole: bool) -> tuple[bytes, dict[int, bytes]]:
-    """The last change of the workspace, and the layouts of the days asked for."""
+def _manifests(reply: Any, days: Sequence[int] | None, whole: bool) -> tuple[bytes, dict[int, bytes]]:
+    """The version of the workspace, and the manifests of the days asked for."""
     if not whole:
         assert days is not None
         return reply[0] or b"", {day: v for day, v in zip(days, reply[1:], strict=True) if v is not None}
     values = _pairs(reply)
-    change = values.pop(ALL.encode(), b"")
-    layouts = {int(day): value for day, value in values.items()}
+    version = values.pop(ALL.encode(), b"")
+    manifests = {int(day): value for day, value in values.items()}
     if days is not None:
         asked = set(days)
-        layouts = {day: value for day, value in layouts.items() if day in asked}
-    return change, layouts
+        manifests = {day: value for day, value in manifests.items() if day in asked}
+    return version, manifests
 
 
 @lru_cache(maxsize=512)
 def _bases(segments: bytes) -> Mapping[int, int]:
     """Number of bases by partition; most days of most workspaces look alike."""
-    return parse_layout(b"- " + segments).bases if segments else {}
+    return parse_manifest(b"- " + segments).bases if segments else {}
 
 
-def _segments(layout: bytes) -> bytes:
-    """Which parts there are, without the change."""
-    return layout.partition(b" ")[2]
+def _segments(manifest: bytes) -> bytes:
+    """Which parts there are, without the version."""
+    return manifest.partition(b" ")[2]
 
 
 def _pairs(reply: Any) -> dict[bytes, bytes]:
@@ -590,7 +592,7 @@ def _still_kept(now: State, then: State, first_day: int) -> bool:
     )
 
 
-def _nothing(_layouts: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
+def _nothing(_manifests: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
     return {}
 
 

@@ -30,15 +30,15 @@ class KindFold:
 
     plan: Plan
     sources: frozenset[str | None] | None
-    layouts: Mapping[int, bytes] = field(default_factory=dict)
+    manifests: Mapping[int, bytes] = field(default_factory=dict)
     """Of each day that is in it: the value in `days` that it is true of."""
     sums: Mapping[int, KindSums] = field(default_factory=dict)
     rows: Mapping[Kind, list[int]] = field(default_factory=dict)
     """By kind, one item a column of the plan."""
 
-    def updated(self, layouts: Mapping[int, bytes], changed: Mapping[int, KindSums]) -> "KindFold":
-        """The fold of other layouts; `changed` has the sums of each day whose layout is another one."""
-        gone = _gone(self.sums, layouts, changed)
+    def updated(self, manifests: Mapping[int, bytes], changed: Mapping[int, KindSums]) -> "KindFold":
+        """The fold of other manifests; `changed` has the sums of each day whose manifest is another one."""
+        gone = _gone(self.sums, manifests, changed)
         if len(gone) == len(self.sums):
             rows, sums, gone = {}, {}, []
         else:
@@ -50,7 +50,7 @@ class KindFold:
         for day, after in changed.items():
             adder.add(self.plan.days[day], after)
             sums[day] = after
-        return KindFold(self.plan, self.sources, layouts, sums, rows)
+        return KindFold(self.plan, self.sources, manifests, sums, rows)
 
     @cached_property
     def counts(self) -> Counts:
@@ -79,9 +79,9 @@ class KindFold:
         }
 
 
-def _gone(sums: Mapping[int, object], layouts: Mapping[int, bytes], changed: Mapping[int, object]) -> list[int]:
+def _gone(sums: Mapping[int, object], manifests: Mapping[int, bytes], changed: Mapping[int, object]) -> list[int]:
     """The days whose sums are no longer good. Where all are, a new fold is less work than taking them out."""
-    return [day for day in sums if day in changed or day not in layouts]
+    return [day for day in sums if day in changed or day not in manifests]
 
 
 class _Adder:

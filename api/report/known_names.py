@@ -52,7 +52,7 @@ class KnownNames:
         if known is None:
             return None
         state = _complete(await self._reader.state(workspace_id))
-        if state.change == known.state.change:
+        if state.version == known.state.version:
             return state, known.names
         if known.names.users >= MANY_USERS and time.monotonic() - known.read_at < KNOWN_SECONDS:
             return known.state, known.names

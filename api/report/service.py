@@ -40,7 +40,7 @@ TRIES = 8
 
 
 _Kept = tuple[bytes, int | None]
-"""What a workspace's first event depends on: its last change, and the UTC day from which counts are kept."""
+"""What a workspace's first event depends on: its version, and the UTC day from which counts are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +133,15 @@ class Reports:
 
     def stamped(self, of: View, known: State, now: float, more: bytes = b"") -> Stamp:
         word = self.word(known.positions, now)
-        return Stamp(of, known, now, word, revision(known.change, of.key + more, of.bounds, known.positions, now, word))
+        return Stamp(
+            of, known, now, word, revision(known.version, of.key + more, of.bounds, known.positions, now, word)
+        )
 
     def plain_freshness(self, known: State, key: bytes) -> Freshness:
         """Of an answer that is about no time."""
         now = self.clock()
         word = self.word(known.positions, now)
-        return freshness(known.positions, now, word, revision(known.change, key, (), known.positions, now, word))
+        return freshness(known.positions, now, word, revision(known.version, key, (), known.positions, now, word))
 
     def word(self, positions: Positions, now: float) -> FreshnessState:
         return state(positions, now, self._config.live_lag_seconds, self._config.stalled_after_seconds)
@@ -273,13 +275,13 @@ class Reports:
         if remembered is not None and remembered[0] == _kept(known):
             return remembered
 
-        def first_day(layouts: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
-            return {first: Parts.SUMMARIES} if first in layouts else {}
+        def first_day(manifests: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
+            return {first: Parts.SUMMARIES} if first in manifests else {}
 
         first = -1
         for _ in range(TRIES):
             snapshot = await self._reader.snapshot(workspace_id, None, first_day, ())
-            earliest = min(snapshot.layouts, default=None)
+            earliest = min(snapshot.manifests, default=None)
             if earliest is None or earliest == first:
                 quarter = None if earliest is None else first_quarter_of(earliest, snapshot.parts[earliest])
                 found = (_kept(snapshot.state), quarter)
@@ -321,7 +323,7 @@ class Reports:
 
 
 def _kept(known: State) -> _Kept:
-    return known.change, known.positions.counts_from
+    return known.version, known.positions.counts_from
 
 
 def complete(known: State) -> State:

@@ -1,7 +1,8 @@
 """The sums that an answer is folded from: remembered ones, and what must be read because its day changed since.
 
 Two things are remembered under one limit in bytes: sums of days, good for every range that cuts them alike, and whole
-folds, in which changed days alone are exchanged. Each knows the layouts (with the changes in them) that it is true of.
+folds, in which changed days alone are exchanged. Each knows the manifests (with the versions in them) that it is true
+of.
 """
 
 from asyncio import Lock
@@ -29,8 +30,8 @@ Chosen = frozenset[str | None] | None
 S = TypeVar("S", KindSums, UserSums)
 
 FOLDED_DAY_BYTES = 250
-"""Of a fold: a day's places in it. A fold keeps its days' sums and layouts, also where they are forgotten elsewhere, so
-those count with it too."""
+"""Of a fold: a day's places in it. A fold keeps its days' sums and manifests, also where they are forgotten elsewhere,
+so those count with it too."""
 
 COUNT_BYTES = 40
 """A number and its place."""
@@ -102,16 +103,18 @@ class Sums:
         """The days to be read; None: all that there are."""
         return list(self._days) if self._first is None else None
 
-    def wanted(self, layouts: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
-        """What must be read of days whose layouts are these; None: of a day that is taken to have changed."""
-        found = {day: Parts.SUMMARIES for day in layouts if self._first is not None and self._lacks_first(day, layouts)}
-        if self._kinds and layouts != self.kinds.layouts:
-            for day, layout in layouts.items():
-                if day in self._days and not self._has(self.kinds.layouts, day, layout, "kinds"):
+    def wanted(self, manifests: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
+        """What must be read of days whose manifests are these; None: of a day that is taken to have changed."""
+        found = {
+            day: Parts.SUMMARIES for day in manifests if self._first is not None and self._lacks_first(day, manifests)
+        }
+        if self._kinds and manifests != self.kinds.manifests:
+            for day, manifest in manifests.items():
+                if day in self._days and not self._has(self.kinds.manifests, day, manifest, "kinds"):
                     found[day] = found.get(day, Parts.NOTHING) | self._parts_of_kinds(self._days[day])
-        if self._users and layouts != self.users.layouts:
-            for day, layout in layouts.items():
-                if self._is_in_range(day) and not self._has(self.users.layouts, day, layout, "users"):
+        if self._users and manifests != self.users.manifests:
+            for day, manifest in manifests.items():
+                if self._is_in_range(day) and not self._has(self.users.manifests, day, manifest, "users"):
                     found[day] = found.get(day, Parts.NOTHING) | _parts_of_users(self._days[day])
         return {day: found[day] for day in sorted(found)}
 
@@ -120,27 +123,27 @@ class Sums:
             return Parts.SUMMARIES
         return Parts.HEADS if of.cuts == WHOLE_DAY else HEADS_AND_CELLS
 
-    def _lacks_first(self, day: int, layouts: Mapping[int, bytes | None]) -> bool:
-        return self._is_first(day) and not self._has({}, day, layouts[day], "first")
+    def _lacks_first(self, day: int, manifests: Mapping[int, bytes | None]) -> bool:
+        return self._is_first(day) and not self._has({}, day, manifests[day], "first")
 
     async def take(self, snapshot: Snapshot) -> bool:
         """Bring the folds to a snapshot that was read with `wanted`; False where the first event is another one."""
         if self._first is not None and self._first_quarter(snapshot) != self._first[0]:
             return False
         if self._kinds:
-            layouts = snapshot.layouts
+            manifests = snapshot.manifests
             if self._first is not None:  # then all days there are were read
-                layouts = {day: layout for day, layout in layouts.items() if day in self._days}
-            if layouts != self.kinds.layouts:
-                steps = self._changed("kinds", snapshot, layouts, self.kinds.layouts, self._kind_sums)
+                manifests = {day: manifest for day, manifest in manifests.items() if day in self._days}
+            if manifests != self.kinds.manifests:
+                steps = self._changed("kinds", snapshot, manifests, self.kinds.manifests, self._kind_sums)
                 changed = await run_in_slices(steps)
-                self.kinds = self.kinds.updated(layouts, changed)
-                self._remember_kinds(layouts)
+                self.kinds = self.kinds.updated(manifests, changed)
+                self._remember_kinds(manifests)
         if self._users:
-            layouts = {day: layout for day, layout in snapshot.layouts.items() if self._is_in_range(day)}
-            if layouts != self.users.layouts:
+            manifests = {day: manifest for day, manifest in snapshot.manifests.items() if self._is_in_range(day)}
+            if manifests != self.users.manifests:
                 async with self._folds.making(self._user_key):
-                    await self._take_users(snapshot, layouts)
+                    await self._take_users(snapshot, manifests)
         return True
 
     def _table(self) -> UserTable:
@@ -154,33 +157,33 @@ class Sums:
         known: UserFold | None = self._cache.get(self._user_key) or self._folds.get(self._user_key)
         return known
 
-    async def _take_users(self, snapshot: Snapshot, layouts: Mapping[int, bytes]) -> None:
+    async def _take_users(self, snapshot: Snapshot, manifests: Mapping[int, bytes]) -> None:
         """Whoever asked for the same meanwhile may have made it."""
         known = self._known_users()
-        if known is not None and known.layouts == layouts:
+        if known is not None and known.manifests == manifests:
             self.users = known
             return
-        self.users = await run_in_slices(self._folded_users(snapshot, layouts))
-        self._remember_users(layouts)
+        self.users = await run_in_slices(self._folded_users(snapshot, manifests))
+        self._remember_users(manifests)
 
-    def _folded_users(self, snapshot: Snapshot, layouts: Mapping[int, bytes]) -> Steps[UserFold]:
+    def _folded_users(self, snapshot: Snapshot, manifests: Mapping[int, bytes]) -> Steps[UserFold]:
         before = self.users
-        changed = yield from self._changed("users", snapshot, layouts, before.layouts, self._user_sums)
-        return (yield from before.updated(layouts, changed))
+        changed = yield from self._changed("users", snapshot, manifests, before.manifests, self._user_sums)
+        return (yield from before.updated(manifests, changed))
 
-    def _remember_kinds(self, layouts: Mapping[int, bytes]) -> None:
+    def _remember_kinds(self, manifests: Mapping[int, bytes]) -> None:
         fold = self.kinds
         # Its rows, and as much again for the counts that are made of them.
-        size = _size_of_layouts(layouts) + 2 * (COUNT_BYTES * self.plan.columns + 200) * (2 + len(fold.rows))
+        size = _size_of_manifests(manifests) + 2 * (COUNT_BYTES * self.plan.columns + 200) * (2 + len(fold.rows))
         size += sum(map(_size_of_kinds, fold.sums.values()))
         tables = {id(sums.kinds): sums.kinds for sums in fold.sums.values()}
         shared = [self._shared_plan, *self._shared_choices, *(map(_shared_table, tables.values()))]
         self._cache.put(self._kind_key, fold, size, shared=shared)
 
-    def _remember_users(self, layouts: Mapping[int, bytes]) -> None:
+    def _remember_users(self, manifests: Mapping[int, bytes]) -> None:
         fold = self.users
         self._folds.put(self._user_key, fold)
-        size = fold.size_bytes + _size_of_layouts(layouts) + sum(sums.size_bytes for sums in fold.sums.values())
+        size = fold.size_bytes + _size_of_manifests(manifests) + sum(sums.size_bytes for sums in fold.sums.values())
         shared = [self._shared_plan, *self._shared_choices, _shared_users(fold.table)]
         self._cache.put(self._user_key, fold, size, shared=shared)
         self._cache.put(self._table_key, fold.table, 0, shared=[_shared_users(fold.table)])
@@ -189,20 +192,20 @@ class Sums:
         self,
         what: str,
         snapshot: Snapshot,
-        layouts: Mapping[int, bytes],
+        manifests: Mapping[int, bytes],
         before: Mapping[int, bytes],
         unpack: Callable[[DayPlan, Sequence[PartitionDay]], Steps[tuple[S, int, list[Shared]]]],
     ) -> Steps[dict[int, S]]:
-        """The sums of the days whose layouts are not those of before."""
+        """The sums of the days whose manifests are not those of before."""
         changed: dict[int, S] = {}
-        for day, layout in layouts.items():
-            if before.get(day) == layout:
+        for day, manifest in manifests.items():
+            if before.get(day) == manifest:
                 continue
-            held: S | None = self._held.get((day, layout, what))
+            held: S | None = self._held.get((day, manifest, what))
             if held is None:
                 found: tuple[S, int, list[Shared]] = yield from unpack(self._days[day], snapshot.parts[day])
                 held = found[0]
-                self._cache.put(self._key(day, what), held, found[1], layout, [*self._shared_choices, *found[2]])
+                self._cache.put(self._key(day, what), held, found[1], manifest, [*self._shared_choices, *found[2]])
                 yield
             changed[day] = held
         return changed
@@ -221,16 +224,16 @@ class Sums:
         self._cache.grow(table, table.size_bytes - size)
         return sums, sums.size_bytes, [_shared_users(table)]
 
-    def _has(self, layouts: Mapping[int, bytes], day: int, layout: bytes | None, what: str) -> bool:
-        """Whether the sums of a day with this layout are at hand."""
-        if layout is None:
+    def _has(self, manifests: Mapping[int, bytes], day: int, manifest: bytes | None, what: str) -> bool:
+        """Whether the sums of a day with this manifest are at hand."""
+        if manifest is None:
             return False
-        if layouts.get(day) == layout:
+        if manifests.get(day) == manifest:
             return True
-        sums = self._cache.get(self._key(day, what), layout)
+        sums = self._cache.get(self._key(day, what), manifest)
         if sums is None or (what == "users" and sums.table is not self.users.table):
             return False
-        self._held[day, layout, what] = sums
+        self._held[day, manifest, what] = sums
         return True
 
     def _key(self, day: int, what: str) -> tuple[Any, ...]:
@@ -251,19 +254,19 @@ class Sums:
 
     def _first_quarter(self, snapshot: Snapshot) -> int | None:
         """Where the snapshot's first event lies; OTHER_DAY where that is another day than expected."""
-        day = min(snapshot.layouts, default=None)
+        day = min(snapshot.manifests, default=None)
         if day is None or not self._is_first(day):
             return None if day is None else OTHER_DAY
-        layout = snapshot.layouts[day]
-        quarter: int | None = self._held.get((day, layout, "first"))
+        manifest = snapshot.manifests[day]
+        quarter: int | None = self._held.get((day, manifest, "first"))
         if quarter is None:
             quarter = first_quarter_of(day, snapshot.parts[day])
-            self._cache.put(self._key(day, "first"), quarter, 0, layout)
+            self._cache.put(self._key(day, "first"), quarter, 0, manifest)
         return quarter
 
 
-def _size_of_layouts(layouts: Mapping[int, bytes]) -> int:
-    return sum(map(len, layouts.values())) + FOLDED_DAY_BYTES * len(layouts)
+def _size_of_manifests(manifests: Mapping[int, bytes]) -> int:
+    return sum(map(len, manifests.values())) + FOLDED_DAY_BYTES * len(manifests)
 
 
 def _size_of_choice(values: frozenset[str | None]) -> int:

@@ -52,7 +52,7 @@ class UserFold:
     """The days of a range, added up by user. Never changed: `updated` makes another."""
 
     table: UserTable
-    layouts: Mapping[int, bytes] = field(default_factory=dict)
+    manifests: Mapping[int, bytes] = field(default_factory=dict)
     """Of each day that is in it: the value in `days` that it is true of."""
     sums: Mapping[int, UserSums] = field(default_factory=dict)
     added: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -61,9 +61,9 @@ class UserFold:
     _first: dict[int, Ranked] = field(default_factory=dict)
     """What was ranked already, by how many."""
 
-    def updated(self, layouts: Mapping[int, bytes], changed: Mapping[int, UserSums]) -> "Steps[UserFold]":
-        """The fold of other layouts; `changed` has the sums of each day whose layout is another one."""
-        gone = [day for day in self.sums if day in changed or day not in layouts]
+    def updated(self, manifests: Mapping[int, bytes], changed: Mapping[int, UserSums]) -> "Steps[UserFold]":
+        """The fold of other manifests; `changed` has the sums of each day whose manifest is another one."""
+        gone = [day for day in self.sums if day in changed or day not in manifests]
         users = len(self.table)
         if len(gone) < len(self.sums):
             sums, added, deleted = dict(self.sums), _widened(self.added, users), _widened(self.deleted, users)
@@ -80,7 +80,7 @@ class UserFold:
             added[after.added.places] += after.added.counts
             deleted[after.deleted.places] += after.deleted.counts
             yield
-        return UserFold(self.table, layouts, sums, added, deleted)
+        return UserFold(self.table, manifests, sums, added, deleted)
 
     @property
     def size_bytes(self) -> int:

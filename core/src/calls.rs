@@ -162,7 +162,7 @@ impl<'a> Calls<'a> {
                 self.number(some.len() as i64);
                 some.iter().for_each(|field| self.argument(field.as_bytes()));
             }
-            self.layout(workspace, day, "");
+            self.manifest(workspace, day, "");
             self.operation(b"u", workspace, Key::Rows(day));
             return;
         }
@@ -189,10 +189,10 @@ impl<'a> Calls<'a> {
                 self.argument(value);
             }
         }
-        self.layout(workspace, day, &format!("{partition}:{}", entry.base_count));
+        self.manifest(workspace, day, &format!("{partition}:{}", entry.base_count));
     }
 
-    fn layout(&mut self, workspace: u32, day: i64, segment: &str) {
+    fn manifest(&mut self, workspace: u32, day: i64, segment: &str) {
         self.operation(b"d", workspace, Key::Days);
         self.argument(day.to_string().as_bytes());
         self.argument(segment.as_bytes());

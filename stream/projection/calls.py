@@ -69,7 +69,7 @@ class Calls:
         else:
             put += (tail, change.tail)
         self._add("h", cells, put, pairs=True)
-        self._layout(workspace, day, format_segment(self._partition, change.base_count))
+        self._manifest(workspace, day, format_segment(self._partition, change.base_count))
 
     def rows(self, workspace: str, day: int, rows: Sequence[bytes]) -> None:
         if rows:
@@ -93,10 +93,10 @@ class Calls:
             fields.append(self._keys.cells_field(day, self._partition, number))
             fields.append(self._keys.summary_field(day, self._partition, number))
         self._add("x", cells, fields)
-        self._layout(change.workspace_id, day, "")
+        self._manifest(change.workspace_id, day, "")
         self._operation("u", self._keys.rows(change.workspace_id, day))
 
-    def _layout(self, workspace: str, day: int, segment: str) -> None:
+    def _manifest(self, workspace: str, day: int, segment: str) -> None:
         self._operation("d", self._keys.days(workspace), str(day), segment)
 
     def _touch(self, workspace: str) -> None:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 WORKSPACES_A_LOOK = 500
 LOOK_SECONDS = 3_600.0
 
-# KEYS positions, days, cells and rows of a day · ARGV day, change. Only parts go of partitions that say in `positions`
+# KEYS positions, days, cells and rows of a day · ARGV day, version. Only parts go of partitions that say in `positions`
 # that they have dropped the day: they have nothing of it, and never will. Answers how many went.
 DROP = """
 local stored = redis.call('HGET', KEYS[2], ARGV[1])

@@ -4,7 +4,7 @@
 --           Makes the caller the only one whose calls are taken. Answers {1, position or "", owed or "", as_of or "", now,
 --           copied or ""},
 --           or {0, stored incarnation} when Redis holds the counts of another incarnation.
--- project:  KEYS positions, then whatever the operations name by number · ARGV "project", partition, fencing token, sequence number, change, channel, message,
+-- project:  KEYS positions, then whatever the operations name by number · ARGV "project", partition, fencing token, sequence number, version, channel, message,
 --           as_of or "", partitions or "", n, then n pairs of field and value for `positions`, then the operations.
 --           `as_of` is never replaced by an earlier one, unless it lies ahead of Redis' time: then a clock was set back.
 --           Done only if the fencing token is that of the last claim and the sequence number is one above that of the last call taken: answers
@@ -19,21 +19,22 @@
 --
 -- Operations (all absolute, so that the same call done again changes nothing):
 --   h key n (field value)*n     set fields                x key n field*n     delete fields
---   d key day segment           this partition's part of a day's layout, "<partition>:<bases>", or "" where it has none left; and the day's change
---   w list days workspace       the workspace is in the list, and has changed; what row_retention.py put behind its change
+--   d key day segment           this partition's part of a day's manifest, "<partition>:<bases>", or "" where it has none left; and the day's version
+--   w list days workspace       the workspace is in the list, and has changed; what row_retention.py put behind its version
 --                               stays. Where it has one of the two keys alone, the other was evicted: the positions go
 --   z key n member*n            add members, all of score 0
 --   l key n (field value)*n     labels: of two, the one with the later stamp stands, whoever wrote it
 --   u key                       unlink
-local verb, partition = ARGV[1], ARGV[2]
+local verb = ARGV[1]
 local positions = KEYS[1]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 if verb == 'claim' then
+  local partition, incarnation, fencing_token = ARGV[2], ARGV[3], ARGV[4]
   local stored = redis.call('HGET', positions, partition .. '.history')
-  if stored and stored ~= ARGV[3] then return {0, stored} end
-  redis.call('HSET', positions, partition .. '.history', ARGV[3], partition .. '.token', ARGV[4], partition .. '.number', '0')
+  if stored and stored ~= incarnation then return {0, stored} end
+  redis.call('HSET', positions, partition .. '.history', incarnation, partition .. '.token', fencing_token, partition .. '.number', '0')
   local told = redis.call('HMGET', positions, partition .. '.position', partition .. '.owed', partition .. '.as_of', partition .. '.copied')
   return {1, told[1] or '', told[2] or '', told[3] or '', now, told[4] or ''}
 end
@@ -47,35 +48,37 @@ local function forget_positions()
 end
 
 if verb == 'evicted' then
-  local run, count, policy = ARGV[2], tonumber(ARGV[3]), ARGV[4]
+  local run, count, policy = ARGV[2], ARGV[3], ARGV[4]
   local before_run, before_count, before_policy =
     string.match(redis.call('HGET', positions, 'evicted') or '- 0 unknown', '^(%S+) (%d+) (%S+)$')
   if string.match(policy, '^allkeys') then
     redis.call('HSET', positions, 'evicted', before_run .. ' ' .. before_count .. ' ' .. policy)
     return 0
   end
-  redis.call('HSET', positions, 'evicted', run .. ' ' .. ARGV[3] .. ' ' .. policy)
+  redis.call('HSET', positions, 'evicted', run .. ' ' .. count .. ' ' .. policy)
   local since = run == before_run and tonumber(before_count) or 0
   -- Such a policy evicts keys of others alone, if it was there at the last look too: a look may be lost, as in a failover.
   local of_others = string.match(policy, '^volatile') and string.match(before_policy, '^volatile')
-  if count <= since or of_others then return 0 end
+  if tonumber(count) <= since or of_others then return 0 end
   forget_positions()
   return 1
 end
 
 if verb == 'lost' then
-  local last = tonumber(redis.call('HGET', positions, 'lost') or '-1')
-  if last >= 0 and last * 1000 <= now and now - last * 1000 < tonumber(ARGV[2]) * 1000 then return 0 end
+  local seconds, last = tonumber(ARGV[2]), tonumber(redis.call('HGET', positions, 'lost') or '-1')
+  if last >= 0 and last * 1000 <= now and now - last * 1000 < seconds * 1000 then return 0 end
   redis.call('HSET', positions, 'lost', time[1])
   forget_positions()
   return 1
 end
 
-local held = redis.call('HMGET', positions, partition .. '.token', partition .. '.number')
-if held[1] ~= ARGV[3] then return 0 end
-if tonumber(held[2]) ~= tonumber(ARGV[4]) - 1 then return 0 end
+local partition, fencing_token, sequence_number, version = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local channel, message, as_of, partitions = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local fields_start, fields_end = 11, 10 + 2 * tonumber(ARGV[10])
 
-local change = ARGV[5]
+local held = redis.call('HMGET', positions, partition .. '.token', partition .. '.number')
+if held[1] ~= fencing_token then return 0 end
+if tonumber(held[2]) ~= tonumber(sequence_number) - 1 then return 0 end
 
 local function later(new, old)
   if not old then return true end
@@ -89,7 +92,7 @@ local function later(new, old)
   return tonumber(d) >= tonumber(i)
 end
 
-local function layout(key, day, segment)
+local function manifest(key, day, segment)
   local stored = redis.call('HGET', key, day)
   local parts = segment == '' and {} or {segment}
   if stored then
@@ -101,11 +104,11 @@ local function layout(key, day, segment)
     redis.call('HDEL', key, day)
   else
     table.sort(parts, function(x, y) return tonumber(string.match(x, '^%d+')) < tonumber(string.match(y, '^%d+')) end)
-    redis.call('HSET', key, day, change .. ' ' .. table.concat(parts, ' '))
+    redis.call('HSET', key, day, version .. ' ' .. table.concat(parts, ' '))
   end
 end
 
-local at = 11 + 2 * tonumber(ARGV[10])
+local at = fields_end + 1
 local last = #ARGV
 while at <= last do
   local op, key = ARGV[at], KEYS[tonumber(ARGV[at + 1])]
@@ -114,7 +117,7 @@ while at <= last do
     redis.call('HSET', key, unpack(ARGV, at + 3, at + 2 + n))
     at = at + 3 + n
   elseif op == 'd' then
-    layout(key, ARGV[at + 2], ARGV[at + 3])
+    manifest(key, ARGV[at + 2], ARGV[at + 3])
     at = at + 4
   elseif op == 'w' then
     local days = KEYS[tonumber(ARGV[at + 2])]
@@ -123,7 +126,7 @@ while at <= last do
       forget_positions()
       return 0
     end
-    redis.call('HSET', days, 'all', change .. (stored and string.match(stored, ' %d+$') or ''))
+    redis.call('HSET', days, 'all', version .. (stored and string.match(stored, ' %d+$') or ''))
     at = at + 4
   elseif op == 'z' then
     local n, add = tonumber(ARGV[at + 2]), {}
@@ -151,21 +154,18 @@ while at <= last do
   end
 end
 
-if ARGV[8] ~= '' then
-  local as_of = tonumber(ARGV[8])
-  local stored = tonumber(redis.call('HGET', positions, partition .. '.as_of') or '-1')
-  if stored < as_of or stored > now then
-    redis.call('HSET', positions, partition .. '.as_of', ARGV[8])
-  end
+if as_of ~= '' then
+  local stored, as_of_ms = tonumber(redis.call('HGET', positions, partition .. '.as_of') or '-1'), tonumber(as_of)
+  if stored < as_of_ms or stored > now then redis.call('HSET', positions, partition .. '.as_of', as_of) end
 end
-if ARGV[9] ~= '' then
+if partitions ~= '' then
   local stored = redis.call('HGET', positions, 'partitions')
-  if not stored or tonumber(stored) < tonumber(ARGV[9]) then redis.call('HSET', positions, 'partitions', ARGV[9]) end
+  if not stored or tonumber(stored) < tonumber(partitions) then redis.call('HSET', positions, 'partitions', partitions) end
 end
-for i = 11, 10 + 2 * tonumber(ARGV[10]), 2 do
+for i = fields_start, fields_end, 2 do
   if ARGV[i] == partition .. '.moved' and tonumber(ARGV[i + 1]) > now then ARGV[i + 1] = string.format('%.0f', now) end
 end
-if ARGV[10] ~= '0' then redis.call('HSET', positions, unpack(ARGV, 11, 10 + 2 * tonumber(ARGV[10]))) end
-redis.call('HSET', positions, partition .. '.number', ARGV[4])
-if ARGV[7] ~= '' then redis.call('PUBLISH', ARGV[6], ARGV[7]) end
+if fields_end > fields_start then redis.call('HSET', positions, unpack(ARGV, fields_start, fields_end)) end
+redis.call('HSET', positions, partition .. '.number', sequence_number)
+if message ~= '' then redis.call('PUBLISH', channel, message) end
 return now

@@ -7,7 +7,7 @@ its newest rows stay, and since it is not complete, readers are told of the day 
 are read again, may lie there for a while, and count for nothing. They go with the next look that has a reason: it takes
 all days before its own.
 
-The day from which a workspace's rows are complete stands behind the change of its field `all`, in `days:<workspace>`.
+The day from which a workspace's rows are complete stands behind the version in its field `all`, in `days:<workspace>`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ROWS_A_CUT = 20_000
 FREEING_SECONDS = 0.05
 FREEING_LOOKS = 200
 
-# KEYS days, rows of each day · ARGV change, rows_from, how many of the oldest rows go of each day ("": all). It must
+# KEYS days, rows of each day · ARGV version, rows_from, how many of the oldest rows go of each day ("": all). It must
 # run where Redis is full, which refuses other scripts.
 FORGET = """#!lua flags=allow-oom
 local gone = 0
@@ -69,7 +69,7 @@ class RowLimits:
         self._forget = client.register_script(FORGET)
         self._looks = 0
         self._kept_from: int | None = None
-        self._changes: dict[str, bytes] = {}
+        self._versions: dict[str, bytes] = {}
 
     async def keep_now(self, now_ms: int) -> None:
         """Look once, by our clock and that of Redis: days go for good, so neither alone decides. Raises RedisError, and
@@ -163,14 +163,14 @@ class RowLimits:
             names = [bytes(name).decode() for name in found]
             present.update(names)
             for workspace, values in zip(names, await self._asked(names), strict=True):
-                change = values.pop(ALL.encode(), b"")
-                if not changed or self._changes.get(workspace) != change:
-                    yield workspace, [int(day) for day in values], rows_from_of(change) or 0
+                version = values.pop(ALL.encode(), b"")
+                if not changed or self._versions.get(workspace) != version:
+                    yield workspace, [int(day) for day in values], rows_from_of(version) or 0
                     if changed:  # it was looked after
-                        self._changes[workspace] = change
+                        self._versions[workspace] = version
             if len(names) < WORKSPACES_A_LOOK:
-                for gone in self._changes.keys() - present:
-                    del self._changes[gone]
+                for gone in self._versions.keys() - present:
+                    del self._versions[gone]
                 return
             low = f"({names[-1]}"
 

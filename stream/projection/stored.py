@@ -8,11 +8,11 @@ from typing import Any, Final
 import msgspec
 from redis.asyncio import Redis
 
-from stream.storage.keys import ALL, Keys, parse_layout
+from stream.storage.keys import ALL, Keys, parse_manifest
 
 DAYS_A_READ: Final = 100
 TRIES: Final = 20
-"""A read is done again where the layout moved between two of them."""
+"""A read is done again where the manifest moved between two of them."""
 
 
 class StoredEntry(msgspec.Struct, frozen=True):
@@ -21,7 +21,7 @@ class StoredEntry(msgspec.Struct, frozen=True):
     position: int
     """The partition's position in Redis, read together with the rest."""
     bases: tuple[tuple[bytes | None, bytes | None, bytes | None], ...]
-    """Head, cells and summary of each base that the layout names; None: it is not there."""
+    """Head, cells and summary of each base that the manifest names; None: it is not there."""
     tail: bytes | None
 
 
@@ -52,15 +52,15 @@ class StoredCounts:
 
     async def read(self, partition: int, workspace_id: str) -> StoredWorkspace:
         """A workspace as it is, day by day each in one state."""
-        position, layouts = await self._layouts(partition, workspace_id)
+        position, manifests = await self._manifests(partition, workspace_id)
         entries: dict[int, StoredEntry] = {}
         if position is not None:
-            days = sorted(layouts)
+            days = sorted(manifests)
             for at in range(0, len(days), DAYS_A_READ):
-                entries |= await self._entries(partition, workspace_id, days[at : at + DAYS_A_READ], layouts)
+                entries |= await self._entries(partition, workspace_id, days[at : at + DAYS_A_READ], manifests)
         return StoredWorkspace(position, entries)
 
-    async def _layouts(self, partition: int, workspace_id: str) -> tuple[int | None, dict[int, int]]:
+    async def _manifests(self, partition: int, workspace_id: str) -> tuple[int | None, dict[int, int]]:
         """The position, and the number of bases of each day of which the partition has something."""
         async with self._client.pipeline(transaction=True) as pipe:
             pipe.hget(self._keys.positions, self._keys.position_field(partition, "position"))
@@ -70,9 +70,9 @@ class StoredCounts:
         return (int(position) if position else None), _bases(partition, found)
 
     async def _entries(
-        self, partition: int, workspace_id: str, days: Sequence[int], layouts: Mapping[int, int]
+        self, partition: int, workspace_id: str, days: Sequence[int], manifests: Mapping[int, int]
     ) -> dict[int, StoredEntry]:
-        known = {day: layouts[day] for day in days}
+        known = {day: manifests[day] for day in days}
         for _ in range(TRIES):
             asked = {day: self._fields(day, partition, bases) for day, bases in known.items()}
             async with self._client.pipeline(transaction=True) as pipe:
@@ -102,8 +102,8 @@ class StoredCounts:
 
 
 def _bases(partition: int, values: Mapping[int, bytes | None]) -> dict[int, int]:
-    layouts = {day: parse_layout(value).bases for day, value in values.items() if value}
-    return {day: bases[partition] for day, bases in layouts.items() if partition in bases}
+    manifests = {day: parse_manifest(value).bases for day, value in values.items() if value}
+    return {day: bases[partition] for day, bases in manifests.items() if partition in bases}
 
 
 def _entry(position: int, found: Sequence[Any]) -> StoredEntry:

@@ -8,9 +8,9 @@ one server. Below, `p` is a source partition, `day` the number of a UTC day sinc
                                       `evicted` -> `<run id> <keys evicted> <policy>` of the server, at a worker's last
                                       look; `lost` -> seconds since 1970, when a reader last missed keys
     workspaces               zset     every workspace seen, all of score 0: a list in the order of its bytes
-    days:<workspace>         hash     `all` -> change of the last call that changed anything of the workspace, names too
+    days:<workspace>         hash     `all` -> version of the last call that changed the workspace, its names too
                                       behind it, where rows were dropped, the UTC day from which they are complete
-                                      `<day>` -> `<change> <p>:<bases> <p>:<bases>…`: change of the last call that
+                                      `<day>` -> `<version> <p>:<bases> <p>:<bases>…`: version of the last call that
                                       changed the day, and which parts there are of it
     cells:<workspace>:<n>    hash     `<day>.<p>.<base>.h` `.c` `.s` -> head, cells and summary of each base, from 0 on
                                       `<day>.<p>.t` -> the tail, absent where it is empty  (stream/storage/day_parts.py)
@@ -23,7 +23,7 @@ one server. Below, `p` is a source partition, `day` the number of a UTC day sinc
     ops                      zset     workers -> ms since 1970 when each told its status last
     ops:<worker>             string   JSON: what a worker tells of itself every two seconds; it expires
 
-A change is a word drawn at random for each call: equal changes mean equal content, and they have no order.
+A version is a word drawn at random for each call: equal versions mean equal content, and they have no order.
 """
 
 import re
@@ -125,37 +125,37 @@ class Keys:
         return format_missing_rows(missing_rows)
 
 
-class Layout(msgspec.Struct, frozen=True):
-    """Which parts of a workspace-day there are, and the change that touched it last."""
+class Manifest(msgspec.Struct, frozen=True):
+    """Which parts of a workspace-day there are, and the version, that of the last call that touched it."""
 
-    change: str
+    version: str
     bases: dict[int, int]
     """Number of bases by partition; 0: a tail alone. A partition that is not here has nothing of this day."""
 
 
-def format_layout(layout: Layout) -> str:
+def format_manifest(manifest: Manifest) -> str:
     """The value of a day in `days:<workspace>`; partitions ascend."""
-    return " ".join((layout.change, *(format_segment(p, layout.bases[p]) for p in sorted(layout.bases))))
+    return " ".join((manifest.version, *(format_segment(p, manifest.bases[p]) for p in sorted(manifest.bases))))
 
 
 def format_segment(partition: int, bases: int) -> str:
-    """One partition's part of a layout."""
+    """One partition's part of a manifest."""
     return f"{partition}:{bases}"
 
 
-def parse_layout(value: bytes) -> Layout:
+def parse_manifest(value: bytes) -> Manifest:
     """Reads the value of a day in `days:<workspace>`."""
-    change, *segments = value.decode().split(" ")
+    version, *segments = value.decode().split(" ")
     bases = {}
     for segment in segments:
         partition, _, number = segment.partition(":")
         bases[int(partition)] = int(number)
-    return Layout(change, bases)
+    return Manifest(version, bases)
 
 
-def rows_from_of(change: bytes) -> int | None:
+def rows_from_of(version: bytes) -> int | None:
     """The UTC day from which on a workspace's rows are complete, out of its field `all`; None: none were dropped."""
-    _, _, day = change.partition(b" ")
+    _, _, day = version.partition(b" ")
     return int(day) if day else None
 
 

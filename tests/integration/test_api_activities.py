@@ -382,14 +382,14 @@ async def test_a_folded_page_is_there_although_events_keep_coming(
     async with api_over(shared_redis, NOW) as api:
         api.write(an_import(20_000, 2, batch="big"))
         reader, reads = api.app.state.reader, 0
-        days, layout = f"{api.data.prefix}days:w", api.data.client.hget(api.data.prefix + "days:w", str(DAY)).decode()
+        days, manifest = f"{api.data.prefix}days:w", api.data.client.hget(api.data.prefix + "days:w", str(DAY)).decode()
         rows = reader.rows
 
         async def beside_a_writer(*asked: Any) -> Any:
             nonlocal reads
             reads += 1
             if reads % 3 == 0:
-                api.data.client.hset(days, str(DAY), f"{reads:016x} {layout.partition(' ')[2]}")
+                api.data.client.hset(days, str(DAY), f"{reads:016x} {manifest.partition(' ')[2]}")
             return await rows(*asked)
 
         monkeypatch.setattr(reader, "rows", beside_a_writer)

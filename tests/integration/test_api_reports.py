@@ -188,7 +188,7 @@ async def test_half_of_a_count_is_never_shown(shared_redis: RunningRedis, fields
 
 
 async def test_what_is_being_taken_away_is_no_error(shared_redis: RunningRedis) -> None:
-    """As while `rebuild-redis` deletes: the layout of a day is still there, and its parts are not."""
+    """As while `rebuild-redis` deletes: the manifest of a day is still there, and its parts are not."""
     async with api_over(shared_redis, NOW) as api:
         api.write([added(f"2026-11-22T00:{minute:02d}:00+00:00") for minute in range(40)])
         assert (await api.json())["added"]["count"] == 40
@@ -207,11 +207,11 @@ async def test_reads_that_begin_together_are_remembered_once(shared_redis: Runni
         asked = {"from_": "2026-11-01", "to": "2026-11-22"}
         await asyncio.gather(*(api.json(compare="none", **asked) for _ in range(5)))
         memory = api.app.state.memory
-        assert len(memory.get(("known", "w")).layouts) == 20
+        assert len(memory.get(("known", "w")).manifests) == 20
         # What is gone is no longer remembered, and what came again is once.
         api.write([added("2026-11-05T00:00:00+00:00")])
         await asyncio.gather(*(api.json(compare="none", **asked) for _ in range(5)))
-        assert len(memory.get(("known", "w")).layouts) == 1
+        assert len(memory.get(("known", "w")).manifests) == 1
 
 
 async def test_everything_begins_later_when_retention_moves_on(shared_redis: RunningRedis) -> None:
@@ -419,8 +419,8 @@ async def test_changed_days_alone_are_read_again(shared_redis: RunningRedis) -> 
         api.data.client.hdel(cells, *[f for f in api.data.client.hkeys(cells) if not f.startswith(b"%d." % DAY)])
         assert (await api.json())["added"]["count"] == 7
         # and a day whose change is another one is read again
-        layout = api.data.client.hget(days, str(DAY)).decode().split(" ")
-        api.data.client.hset(days, str(DAY), " ".join(["another", *layout[1:]]))
+        manifest = api.data.client.hget(days, str(DAY)).decode().split(" ")
+        api.data.client.hset(days, str(DAY), " ".join(["another", *manifest[1:]]))
         assert (await api.json())["added"]["count"] == 7
         api.data.client.hdel(days, str(DAY))
         assert (await api.json())["added"]["count"] == 6

@@ -24,7 +24,7 @@ class Shown:
         self.client, self.data = client, data
         self.keys = Keys(data.prefix.split(":")[1])
 
-    async def layouts(self) -> dict[int, list[int]]:
+    async def manifests(self) -> dict[int, list[int]]:
         """The partitions that each day is said to have."""
         held = await self.client.hgetall(self.keys.days("w"))
         parts = {int(day): value.split(b" ")[1:] for day, value in held.items() if day != b"all"}
@@ -63,7 +63,7 @@ async def told(shown: Shown, **counts_from: int) -> None:
 async def test_without_retention_nothing_goes(shown: Shown) -> None:
     await told(shown)
     assert await forget_dropped_days(shown.client, shown.keys) == 0
-    assert await shown.layouts() == {DAY - 40: [0, 1], DAY - 1: [0], DAY: [0, 1]}
+    assert await shown.manifests() == {DAY - 40: [0, 1], DAY - 1: [0], DAY: [0, 1]}
 
 
 async def test_of_each_day_the_parts_go_of_partitions_that_have_dropped_it(shown: Shown) -> None:
@@ -71,14 +71,14 @@ async def test_of_each_day_the_parts_go_of_partitions_that_have_dropped_it(shown
     await told(shown, p0=DAY)
     # When Redis is looked through, then what the first left there goes, and what the second has stays
     assert await forget_dropped_days(shown.client, shown.keys) == 2
-    assert await shown.layouts() == {DAY - 40: [1], DAY: [0, 1]}
+    assert await shown.manifests() == {DAY - 40: [1], DAY: [0, 1]}
     assert await shown.cells() == {(DAY - 40, 1), (DAY, 0), (DAY, 1)}
     assert await shown.rows() == [DAY - 40, DAY]
     # When that one has too, then the day goes with its rows; readers see a change, and where rows begin as before
     change = await shown.client.hget(shown.keys.days("w"), "all")
     await told(shown, p0=DAY, p1=DAY - 39)
     assert await forget_dropped_days(shown.client, shown.keys) == 1
-    assert await shown.layouts() == {DAY: [0, 1]}
+    assert await shown.manifests() == {DAY: [0, 1]}
     assert await shown.cells() == {(DAY, 0), (DAY, 1)}
     assert await shown.rows() == [DAY]
     after = await shown.client.hget(shown.keys.days("w"), "all")

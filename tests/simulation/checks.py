@@ -149,7 +149,7 @@ class Checks:
                 days = f"{reader.PREFIX}days:{workspace}".encode()
                 known = workspace.encode() in listed and days in state and reader.answers(state)
                 counted = entry.before(place.position or 0) and day >= (place.counts_from or 0)
-                if known and counted and recount.partition not in reader.layout(state, workspace, day):
+                if known and counted and recount.partition not in reader.manifest(state, workspace, day):
                     raise Broken(f"p{recount.partition} {workspace} day {day} reads as zero after an eviction")
 
     def _check_answer(self, places: Sequence[reader.Place]) -> None:
@@ -171,7 +171,7 @@ class Checks:
     def _check_words(
         self, before: State, after: State, changed: Iterable[bytes], word: bytes
     ) -> tuple[set[tuple[str, int]], set[str]]:
-        """Every change of a workspace has the word of its call, and a word is used once. Returns the days and names
+        """Every version of a workspace is that of its call, and a version is used once. Returns the days and names
         that were touched.
         """
         days: set[tuple[str, int]] = set()
@@ -186,10 +186,10 @@ class Checks:
             if old == new:
                 continue
             if not fresh:
-                raise Broken(f"the change {word!r} was used before, and {key} is another now")
-            layouts = after.get(f"{reader.PREFIX}days:{workspace}".encode(), {})
-            if layouts.get(b"all", b"").split(b" ")[0] != word:
-                raise Broken(f"{key} changed, and not the workspace's change")
+                raise Broken(f"the version {word!r} was used before, and {key} is another now")
+            manifests = after.get(f"{reader.PREFIX}days:{workspace}".encode(), {})
+            if manifests.get(b"all", b"").split(b" ")[0] != word:
+                raise Broken(f"{key} changed, and not the version of the workspace")
             if kind == "names":
                 names.add(workspace)
             elif kind == "rows1":
@@ -199,8 +199,8 @@ class Checks:
                     if field == b"all":
                         continue
                     day = field.split(b".")[0]
-                    if not layouts.get(day, word).startswith(word):
-                        raise Broken(f"{key} {field!r} changed, and not the change of its day")
+                    if not manifests.get(day, word).startswith(word):
+                        raise Broken(f"{key} {field!r} changed, and not the version of its day")
                     days.add((workspace, int(day)))
         self._words.add(word)
         return days, names
@@ -509,7 +509,7 @@ class Checks:
             kind, _, rest = raw.decode().removeprefix(reader.PREFIX).partition(":")
             if kind == "days":
                 for day in state[raw].keys() - {b"all"}:
-                    for partition in reader.layout(state, rest, int(day)):
+                    for partition in reader.manifest(state, rest, int(day)):
                         if int(day) >= gone and (rest, int(day)) not in self.recounts[partition].entries:
                             raise Broken(f"Redis shows {rest} day {day!r} of p{partition}, where nothing counts")
             elif kind == "rows1":

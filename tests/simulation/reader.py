@@ -96,7 +96,7 @@ def _check_summary(summary: packed.Summary, cells: Counter[Cell]) -> str:
     return ""
 
 
-def layout(state: State, workspace: str, day: int) -> dict[int, int]:
+def manifest(state: State, workspace: str, day: int) -> dict[int, int]:
     """How many bases each partition has of a day."""
     value = state.get((PREFIX + "days:" + workspace).encode(), {}).get(b"%d" % day)
     if value is None:
@@ -127,7 +127,7 @@ _NOTHING: dict[bytes, bytes] = {}
 def _entry(
     state: State, fields: Mapping[bytes, bytes], workspace: str, day: int, partition: int
 ) -> Counter[Cell] | str:
-    bases = layout(state, workspace, day).get(partition)
+    bases = manifest(state, workspace, day).get(partition)
     if bases is None:
         return Counter()
     parts: list[Any] = []

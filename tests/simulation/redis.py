@@ -15,7 +15,7 @@ State = Mapping[bytes, Mapping[bytes, bytes]]
 
 LABEL = re.compile(rb"(\d+) (\d+) (\d+) (\d+) ([01])")
 KEPT_FROM = re.compile(rb" \d+$")
-"""What stream/projection/row_retention.py puts behind a workspace's change."""
+"""What stream/projection/row_retention.py puts behind a workspace's version."""
 PART = re.compile(rb"(\d+):")
 FORGOTTEN = re.compile(rb"\d+\.(position|token|copied)")
 
@@ -111,14 +111,14 @@ def _claim(writing: Writing, positions: bytes, argv: Sequence[bytes], now_ms: in
 
 
 def _project(writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes], now_ms: int) -> int:
-    _, partition, fencing_token, sequence_number, change, _channel, _message, as_of, partitions, n = argv[:10]
+    _, partition, fencing_token, sequence_number, version, _channel, _message, as_of, partitions, n = argv[:10]
     positions = keys[0]
     if writing.get(positions, partition + b".token") != fencing_token:
         return 0
     if int(writing.get(positions, partition + b".number") or b"0") != int(sequence_number) - 1:
         return 0
     fields_end = 10 + 2 * int(n)
-    if not _operations(writing, keys, argv, fields_end, partition, change):
+    if not _operations(writing, keys, argv, fields_end, partition, version):
         _forget_positions(writing.of(positions))
         return 0
     mine = writing.of(positions)
@@ -138,7 +138,7 @@ def _project(writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes], now
 
 
 def _operations(
-    writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes], at: int, partition: bytes, change: bytes
+    writing: Writing, keys: Sequence[bytes], argv: Sequence[bytes], at: int, partition: bytes, version: bytes
 ) -> bool:
     """False where a key was missed."""
     while at < len(argv):
@@ -148,7 +148,7 @@ def _operations(
             writing.of(key).update(zip(argv[at + 3 : at + 3 + n : 2], argv[at + 4 : at + 3 + n : 2], strict=True))
             at += 3 + n
         elif op == b"d":
-            _layout(writing, key, argv[at + 2], argv[at + 3], partition, change)
+            _manifest(writing, key, argv[at + 2], argv[at + 3], partition, version)
             at += 4
         elif op == b"w":
             days, workspace = keys[int(argv[at + 2]) - 1], argv[at + 3]
@@ -157,7 +157,7 @@ def _operations(
             if is_new == (stored is not None) and writing.get(keys[0], partition + b".position") is not None:
                 return False
             kept = KEPT_FROM.search(stored or b"")
-            writing.of(days)[b"all"] = change + (kept[0] if kept else b"")
+            writing.of(days)[b"all"] = version + (kept[0] if kept else b"")
             at += 4
         elif op == b"z":
             n = int(argv[at + 2])
@@ -195,7 +195,7 @@ def _later(new: bytes, old: bytes | None) -> bool:
     return tuple(map(int, a.groups()[:4])) >= tuple(map(int, b.groups()[:4]))
 
 
-def _layout(writing: Writing, key: bytes, day: bytes, segment: bytes, partition: bytes, change: bytes) -> None:
+def _manifest(writing: Writing, key: bytes, day: bytes, segment: bytes, partition: bytes, version: bytes) -> None:
     parts = [segment] if segment else []
     stored = writing.get(key, day)
     if stored is not None:
@@ -203,7 +203,7 @@ def _layout(writing: Writing, key: bytes, day: bytes, segment: bytes, partition:
         parts += [part for part in others if PART.match(part)[1] != partition]  # type: ignore[index]
     if parts:
         parts.sort(key=lambda part: int(PART.match(part)[1]))  # type: ignore[index]
-        writing.of(key)[day] = b" ".join([change, *parts])
+        writing.of(key)[day] = b" ".join([version, *parts])
     else:
         writing.of(key).pop(day, None)
 

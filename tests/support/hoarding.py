@@ -81,7 +81,7 @@ def tokens() -> Iterator[Asked]:
 
 
 def workspaces() -> Iterator[Asked]:
-    """States and layouts, of workspaces that nobody asked for before."""
+    """States and manifests, of workspaces that nobody asked for before."""
     for number in range(3_000):
         yield at(f"never{number}", "/summary"), {"period": "today", "compare": "none"}, EVERYTHING
 

@@ -97,13 +97,13 @@ class RedisData:
             if f":{workspace}:" in f":{key.decode().removeprefix(self.prefix)}:":
                 pipe.delete(key)
 
-    def _change(self) -> str:
+    def _version(self) -> str:
         return f"{self.random.getrandbits(64):016x}"
 
     def _write_workspace(self, pipe: Any, workspace: str, events: Sequence[Event], rows: bool) -> None:
         days_key = f"{self.prefix}days:{workspace}"
         pipe.zadd(self.prefix + "workspaces", {workspace: 0})
-        pipe.hset(days_key, "all", self._change())
+        pipe.hset(days_key, "all", self._version())
         by_day: dict[int, list[Event]] = defaultdict(list)
         for event in events:
             by_day[event.at // DAY].append(event)
@@ -111,15 +111,15 @@ class RedisData:
             by_partition: dict[int, list[Event]] = defaultdict(list)
             for event in of_day:
                 by_partition[event.partition].append(event)
-            layout = [self._change()]
+            manifest = [self._version()]
             for partition, mine in sorted(by_partition.items()):
                 parts, bases = self._parts(mine)
-                layout.append(f"{partition}:{bases}")
+                manifest.append(f"{partition}:{bases}")
                 pipe.hset(
                     f"{self.prefix}cells:{workspace}:{day // 32}",
                     mapping={f"{day}.{partition}.{name}": value for name, value in parts.items()},
                 )
-            pipe.hset(days_key, str(day), " ".join(layout))
+            pipe.hset(days_key, str(day), " ".join(manifest))
             if rows:
                 pipe.zadd(f"{self.prefix}rows1:{workspace}:{day}", {packed_row(event): 0 for event in of_day})
         self._write_names(pipe, workspace, events)

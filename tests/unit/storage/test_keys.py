@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from stream.storage.keys import (
     Keys,
     Label,
-    Layout,
+    Manifest,
     format_label,
-    format_layout,
+    format_manifest,
     format_missing_rows,
     parse_label,
-    parse_layout,
+    parse_manifest,
     parse_missing_rows,
     widen,
 )
@@ -57,12 +57,12 @@ def test_fields_name_day_partition_and_base() -> None:
     ] == ["3.as_of", "20815.3.0.h", "20815.3.1.c", "20815.3.2.s", "20815.3.t", "u:u_7", "u:", "s:user", "s:"]
 
 
-def test_a_layout_says_which_parts_there_are() -> None:
-    layout = Layout("9f3a", {10: 2, 3: 0})
+def test_a_manifest_says_which_parts_there_are() -> None:
+    manifest = Manifest("9f3a", {10: 2, 3: 0})
 
-    assert format_layout(layout) == "9f3a 3:0 10:2"
-    assert parse_layout(b"9f3a 3:0 10:2") == layout
-    assert parse_layout(b"9f3a") == Layout("9f3a", {})
+    assert format_manifest(manifest) == "9f3a 3:0 10:2"
+    assert parse_manifest(b"9f3a 3:0 10:2") == manifest
+    assert parse_manifest(b"9f3a") == Manifest("9f3a", {})
 
 
 def test_missing_rows_are_json() -> None:

@@ -112,10 +112,10 @@ def test_a_fold_that_is_kept_is_the_fold_made_anew() -> None:
                     table = rng.choice(kinds)
                     numbers = tuple(rng.randrange(9) for _ in range(len(table) * len(day.cuts)))
                     days[day.day] = (b"%d" % step, KindSums(table, numbers))
-                layouts = {day: layout for day, (layout, _) in days.items()}
-                new = [day for day in layouts if kept.layouts.get(day) != layouts[day]]
-                kept = kept.updated(layouts, {day: days[day][1] for day in new})
-                anew = KindFold(of, chosen).updated(layouts, {day: sums for day, (_, sums) in days.items()})
+                manifests = {day: manifest for day, (manifest, _) in days.items()}
+                new = [day for day in manifests if kept.manifests.get(day) != manifests[day]]
+                kept = kept.updated(manifests, {day: days[day][1] for day in new})
+                anew = KindFold(of, chosen).updated(manifests, {day: sums for day, (_, sums) in days.items()})
                 assert kept.counts == anew.counts
 
 

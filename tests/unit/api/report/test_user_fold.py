@@ -63,9 +63,9 @@ async def test_a_fold_that_is_kept_is_what_its_days_sum_to(monkeypatch: pytest.M
             users = [None, *(f"u{rng.randrange(4 + step)}" for _ in range(rng.randrange(30)))]
             counts = [{user: rng.randint(1, 3) for user in rng.sample(users, len(users) // 2)} for _ in range(2)]
             days[day] = b"%d" % step, sums_of(table, *counts)
-        layouts = {day: layout for day, (layout, _) in days.items()}
-        new = {day: sums for day, (layout, sums) in days.items() if fold.layouts.get(day) != layout}
-        before, fold = fold, finish(fold.updated(layouts, new))
+        manifests = {day: manifest for day, (manifest, _) in days.items()}
+        new = {day: sums for day, (manifest, sums) in days.items() if fold.manifests.get(day) != manifest}
+        before, fold = fold, finish(fold.updated(manifests, new))
         assert fold is not before
         added: Counter[str | None] = Counter()
         deleted: Counter[str | None] = Counter()
