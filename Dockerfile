@@ -19,6 +19,7 @@ COPY --from=core /core/target/release/libcontacts_core.so /packages/lib/python3.
 COPY stream /app/stream
 COPY api /app/api
 COPY cli /app/cli
+COPY docs/*.md /app/docs/
 ENV PATH=/packages/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 RUN python -m compileall -q /app
 USER 10001:10001

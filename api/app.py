@@ -4,7 +4,7 @@ nothing, and nothing is opened before the application starts."""
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from litestar import Litestar, Response
@@ -13,6 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler, route
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from api import manual
 from api.cache import Memory
 from api.documents import Documents
 from api.errors import Faults, Unavailable
@@ -24,10 +25,12 @@ from api.http.static import PAGE, StaticFiles
 from api.live.access import StreamLimits
 from api.live.hub import Hub
 from api.metrics import Metrics
+from api.read.own_status import telling
 from api.read.redis import Reader
 from api.report.service import Reports
 from api.routes import COMPONENTS, Endpoint, Endpoints, not_found
 from stream.settings.api import ApiConfig
+from stream.version import VERSION
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +47,9 @@ CORS_ANSWER_HEADERS = (
 )
 
 
-def create_app(config: ApiConfig, clock: Callable[[], float] = time.time) -> Litestar:
-    """The API as an ASGI application; `clock` gives seconds since 1970.
+def create_app(config: ApiConfig, clock: Callable[[], float] = time.time, process: str | None = None) -> Litestar:
+    """The API as an ASGI application; `clock` gives seconds since 1970. It tells of itself in Redis under the name
+    `process`, where there is one.
 
     `app.state.hub.close()` ends the live streams, which a server that stops should do first. Raises ValueError where
     the API would be open to other machines without authentication.
@@ -61,11 +65,18 @@ def create_app(config: ApiConfig, clock: Callable[[], float] = time.time) -> Lit
     page = StaticFiles(PAGE, config.api_frame_ancestors)
     endpoints = Endpoints(reports, reader, memory, authentication, hub, metrics, page, config.api_metrics_port)
     documents = Documents(config.topic)
+    started_ms = int(time.time() * 1000)
+
+    def facts() -> dict[str, Any]:
+        answers, failed = metrics.answers()
+        told = {"version": VERSION, "started_ms": started_ms, "answers": answers, "failed": failed}
+        return {**told, "streams": metrics.streams()}
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         authentication.open()
-        yield
+        async with nullcontext() if process is None else telling(config.redis, reader.keys, process, facts):
+            yield
         hub.close()
         authentication.close()
         await reader.close()
@@ -83,6 +94,8 @@ def create_app(config: ApiConfig, clock: Callable[[], float] = time.time) -> Lit
         "/openapi.json": ("documents", documents.openapi),
         "/asyncapi.json": ("documents", documents.asyncapi),
         "/docs": ("documents", documents.docs),
+        "/ops": ("page", endpoints.ops_page),
+        manual.ADDRESS: ("documents", endpoints.manual),
         "/": ("page", endpoints.page),
         "/page/{file:path}": ("page", endpoints.page),
     }

@@ -50,5 +50,20 @@ class Metrics:
             registry=self.registry,
         )
 
+    def answers(self) -> tuple[int, int]:
+        """How many answers readers got, without probes and metrics; and how many of these were failures of ours."""
+        samples = [sample for metric in self.requests.collect() for sample in metric.samples]
+        of_readers = [
+            sample
+            for sample in samples
+            if sample.name.endswith("_total") and sample.labels["resource"] not in ("health", "metrics")
+        ]
+        failed = (sample.value for sample in of_readers if sample.labels["status"] >= "500")
+        return int(sum(sample.value for sample in of_readers)), int(sum(failed))
+
+    def streams(self) -> int:
+        """How many live streams are open."""
+        return int(self.registry.get_sample_value("contacts_api_live_listeners") or 0)
+
     def text(self) -> bytes:
         return generate_latest(self.registry)

@@ -1,7 +1,8 @@
-"""How the deployment is, for who operates it: what each worker tells of itself, and what readers see of each partition.
+"""How the deployment is, for who operates it: what each process tells of itself, and what readers see of each
+partition.
 
-Only the positions and the workers' own keys are read, so it costs a report nothing. No workspace, contact or user is in
-it; a rejected record is told by its place.
+Only the positions and the processes' own keys are read, so it costs a report nothing. No workspace, contact or user is
+in it; a rejected record is told by its place.
 """
 
 from collections.abc import Mapping
@@ -60,6 +61,18 @@ class OpsWorker(msgspec.Struct, frozen=True):
     rejected: dict[str, OpsRejected]
 
 
+class OpsApi(msgspec.Struct, frozen=True):
+    """What a process of the API told of itself within the last seconds. One that may not write to Redis is missing."""
+
+    process: str
+    version: str
+    started_at: str
+    told_at: str
+    answers: Annotated[int, Meta(ge=0, description="Since its start, without probes and metrics.")]
+    failed: Annotated[int, Meta(ge=0, description="Of these, answers of 500 and above.")]
+    streams: Annotated[int, Meta(ge=0, description="Live streams that are open.")]
+
+
 class OpsAnswer(msgspec.Struct, frozen=True):
     """How the deployment is."""
 
@@ -73,6 +86,9 @@ class OpsAnswer(msgspec.Struct, frozen=True):
     partitions_found: Count
     partitions: list[OpsPartition]
     workers: list[OpsWorker]
+    apis: list[OpsApi]
+    redis_policy: Annotated[str | None, Meta(description="`maxmemory-policy`, as the workers saw it last.")]
+    topics_differ: Annotated[list[str], Meta(description="Settings of topics that are not as they should be.")]
 
 
 class _Told(msgspec.Struct):
@@ -88,11 +104,24 @@ class _Told(msgspec.Struct):
     duplicates: int = 0
     rejected: dict[str, OpsRejected] = {}
     partitions: dict[str, dict[str, Any]] = {}
+    redis_policy: str | None = None
+    topics_differ: list[str] = []
+
+
+class _ToldByApi(msgspec.Struct):
+    process: str
+    told_ms: int
+    version: str = ""
+    started_ms: int = 0
+    answers: int = 0
+    failed: int = 0
+    streams: int = 0
 
 
 async def operations(reports: Reports, reader: Reader) -> OpsAnswer:
     """Raises Unavailable where Redis does not answer."""
-    fields, statuses = await reader.operations()
+    fields, statuses, of_apis = await reader.operations()
+    apis = [msgspec.json.decode(status, type=_ToldByApi) for status in of_apis]
     workers = sorted((msgspec.json.decode(status, type=_Told) for status in statuses), key=lambda one: one.worker)
     number = int(fields.get(b"partitions", b"0"))
     positions = read_positions(number, reader.position_values(fields, number))
@@ -109,6 +138,9 @@ async def operations(reports: Reports, reader: Reader) -> OpsAnswer:
         partitions_found=len(positions.partitions),
         partitions=[_partition(partition, fields, workers) for partition in range(number)],
         workers=[_worker(one) for one in workers],
+        apis=[_api(one) for one in sorted(apis, key=lambda one: one.process)],
+        redis_policy=next((one.redis_policy for one in workers if one.redis_policy is not None), None),
+        topics_differ=sorted({difference for one in workers for difference in one.topics_differ}),
     )
 
 
@@ -144,6 +176,11 @@ def _worker(one: _Told) -> OpsWorker:
         one.duplicates,
         one.rejected,
     )
+
+
+def _api(one: _ToldByApi) -> OpsApi:
+    started, told = utc_text(one.started_ms / 1000), utc_text(one.told_ms / 1000)
+    return OpsApi(one.process, one.version, started, told, one.answers, one.failed, one.streams)
 
 
 def _time(milliseconds: int | None) -> str | None:

@@ -22,6 +22,7 @@ from api.http.request import CACHE_CONTROL, Answer, Request, etag_matches
 from api.http.static import StaticFiles
 from api.live.access import Access
 from api.live.hub import Hub
+from api.manual import manual
 from api.metrics import CONTENT_TYPE as METRICS_TYPE
 from api.metrics import Metrics
 from api.ops import operations
@@ -145,6 +146,18 @@ class Endpoints:
         self._metrics.lost_reads.set(self._reader.lost_reads)
         self._metrics.cache_bytes.set(self._memory.bytes + self._memory.held_bytes)
         return Answer(200, [("Cache-Control", "no-store")], self._metrics.text(), METRICS_TYPE)
+
+    async def ops_page(self, request: Request) -> Answer:
+        """Tells nothing by itself: it asks `ops`, with the reader's token."""
+        answer = await self._page.answer(request, "ops/index.html")
+        assert answer is not None, "the page is part of the package"
+        return answer
+
+    async def manual(self, request: Request) -> Answer:
+        answer = manual(request)
+        if answer is None:
+            raise not_found()
+        return answer
 
     async def page(self, request: Request) -> Answer:
         name = request.parameters.get("file", "index.html").lstrip("/")

@@ -48,10 +48,11 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
             other = listening_socket(config.api_host, config.api_metrics_port, "CONTACTS_API_METRICS_PORT")
             listeners.append(stack.enter_context(other))
             config = replace(config, api_metrics_port=other.getsockname()[1])
+        process = f"{socket.gethostname()}:{os.getpid()}"
         connections = raise_file_limit(config.api_connections)
         if connections <= config.live_streams:
             log.warning("at most %d connections: this process may not open more files", connections)
-        server = ReportServer(server_config(create_app(config), connections, config.api_metrics_port))
+        server = ReportServer(server_config(create_app(config, process=process), connections, config.api_metrics_port))
         # uvicorn stops gracefully at these, and then raises them once more for whoever was there before it.
         signal.signal(signal.SIGTERM, lambda *_: None)
         signal.signal(signal.SIGINT, lambda *_: None)

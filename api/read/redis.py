@@ -288,13 +288,20 @@ class Reader:
         [found] = await self._transaction([("ZRANGEBYLEX", self.keys.workspaces, low, b"+", "LIMIT", 0, limit)])
         return [name.decode() for name in found]
 
-    async def operations(self) -> tuple[Mapping[bytes, bytes], list[bytes]]:
-        """All fields of the positions, and what each worker told of itself last."""
-        fields, names = await self._transaction([("HGETALL", self.keys.positions), ("ZRANGE", self.keys.ops, 0, -1)])
-        if not names:
-            return _pairs(fields), []
-        [told] = await self._transaction([("MGET", *(self.keys.ops_of(name.decode()) for name in names))])
-        return _pairs(fields), [status for status in told if status is not None]
+    async def operations(self) -> tuple[Mapping[bytes, bytes], list[bytes], list[bytes]]:
+        """All fields of the positions, and what each worker and each process of the API told of itself last."""
+        keys = self.keys
+        fields, workers, apis = await self._transaction(
+            [("HGETALL", keys.positions), ("ZRANGE", keys.ops, 0, -1), ("ZRANGE", keys.apis, 0, -1)]
+        )
+        told_by = [*(keys.ops_of(name.decode()) for name in workers), *(keys.api_of(name.decode()) for name in apis)]
+        [told] = await self._transaction([("MGET", *told_by)]) if told_by else [[]]
+        workers_told, apis_told = told[: len(workers)], told[len(workers) :]
+        return (
+            _pairs(fields),
+            [one for one in workers_told if one is not None],
+            [one for one in apis_told if one is not None],
+        )
 
     @staticmethod
     def position_values(fields: Mapping[bytes, bytes], partitions: int) -> list[bytes | None]:

@@ -38,6 +38,11 @@ class Evictions:
         self.refusal: str | None = None
         """Why nothing may be sent at present; None: it may."""
 
+    @property
+    def policy(self) -> str | None:
+        """The server's `maxmemory-policy` at the last look; None: there was none yet."""
+        return self._policy or None
+
     async def refuse_at_start(self) -> None:
         """Raises WorkerMustStop where keys may be evicted. A Redis that does not answer is asked again by `watch`."""
         await self.look_quietly()

@@ -1,9 +1,10 @@
-"""What each worker tells of itself in Redis, for `contacts-report status` and the API: a key of its own that expires.
+"""What each process tells of itself in Redis, for `contacts-report status` and the API: a key of its own that expires.
 
-    ops             zset   the workers, with the time (ms since 1970) at which each told its status last
-    ops:<worker>    JSON   its status; gone EXPIRES_SECONDS after the worker
+    ops, apis                      zset   the workers, and the processes of the API, with the time (ms since 1970) at
+                                          which each told its status last
+    ops:<worker>, apis:<process>   JSON   its status; gone EXPIRES_SECONDS after the process
 
-Nothing is counted by it. Where Redis is away it is not told, and the next one will do.
+Nothing is counted by it. Where Redis is away, or this user of Redis may not write it, it is not told.
 """
 
 from __future__ import annotations
@@ -25,16 +26,20 @@ log = logging.getLogger(__name__)
 EVERY_SECONDS: Final = 2.0
 EXPIRES_SECONDS: Final = 10
 LONGEST_SECONDS: Final = 1.0
-"""That a telling may take: a worker that ends waits for the last one."""
+"""That a telling may take: a process that ends waits for the last one."""
 FORGET_MS: Final = 60_000
-"""After so long a worker that tells nothing leaves the list."""
+"""After so long a process that tells nothing leaves the list."""
 
 
-class WorkerStatus:
-    """The telling of one worker."""
+class _Status:
+    """The telling of one process: its `status` lies at `own`, and its `name` in the list."""
 
-    def __init__(self, client: Redis, keys: Keys, worker: str, facts: Callable[[], Mapping[str, Any]]) -> None:
-        self._client, self._keys, self._worker, self._facts = client, keys, worker, facts
+    def __init__(
+        self, client: Redis, listed: str, own: str, identity: Mapping[str, str], facts: Callable[[], Mapping[str, Any]]
+    ) -> None:
+        """`identity`: the field that names the process in its status, and the name."""
+        self._client, self._listed, self._own, self._identity, self._facts = client, listed, own, identity, facts
+        [self._name] = identity.values()
 
     async def watch(self) -> None:
         """Tell it every few seconds, for ever."""
@@ -43,22 +48,22 @@ class WorkerStatus:
             await asyncio.sleep(EVERY_SECONDS)
 
     async def withdraw(self) -> None:
-        """The worker ends: it is in the list no more."""
+        """The process ends: it is in the list no more."""
         await self._quietly(self._forget)
 
     async def _tell(self) -> None:
         now = int(time.time() * 1000)
-        status = msgspec.json.encode({**self._facts(), "worker": self._worker, "told_ms": now})
+        status = msgspec.json.encode({**self._facts(), **self._identity, "told_ms": now})
         async with self._client.pipeline(transaction=True) as pipe:
-            pipe.set(self._keys.ops_of(self._worker), status, ex=EXPIRES_SECONDS)
-            pipe.zadd(self._keys.ops, {self._worker: now})
-            pipe.zremrangebyscore(self._keys.ops, "-inf", now - FORGET_MS)
+            pipe.set(self._own, status, ex=EXPIRES_SECONDS)
+            pipe.zadd(self._listed, {self._name: now})
+            pipe.zremrangebyscore(self._listed, "-inf", now - FORGET_MS)
             await pipe.execute()
 
     async def _forget(self) -> None:
         async with self._client.pipeline(transaction=True) as pipe:
-            pipe.unlink(self._keys.ops_of(self._worker))
-            pipe.zrem(self._keys.ops, self._worker)
+            pipe.unlink(self._own)
+            pipe.zrem(self._listed, self._name)
             await pipe.execute()
 
     async def _quietly(self, act: Callable[[], Any]) -> None:
@@ -67,6 +72,20 @@ class WorkerStatus:
                 await act()
         except (RedisError, OSError) as error:  # a timeout is one
             log.debug("the status was not told: %s", error)
+
+
+class WorkerStatus(_Status):
+    """The telling of one worker."""
+
+    def __init__(self, client: Redis, keys: Keys, worker: str, facts: Callable[[], Mapping[str, Any]]) -> None:
+        super().__init__(client, keys.ops, keys.ops_of(worker), {"worker": worker}, facts)
+
+
+class ApiStatus(_Status):
+    """The telling of one process of the API."""
+
+    def __init__(self, client: Redis, keys: Keys, process: str, facts: Callable[[], Mapping[str, Any]]) -> None:
+        super().__init__(client, keys.apis, keys.api_of(process), {"process": process}, facts)
 
 
 async def read_worker_statuses(client: Redis, keys: Keys) -> list[dict[str, Any]]:

@@ -22,6 +22,8 @@ one server. Below, `p` is a source partition, `day` the number of a UTC day sinc
     changes                  channel  workspace ids, one a line, of what a call changed
     ops                      zset     workers -> ms since 1970 when each told its status last
     ops:<worker>             string   JSON: what a worker tells of itself every two seconds; it expires
+    apis                     zset     processes of the API, as in `ops`
+    apis:<process>           string   JSON: what a process of the API tells of itself, as `ops:<worker>`
 
 A version is a word drawn at random for each call: equal versions mean equal content, and they have no order.
 """
@@ -72,6 +74,7 @@ class Keys:
         self.workspaces: Final = self.prefix + "workspaces"
         self.changes: Final = self.prefix + "changes"
         self.ops: Final = self.prefix + "ops"
+        self.apis: Final = self.prefix + "apis"
 
     def days(self, workspace_id: str) -> str:
         return f"{self.prefix}days:{workspace_id}"
@@ -88,6 +91,9 @@ class Keys:
 
     def ops_of(self, worker: str) -> str:
         return f"{self.prefix}ops:{worker}"
+
+    def api_of(self, process: str) -> str:
+        return f"{self.prefix}apis:{process}"
 
     @staticmethod
     def position_field(partition: int, name: str) -> str:

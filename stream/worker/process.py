@@ -107,6 +107,7 @@ class Worker:
         self._make_application = make_application
         self._app: Application | None = None
         self._started = False
+        self._topics_differ: tuple[str, ...] = ()
         self._readiness = Readiness()
         self._stop = asyncio.Event()
         self._reason: Exception | None = None
@@ -140,7 +141,8 @@ class Worker:
             await self._wiring.evictions.refuse_at_start()
             found = await wait_for_topics(self._config, self._readiness)
             self._wiring.letter_bytes = found.letter_bytes
-            self._metrics.topic_differences.set(found.differences)
+            self._topics_differ = found.differences
+            self._metrics.topic_differences.set(len(found.differences))
             if self._config.commit is CommitMode.EMBEDDED:
                 await self._empty_redis()
             self._readiness.waits_for = "Kafka is to let this worker into its consumer group"
@@ -278,7 +280,13 @@ class Worker:
         facts, tally = self._facts(), self._reporter.tally
         for partition, of in facts["partitions"].items():
             of |= tally.partition(int(partition))
-        return {**facts, **tally.totals(), "version": VERSION}
+        return {
+            **facts,
+            **tally.totals(),
+            "version": VERSION,
+            "redis_policy": self._wiring.evictions.policy,
+            "topics_differ": self._topics_differ,
+        }
 
     def _facts(self) -> dict[str, Any]:
         partitions = self._reporter.partitions()

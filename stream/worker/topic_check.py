@@ -31,8 +31,8 @@ class Found(NamedTuple):
     """Of the topic of events."""
     letter_bytes: int
     """What a batch on the dead-letter topic may have."""
-    differences: int
-    """How many of their settings are not as `contacts-report topics` would make them."""
+    differences: tuple[str, ...]
+    """Which of their settings are not as `contacts-report topics` would make them, in words."""
 
 
 async def wait_for_topics(config: WorkerConfig, readiness: Readiness) -> Found:
@@ -72,4 +72,4 @@ async def _check(config: WorkerConfig, topics: Topics) -> Found:
     found = [difference for difference in differences(wanted, actual, partitions) if difference.what != "partitions"]
     for difference in found:
         log.warning("%s", difference)
-    return Found(partitions, letter_bytes, len(found))
+    return Found(partitions, letter_bytes, tuple(map(str, found)))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from httpx import ASGITransport, AsyncClient
 
+from api.app import create_app
 from cli.main import main
 from stream.projection.worker_status import WorkerStatus
+from stream.settings.api import ApiConfig
 from stream.settings.redis import redis_client
 from stream.storage.keys import Keys
+from stream.version import VERSION
 from tests.integration.test_api_auth import NOW, SETTINGS, token
 from tests.support.api import Api, api_over, shared_redis
 from tests.support.redis_data import Event
@@ -33,6 +38,8 @@ STATUS: dict[str, Any] = {
         "0": {"phase": "counting", "lag": 0, "events_per_second": 4.5, "committed_ms": int(NOW * 1000), "failure": "x"},
         "1": {"phase": "repairing", "lag": 9, "failure": "Redis is away"},
     },
+    "redis_policy": "noeviction",
+    "topics_differ": ["t: retention.ms is 1, wanted is 2"],
     "something": "that this API does not know",
 }
 
@@ -69,6 +76,11 @@ async def test_it_says_of_each_partition_and_worker_what_they_told(shared_redis:
         [worker] = answer["workers"]
         assert worker["rejected"] == {"not_json": {"count": 2, "partition": 1, "offset": 77}}
         assert (worker["reason"], worker["counted"], worker["duplicates"]) == ("partition 1 is repairing", 12, 3)
+        assert (answer["redis_policy"], answer["topics_differ"], answer["apis"]) == (
+            "noeviction",
+            ["t: retention.ms is 1, wanted is 2"],
+            [],
+        )
         assert datetime.fromisoformat(worker["started_at"]) == datetime.fromtimestamp(NOW - 60, UTC)
         # A parameter that it does not have is named.
         assert (await api.client.get("/v1/ops?x=1")).status_code == 400
@@ -92,6 +104,36 @@ async def test_a_status_goes_with_its_worker(shared_redis: RunningRedis) -> None
     # Where Redis is away nothing is raised.
     async with redis_client("redis://127.0.0.1:1/0", timeout_seconds=1, retries=0) as client:
         await WorkerStatus(client, keys, "host:1", lambda: STATUS).withdraw()
+
+
+async def test_each_process_of_the_api_tells_of_itself_while_it_runs(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        group = api.data.prefix.split(":")[1]
+        config = ApiConfig(redis=shared_redis.url, group=group)
+        one = create_app(config, process="host:7")
+        async with one.lifespan(), AsyncClient(transport=ASGITransport(one), base_url="http://one") as client:
+            # Probes and metrics are no reader's.
+            for path in ("/livez", "/metrics", "/v1/timezones", "/v1/timezones", "/nothing"):
+                await client.get(path)
+            listed: list[Any] = []
+            while not listed or listed[0]["answers"] < 2:
+                listed = (await ops(api))[1]["apis"]
+                await asyncio.sleep(0.05)
+        assert [(told["process"], told["version"], told["failed"], told["streams"]) for told in listed] == [
+            ("host:7", VERSION, 0, 0)
+        ]
+        assert listed[0]["answers"] == 2
+        assert (await ops(api))[1]["apis"] == []
+
+
+async def test_a_process_that_may_not_write_is_not_listed_and_answers_all_the_same(shared_redis: RunningRedis) -> None:
+    async with redis_client(shared_redis.url, timeout_seconds=5) as admin:
+        await admin.execute_command("ACL", "SETUSER", "reader", "on", ">secret", "~*", "&*", "+@read", "+@transaction")
+    url = shared_redis.url.replace("://", "://reader:secret@")
+    app = create_app(ApiConfig(redis=url, group="readers"), process="host:8")
+    async with app.lifespan(), AsyncClient(transport=ASGITransport(app), base_url="http://api") as client:
+        answer = await client.get("/v1/ops")
+    assert (answer.status_code, answer.json()["apis"]) == (200, [])
 
 
 @pytest.mark.parametrize(
@@ -158,3 +200,4 @@ async def test_nothing_in_it_names_a_workspace_or_a_person(shared_redis: Running
 def test_the_group_is_what_redis_keys_say() -> None:
     assert Keys("g").ops == "cr1:g:{0}:ops"
     assert Keys("g").ops_of("host:1") == "cr1:g:{0}:ops:host:1"
+    assert (Keys("g").apis, Keys("g").api_of("host:7")) == ("cr1:g:{0}:apis", "cr1:g:{0}:apis:host:7")

@@ -29,6 +29,7 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> N
     )
     assert set(listed.stdout.split()) - set(wheel.namelist()) == set()
     assert {"stream/projection/replica.lua", "api/page/index.html"} <= set(wheel.namelist())
+    assert {f"api/docs/{file.name}" for file in ROOT.glob("docs/*.md")} <= set(wheel.namelist())
     assert {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" not in name} == {"stream", "api", "cli"}
 
 

@@ -12,18 +12,22 @@ from api.http.modules import ENTRY, imports, joined_modules, read_module
 from api.http.static import PAGE
 
 MAX_LINES = 415
+OPS = PAGE / "ops"
 MODULES = sorted(PAGE.glob("*.js"))
+ALL = [*MODULES, *sorted(OPS.glob("*.js"))]
 TOP_LEVEL = re.compile(r"^(?:export )?(?:async )?(?:function|class|const|let) (\w+)", re.MULTILINE)
 
 
 def test_a_module_is_short() -> None:
-    assert {file.name: count for file in MODULES if (count := len(file.read_text().splitlines())) > MAX_LINES} == {}
+    assert {file.name: count for file in ALL if (count := len(file.read_text().splitlines())) > MAX_LINES} == {}
 
 
-def test_no_module_imports_back_up() -> None:
+@pytest.mark.parametrize("folder", [PAGE, OPS], ids=["report", "ops"])
+def test_no_module_imports_back_up(folder: Path) -> None:
     """Also where it is loaded later. The order names what each module may build on, from the lowest up."""
-    above = {file.name: {module for module, _ in imports(file.read_text())} for file in MODULES}
-    for file in MODULES:
+    modules = sorted(folder.glob("*.js"))
+    above = {file.name: {module for module, _ in imports(file.read_text())} for file in modules}
+    for file in modules:
         code = re.sub(r"/\*.*?\*/", "", file.read_text(), flags=re.DOTALL)
         above[file.name] |= set(re.findall(r"import\('\./([\w-]+\.js)'\)", code))
 
@@ -36,19 +40,24 @@ def test_no_module_imports_back_up() -> None:
 
 def test_every_import_can_be_joined() -> None:
     """By name, without renaming, one line each; nothing is exported that has no name."""
-    for file in MODULES:
+    for file in ALL:
         code = re.sub(r"/\*.*?\*/", "", file.read_text(), flags=re.DOTALL)
         assert len(re.findall(r"^import ", code, re.MULTILINE)) == len(imports(file.read_text())), file.name
         assert not re.search(r"^import \{[^}]* as |^export (?:default|\{ |\*)", code, re.MULTILINE), file.name
         for module, names in imports(file.read_text()):
             exported = re.findall(
-                r"^export (?:async )?(?:function|class|const|let) (\w+)", (PAGE / module).read_text(), re.MULTILINE
+                r"^export (?:async )?(?:function|class|const|let) (\w+)",
+                (file.parent / module).read_text(),
+                re.MULTILINE,
             )
             assert {name for name in names if not name.startswith("*")} <= set(exported), (file.name, module)
 
 
-def test_joined_modules_have_no_name_twice() -> None:
-    names = Counter(name for module in joined_modules(PAGE) for name in TOP_LEVEL.findall((PAGE / module).read_text()))
+@pytest.mark.parametrize("folder", [PAGE, OPS], ids=["report", "ops"])
+def test_joined_modules_have_no_name_twice(folder: Path) -> None:
+    names = Counter(
+        name for module in joined_modules(folder) for name in TOP_LEVEL.findall((folder / module).read_text())
+    )
 
     assert [name for name, count in names.items() if count > 1] == []
 
@@ -83,9 +92,9 @@ def test_other_modules_import_from_that_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node reads modules without running them")
-@pytest.mark.parametrize("name", [file.name for file in MODULES])
-def test_what_is_served_is_a_module(tmp_path: Path, name: str) -> None:
-    module = tmp_path / name.replace(".js", ".mjs")
-    module.write_bytes(read_module(PAGE / name))
+@pytest.mark.parametrize("file", ALL, ids=[str(file.relative_to(PAGE)) for file in ALL])
+def test_what_is_served_is_a_module(tmp_path: Path, file: Path) -> None:
+    module = tmp_path / f"{file.stem}.mjs"
+    module.write_bytes(read_module(file))
 
     subprocess.run(["node", "--check", module], check=True, capture_output=True)

@@ -1,0 +1,72 @@
+"""The documents as pages: nothing of their Markdown is left, and every address within them leads somewhere."""
+
+import re
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from api.http.markdown import to_html
+from api.manual import documents, page
+
+DOCS = Path(__file__).parents[3] / "docs"
+NAMES = sorted(file.stem for file in DOCS.glob("*.md"))
+
+
+def shown(name: str) -> str:
+    html = page(name)
+    assert html is not None
+    return html.decode()
+
+
+def test_every_document_is_there() -> None:
+    assert [file.stem for file in documents()] == NAMES
+    assert page("decisions") is None
+    assert page("../README") is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_of_the_markdown_is_left(name: str) -> None:
+    words = re.sub(r"<(pre|code)\b.*?</\1>", "", shown(name).partition("<main>")[2], flags=re.DOTALL)
+    text = unescape(re.sub(r"<[^>]+>", "", words))
+
+    assert re.findall(r"`|\*\*|\]\(|^#+ |^\||\0", text, re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_address_leads_somewhere(name: str) -> None:
+    for target in re.findall(r'<a href="([^"]+)"', shown(name)):
+        if "://" not in target:
+            document, _, anchor = target.partition("#")
+            other = shown(document.removesuffix(".md") or name)
+            assert not anchor or f'id="{anchor}"' in other, target
+
+
+def test_blocks_and_words() -> None:
+    text = """# A *title*
+A **bold** word, `a|<b>` and
+[a link](x.md#y) to [nowhere](../z).
+
+- one
+  of two lines
+- two
+
+2. second
+
+| a | `b|c` |
+| - | - |
+| 1 | 2 \\| 3 |
+
+```sh
+ls <x>  # **not bold**
+```
+"""
+    assert to_html(text, lambda target: target if target.startswith("x") else None).splitlines() == [
+        '<h1 id="a-title">A <em>title</em></h1>',
+        '<p>A <strong>bold</strong> word, <code>a|&lt;b&gt;</code> and <a href="x.md#y">a link</a> to nowhere.</p>',
+        "<ul><li>one of two lines</li><li>two</li></ul>",
+        '<ol start="2"><li>second</li></ol>',
+        '<div class="table" tabindex="0"><table><thead><tr><th scope="col">a</th><th scope="col"><code>b|c</code></th>'
+        "</tr></thead><tbody><tr><td>1</td><td>2 | 3</td></tr></tbody></table></div>",
+        '<pre tabindex="0"><code>ls &lt;x&gt;  # **not bold**</code></pre>',
+    ]
