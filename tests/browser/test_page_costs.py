@@ -87,10 +87,11 @@ async def test_the_page_asks_for_nothing_but_its_own_origin_and_needs_no_inline_
     html = (PAGE / "index.html").read_text()
 
     assert re.findall(r"\sstyle=|\son\w+=|<style|<script(?![^>]* src=)", html) == ["<script"]
+    assert not re.search(r"\sstyle=|\son\w+=|<style|<script(?![^>]* src=)", (PAGE / "ops/index.html").read_text())
     assert len(inline_scripts(html.encode())) == 1
     addresses = [
         address
-        for file in PAGE.iterdir()
+        for file in PAGE.rglob("*.*")
         for address in re.findall(r"https?://[^\s\"'`)]+", file.read_text())
         if "www.w3.org" not in address
     ]
