@@ -16,10 +16,10 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from api import manual
 from api.cache import Memory
 from api.documents import Documents
-from api.errors import Faults, Unavailable
+from api.errors import Unavailable, ValidationErrors
 from api.http.auth import Authentication
 from api.http.gate import Gate
-from api.http.problems import CODES, MEDIA_TYPE, ProblemError, encode, of_faults, of_unavailable
+from api.http.problems import CODES, MEDIA_TYPE, ProblemError, encode, of_unavailable, problem_of_errors
 from api.http.request import SECURITY_HEADERS, Answer, Request, respond
 from api.http.static import PAGE, StaticFiles
 from api.live.access import StreamLimits
@@ -154,8 +154,8 @@ async def _answered(request: Request, endpoint: Endpoint) -> Answer:
         return await endpoint(request)
     except ProblemError as error:
         return _problem_answer(error)
-    except Faults as faults:
-        return _problem_answer(of_faults(faults))
+    except ValidationErrors as errors:
+        return _problem_answer(problem_of_errors(errors))
     except Unavailable as unavailable:
         return _problem_answer(of_unavailable(unavailable))
     except Exception:

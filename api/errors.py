@@ -5,19 +5,19 @@ from collections.abc import Sequence
 import msgspec
 
 
-class Fault(msgspec.Struct, frozen=True):
+class ValidationError(msgspec.Struct, frozen=True):
     """One wrong parameter; two of the same name may both be named."""
 
     parameter: str
     message: str
 
 
-class Faults(Exception):
+class ValidationErrors(Exception):
     """All that is wrong with the parameters of a request."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        super().__init__(", ".join(f"{fault.parameter}: {fault.message}" for fault in faults))
-        self.faults = tuple(faults)
+    def __init__(self, errors: Sequence[ValidationError]) -> None:
+        super().__init__(", ".join(f"{error.parameter}: {error.message}" for error in errors))
+        self.errors = tuple(errors)
 
 
 class Unavailable(Exception):

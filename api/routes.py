@@ -119,7 +119,7 @@ class Endpoints:
         if not principal.operates:
             raise forbidden(f"The token lacks the scope {OPS_SCOPE}.")
         _acceptable(request, "", JSON_ALONE)
-        _parameters(request, ()).raise_faults()
+        _parameters(request, ()).raise_errors()
         told = await operations(self._reports, self._reader)
         return Answer(200, [("Cache-Control", "no-store")], msgspec.json.encode(told), "application/json")
 
@@ -205,7 +205,7 @@ class Endpoints:
         return Answer(200, headers, _csv_bytes(formats.csv_lines(rows), bom), CONTENT_TYPES[wanted])
 
     def _read_query(self, query_string: bytes, known: tuple[str, ...]) -> tuple[Query, bool]:
-        """The query, and whether a byte order mark is wanted. Raises Faults."""
+        """The query, and whether a byte order mark is wanted. Raises ValidationErrors."""
 
         def read(now: int) -> tuple[Query, bool]:
             parameters = Parameters(read_pairs(query_string), known)
@@ -218,7 +218,7 @@ class Endpoints:
         def read(now: int) -> tuple[ActivityQuery, bool]:
             parameters = Parameters(read_pairs(query_string), COMPONENTS["activities"].parameters)
             if wanted is not Format.JSON and parameters.text("batches") is not None:
-                parameters.fault("batches", "is for JSON alone; other formats have every row")
+                parameters.add_error("batches", "is for JSON alone; other formats have every row")
             bom = parameters.flag("bom")
             return query.read_activity_query(parameters, now), bom
 

@@ -4,20 +4,20 @@ from hashlib import blake2b
 
 import msgspec
 
-from api.errors import Fault, Faults
+from api.errors import ValidationError, ValidationErrors
 from api.query.cursor import NO_CURSOR, VERSION, Cursor, decode_cursor, encode_cursor
 from api.query.periods import Dates
 from api.query.question import ActivityQuery
 
 
 def read_cursor(text: str, workspace_id: str, query: ActivityQuery) -> Cursor:
-    """Raises Faults where it is no cursor, or one of other parameters (`limit` may differ)."""
+    """Raises ValidationErrors where it is no cursor, or one of other parameters (`limit` may differ)."""
     cursor = decode_cursor(text)
     of = query.query.dates
     if cursor is None or (of is not None and Dates(cursor.first, cursor.last) != of):
-        raise Faults([Fault("cursor", NO_CURSOR)])
+        raise ValidationErrors([ValidationError("cursor", NO_CURSOR)])
     if cursor.question != _question(workspace_id, query):
-        raise Faults([Fault("cursor", "is of an answer to other parameters")])
+        raise ValidationErrors([ValidationError("cursor", "is of an answer to other parameters")])
     return cursor
 
 

@@ -41,7 +41,7 @@ class Look(NamedTuple):
 
 
 class Activities:
-    """The activity table of workspaces. Raises Unavailable, Faults (of the cursor), FormatError."""
+    """The activity table of workspaces. Raises Unavailable, ValidationErrors (of the cursor), FormatError."""
 
     def __init__(self, reports: Reports, reader: Reader) -> None:
         self._reports = reports

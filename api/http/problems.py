@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from api.errors import Fault, Faults, Unavailable
+from api.errors import Unavailable, ValidationError, ValidationErrors
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -17,7 +17,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     status: int
     detail: str
     code: str
-    errors: list[Fault] | None = None
+    errors: list[ValidationError] | None = None
 
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -61,11 +61,11 @@ def problem(code: str, detail: str) -> Problem:
     return Problem(f"/docs#{code}", HTTPStatus(status).phrase, status, detail, code)
 
 
-def of_faults(faults: Faults) -> ProblemError:
+def problem_of_errors(errors: ValidationErrors) -> ProblemError:
     """400 with every wrong parameter."""
-    names = ", ".join(dict.fromkeys(fault.parameter for fault in faults.faults))
+    names = ", ".join(dict.fromkeys(error.parameter for error in errors.errors))
     error = ProblemError("bad_parameter", f"Wrong: {names}.")
-    error.problem = msgspec.structs.replace(error.problem, errors=list(faults.faults))
+    error.problem = msgspec.structs.replace(error.problem, errors=list(errors.errors))
     return error
 
 

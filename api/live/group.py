@@ -153,7 +153,8 @@ class Group:
             except Unavailable:
                 await asyncio.sleep(INTERVAL_SECONDS)
             except Exception:
-                # Faults or FormatError, or a bug: whoever listens comes again, and is told by the first answer.
+                # ValidationErrors or FormatError, or a bug: whoever listens comes again, and is told by the first
+                # answer.
                 log.exception("The live report of %s ends", self.workspace_id)
                 self.end()
                 return

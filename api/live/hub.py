@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 
 from api.cache import Memory
-from api.errors import Faults, Unavailable
+from api.errors import Unavailable, ValidationErrors
 from api.http.auth import Principal
 from api.live.access import Access, StreamLimits, streams_full
 from api.live.group import INTERVAL_SECONDS, Group, Shard
@@ -57,8 +57,8 @@ class Hub:
         self._closing = False
 
     async def listen(self, workspace_id: str, query: Query, last_event_id: str | None, access: Access) -> Listener:
-        """A stream, whose first report is there already. Raises Unavailable and Faults, and ProblemError where too many
-        are open.
+        """A stream, whose first report is there already. Raises Unavailable and ValidationErrors, and ProblemError
+        where too many are open.
 
         `last_event_id`: the revision that the listener has.
         """
@@ -149,7 +149,7 @@ class Hub:
             for number, group in enumerate(list(self._groups.values())):
                 if number % GROUPS_A_SLICE == 0:
                     await asyncio.sleep(0)
-                with suppress(Faults):  # its report cannot be made any more, which ends it
+                with suppress(ValidationErrors):  # its report cannot be made any more, which ends it
                     if not group.would_differ(positions_at=State(positions, b"")):
                         continue
                 due.append(group)

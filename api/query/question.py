@@ -1,4 +1,4 @@
-"""What was asked: parameters -> Query, with every fault of them named at once, and Query + now -> View."""
+"""What was asked: parameters -> Query, with every error in them named at once, and Query + now -> View."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from api.errors import Fault, Faults
+from api.errors import ValidationError, ValidationErrors
 from api.query.cursor import NO_CURSOR, decode_cursor
 from api.query.earlier import earlier_bounds
 from api.query.periods import (
@@ -129,38 +129,38 @@ def read_pairs(query_string: bytes) -> list[tuple[str, str]]:
 
 
 class Parameters:
-    """The parameters of one request, read one after the other; every fault met is kept.
+    """The parameters of one request, read one after the other; every error is kept.
 
     An empty value is as if the parameter were absent.
     """
 
     def __init__(self, pairs: Iterable[tuple[str, str]], known: Sequence[str]) -> None:
-        self._faults: dict[Fault, None] = {}
+        self._errors: dict[ValidationError, None] = {}
         self._values: dict[str, list[str]] = {}
         for name, value in pairs:
             if not value:
                 continue
             if name not in known:
-                self.fault(name, _unknown(name, known, suggest=len(self._faults) < SUGGESTIONS))
+                self.add_error(name, _unknown(name, known, suggest=len(self._errors) < SUGGESTIONS))
             elif _is_broken(value):
-                self.fault(name, "is not UTF-8")
+                self.add_error(name, "is not UTF-8")
             else:
                 self._values.setdefault(name, []).append(value)
         for name, values in self._values.items():
             if len(values) > 1 and name not in REPEATABLE:
-                self.fault(name, "is given more than once")
+                self.add_error(name, "is given more than once")
 
-    def fault(self, parameter: str, message: str) -> None:
-        self._faults[Fault(_shown(parameter), message)] = None
+    def add_error(self, parameter: str, message: str) -> None:
+        self._errors[ValidationError(_shown(parameter), message)] = None
 
     @property
-    def faults(self) -> list[Fault]:
-        return list(self._faults)
+    def errors(self) -> list[ValidationError]:
+        return list(self._errors)
 
-    def raise_faults(self) -> None:
-        """Raise Faults if there was any."""
-        if self._faults:
-            raise Faults(self.faults)
+    def raise_errors(self) -> None:
+        """Raise ValidationErrors if there was any."""
+        if self._errors:
+            raise ValidationErrors(self.errors)
 
     def text(self, name: str) -> str | None:
         values = self._values.get(name)
@@ -174,7 +174,7 @@ class Parameters:
         if len(values) == 1:
             values = [part for part in values[0].split(",") if part]
         if len(values) > MAX_VALUES:
-            self.fault(name, f"has {len(values)} values, more than {MAX_VALUES}")
+            self.add_error(name, f"has {len(values)} values, more than {MAX_VALUES}")
             return None
         return tuple(dict.fromkeys(values)) or None
 
@@ -185,7 +185,7 @@ class Parameters:
         try:
             return choices(value)
         except ValueError:
-            self.fault(name, f"{_shown(value)!r} is none of {', '.join(choices)}")
+            self.add_error(name, f"{_shown(value)!r} is none of {', '.join(choices)}")
             return None
 
     def number(self, name: str, largest: int, default: int | None) -> int | None:
@@ -194,7 +194,7 @@ class Parameters:
         if value is None:
             return default
         if not (value.isascii() and value.isdecimal() and len(value) <= 9 and 1 <= int(value) <= largest):
-            self.fault(name, f"{_shown(value)!r} is no whole number of 1 to {largest}")
+            self.add_error(name, f"{_shown(value)!r} is no whole number of 1 to {largest}")
             return default
         return int(value)
 
@@ -202,7 +202,7 @@ class Parameters:
         """`true` or `false`."""
         value = self.text(name)
         if value not in (None, "true", "false"):
-            self.fault(name, f"{_shown(value)!r} is neither true nor false")
+            self.add_error(name, f"{_shown(value)!r} is neither true nor false")
         return value == "true"
 
     def date(self, name: str) -> date | None:
@@ -214,9 +214,9 @@ class Parameters:
         except ValueError:
             day = None
         if day is None:
-            self.fault(name, f"{_shown(value)!r} is no date YYYY-MM-DD")
+            self.add_error(name, f"{_shown(value)!r} is no date YYYY-MM-DD")
         elif not FIRST_DATE <= day <= LAST_DATE:
-            self.fault(name, f"{day} lies outside {FIRST_DATE}..{LAST_DATE}")
+            self.add_error(name, f"{day} lies outside {FIRST_DATE}..{LAST_DATE}")
             return None
         return day
 
@@ -226,14 +226,15 @@ class Parameters:
         if name in zone_names():
             return name
         near = get_close_matches(name.replace(" ", "+"), zone_names(), n=1)
-        self.fault(
+        self.add_error(
             "timezone", f"{_shown(name)!r} is no IANA time zone" + (f"; did you mean {near[0]}?" if near else "")
         )
         return None
 
 
 def read_query(parameters: Parameters, now: int) -> Query:
-    """The report's parameters at a quarter; raises Faults with all that is wrong, whatever else was read before.
+    """The report's parameters at a quarter; raises ValidationErrors with all that is wrong, whatever else was read
+    before.
 
     `now` only decides whether a preset would have too many buckets at present.
     """
@@ -250,23 +251,25 @@ def read_query(parameters: Parameters, now: int) -> Query:
         try:
             view(query, now)
         except TooManyBuckets as too_many:
-            parameters.fault("interval", _too_many(too_many))
-    parameters.raise_faults()
+            parameters.add_error("interval", _too_many(too_many))
+    parameters.raise_errors()
     return query
 
 
 def read_activity_query(parameters: Parameters, now: int) -> ActivityQuery:
-    """The parameters of the activity table; raises Faults. Whether the cursor is of this question is judged later."""
+    """The parameters of the activity table; raises ValidationErrors. Whether the cursor is of this question is judged
+    later.
+    """
     activity = parameters.choice("activity", Activity)
     order = parameters.choice("order", Order) or Order.DESC
     limit = parameters.number("limit", MAX_ACTIVITIES, None)
     batches = parameters.choice("batches", Batches)
     batch = parameters.text("batch")
     if batches and batch:
-        parameters.fault("batches", "does not go together with batch")
+        parameters.add_error("batches", "does not go together with batch")
     cursor = parameters.text("cursor")
     if cursor is not None and decode_cursor(cursor) is None:
-        parameters.fault("cursor", NO_CURSOR)
+        parameters.add_error("cursor", NO_CURSOR)
     query = read_query(parameters, now)
     return ActivityQuery(query, activity, order, limit, cursor, batches, batch)
 
@@ -307,9 +310,9 @@ def _key(query: Query, dates: Dates, interval: Interval, earlier: Comparison | N
     return msgspec.json.encode((dates.first, dates.last, interval, side, asked))
 
 
-def too_many_buckets(problem: TooManyBuckets) -> Faults:
+def too_many_buckets(problem: TooManyBuckets) -> ValidationErrors:
     """What the caller is told where only the counts could show it (`period=all`)."""
-    return Faults([Fault("interval", _too_many(problem))])
+    return ValidationErrors([ValidationError("interval", _too_many(problem))])
 
 
 def _read_range(parameters: Parameters) -> tuple[Dates | None, Period | None]:
@@ -318,10 +321,10 @@ def _read_range(parameters: Parameters) -> tuple[Dates | None, Period | None]:
     first, last = parameters.date("from"), parameters.date("to")
     period = parameters.choice("period", Period)
     if given and parameters.text("period") is not None:
-        parameters.fault("period", "does not go together with from and to")
+        parameters.add_error("period", "does not go together with from and to")
     if len(given) == 1:
         missing = "to" if "from" in given else "from"
-        parameters.fault(missing, f"is missing: {next(iter(given))} is given")
+        parameters.add_error(missing, f"is missing: {next(iter(given))} is given")
     if not given:
         if parameters.text("period") is None:
             return None, Period.LAST_7_DAYS
@@ -329,11 +332,11 @@ def _read_range(parameters: Parameters) -> tuple[Dates | None, Period | None]:
     if first is None or last is None:
         return None, None
     if first > last:
-        parameters.fault("to", f"{last} lies before from")
+        parameters.add_error("to", f"{last} lies before from")
         return None, None
     dates = Dates(first, last)
     if dates.days > MAX_DAYS:
-        parameters.fault("to", f"{dates.days} days are more than {MAX_DAYS}")
+        parameters.add_error("to", f"{dates.days} days are more than {MAX_DAYS}")
         return None, None
     return (None if parameters.text("period") is not None else dates), None
 

@@ -41,18 +41,18 @@ class WorkspacesQuery(msgspec.Struct, frozen=True):
 
 
 def read_filters_query(parameters: Parameters) -> FiltersQuery:
-    """Raises Faults."""
+    """Raises ValidationErrors."""
     limit = parameters.number("limit", MAX_USERS, DEFAULT_USERS)
-    parameters.raise_faults()
+    parameters.raise_errors()
     return FiltersQuery(parameters.text("q"), limit or DEFAULT_USERS)
 
 
 def read_workspaces_query(parameters: Parameters) -> WorkspacesQuery:
-    """Raises Faults."""
+    """Raises ValidationErrors."""
     limit = parameters.number("limit", MAX_WORKSPACES, DEFAULT_WORKSPACES)
     q, cursor = parameters.text("q"), parameters.text("cursor")
     after = "" if cursor is None else _read_cursor(parameters, cursor, q)
-    parameters.raise_faults()
+    parameters.raise_errors()
     return WorkspacesQuery(q, limit or DEFAULT_WORKSPACES, after)
 
 
@@ -131,8 +131,8 @@ def _read_cursor(parameters: Parameters, cursor: str, q: str | None) -> str:
         packed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         of, last = msgspec.json.decode(packed, type=tuple[str | None, str])
     except (ValueError, msgspec.DecodeError):
-        parameters.fault("cursor", "is no cursor of an earlier answer")
+        parameters.add_error("cursor", "is no cursor of an earlier answer")
         return ""
     if of != q:
-        parameters.fault("cursor", "is of an answer to other parameters")
+        parameters.add_error("cursor", "is of an answer to other parameters")
     return last

@@ -103,7 +103,7 @@ REPORT = Need(kinds=True, users=MAX_USERS)
 
 
 class Reports:
-    """Answers about workspaces. Raises Unavailable, Faults (of `period=all` alone), FormatError.
+    """Answers about workspaces. Raises Unavailable, ValidationErrors (of `period=all` alone), FormatError.
 
     `clock` gives seconds since 1970.
     """
@@ -291,8 +291,8 @@ class Reports:
         raise Unavailable("busy", "The counts move faster than they can be read.")
 
     def view_at(self, query: Query, quarter: int) -> View:
-        """The view of a query with dates or a preset at a quarter; equal ones share it. Raises Faults: a preset may
-        have grown since the query was read.
+        """The view of a query with dates or a preset at a quarter; equal ones share it. Raises ValidationErrors: a
+        preset may have grown since the query was read.
         """
         key = ("view", query, quarter)
         known: View | None = self._memory.get(key)

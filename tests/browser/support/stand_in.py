@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from api.errors import Faults
+from api.errors import ValidationErrors
 from api.http.modules import read_module
 from api.http.static import inline_scripts, page_policy
 from api.query.periods import local_time, now_quarter
@@ -201,7 +201,7 @@ class StandIn:
     def filters(self, workspace: str, pairs: list[tuple[str, str]]) -> dict[str, Any]:
         parameters = Parameters(pairs, FILTERS_PARAMETERS)
         limit = parameters.number("limit", 5000, 500)
-        parameters.raise_faults()
+        parameters.raise_errors()
         part = (parameters.text("q") or "").lower()
         mine = [event for event in self.events if event.workspace == workspace]
         names = dict.fromkeys([*KNOWN_SOURCES, *sorted({e.source for e in mine if e.source}), "none"])
@@ -431,15 +431,15 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._file("index.html" if path == "/" else path.removeprefix("/page/"))
             self._judge()
             return self._resource(path, pairs)
-        except Faults as faults:
-            errors = [{"parameter": fault.parameter, "message": fault.message} for fault in faults.faults]
+        except ValidationErrors as raised:
+            errors = [{"parameter": error.parameter, "message": error.message} for error in raised.errors]
             self._json(
                 {
                     "type": "about:blank",
                     "title": "Bad parameters",
                     "status": 400,
                     "code": "bad_parameter",
-                    "detail": str(faults),
+                    "detail": str(raised),
                     "errors": errors,
                 },
                 400,

@@ -1,10 +1,10 @@
-"""Parameters: what they mean, and every fault of them at once."""
+"""Parameters: what they mean, and every error in them at once."""
 
 from datetime import date, datetime
 
 import pytest
 
-from api.errors import Faults
+from api.errors import ValidationErrors
 from api.query import question as query
 from api.query.periods import Compare, Dates, Interval, Period, Weekday, now_quarter
 from api.query.question import Parameters, Query, read_activity_query, read_pairs, read_query, view
@@ -17,13 +17,13 @@ def read(text: str) -> Query:
     return read_query(Parameters(read_pairs(text.encode()), query.REPORT_PARAMETERS), NOW)
 
 
-def faults(text: str) -> dict[str, list[str]]:
+def errors(text: str) -> dict[str, list[str]]:
     """Messages by parameter."""
-    with pytest.raises(Faults) as raised:
+    with pytest.raises(ValidationErrors) as raised:
         read_activity_query(Parameters(read_pairs(text.encode()), query.ACTIVITY_PARAMETERS), NOW)
     found: dict[str, list[str]] = {}
-    for fault in raised.value.faults:
-        found.setdefault(fault.parameter, []).append(fault.message)
+    for error in raised.value.errors:
+        found.setdefault(error.parameter, []).append(error.message)
     return found
 
 
@@ -69,7 +69,7 @@ def test_aliases_of_zones_are_taken_and_echoed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "at_fault"),
+    ("text", "in_error"),
     [
         ("from=2026-11-01", ["to"]),
         ("to=2026-11-01", ["from"]),
@@ -111,31 +111,31 @@ def test_aliases_of_zones_are_taken_and_echoed() -> None:
         ("perid=today", ["perid"]),
     ],
 )
-def test_a_fault_names_its_parameter(text: str, at_fault: list[str]) -> None:
-    assert sorted(faults(text)) == sorted(at_fault)
+def test_an_error_names_its_parameter(text: str, in_error: list[str]) -> None:
+    assert sorted(errors(text)) == sorted(in_error)
 
 
-def test_every_fault_is_named_at_once() -> None:
-    found = faults("from=2026-13-01&timezone=Asia/Kula_Lumpur&interval=week&interval=day&tmezone=x&order=DESC&limit=x")
+def test_every_error_is_named_at_once() -> None:
+    found = errors("from=2026-13-01&timezone=Asia/Kula_Lumpur&interval=week&interval=day&tmezone=x&order=DESC&limit=x")
     assert sorted(found) == ["from", "interval", "limit", "order", "timezone", "tmezone", "to"]
     assert "did you mean timezone?" in found["tmezone"][0]
     assert "did you mean Asia/Kuala_Lumpur?" in found["timezone"][0]
 
 
 def test_any_number_of_unknown_parameters_is_named() -> None:
-    found = faults("&".join(f"perod{number}=1" for number in range(500)))
+    found = errors("&".join(f"perod{number}=1" for number in range(500)))
     assert len(found) == 500
     assert "did you mean period?" in found["perod0"][0]
     assert found["perod499"] == ["is no parameter here"]
 
 
 def test_too_many_buckets_show_beside_a_wrong_zone() -> None:
-    assert sorted(faults("timezone=Nowhere&interval=hour&period=this_year")) == ["interval", "timezone"]
+    assert sorted(errors("timezone=Nowhere&interval=hour&period=this_year")) == ["interval", "timezone"]
 
 
 def test_what_is_shown_of_a_value_is_bounded_and_is_text() -> None:
-    assert len(faults("period=" + "x" * 5000)["period"][0]) < 400
-    assert list(faults("%FF=1")) == ["?"]
+    assert len(errors("period=" + "x" * 5000)["period"][0]) < 400
+    assert list(errors("%FF=1")) == ["?"]
 
 
 def test_eleven_hundred_days_are_the_longest_range() -> None:
@@ -160,4 +160,4 @@ def test_a_parameter_has_a_hundred_values_at_most(name: str, repeated: bool) -> 
         return "&".join(f"{name}={value}" for value in values) if repeated else f"{name}={','.join(values)}"
 
     assert len(getattr(read(asked(100)), f"{name}s")) == 100
-    assert faults(asked(101)) == {name: ["has 101 values, more than 100"]}
+    assert errors(asked(101)) == {name: ["has 101 values, more than 100"]}
