@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 
 from cli.api import listening_socket
 from cli.command import DONE, OUTPUT_LOST, WRONG, CommandError
-from cli.local.machine import Machine
 from cli.local.ports import free_port
+from cli.local.stack import LocalStack
 from cli.local.supervisor import ChildEnded, StopRequested, Supervisor
 from cli.options import add_settings, read_settings
 from stream.settings.api import ApiConfig
@@ -48,13 +48,13 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     listening_socket(config.api_host, config.api_port).close()
     port = config.api_port or free_port()
     folder = Path(tempfile.mkdtemp(prefix="contacts-report-"))
-    machine: Machine | None = None
+    stack: LocalStack | None = None
     code = DONE
     try:
         with Supervisor(folder) as supervisor:
-            machine = Machine(supervisor, folder, _environ(args, environ, port))
-            _start(machine, worker, config.api_host, port)
-            _publish(machine, args)
+            stack = LocalStack(supervisor, folder, _environ(args, environ, port))
+            _start(stack, worker, config.api_host, port)
+            _publish(stack, args)
             supervisor.watch()
     except StopRequested:
         print("\nstopped")
@@ -62,8 +62,8 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         print(f"contacts-report run: {error}\nThe logs are in {folder}", file=sys.stderr)
         code = WRONG
     finally:
-        if machine is not None:
-            _remove_keys(machine, worker.config().redis)
+        if stack is not None:
+            _remove_keys(stack, worker.config().redis)
         if code == DONE:
             shutil.rmtree(folder, ignore_errors=True)
     return code
@@ -83,44 +83,44 @@ def _importable(environ: Mapping[str, str]) -> str:
     return os.pathsep.join(path for path in paths if path)
 
 
-def _start(machine: Machine, worker: Reading[WorkerConfig], host: str, port: int) -> None:
+def _start(stack: LocalStack, worker: Reading[WorkerConfig], host: str, port: int) -> None:
     outside = {value.setting.name: value.shown for value in worker.values if value.origin != "default"}
-    _say("broker", f"{outside['kafka']} (yours)" if "kafka" in outside else f"{machine.broker()} (embedded)")
-    _say("redis", f"{outside['redis']} (yours)" if "redis" in outside else machine.redis())
-    machine.api()
-    machine.topics()
+    _say("broker", f"{outside['kafka']} (yours)" if "kafka" in outside else f"{stack.broker()} (embedded)")
+    _say("redis", f"{outside['redis']} (yours)" if "redis" in outside else stack.redis())
+    stack.api()
+    stack.topics()
     worker_port = int(outside["worker_port"]) if "worker_port" in outside else free_port()
-    machine.worker(worker_port)
+    stack.worker(worker_port)
     _say("worker", f"probes and metrics on port {worker_port}")
-    machine.wait_for_api(host, port)
-    _say("logs", str(machine.folder))
+    stack.wait_for_api(host, port)
+    _say("logs", str(stack.folder))
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    print(f"\nThe report is at http://{shown}:{port}/\n{_last_words(machine)} Ctrl-C stops it.", flush=True)
+    print(f"\nThe report is at http://{shown}:{port}/\n{_last_words(stack)} Ctrl-C stops it.", flush=True)
 
 
-def _last_words(machine: Machine) -> str:
-    if machine.embedded_broker:
+def _last_words(stack: LocalStack) -> str:
+    if stack.embedded_broker:
         return "All state lives and dies with this command."
     return "The counts stay in your Kafka, under your group."
 
 
-def _publish(machine: Machine, args: argparse.Namespace) -> None:
+def _publish(stack: LocalStack, args: argparse.Namespace) -> None:
     if args.events is not None:
-        code = machine.events(args.events)
+        code = stack.events(args.events)
         if code not in (DONE, WRONG, OUTPUT_LOST):
             raise ChildEnded("the events could not be published")
-    elif not args.no_samples and not machine.samples():
+    elif not args.no_samples and not stack.samples():
         _say("samples", "none: they come with the repository; --events publishes a file")
 
 
-def _remove_keys(machine: Machine, url: str) -> None:
+def _remove_keys(stack: LocalStack, url: str) -> None:
     """The keys of a group of our own, in a Redis that is not."""
-    if machine.own_group is None or machine.own_redis:
+    if stack.own_group is None or stack.own_redis:
         return
     try:
-        asyncio.run(_empty(url, machine.own_group))
+        asyncio.run(_empty(url, stack.own_group))
     except (RedisError, OSError) as error:
-        print(f"contacts-report run: the keys of {machine.own_group} are still in Redis: {error}", file=sys.stderr)
+        print(f"contacts-report run: the keys of {stack.own_group} are still in Redis: {error}", file=sys.stderr)
 
 
 async def _empty(url: str, group: str) -> None:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-LEASH = Path(__file__).with_name("leash.py")
-WARDEN = Path(__file__).with_name("warden.py")
-LEASHED = sys.platform == "linux"
+EXEC_WRAPPER = Path(__file__).with_name("exec_wrapper.py")
+REAPER = Path(__file__).with_name("reaper.py")
+WRAPPED = sys.platform == "linux"
 POLL_SECONDS = 0.05
 LAST_LINES = 20
 
@@ -51,10 +51,10 @@ class Supervisor:
     stops all children. The thread that starts a child must live as long as the child is to live.
     """
 
-    def __init__(self, folder: Path, *, stop_seconds: float = 9.0, leashed: bool = LEASHED) -> None:
-        self._folder, self._stop_seconds, self._leashed = folder, stop_seconds, leashed
+    def __init__(self, folder: Path, *, stop_seconds: float = 9.0, wrapped: bool = WRAPPED) -> None:
+        self._folder, self._stop_seconds, self._wrapped = folder, stop_seconds, wrapped
         self._children: list[Child] = []
-        self._warden: subprocess.Popen[bytes] | None = None
+        self._reaper: subprocess.Popen[bytes] | None = None
         self._stop_asked = 0
         self._handlers: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
@@ -76,8 +76,8 @@ class Supervisor:
         A `visible` one has our own input and output, and no log.
         """
         words = [str(word) for word in command]
-        if self._leashed:
-            words = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), *words]
+        if self._wrapped:
+            words = [sys.executable, "-I", "-S", str(EXEC_WRAPPER), str(os.getpid()), *words]
         log = self._folder / f"{name}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
@@ -88,7 +88,7 @@ class Supervisor:
                 stderr=None if visible else subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._tell_warden(f"+{process.pid}")
+        self._tell_reaper(f"+{process.pid}")
         child = Child(name, process, log)
         self._children.append(child)
         return child
@@ -124,10 +124,10 @@ class Supervisor:
         deadline = time.monotonic() + self._stop_seconds
         while self._children:
             self._end([self._children.pop()], deadline)
-        if self._warden is not None and self._warden.stdin is not None:
-            self._warden.stdin.close()
-            self._warden.wait()
-            self._warden = None
+        if self._reaper is not None and self._reaper.stdin is not None:
+            self._reaper.stdin.close()
+            self._reaper.wait()
+            self._reaper = None
 
     def _end(self, children: Sequence[Child], deadline: float) -> None:
         asked = self._stop_asked
@@ -140,7 +140,7 @@ class Supervisor:
                     child.process.kill()
                     child.process.wait()
                 time.sleep(POLL_SECONDS / 5)
-            self._tell_warden(f"-{child.process.pid}")
+            self._tell_reaper(f"-{child.process.pid}")
 
     def _check(self) -> None:
         if self._stop_asked:
@@ -156,16 +156,16 @@ class Supervisor:
     def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stop_asked += 1
 
-    def _tell_warden(self, line: str) -> None:
-        if self._leashed:
+    def _tell_reaper(self, line: str) -> None:
+        if self._wrapped:
             return
-        if self._warden is None:
-            self._warden = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(WARDEN)], stdin=subprocess.PIPE, start_new_session=True
+        if self._reaper is None:
+            self._reaper = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(REAPER)], stdin=subprocess.PIPE, start_new_session=True
             )
-        assert self._warden.stdin is not None
-        self._warden.stdin.write(line.encode() + b"\n")
-        self._warden.stdin.flush()
+        assert self._reaper.stdin is not None
+        self._reaper.stdin.write(line.encode() + b"\n")
+        self._reaper.stdin.flush()
 
 
 def _ending(code: int) -> str:

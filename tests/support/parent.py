@@ -1,4 +1,4 @@
-"""A parent that supervises two sleeping children, for tests that kill it: `python parent.py FOLDER leashed|warden`."""
+"""A parent that supervises two sleeping children, for tests that kill it: `python parent.py FOLDER wrapped|reaper`."""
 
 import os
 import sys
@@ -8,8 +8,8 @@ from cli.local.supervisor import Supervisor
 
 
 def main() -> None:
-    folder, leashed = Path(sys.argv[1]), sys.argv[2] == "leashed"
-    with Supervisor(folder, leashed=leashed) as supervisor:
+    folder, wrapped = Path(sys.argv[1]), sys.argv[2] == "wrapped"
+    with Supervisor(folder, wrapped=wrapped) as supervisor:
         sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
         children = [supervisor.start(name, sleep, os.environ) for name in ("one", "two")]
         print(*(child.process.pid for child in children), flush=True)

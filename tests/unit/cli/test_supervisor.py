@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.local.supervisor import LEASHED, ChildEnded, StopRequested, Supervisor
+from cli.local.supervisor import WRAPPED, ChildEnded, StopRequested, Supervisor
 
 ROOT = Path(__file__).parents[3]
 PARENT = ROOT / "tests/support/parent.py"
-LINUX_ONLY = pytest.mark.skipif(not LEASHED, reason="the kernel's leash is Linux's")
+LINUX_ONLY = pytest.mark.skipif(not WRAPPED, reason="the kernel's death signal is Linux's")
 
 
 def script(text: str) -> list[str]:
@@ -38,7 +38,7 @@ def alive(pid: int) -> bool:
     return subprocess.run(["ps", "-p", str(pid)], capture_output=True).returncode == 0
 
 
-@pytest.mark.parametrize("how", [pytest.param("leashed", marks=LINUX_ONLY), "warden"])
+@pytest.mark.parametrize("how", [pytest.param("wrapped", marks=LINUX_ONLY), "reaper"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_child_outlives_its_parent(tmp_path: Path, how: str, number: signal.Signals) -> None:
     # Given a parent with two children that would go on for ten minutes

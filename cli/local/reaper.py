@@ -1,4 +1,4 @@
-"""Kills what a parent leaves behind, where the kernel does not do it (macOS): `python warden.py`, fed by a pipe.
+"""Kills what a parent leaves behind, where the kernel does not do it (macOS): `python reaper.py`, fed by a pipe.
 
 Each line of stdin is `+PID` for a process group that lives, `-PID` for one that has ended. At the end of stdin, which
 comes with the parent's end, whatever that was, the groups still alive are killed.

@@ -31,7 +31,7 @@ EMBEDDED_SETTINGS = {
 
 
 @dataclass(slots=True)
-class Machine:
+class LocalStack:
     """What runs, and the environment that its processes get. Call the methods in the order in which they stand here."""
 
     supervisor: Supervisor

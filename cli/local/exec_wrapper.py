@@ -1,4 +1,4 @@
-"""Runs a command that dies with its parent, however that ends: `python leash.py PARENT COMMAND …`.
+"""Runs a command that dies with its parent, however that ends: `python exec_wrapper.py PARENT COMMAND …`.
 
 Linux only: the kernel sends SIGKILL when the thread that started us ends, and keeps to it over exec. Run as a file with
 `-I -S`, so that it costs some 20 ms; started without a shell, so that COMMAND keeps our process id.
