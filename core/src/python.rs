@@ -226,7 +226,7 @@ impl CorePartition {
     }
 
     /// Judge and count what was read last. `resolved`: of each odd record what the strict reader made of it, an activity
-    /// as a tuple of its fields, or None where it does not count. Returns how many counted, were copies, had no value, and
+    /// as a tuple of its fields, or None where it does not count. Returns how many counted, were duplicates, had no value, and
     /// were of a day that retention had dropped.
     fn judge(&mut self, py: Python<'_>, resolved: Vec<Resolved>) -> PyResult<(u64, u64, u64, u64)> {
         self.reach("judge");

@@ -125,7 +125,7 @@ impl RecentIds {
         self.hours.iter().map(|known| known.blocks() as usize).sum()
     }
 
-    /// Judges one event by the hour of its record. False: a copy. Else it counts, and is remembered from now on.
+    /// Judges one event by the hour of its record. False: a duplicate. Else it counts, and is remembered from now on.
     pub fn remember(&mut self, id: Id, hour: i64) -> bool {
         if self.table.has(id, &self.hour_of_tag, hour - self.window) {
             return false;

@@ -56,8 +56,8 @@ class Judge:
     ) -> None:
         places = [place for place, event in enumerate(read) if isinstance(event, ContactActivity)]
         events = [event for event in read if isinstance(event, ContactActivity)]
-        copies = set(self._ids.remember(events, [records[place].timestamp for place in places]))
-        counting = {records[place].offset for number, place in enumerate(places) if number not in copies}
+        duplicates = set(self._ids.remember(events, [records[place].timestamp for place in places]))
+        counting = {records[place].offset for number, place in enumerate(places) if number not in duplicates}
         for record in records:
             counts = record.offset in counting
             if record.timestamp >= self._from_ms and counts != was_counted(record.offset):

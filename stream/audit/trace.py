@@ -52,7 +52,7 @@ class Verdict(StrEnum):
     EXPIRED = "expired"
     """Counted, but retention has dropped its day."""
     NOT_COUNTED = "not_counted"
-    """It did not count, and why was not kept: passed over by hand (`skip`), or its first copy is gone."""
+    """It did not count, and why was not kept: passed over by hand (`skip`), or the event that it duplicates is gone."""
 
 
 GOOD: Final = frozenset({Verdict.COUNTED, Verdict.DUPLICATE, Verdict.EXPIRED})
@@ -142,7 +142,7 @@ class _Trace:
         recalled = {partition: await self._recall(partition) for partition in {at[0] for at in self._seen}}
         letters, others = await self._letters()
         found = [self._judge(seen, *recalled[at[0]], letters.get(at)) for at, seen in self._seen.items()]
-        await self._explain_copies(found)
+        await self._explain_duplicates(found)
         found += [_of_letter(letter) for letter in others]
         found.sort(key=lambda one: (one.broker_ms, one.partition, one.offset))
         return Traced(found, self._left_out, self._read)
@@ -231,7 +231,7 @@ class _Trace:
         else:
             found.verdict = Verdict.DUPLICATE
 
-    async def _explain_copies(self, found: Sequence[Found]) -> None:
+    async def _explain_duplicates(self, found: Sequence[Found]) -> None:
         """Of which offset each duplicate is one: the last one before it that counted. Those that the search has left
         out (another contact, or before its beginning) are read once more.
         """
@@ -240,9 +240,9 @@ class _Trace:
             event = self._seen[one.partition, one.offset].event
             if event is not None and one.verdict in (Verdict.COUNTED, Verdict.EXPIRED):
                 originals[one.partition, _identity(event)].append((one.offset, one.broker_ms))
-        copies = [one for one in found if one.verdict is Verdict.DUPLICATE]
+        duplicates = [one for one in found if one.verdict is Verdict.DUPLICATE]
         missing: dict[int, list[Found]] = defaultdict(list)
-        for one in copies:
+        for one in duplicates:
             event = self._seen[one.partition, one.offset].event
             assert event is not None, "what can be read as no event was rejected"
             one.duplicate_of = self._original(one, originals[one.partition, _identity(event)])
@@ -251,39 +251,41 @@ class _Trace:
         for partition, ones in missing.items():
             await self._look_behind(partition, ones)
 
-    async def _look_behind(self, partition: int, copies: Sequence[Found]) -> None:
-        """Read the dedupe window before the copies for the records that they may be of."""
+    async def _look_behind(self, partition: int, duplicates: Sequence[Found]) -> None:
+        """Read the dedupe window before the duplicates for the records that they may be of."""
         _, not_counted = await self._recall(partition)
-        wanted = {_identity(event) for one in copies if (event := self._seen[partition, one.offset].event) is not None}
-        earliest = min(one.broker_ms for one in copies) - (self._config.dedupe_window_hours + 1) * HOUR_MILLISECONDS
+        wanted = {
+            _identity(event) for one in duplicates if (event := self._seen[partition, one.offset].event) is not None
+        }
+        earliest = min(one.broker_ms for one in duplicates) - (self._config.dedupe_window_hours + 1) * HOUR_MILLISECONDS
         begin = (await self._source.spans([partition], earliest))[partition][0]
         originals: dict[Named, list[tuple[int, int]]] = defaultdict(list)
-        async for _, batch in self._source.read({partition: (begin, max(one.offset for one in copies))}):
+        async for _, batch in self._source.read({partition: (begin, max(one.offset for one in duplicates))}):
             for record in batch.records:
                 if record.value is None or isinstance(record.value, LeftOut) or record.offset in not_counted:
                     continue
                 read = parse(record, BELIEVING)
                 if isinstance(read, ContactActivity) and _identity(read) in wanted:
                     originals[_identity(read)].append((record.offset, record.timestamp))
-        for one in copies:
+        for one in duplicates:
             event = self._seen[partition, one.offset].event
             assert event is not None, "what can be read as no event was rejected"
             one.duplicate_of = self._original(one, originals[_identity(event)])
             if one.duplicate_of is None:
                 one.verdict = Verdict.NOT_COUNTED
 
-    def _original(self, copy: Found, counted: Sequence[tuple[int, int]]) -> int | None:
+    def _original(self, duplicate: Found, counted: Sequence[tuple[int, int]]) -> int | None:
         window = self._config.dedupe_window_hours
         near = [
             offset
             for offset, broker_ms in counted
-            if offset < copy.offset and hour_of(copy.broker_ms) - hour_of(broker_ms) <= window
+            if offset < duplicate.offset and hour_of(duplicate.broker_ms) - hour_of(broker_ms) <= window
         ]
         return max(near, default=None)
 
 
 def _identity(event: ContactActivity) -> Named:
-    """What makes two events copies of each other."""
+    """What makes two events duplicates of each other."""
     return Named(event.event_id, None, event.workspace_id)
 
 

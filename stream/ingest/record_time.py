@@ -1,8 +1,8 @@
 """How far a record's timestamp may be ahead of the clock reading that came with its fetch.
 
-Whether a copy is one, and which days retention keeps, is told from the hours of records' timestamps: one that is years
-ahead would end both until time catches up with it. Where publishers set the time (CreateTime), such a record is
-rejected. Where the broker sets it, the broker's clock or ours is wrong, and nobody can say which: the batch waits.
+Whether an event is a duplicate, and which days retention keeps, is told from the hours of records' timestamps: one that
+is years ahead would end both until time catches up with it. Where publishers set the time (CreateTime), such a record
+is rejected. Where the broker sets it, the broker's clock or ours is wrong, and nobody can say which: the batch waits.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     parse     each record is a contact activity, or rejected, or a tombstone                             events.py
     trust     one whose publisher set its time far ahead of the clock is rejected             record_time.py
-    dedupe    an activity whose id was counted within the window is a copy
+    dedupe    an activity whose id was counted within the window is a duplicate
     tables/recent_ids.py
     count     every other one adds one to its cell, and to the rows
     tables/counts.py
@@ -300,10 +300,10 @@ class PartitionState(Progress):
             aside = self._set_aside(records, parsed)
             places = [place for place, event in enumerate(parsed) if isinstance(event, ContactActivity)]
             records, timestamps = [records[place] for place in places], [timestamps[place] for place in places]
-        copies = self._ids.remember(events, timestamps)
-        if copies:
-            aside += [records[place].offset for place in copies]
-            left = set(copies)
+        duplicates = self._ids.remember(events, timestamps)
+        if duplicates:
+            aside += [records[place].offset for place in duplicates]
+            left = set(duplicates)
             records = [record for place, record in enumerate(records) if place not in left]
             events = [event for place, event in enumerate(events) if place not in left]
         for offset in sorted(aside):
@@ -312,7 +312,7 @@ class PartitionState(Progress):
         expired = self._count(records, events)
         self.outcomes.counted += len(events) - expired
         self.outcomes.expired += expired
-        self.outcomes.duplicate += len(copies)
+        self.outcomes.duplicate += len(duplicates)
         self.outcomes.ids_dropped_early = self._ids.dropped_early
 
     def _set_aside(self, records: Sequence[Record], parsed: Sequence[ContactActivity | Rejected | None]) -> list[int]:

@@ -5,10 +5,11 @@
 
 The newest block of an hour is written again with each commit until it holds BLOCK_IDS, then the next one begins.
 
-A record of hour c is a copy of a counted one of hour h if c - h is at most the window, while the partition's latest
-hour is at most window + 1 after h (one more than the window, for brokers whose clocks differ). The latest hour is that
-of counted records only, so a verdict depends on the log alone, however it was cut into batches and commits. Above
-`max_ids` the oldest hour goes at once, whole, and with it the id that was just counted where that is of this hour.
+A record of hour c is a duplicate of a counted one of hour h if c - h is at most the window, while the partition's
+latest hour is at most window + 1 after h (one more than the window, for brokers whose clocks differ). The latest hour
+is that of counted records only, so a verdict depends on the log alone, however it was cut into batches and commits.
+Above `max_ids` the oldest hour goes at once, whole, and with it the id that was just counted where that is of this
+hour.
 
 In memory the ids lie in one table with a tag for their hour (id_table.py): an hour goes by withdrawing its tag. What
 was measured is in decision 0011.
@@ -71,15 +72,15 @@ class RecentIds:
 
     def remember(self, events: Sequence[ContactActivity], timestamps: list[int]) -> list[int]:
         """Judges events in the order of their offsets; `timestamps` are those of their records, in ms of broker time.
-        Returns the places of the copies; the others count, and are remembered from now on."""
+        Returns the places of the duplicates; the others count, and are remembered from now on."""
         digest = xxh3_128_digest
         ids = [digest(f"{event.workspace_id}\0{event.event_id}".encode())[:ID_BYTES] for event in events]
-        copies: list[int] = []
+        duplicates: list[int] = []
         start = 0
         for hour, end in _hours_of(timestamps):
             while start < end:
-                start = self._remember_some(ids, start, end, hour, copies)
-        return copies
+                start = self._remember_some(ids, start, end, hour, duplicates)
+        return duplicates
 
     def encode(self, changes: Changes) -> None:
         """Adds the changelog records of what was remembered and dropped since the last call."""
@@ -114,7 +115,7 @@ class RecentIds:
             yield
         return ids
 
-    def _remember_some(self, ids: list[bytes], start: int, end: int, hour: int, copies: list[int]) -> int:
+    def _remember_some(self, ids: list[bytes], start: int, end: int, hour: int, duplicates: list[int]) -> int:
         """Judges ids of one hour from `start` on, up to the first that makes the ids too many. Returns the next place.
 
         Within one hour the verdicts do not depend on whether the latest hour moves to it: what the window of this hour
@@ -123,8 +124,8 @@ class RecentIds:
         some = ids[start:end]
         known = set(self._table.find(some, hour - self._window))
         if self._is_too_far_behind(hour):
-            # None of them is remembered, so none is a copy of another, in whatever batch that came.
-            copies.extend(sorted(start + place for place in known))
+            # None of them is remembered, so none is a duplicate of another, in whatever batch that came.
+            duplicates.extend(sorted(start + place for place in known))
             return end
         if known or len(set(some)) < len(some):
             known |= _repeated(some, known)
@@ -133,7 +134,7 @@ class RecentIds:
         if len(fresh) > room:
             fresh = fresh[: room + 1]
             end = start + 1 + next(p for p in range(len(some)) if p not in known and some[p] is fresh[-1])
-        copies.extend(place for place in sorted(start + place for place in known) if place < end)
+        duplicates.extend(place for place in sorted(start + place for place in known) if place < end)
         if fresh:
             self._turn_to(hour)
             current = self._hours.get(hour) or self._begin(hour)

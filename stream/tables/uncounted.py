@@ -4,7 +4,7 @@
     value  version byte, then for each range two varints: the gap to the end of the range before it (0 for the first),
            and its length in offsets
 
-Copies, rejected records and tombstones do not count. A range is of offsets that follow on one another. The newest
+Duplicates, rejected records and tombstones do not count. A range is of offsets that follow on one another. The newest
 block is written again with each commit that changes it; a range that would begin when it has BLOCK_BYTES begins the
 next. They are kept as long as the topic keeps its events, so the rows of any offset can be written again by the
 verdict that was given then. A range takes about 3 bytes, here as there.

@@ -94,7 +94,7 @@ class Metrics:
         )
         self.ids = Gauge(
             "contacts_recent_ids",
-            "Ids held, by which copies are known; at most CONTACTS_DEDUPE_MAX_IDS.",
+            "Ids held, by which duplicates are known; at most CONTACTS_DEDUPE_MAX_IDS.",
             ["partition"],
             registry=registry,
         )

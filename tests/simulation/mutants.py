@@ -596,7 +596,7 @@ MUTANTS = (
     ),
     Mutant(
         "window-of-the-two-records",
-        "A copy is judged by the hours of the two records.",
+        "A duplicate is judged by the hours of the two records.",
         ((IDS, "self._table.find(some, hour - self._window)", "self._table.find(some, -(1 << 40))"),),
         STREAM,
     ),
@@ -617,7 +617,7 @@ MUTANTS = (
         600,
     ),
     Mutant(
-        "a-copy-does-not-move-the-hour",
+        "a-duplicate-does-not-move-the-hour",
         "Only records that count move the latest hour.",
         (
             (

@@ -1,7 +1,7 @@
 """The oracle: what is true of a partition, by a recount of its log that shares no code with the product.
 
-Copies: a record of broker hour c is a copy where one of the same workspace and id counted in an hour h with c - h <=
-window, as long as the greatest counted
+Duplicates: a record of broker hour c is a duplicate where one of the same workspace and id counted in an hour h with c
+- h <= window, as long as the greatest counted
 hour is at most window + 1 after h. Above `max_ids` ids within reach, the oldest hour is forgotten at once, whole.
 """
 
