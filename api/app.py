@@ -35,6 +35,8 @@ from stream.version import VERSION
 log = logging.getLogger(__name__)
 
 REPORTS = "/v1/workspaces/{workspace_id:str}/reports"
+UNCOUNTED = frozenset({"health", "metrics"})
+"""Resources that are no answers to readers: probes and scrapes would drown those."""
 CORS_REQUEST_HEADERS = ("Authorization", "If-None-Match", "Last-Event-ID")
 CORS_ANSWER_HEADERS = (
     "Contacts-As-Of",
@@ -133,8 +135,9 @@ def _handler(path: str, name: str, endpoint: Endpoint, metrics: Metrics) -> HTTP
         request = Request(scope)
         answered = await _answered(request, endpoint)
         resource = _resource(name, request)
-        metrics.requests.labels(resource, str(answered.status)).inc()
-        metrics.request_seconds.labels(resource).observe(time.perf_counter() - started)
+        if resource not in UNCOUNTED:
+            metrics.requests.labels(resource, str(answered.status)).inc()
+            metrics.request_seconds.labels(resource).observe(time.perf_counter() - started)
         await respond(request, answered, receive, send)
 
     @route(path, http_method=["GET", "HEAD"])

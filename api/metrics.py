@@ -1,6 +1,10 @@
 """Every metric of the API, declared once; docs/metrics.md is written from them."""
 
+import time
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from stream.version import VERSION
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -11,8 +15,53 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.build_info = Gauge(
+            "contacts_build_info",
+            "1, for the version that runs and the form that sums days: `python`.",
+            ["version", "core"],
+            registry=self.registry,
+        )
+        self.build_info.labels(VERSION, "python").set(1)
+        self.process_start = Gauge(
+            "contacts_process_start_timestamp_seconds", "When the process began.", registry=self.registry
+        )
+        self.process_start.set(time.time())
+        self.dependency_up = Gauge(
+            "contacts_dependency_up",
+            "1 while `redis` answers, 0 while it does not; asked at each scrape.",
+            ["name"],
+            registry=self.registry,
+        )
+        self.reports_answered = Gauge(
+            "contacts_api_answers",
+            "1 while reports are answered: Redis has the counts of every partition. Else readers get 503.",
+            registry=self.registry,
+        )
+        self.as_of_age = Gauge(
+            "contacts_api_as_of_age_seconds",
+            "How old the numbers are that readers get: now, less `as_of`. NaN while reports are not answered.",
+            registry=self.registry,
+        )
+        self.partitions_expected = Gauge(
+            "contacts_api_partitions_expected",
+            "Partitions that readers need, as Redis was told. NaN while it does not answer.",
+            registry=self.registry,
+        )
+        self.partitions_found = Gauge(
+            "contacts_api_partitions_found",
+            "Those of them that have their counts in Redis. NaN while it does not answer.",
+            registry=self.registry,
+        )
+        self.partitions_unowned = Gauge(
+            "contacts_api_partitions_unowned",
+            "Those of them that no worker has told of within 10 s. NaN while Redis does not answer.",
+            registry=self.registry,
+        )
         self.requests = Counter(
-            "contacts_api_requests", "Answers, by resource and status.", ["resource", "status"], registry=self.registry
+            "contacts_api_requests",
+            "Answers, by resource and status; probes and scrapes are none.",
+            ["resource", "status"],
+            registry=self.registry,
         )
         self.request_seconds = Histogram(
             "contacts_api_request_seconds",
@@ -53,11 +102,7 @@ class Metrics:
     def answers(self) -> tuple[int, int]:
         """How many answers readers got, without probes and metrics; and how many of these were failures of ours."""
         samples = [sample for metric in self.requests.collect() for sample in metric.samples]
-        of_readers = [
-            sample
-            for sample in samples
-            if sample.name.endswith("_total") and sample.labels["resource"] not in ("health", "metrics")
-        ]
+        of_readers = [sample for sample in samples if sample.name.endswith("_total")]
         failed = (sample.value for sample in of_readers if sample.labels["status"] >= "500")
         return int(sum(sample.value for sample in of_readers)), int(sum(failed))
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from api.query.periods import utc_text
-from api.read.freshness import as_of_text, lag_seconds, read_positions
+from api.read.freshness import Positions, as_of_text, lag_seconds, read_positions
 from api.read.redis import Reader
 from api.report.service import Reports
 from api.wire import FreshnessState
@@ -118,13 +118,38 @@ class _ToldByApi(msgspec.Struct):
     streams: int = 0
 
 
-async def operations(reports: Reports, reader: Reader) -> OpsAnswer:
+class Deployment(msgspec.Struct, frozen=True):
+    """What Redis holds of the deployment as a whole."""
+
+    number: int
+    """How many partitions readers need."""
+    fields: Mapping[bytes, bytes]
+    """Of the positions."""
+    positions: Positions
+    workers: list[_Told]
+    apis: list[_ToldByApi]
+
+    @property
+    def unowned(self) -> list[int]:
+        """The partitions that no worker tells of."""
+        owned = {name for worker in self.workers for name in worker.partitions}
+        return [partition for partition in range(self.number) if str(partition) not in owned]
+
+
+async def read_deployment(reader: Reader) -> Deployment:
     """Raises Unavailable where Redis does not answer."""
     fields, statuses, of_apis = await reader.operations()
-    apis = [msgspec.json.decode(status, type=_ToldByApi) for status in of_apis]
+    apis = sorted((msgspec.json.decode(status, type=_ToldByApi) for status in of_apis), key=lambda one: one.process)
     workers = sorted((msgspec.json.decode(status, type=_Told) for status in statuses), key=lambda one: one.worker)
     number = int(fields.get(b"partitions", b"0"))
     positions = read_positions(number, reader.position_values(fields, number))
+    return Deployment(number, fields, positions, workers, apis)
+
+
+async def operations(reports: Reports, reader: Reader) -> OpsAnswer:
+    """Raises Unavailable where Redis does not answer."""
+    deployment = await read_deployment(reader)
+    number, positions, workers = deployment.number, deployment.positions, deployment.workers
     now = reports.clock()
     whole = positions.complete
     return OpsAnswer(
@@ -136,9 +161,9 @@ async def operations(reports: Reports, reader: Reader) -> OpsAnswer:
         lag_seconds=lag_seconds(positions, now) if whole else None,
         partitions_expected=number,
         partitions_found=len(positions.partitions),
-        partitions=[_partition(partition, fields, workers) for partition in range(number)],
+        partitions=[_partition(partition, deployment.fields, workers) for partition in range(number)],
         workers=[_worker(one) for one in workers],
-        apis=[_api(one) for one in sorted(apis, key=lambda one: one.process)],
+        apis=[_api(one) for one in deployment.apis],
         redis_policy=next((one.redis_policy for one in workers if one.redis_policy is not None), None),
         topics_differ=sorted({difference for one in workers for difference in one.topics_differ}),
     )

@@ -35,6 +35,7 @@ from api.report import choices, user_stream
 from api.report.known_names import KnownNames
 from api.report.service import Reports, Stamp, query_answer, size_of_query
 from api.report.user_fold import ROWS_A_PIECE
+from api.signals import Signals
 from stream.model.workspace import is_workspace
 from stream.storage.row import Row
 
@@ -96,6 +97,7 @@ class Endpoints:
         self._authentication = authentication
         self._hub = hub
         self._metrics = metrics
+        self._signals = Signals(metrics, reports, reader)
         self._page = page
 
     async def report(self, request: Request) -> Answer:
@@ -142,6 +144,7 @@ class Endpoints:
     async def metrics(self, request: Request) -> Answer:
         if not self._may_tell(request):
             raise not_found()
+        await self._signals.measure()
         self._metrics.redis_reads.set(self._reader.reads)
         self._metrics.lost_reads.set(self._reader.lost_reads)
         self._metrics.cache_bytes.set(self._memory.bytes + self._memory.held_bytes)

@@ -32,6 +32,10 @@ class KafkaAway(Exception):
     """Kafka did not answer, or not as it should: the partition is dropped and recovered from what is committed."""
 
 
+class TopicGone(KafkaAway):
+    """Kafka answers, and has no such topic, or does not show it to us."""
+
+
 class ReadTooLarge(Exception):
     """What was asked for at once would take too much memory: ask for fewer offsets."""
 

@@ -20,7 +20,7 @@ from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, describe
 from stream.kafka.fetch import fetched_batches, keep_fetched_bytes
 from stream.kafka.metadata import by_leader, fetch_ends, fetch_partition_counts, limit_metadata
 from stream.kafka.unpacking import UNPACKED_BYTES
-from stream.ports import KafkaAway, ReadTooLarge
+from stream.ports import KafkaAway, ReadTooLarge, TopicGone
 from stream.settings.kafka import KafkaAccess
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class SourceTopic:
         counts = await self._answer(lambda consumer: fetch_partition_counts(consumer._client, [self._topic]))
         partitions = counts.get(self._topic, 0)
         if not partitions:
-            raise KafkaAway(f"Kafka knows no topic {self._topic}, or does not show it")
+            raise TopicGone(f"there is no topic {self._topic}, or Kafka does not show it to us")
         return partitions
 
     async def read(self, partition: int, start: int, end: int) -> list[Record]:

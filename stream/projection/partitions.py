@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from stream.ports import ReplicaAway
+from stream.projection.words import describe_redis
 from stream.storage.keys import PARTITIONS, Keys
 
 _RAISE = """
@@ -51,4 +52,4 @@ class Announcements:
         try:
             return await self._redis.register_script(script)(keys=[self._keys.positions], args=[PARTITIONS, *numbers])
         except (RedisError, OSError) as error:
-            raise ReplicaAway(f"{type(error).__name__}: {error}"[:300]) from error
+            raise ReplicaAway(describe_redis(error)) from error

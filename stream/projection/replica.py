@@ -13,6 +13,7 @@ from redis.exceptions import NoScriptError, RedisError
 from stream.ports import AnotherIncarnation, Call, Claim, ReplicaAway
 from stream.projection.evictions import Evictions
 from stream.projection.lost_keys import SCRIPT
+from stream.projection.words import describe_redis
 from stream.settings.redis import PackedWords
 from stream.storage.keys import Keys, parse_missing_rows
 
@@ -81,7 +82,7 @@ class RedisReplica:
         try:
             await self._evictions.look()
         except (RedisError, OSError, TimeoutError) as error:
-            raise ReplicaAway(f"{type(error).__name__}: {error}"[:300]) from error
+            raise ReplicaAway(describe_redis(error)) from error
 
     def _compare_clocks(self, now_ms: int) -> None:
         self._redis_ahead_ms = now_ms - steady_ms()
@@ -103,7 +104,7 @@ class RedisReplica:
         try:
             seconds, microseconds = await self._client.time()
         except (RedisError, OSError, TimeoutError) as error:
-            raise ReplicaAway(f"{type(error).__name__}: {error}"[:300]) from error
+            raise ReplicaAway(describe_redis(error)) from error
         return int(seconds) * 1000 + int(microseconds) // 1000
 
     async def _run(self, keys: list[Any], arguments: list[Any]) -> Any:
@@ -114,7 +115,7 @@ class RedisReplica:
                 return await self._run_packed(len(keys) - 1 + keys[-1].number, [*keys, *arguments])
             return await self._script(keys=keys, args=arguments)
         except (RedisError, OSError, TimeoutError) as error:
-            raise ReplicaAway(f"{type(error).__name__}: {error}"[:300]) from error
+            raise ReplicaAway(describe_redis(error)) from error
 
     async def _run_packed(self, key_count: int, words: list[Any]) -> Any:
         """As redis-py's Script, which counts its keys itself."""

@@ -35,16 +35,25 @@ class _Status:
     """The telling of one process: its `status` lies at `own`, and its `name` in the list."""
 
     def __init__(
-        self, client: Redis, listed: str, own: str, identity: Mapping[str, str], facts: Callable[[], Mapping[str, Any]]
+        self,
+        client: Redis,
+        listed: str,
+        own: str,
+        identity: Mapping[str, str],
+        facts: Callable[[], Mapping[str, Any]],
+        note: Callable[[Exception | None], None] = lambda _error: None,
     ) -> None:
-        """`identity`: the field that names the process in its status, and the name."""
+        """`identity`: the field that names the process in its status, and the name. `note` hears of each telling why
+        Redis did not take it, or None.
+        """
         self._client, self._listed, self._own, self._identity, self._facts = client, listed, own, identity, facts
+        self._note = note
         [self._name] = identity.values()
 
     async def watch(self) -> None:
         """Tell it every few seconds, for ever."""
         while True:
-            await self._quietly(self._tell)
+            self._note(await self._quietly(self._tell))
             await asyncio.sleep(EVERY_SECONDS)
 
     async def withdraw(self) -> None:
@@ -66,19 +75,28 @@ class _Status:
             pipe.zrem(self._listed, self._name)
             await pipe.execute()
 
-    async def _quietly(self, act: Callable[[], Any]) -> None:
+    async def _quietly(self, act: Callable[[], Any]) -> Exception | None:
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
                 await act()
         except (RedisError, OSError) as error:  # a timeout is one
             log.debug("the status was not told: %s", error)
+            return error
+        return None
 
 
 class WorkerStatus(_Status):
     """The telling of one worker."""
 
-    def __init__(self, client: Redis, keys: Keys, worker: str, facts: Callable[[], Mapping[str, Any]]) -> None:
-        super().__init__(client, keys.ops, keys.ops_of(worker), {"worker": worker}, facts)
+    def __init__(
+        self,
+        client: Redis,
+        keys: Keys,
+        worker: str,
+        facts: Callable[[], Mapping[str, Any]],
+        note: Callable[[Exception | None], None] = lambda _error: None,
+    ) -> None:
+        super().__init__(client, keys.ops, keys.ops_of(worker), {"worker": worker}, facts, note)
 
 
 class ApiStatus(_Status):

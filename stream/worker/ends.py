@@ -25,9 +25,18 @@ ASK_FIRST_SECONDS = 600.0
 WARN_SECONDS = 10.0
 
 
-async def ask_for_ends(owned: OwnedPartitions, source: SourceTopic, note: Callable[[int, int], None]) -> None:
-    """Tell each owned partition where it ends, and how many there are; `note` is called with partition and end."""
-    asker = _Asker(owned, source, note)
+async def ask_for_ends(
+    owned: OwnedPartitions,
+    source: SourceTopic,
+    note: Callable[[int, int], None],
+    note_kafka: Callable[[int | KafkaAway], None] | None = None,
+) -> None:
+    """Tell each owned partition where it ends, and how many there are; `note` is called with partition and end.
+
+    `note_kafka` hears every two seconds how many partitions the topic has, or why Kafka does not tell. Where it is
+    None, only an owner asks.
+    """
+    asker = _Asker(owned, source, note, note_kafka)
     async with asyncio.TaskGroup() as questions:
         questions.create_task(asker.count_partitions())
         questions.create_task(asker.ask_for_first())
@@ -40,8 +49,14 @@ async def ask_for_ends(owned: OwnedPartitions, source: SourceTopic, note: Callab
 
 
 class _Asker:
-    def __init__(self, owned: OwnedPartitions, source: SourceTopic, note: Callable[[int, int], None]) -> None:
-        self._owned, self._source, self._note = owned, source, note
+    def __init__(
+        self,
+        owned: OwnedPartitions,
+        source: SourceTopic,
+        note: Callable[[int, int], None],
+        note_kafka: Callable[[int | KafkaAway], None] | None = None,
+    ) -> None:
+        self._owned, self._source, self._note, self._note_kafka = owned, source, note, note_kafka
         self._warned_at = -math.inf
         self.asking: set[int] = set()
         """The partitions of which an answer is awaited."""
@@ -65,13 +80,17 @@ class _Asker:
     async def count_partitions(self) -> None:
         while True:
             owned = list(self._owned)
-            if owned:
+            if owned or self._note_kafka is not None:
+                told: int | KafkaAway
                 try:
-                    number = await self._source.partitions()
+                    told = await self._source.partitions()
                     for one in owned:
-                        one.note_partitions(number)
+                        one.note_partitions(told)
                 except KafkaAway as error:
+                    told = error
                     self._warn([one.partition for one in owned], str(error))
+                if self._note_kafka is not None:
+                    self._note_kafka(told)
             await asyncio.sleep(COUNT_PARTITIONS_SECONDS)
 
     async def ask_for_first(self) -> None:

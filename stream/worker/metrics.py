@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from stream.worker.listener import Resync
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -17,6 +21,27 @@ class Metrics:
             "contacts_build_info",
             "1, for the version that runs and the form of its counting: `compiled` or `python`.",
             ["version", "core"],
+            registry=registry,
+        )
+        self.process_start = Gauge(
+            "contacts_process_start_timestamp_seconds", "When the process began.", registry=registry
+        )
+        self.process_start.set(time.time())
+        self.worker_info = Gauge(
+            "contacts_worker_info",
+            "1, for the name by which status, log and `/v1/ops` call this worker: host and process.",
+            ["worker"],
+            registry=registry,
+        )
+        self.dependency_up = Gauge(
+            "contacts_dependency_up",
+            "1 while `kafka` or `redis` answers, 0 while it does not; both are asked every 2 s.",
+            ["name"],
+            registry=registry,
+        )
+        self.redis_refuses_writes = Gauge(
+            "contacts_redis_refuses_writes",
+            "1 while Redis answers and takes no writes: it is full (maxmemory), or a read-only replica.",
             registry=registry,
         )
         self.events = Counter(
@@ -78,6 +103,20 @@ class Metrics:
             "contacts_failures",
             "Commits, recoveries and calls to Redis that failed and were tried again.",
             ["partition"],
+            registry=registry,
+        )
+        self.claims = Counter(
+            "contacts_redis_claims",
+            "Claims of a partition's counts in Redis, by reason; the first of a resync, and each time that it is tried "
+            "again.",
+            ["reason"],
+            registry=registry,
+        )
+        self.resyncs = Counter(
+            "contacts_redis_resyncs",
+            "Partitions brought in sync in Redis, by reason: `start`, `recovery`, `redis_away` (a call failed), "
+            "`redis_lost` (it refused a call: emptied, restored, evicted, or another owner).",
+            ["reason"],
             registry=registry,
         )
         self.lost = Counter(
@@ -149,6 +188,9 @@ class Metrics:
         """Without a value for a partition that this worker does not own, or not any more."""
         self.counted_of_owned = (self.failures, self.lost, self.ids_early)
         """From 0 on for each partition that is owned, so that the first increase is one."""
+        for reason in Resync:
+            self.claims.labels(reason.value)
+            self.resyncs.labels(reason.value)
         for outcome in ("counted", "duplicate", "rejected", "skipped", "expired"):
             self.events.labels(outcome)
 

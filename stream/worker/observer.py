@@ -8,7 +8,8 @@ from typing import Any
 
 from stream.ports import Clock
 from stream.tables.partition import Commit
-from stream.worker.listener import Listener, Phase
+from stream.worker.faults import Fault, FaultWatch
+from stream.worker.listener import Listener, Phase, Resync
 from stream.worker.metrics import Metrics
 from stream.worker.tally import Tally
 
@@ -21,14 +22,26 @@ class Reporter(Listener):
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._metrics, self._clock = metrics, clock
         self.tally = Tally(clock)
+        self._faults: dict[int, FaultWatch] = {}
         self._facts: dict[int, dict[str, Any]] = {}
         self._ends: dict[int, int] = {}
         self._furthest: dict[int, int] = {}
         self._told_ms = 0
 
     def partitions(self) -> dict[str, dict[str, Any]]:
-        """Of each owned partition: phase, position, lag, and how far a recovery is. Keys are text, for JSON."""
-        return {str(p): {**facts, "lag": self.lag(p)} for p, facts in sorted(self._facts.items())}
+        """Of each owned partition: phase, position, lag, how far a recovery is, and its last failure, with when that
+        began and when it was over (null: it lasts). Keys are text, for JSON.
+        """
+        return {str(p): {**facts, "lag": self.lag(p), **self._failure(p)} for p, facts in sorted(self._facts.items())}
+
+    def lasting(self, partition: int) -> Fault | None:
+        """What hinders the partition now."""
+        watch = self._faults.get(partition)
+        return None if watch is None else watch.lasting
+
+    def _failure(self, partition: int) -> dict[str, Any]:
+        watch = self._faults.get(partition)
+        return {} if watch is None or watch.fault is None else {"failure": watch.fault.facts()}
 
     def lag(self, partition: int) -> int | None:
         """Offsets between the end of the partition, when it was asked last, and what is committed; None while that is
@@ -48,12 +61,15 @@ class Reporter(Listener):
         if phase is Phase.ENDED:
             self._facts.pop(partition, None)
             self._furthest.pop(partition, None)
+            self._faults.pop(partition, None)
             self.tally.ended(partition)
             for gauge in self._metrics.of_owned:
                 with contextlib.suppress(KeyError):
                     gauge.remove(partition)
         else:
             self._facts.setdefault(partition, {"position": None})["phase"] = phase.value
+            if phase is Phase.COUNTING and partition in self._faults:
+                self._faults[partition].clear()
             self._metrics.stuck.labels(partition)
             for counter in self._metrics.counted_of_owned:
                 counter.labels(partition)
@@ -103,8 +119,32 @@ class Reporter(Listener):
         self._metrics.offsets_to_backfill.labels(partition).set(offsets_to_backfill)
 
     def failed(self, partition: int, why: str) -> None:
-        self._facts.setdefault(partition, {"position": None})["failure"] = why
+        self._facts.setdefault(partition, {"position": None})
+        watch = self._faults.get(partition)
+        if watch is None:
+            subject = f"partition {partition}: "
+            watch = self._faults[partition] = FaultWatch(self._clock, subject=subject, over="counting again")
+        watch.note(why)
         self._metrics.failures.labels(partition).inc()
+
+    def rows_failed(self, partition: int, why: str) -> None:
+        log.warning("partition %d: cannot read the topic to backfill rows, tried again: %s", partition, why)
+        self._metrics.failures.labels(partition).inc()
+
+    def claims(self, why: Resync) -> None:
+        self._metrics.claims.labels(why.value).inc()
+
+    def resynced(self, partition: int, why: Resync, position: int, seconds: float) -> None:
+        self._metrics.resyncs.labels(why.value).inc()
+        level = logging.WARNING if why is Resync.REDIS_LOST else logging.INFO
+        log.log(
+            level,
+            "partition %d: Redis is in sync at offset %d after %.1f s: %s",
+            partition,
+            position,
+            seconds,
+            why.words,
+        )
 
     def waiting(self, partition: int, why: str | None) -> None:
         """Why what was fetched of a partition is not applied yet."""

@@ -27,7 +27,7 @@ from stream.worker.backfill_task import BackfillTask
 from stream.worker.commit_policy import CommitPolicy
 from stream.worker.gaps import Gaps
 from stream.worker.in_flight import InFlightLimit
-from stream.worker.listener import Listener, Phase
+from stream.worker.listener import Listener, Phase, Resync
 from stream.worker.recovery import begin_state, check_topic, unpack_state
 
 log = logging.getLogger(__name__)
@@ -231,7 +231,7 @@ class OwnedPartition:
     # ---- the task --------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        rest = 0.0
+        rest, why = 0.0, Resync.START
         while True:
             store, going_on = self._new_store(), False
             self._enter(Phase.RECOVERING)
@@ -239,19 +239,13 @@ class OwnedPartition:
                 await self._wait_to_fence(rest)
                 await self._recover(store)
                 while True:
-                    await self._resync(store)
+                    await self._resync(store, why)
                     if not self._attempts.failures:
                         self._back_off.reset()
-                    await self._count(store)
+                    why = await self._count(store)
             except KafkaAway as error:
-                going_on = True
+                going_on, why = True, Resync.RECOVERY
                 self._listener.failed(self.partition, str(error))
-                log.warning(
-                    "partition %d: %s; recovering from the changelog in %.1f s",
-                    self.partition,
-                    error,
-                    self._back_off.seconds,
-                )
             except WorkerMustStop as error:
                 self._must_stop(error)
                 return
@@ -334,29 +328,28 @@ class OwnedPartition:
 
     # ---- resync ----------------------------------------------------------------------------------------------
 
-    async def _resync(self, store: ChangelogStore) -> None:
+    async def _resync(self, store: ChangelogStore, why: Resync) -> None:
         """Resync Redis with the committed state, retrying until it is in sync. Nothing is applied meanwhile, so what is
         sent is one committed state.
         """
         self._enter(Phase.REPAIRING)
+        started = asyncio.get_running_loop().time()
         back_off = BackOff(self._policy.back_off_seconds, self._policy.replica_back_off_limit_seconds)
         while True:
             await self._commit(store)  # who was replaced learns it here, and disturbs nobody
             try:
+                self._listener.claims(why)
                 if await self._projector.resync(self._counted(), self._committed_offset):
                     break
-                log.info("partition %d: Redis refused a call: resyncing", self.partition)
+                why = Resync.REDIS_LOST
             except ReplicaAway as error:
+                why = Resync.REDIS_AWAY if why is Resync.REDIS_LOST else why
                 self._listener.failed(self.partition, str(error))
-                log.warning(
-                    "partition %d: Redis is unreachable (%s); retrying in %.1f s",
-                    self.partition,
-                    error,
-                    back_off.seconds,
-                )
             await asyncio.sleep(back_off.take())
             if self._doubt is not None:
                 raise self._doubt
+        seconds = asyncio.get_running_loop().time() - started
+        self._listener.resynced(self.partition, why, self._committed_offset, seconds)
         self._listener.projected(self.partition, self._projector.offsets_to_backfill)
         self._enter(Phase.COUNTING)
         self._drain()
@@ -385,8 +378,9 @@ class OwnedPartition:
             self._fetch_control.resume(self.partition)
         self._wake.set()
 
-    async def _count(self, store: ChangelogStore) -> None:
-        """Until Redis falls out of sync."""
+    async def _count(self, store: ChangelogStore) -> Resync:
+        """Until Redis falls out of sync; returns why."""
+        why = Resync.REDIS_LOST
         time, state = asyncio.get_running_loop().time, self._counted()
         next_commit = time()
         while self._projector.in_sync:
@@ -412,8 +406,9 @@ class OwnedPartition:
                     rest = next_commit - now if pending else self._policy.heartbeat_seconds - silent
                     await self._rest(min(rest, self._backfill.due() - now) if self._projector.lacks_rows else rest)
             except ReplicaAway as error:
+                why = Resync.REDIS_AWAY
                 self._listener.failed(self.partition, str(error))
-                log.warning("partition %d: Redis is unreachable (%s)", self.partition, error)
+        return why
 
     async def _write_rows(self) -> None:
         """Write some of the missing rows. Where the topic could not be read they wait, and counting goes on:
@@ -422,8 +417,7 @@ class OwnedPartition:
         try:
             found = self._backfill.take()
         except KafkaAway as error:
-            self._listener.failed(self.partition, str(error))
-            log.warning("partition %d: cannot read the topic to backfill rows: %s", self.partition, error)
+            self._listener.rows_failed(self.partition, str(error))
         else:
             await self._projector.write_rows(found, self._counted(), self._covered())
 

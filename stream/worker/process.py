@@ -37,6 +37,7 @@ from stream.tables.rules import counting_rules
 from stream.version import VERSION
 from stream.worker.application import Application, MakeApplication
 from stream.worker.clocks import SystemClock
+from stream.worker.dependencies import Dependencies
 from stream.worker.ends import ask_for_ends
 from stream.worker.form import choose_form
 from stream.worker.listener import Phase
@@ -81,6 +82,8 @@ class Worker:
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._clock = SystemClock()
         self._metrics = Metrics()
+        self._metrics.worker_info.labels(self._name).set(1)
+        self._dependencies = Dependencies(self._metrics, self._clock)
         self._reporter = Reporter(self._metrics, self._clock)
         self._health = Health(self._metrics.registry, self._facts)
         # No call is sent again by the client: of two copies the later might undo what came between. A resync does it.
@@ -103,7 +106,9 @@ class Worker:
         )
         self._clocks = self._wiring.clocks
         self._metrics.clock_difference.set_function(lambda: self._clocks.difference_seconds() or 0.0)
-        self._status = WorkerStatus(self._redis, self._wiring.keys, self._name, self._told)
+        self._status = WorkerStatus(
+            self._redis, self._wiring.keys, self._name, self._told, self._dependencies.note_redis
+        )
         self._make_application = make_application
         self._app: Application | None = None
         self._started = False
@@ -139,7 +144,7 @@ class Worker:
             log.info("the %s form counts: %s", form.name, form.why)
             self._metrics.build_info.labels(VERSION, form.name).set(1)
             await self._wiring.evictions.refuse_at_start()
-            found = await wait_for_topics(self._config, self._readiness)
+            found = await wait_for_topics(self._config, self._readiness, self._dependencies.note_kafka)
             self._wiring.letter_bytes = found.letter_bytes
             self._topics_differ = found.differences
             self._metrics.topic_differences.set(len(found.differences))
@@ -156,7 +161,7 @@ class Worker:
                 100_000, 20, 100
             )  # millions of small containers that hold no cycles: passes over them cost a third of the counting
             await until_one_ends(
-                ask_for_ends(self._app.partitions, self._source, self._reporter.end),
+                ask_for_ends(self._app.partitions, self._source, self._reporter.end, self._dependencies.note_kafka),
                 self._watch(self._app),
                 self._clocks.watch(),
                 self._limit_rows(self._app),
@@ -279,7 +284,8 @@ class Worker:
         """What `contacts-report status` shows of this worker."""
         facts, tally = self._facts(), self._reporter.tally
         for partition, of in facts["partitions"].items():
-            of |= tally.partition(int(partition))
+            lasting = self._reporter.lasting(int(partition))
+            of |= {"failure": None if lasting is None else lasting.text, **tally.partition(int(partition))}
         return {
             **facts,
             **tally.totals(),
@@ -293,13 +299,15 @@ class Worker:
         app = self._app if self._started else None
         owned, given = (None, set()) if app is None else (app.partitions, app.batches.assigned_partitions())
         clocks = self._clocks.facts()
-        waits_for = self._readiness.reason(owned, given, partitions) or clocks["waiting"]
+        topic_gone = self._dependencies.topic_gone
+        waits_for = topic_gone or self._readiness.reason(owned, given, partitions) or clocks["waiting"]
         return {
             "live": not self._stop.is_set(),
             "ready": self._reason is None and waits_for is None,
             "reason": waits_for if self._reason is None else str(self._reason),
             "worker": self._name,
             "clocks": clocks,
+            "faults": self._dependencies.facts(),
             "partitions": partitions,
         }
 

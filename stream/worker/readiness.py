@@ -45,7 +45,8 @@ class Readiness:
         for partition, facts in partitions.items():
             if facts["phase"] != "counting":
                 failure = facts.get("failure")
-                return f"partition {partition} is {facts['phase']}" + (f": {failure}" if failure else "")
+                since = f": {failure['text']} (since {failure['since']})" if failure and not failure["over"] else ""
+                return f"partition {partition} is {facts['phase']}{since}"
             if facts.get("waiting"):
                 return f"partition {partition} waits: {facts['waiting']}"
         return None

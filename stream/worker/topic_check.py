@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import NamedTuple
 
 from stream.kafka.letter_limit import letter_limit
@@ -35,16 +36,22 @@ class Found(NamedTuple):
     """Which of their settings are not as `contacts-report topics` would make them, in words."""
 
 
-async def wait_for_topics(config: WorkerConfig, readiness: Readiness) -> Found:
-    """Until Kafka answers. Raises WorkerMustStop where the topics will not do."""
+async def wait_for_topics(
+    config: WorkerConfig, readiness: Readiness, note_kafka: Callable[[int | Exception], None]
+) -> Found:
+    """Until Kafka answers; `note_kafka` hears how many partitions the topic has, or why Kafka does not tell. Raises
+    WorkerMustStop where the topics will not do.
+    """
     back_off = BackOff(1.0, 15.0)
     while True:
         try:
             async with open_topics(config.access) as topics:
-                return await _check(config, topics)
+                found = await _check(config, topics)
+                note_kafka(found.partitions)
+                return found
         except TopicsError as error:
             readiness.waits_for = str(error)
-            log.warning("%s; retrying in %.0f s", error, back_off.seconds)
+            note_kafka(error)
         await asyncio.sleep(back_off.take())
 
 

@@ -224,7 +224,7 @@ def test_kafka_that_is_away_at_the_start_is_waited_for(tmp_path: Path, site: Sit
     port = free_port()
     worker = site.worker(CONTACTS_KAFKA=f"127.0.0.1:{port}")
     eventually("the line about Kafka", lambda: f"cannot reach Kafka at 127.0.0.1:{port}" in worker.tail())
-    assert "retrying in" in worker.tail()
+    assert "retrying" in worker.tail()
     assert "Traceback" not in worker.tail()
     assert worker.stop() == 0
 
@@ -235,7 +235,7 @@ def test_redis_that_is_away_at_the_start_and_while_running_costs_nothing(site: S
     site.redis.kill()
     worker = site.worker()
     site.publish(3)
-    eventually("the line about Redis", lambda: "Redis is unreachable" in worker.tail(20_000))
+    eventually("the line about Redis", lambda: "Redis does not answer" in worker.tail(20_000))
     # when it comes, is lost again, and comes back empty,
     site.redis.start()
     eventually("counted", lambda: site.projected() == 3)

@@ -51,6 +51,7 @@ BESIDE_THE_ROOMS = {
         "openapi",
         "ops",
         "routes",
+        "signals",
         "wire",
     },
 }

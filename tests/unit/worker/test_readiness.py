@@ -9,7 +9,9 @@ import pytest
 
 from stream.worker.readiness import Readiness
 
-COUNTING, RECOVERING = {"phase": "counting"}, {"phase": "recovering", "failure": "Kafka did not answer"}
+FAILURE = {"text": "Kafka did not answer", "since": "2026-11-23T09:00:00.000Z", "over": None}
+OVER = {"failure": FAILURE | {"over": "2026-11-23T09:00:07.000Z"}}
+COUNTING, RECOVERING = {"phase": "counting"}, {"phase": "recovering", "failure": FAILURE}
 
 
 @pytest.mark.parametrize(
@@ -20,7 +22,16 @@ COUNTING, RECOVERING = {"phase": "counting"}, {"phase": "recovering", "failure":
         # A spare worker is given an empty assignment, and is ready.
         (None, True, set(), {}, None),
         (None, True, {0, 1}, {"0": COUNTING}, "partition 1 was given to this worker, and is not begun yet"),
-        (None, True, {0}, {"0": RECOVERING}, "partition 0 is recovering: Kafka did not answer"),
+        (
+            None,
+            True,
+            {0},
+            {"0": RECOVERING},
+            "partition 0 is recovering: Kafka did not answer (since 2026-11-23T09:00:00.000Z)",
+        ),
+        # What is over hinders nothing.
+        (None, True, {0}, {"0": RECOVERING | OVER}, "partition 0 is recovering"),
+        (None, True, {0}, {"0": COUNTING | OVER}, None),
         (None, True, {0}, {"0": {"phase": "repairing"}}, "partition 0 is repairing"),
         (None, True, {0}, {"0": COUNTING | {"waiting": "the clocks differ"}}, "partition 0 waits: the clocks differ"),
         (None, True, {0, 1}, {"0": COUNTING, "1": COUNTING | {"waiting": None}}, None),

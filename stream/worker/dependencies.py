@@ -1,0 +1,58 @@
+"""Whether Kafka and Redis answer this worker, as its own questions show: for the metrics, the log and the probes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stream.ports import Clock, TopicGone
+from stream.projection.words import describe_redis, is_refusal
+from stream.worker.faults import FaultWatch
+from stream.worker.metrics import Metrics
+
+
+class Dependencies:
+    def __init__(self, metrics: Metrics, clock: Clock) -> None:
+        self._metrics = metrics
+        # What is asked every two seconds may be late once, on a machine that is busy.
+        self._kafka = FaultWatch(clock, over="Kafka answers again", patience=2)
+        self._topic = FaultWatch(clock, over="the topic is there again", patience=2)
+        self._redis = FaultWatch(clock, over="Redis answers again", patience=2)
+        self._writes = FaultWatch(clock, over="Redis takes writes again", patience=2)
+
+    def note_kafka(self, told: int | Exception) -> None:
+        """Kafka told how many partitions the topic has, or why it does not."""
+        away = isinstance(told, Exception) and not isinstance(told, TopicGone)
+        self._metrics.dependency_up.labels("kafka").set(not away)
+        if away:
+            self._kafka.note(str(told))
+            return
+        self._kafka.clear()
+        if isinstance(told, TopicGone):
+            self._topic.note(str(told))
+        else:
+            self._topic.clear()
+
+    def note_redis(self, error: Exception | None) -> None:
+        """Redis took a write, or why it did not."""
+        refused = error is not None and is_refusal(error)
+        if error is not None and not refused:
+            self._redis.note(describe_redis(error))
+        else:
+            self._redis.clear()
+            if error is not None:
+                self._writes.note(describe_redis(error))
+            else:
+                self._writes.clear()
+            self._metrics.redis_refuses_writes.set(refused)
+        self._metrics.dependency_up.labels("redis").set(error is None or refused)
+
+    @property
+    def topic_gone(self) -> str | None:
+        """In words; None while the topic is there."""
+        fault = self._topic.lasting
+        return None if fault is None else fault.text
+
+    def facts(self) -> dict[str, Any]:
+        """The last fault of each, for `/readyz?verbose`; null where there was none."""
+        watched = {"kafka": self._kafka, "topic": self._topic, "redis": self._redis, "redis_writes": self._writes}
+        return {name: None if watch.fault is None else watch.fault.facts() for name, watch in watched.items()}
