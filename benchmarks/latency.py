@@ -1,4 +1,4 @@
-"""From send to readable through the API at 2,000 events/s in 4 partitions, and what that costs the worker; beside one
+"""From send to readable through the API in 4 partitions, quiet and busy, and what that costs the worker; beside one
 produce and one fetch, and the CPU of a consumer that only fetches.
 """
 
@@ -21,7 +21,8 @@ from benchmarks.machine import Bench, contact_added, cpu_seconds, machine, say
 from tests.support.kafka import create_topic, unique_name
 from tests.support.stack import Api, Worker, eventually
 
-RATE = 2_000
+RATES = (0, 20, 2_000, 20_000)
+"""Events a second, the probes besides."""
 SECONDS = 30
 PARTITIONS = 4
 PROBES = 200
@@ -31,36 +32,52 @@ WARM_UP_SECONDS = 15.0  # the broker's compiler needs as long
 
 def run() -> Iterator[dict[str, Any]]:
     with machine() as bench:
-        topic, group = bench.topics(PARTITIONS)
-        environ = bench.environ(topic, group)
-        worker = bench.worker(environ)
-        api = Api(bench.folder, "api", environ | {"CONTACTS_POSITIONS_CACHE_MS": "0"})
-        worker.start()
-        api.start()
+        round_trips = asyncio.run(round_trip(bench))
+        for rate in RATES:
+            say(f"latency: {rate} events/s for {SECONDS} s")
+            yield at_rate(bench, rate, percentile(round_trips, 50))
+
+
+def at_rate(bench: Bench, rate: int, round_trip_ms: float) -> dict[str, Any]:
+    topic, group = bench.topics(PARTITIONS)
+    environ = bench.environ(topic, group)
+    worker = bench.worker(environ)
+    api = Api(bench.folder, unique_name("api"), environ | {"CONTACTS_POSITIONS_CACHE_MS": "0"})
+    worker.start()
+    api.start()
+    try:
         eventually("a worker that counts", worker.ready)
         eventually("an API that answers", lambda: api.get("/readyz")[0] == 200)
-        say(f"latency: {RATE} events/s for {SECONDS} s")
-        round_trips = asyncio.run(round_trip(bench))
-        delays, worker_share, bare_share = measured(bench, worker, api, topic)
+        idle = share_of(worker.pid, SECONDS / 3) if not rate else None
+        delays, worker_share, bare_share = measured(bench, worker, api, topic, rate)
+    finally:
         api.stop()
         worker.stop()
-    yield {
-        "events_per_second": RATE,
+    return {
+        "events_per_second": rate,
         "p50_ms": round(percentile(delays, 50), 1),
         "p99_ms": round(percentile(delays, 99), 1),
-        "round_trip_p50_ms": round(percentile(round_trips, 50), 1),
-        "p50_to_round_trip": round(percentile(delays, 50) / percentile(round_trips, 50), 1),
+        "round_trip_p50_ms": round(round_trip_ms, 1),
+        "p50_to_round_trip": round(percentile(delays, 50) / round_trip_ms, 1),
         "worker_cpu_share": round(worker_share, 3),
         "bare_consumer_cpu_share": round(bare_share, 3),
+        **({} if idle is None else {"worker_cpu_share_without_probes": round(idle, 3)}),
     }
 
 
-def measured(bench: Bench, worker: Worker, api: Api, topic: str) -> tuple[list[float], float, float]:
+def share_of(pid: int, seconds: float) -> float:
+    """The CPU that a process takes, as a share of one core."""
+    started, before = time.monotonic(), cpu_seconds(pid)
+    time.sleep(seconds)
+    return (cpu_seconds(pid) - before) / (time.monotonic() - started)
+
+
+def measured(bench: Bench, worker: Worker, api: Api, topic: str, rate: int) -> tuple[list[float], float, float]:
     """Milliseconds of each probe under load; the CPU that the worker took meanwhile, and that of a process which only
     fetches the same, as shares of one core.
     """
     words = [sys.executable, "-m", "benchmarks.loops"]
-    load = subprocess.Popen([*words, "publish", bench.kafka.bootstrap, topic, str(RATE)])
+    load = subprocess.Popen([*words, "publish", bench.kafka.bootstrap, topic, str(rate)])
     bare = subprocess.Popen([*words, "gulps", bench.kafka.bootstrap, topic, "0"])
     try:
         time.sleep(WARM_UP_SECONDS)

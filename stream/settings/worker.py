@@ -305,17 +305,20 @@ class WorkerConfig(SharedConfig):
         whole_number(1, 50 * 1024 * 1024),
         16_384,
         unit="bytes",
-        meaning="The broker answers a fetch once it has this many bytes, or after `CONTACTS_FETCH_MAX_WAIT_SECONDS`.",
+        meaning=(
+            "After a fetch that brings fewer bytes the worker rests for `CONTACTS_FETCH_MAX_WAIT_SECONDS`, so that "
+            "events gather."
+        ),
         when_wrong=(
-            "Too small: fetches of one or two events, which cost four times the CPU. Too large: the wait decides."
+            "Too small: fetches of one or two events, which cost four times the CPU. Too large: the rest decides."
         ),
     )
     fetch_max_wait_seconds: float = setting(
         number(0.001, 30.0),
         0.02,
         unit="seconds",
-        meaning="The longest time the broker waits before it answers a fetch.",
-        when_wrong="Too long: events of quiet topics are read late by it.",
+        meaning="The rest after a fetch that brought little. In a quiet moment the first event comes at once.",
+        when_wrong="Too short: more load on worker and brokers. Too long: events are read late by it.",
     )
     session_timeout_seconds: float = setting(
         number(1.0, 1_800.0),

@@ -103,10 +103,10 @@ async def test_faust_fixes_how_it_fetches_and_we_set_it() -> None:
     own = made_consumer(ours.create_app(config, 4, make=MagicMock()))
 
     def fetching(made: Any) -> tuple[Any, ...]:
-        return made._fetch_min_bytes, made._fetch_max_wait_ms, made._isolation_level, made._auto_offset_reset
+        return made._isolation_level, made._auto_offset_reset
 
-    assert fetching(plain) == (1, 1_500, "read_uncommitted", "earliest")
-    assert fetching(own) == (16_384, 20, "read_committed", "none")
+    assert fetching(plain) == ("read_uncommitted", "earliest")
+    assert fetching(own) == ("read_committed", "none")
     assert own._max_poll_records == ours.BATCH_RECORDS
     assert not own._enable_auto_commit
 

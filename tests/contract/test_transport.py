@@ -19,6 +19,7 @@ from faust.types.tuples import TP
 from stream.agents.transport import Consumer
 from stream.ingest.event import LeftOut, Record
 from stream.kafka.fetch import fetched_batches, keep_fetched_bytes
+from stream.kafka.fetch_pacing import PacedFetches
 from stream.kafka.source import SourceTopic
 from stream.kafka.transaction import read_changelog
 from stream.ports import KafkaAway, ReadTooLarge
@@ -40,6 +41,7 @@ async def consumer_of(kafka: RunningKafka, topic: str, **options: object) -> AIO
         **options,
     )
     await consumer.start()
+    PacedFetches.install(consumer._fetcher, topic, enough_bytes=16_384, rest_seconds=0.02)
     consumer.assign([TopicPartition(topic, 0)])
     consumer.seek(TopicPartition(topic, 0), 0)
     return consumer
