@@ -42,31 +42,22 @@ def test_every_address_leads_somewhere(name: str) -> None:
             assert not anchor or f'id="{anchor}"' in other, target
 
 
-def test_blocks_and_words() -> None:
-    text = """# A *title*
-A **bold** word, `a|<b>` and
-[a link](x.md#y) to [nowhere](../z).
+def test_headings_links_tables_and_code() -> None:
+    text = """# A *title* of `code`
+A [link](x.md#y) to [nowhere](../z), and <b>.
 
-- one
-  of two lines
-- two
-
-2. second
-
-| a | `b|c` |
+| a | `b\\|c` |
 | - | - |
-| 1 | 2 \\| 3 |
+| 1 | 2 |
 
 ```sh
 ls <x>  # **not bold**
 ```
 """
-    assert to_html(text, lambda target: target if target.startswith("x") else None).splitlines() == [
-        '<h1 id="a-title">A <em>title</em></h1>',
-        '<p>A <strong>bold</strong> word, <code>a|&lt;b&gt;</code> and <a href="x.md#y">a link</a> to nowhere.</p>',
-        "<ul><li>one of two lines</li><li>two</li></ul>",
-        '<ol start="2"><li>second</li></ol>',
-        '<div class="table" tabindex="0"><table><thead><tr><th scope="col">a</th><th scope="col"><code>b|c</code></th>'
-        "</tr></thead><tbody><tr><td>1</td><td>2 | 3</td></tr></tbody></table></div>",
-        '<pre tabindex="0"><code>ls &lt;x&gt;  # **not bold**</code></pre>',
-    ]
+    html = to_html(text, lambda target: target if target.startswith("x") else None)
+
+    assert '<h1 id="a-title-of-code">A <em>title</em> of <code>code</code></h1>' in html
+    assert 'A <a href="x.md#y">link</a> to nowhere, and &lt;b&gt;.' in html
+    assert '<div class="table" tabindex="0"><table>' in html
+    assert '<th scope="col"><code>b|c</code></th>' in html
+    assert '<pre tabindex="0"><code>ls &lt;x&gt;  # **not bold**\n</code></pre>' in html
