@@ -30,6 +30,22 @@ class Unavailable(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
-def no_position() -> Unavailable:
-    """Half of a count would be shown."""
-    return Unavailable("no_position", "Counts of some partition are not there yet, or are being put back.")
+NAMED_PARTITIONS = 10
+
+
+def no_position(missing: Sequence[int], number: int) -> Unavailable:
+    """Half of a count would be shown: of `number` partitions these have no counts in Redis; of 0, it holds nothing."""
+    if not number:
+        return Unavailable(
+            "no_position",
+            "Redis holds nothing of this group: it was emptied, or no worker of the group writes to it. Are "
+            "CONTACTS_GROUP and CONTACTS_REDIS those of the workers?",
+        )
+    named = ", ".join(map(str, missing[:NAMED_PARTITIONS])) + (", …" if len(missing) > NAMED_PARTITIONS else "")
+    which = f"partition {named} of {number}" if len(missing) == 1 else f"partitions {named} of {number}"
+    return Unavailable("no_position", f"The counts of {which} are not in Redis yet, or are being put back.")
+
+
+def counts_lost() -> Unavailable:
+    """Redis lacks what it must have: a zero in its place would be wrong."""
+    return Unavailable("no_position", "Redis has lost counts, perhaps by eviction; the workers send all of them again.")

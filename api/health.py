@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from api.errors import Unavailable
+from api.errors import Unavailable, no_position
 from api.http.auth import Authentication
 from api.http.problems import ProblemError
 from api.http.request import Answer
@@ -23,6 +23,8 @@ class Readiness(msgspec.Struct, omit_defaults=True):
     status: str
     redis: str | None = None
     projection: str | None = None
+    reason: str | None = None
+    group: str | None = None
     partitions: int | None = None
     state: str | None = None
     as_of: str | None = None
@@ -44,6 +46,7 @@ async def ready(reports: Reports, reader: Reader, authentication: Authentication
         redis="ok",
         projection="ok",
         authentication="on" if authentication.required else "off",
+        group=reader.keys.group,
         version=VERSION,
         tzdata=TZDATA_VERSION,
     )
@@ -53,7 +56,8 @@ async def ready(reports: Reports, reader: Reader, authentication: Authentication
         return _not_ready(told, "redis", unavailable.code, unavailable.detail, verbose)
     told.partitions = len(positions.partitions)
     if not positions.complete:
-        return _not_ready(told, "projection", "no_position", "Counts of some partition are not there yet.", verbose)
+        why = no_position(positions.missing, positions.number)
+        return _not_ready(told, "projection", why.code, why.detail, verbose)
     now = reports.clock()
     told.state = reports.word(positions, now)
     told.as_of, told.lag_seconds = as_of_text(positions, now), lag_seconds(positions, now)
@@ -63,7 +67,7 @@ async def ready(reports: Reports, reader: Reader, authentication: Authentication
 def _not_ready(told: Readiness, what: str, code: str, detail: str, verbose: bool) -> Answer:
     if not verbose:
         raise ProblemError(code, detail, {"Retry-After": "1"})
-    told.status = "not ready"
+    told.status, told.reason = "not ready", detail
     setattr(told, what, code)
     if what == "redis":
         told.projection = None

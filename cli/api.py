@@ -19,6 +19,8 @@ from cli.connections import guarded_protocol, raise_file_limit
 from cli.options import add_settings, configuration
 from stream.settings.api import ApiConfig, is_loopback
 from stream.settings.logs import configure
+from stream.settings.redis_url import without_password
+from stream.version import VERSION
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -58,7 +60,13 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         signal.signal(signal.SIGINT, lambda *_: None)
         if not config.authenticated:
             log.warning("no authentication: anyone who reaches %s can read everything", config.api_host)
-        log.info("the report is at %s", address(listener))
+        log.info(
+            "API starts: version %s, group %s, Redis %s; the report is at %s",
+            VERSION,
+            config.group,
+            without_password(config.redis),
+            address(listener),
+        )
         # Nothing of what was imported goes away again, so no collection need look at it.
         gc.collect()
         gc.freeze()

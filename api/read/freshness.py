@@ -30,6 +30,13 @@ class Positions:
     """UTC day before which retention has dropped counts."""
     rows_from: int | None
     """First UTC day from which on the rows are complete; None: all are."""
+    missing: tuple[int, ...] = ()
+    """The partitions without a position."""
+
+    @property
+    def number(self) -> int:
+        """How many partitions there are; 0: Redis holds nothing of the deployment."""
+        return len(self.partitions) + len(self.missing)
 
     @property
     def as_of(self) -> float:
@@ -41,13 +48,13 @@ def read_positions(number: int, fields: Sequence[bytes | None]) -> Positions:
     """Positions from READ_FIELDS of partitions 0..number-1, one after the other."""
     width = len(READ_FIELDS)
     partitions: list[tuple[int, int]] = []
-    complete = number > 0
+    missing: list[int] = []
     counts_from: list[int] = []
     rows_from: list[int] = []
     for at in range(0, number * width, width):
         position, missing_rows, as_of, moved, counts, rows = fields[at : at + width]
         if position is None or as_of is None:
-            complete = False
+            missing.append(at // width)
             continue
         partitions.append((int(as_of), int(moved or 0)))
         if counts:
@@ -59,7 +66,11 @@ def read_positions(number: int, fields: Sequence[bytes | None]) -> Positions:
             if newest is not None:
                 rows_from.append((newest + MISSING_ROWS_SLACK_MS) // DAY_MILLISECONDS + 1)
     return Positions(
-        tuple(partitions), complete, max(counts_from, default=None) or None, max(rows_from, default=None) or None
+        tuple(partitions),
+        number > 0 and not missing,
+        max(counts_from, default=None) or None,
+        max(rows_from, default=None) or None,
+        tuple(missing),
     )
 
 

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from api.cache import Memory
-from api.errors import Unavailable, no_position
+from api.errors import Unavailable, counts_lost, no_position
 from api.read.freshness import READ_FIELDS, Positions, read_positions
 from api.read.parts import PartitionDay, Parts
 from stream.projection.lost_keys import report_lost_keys
@@ -196,7 +196,9 @@ class Reader:
             version, manifests = _manifests(replies[1], days, whole)
             known = self._remember_manifests(workspace_id, known, expected, manifests)
             if asked and not positions.complete:
-                raise no_position()  # what is being put back, or taken away, has days without their parts
+                raise no_position(
+                    positions.missing, positions.number
+                )  # what is being put back, or taken away, has days without their parts
             if not version and not ask_seen:
                 ask_seen = True
                 continue
@@ -396,7 +398,7 @@ class Reader:
                     await report_lost_keys(self._client, self.keys)
             except (RedisError, OSError, TimeoutError) as failure:
                 log.error("could not ask the workers to resend; run `contacts-report rebuild-redis`: %s", failure)
-        return no_position()
+        return counts_lost()
 
     def _ask_positions(self) -> tuple[Any, ...]:
         fields = (Keys.position_field(p, name) for p in range(self._partitions) for name in READ_FIELDS)

@@ -76,7 +76,7 @@ class KnownNames:
 
 def _complete(state: State) -> State:
     if not state.positions.complete:
-        raise no_position()
+        raise no_position(state.positions.missing, state.positions.number)
     return state
 
 

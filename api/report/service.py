@@ -329,7 +329,7 @@ def _kept(known: State) -> _Kept:
 def complete(known: State) -> State:
     """The state, if it is a whole one. Raises Unavailable."""
     if not known.positions.complete:
-        raise no_position()
+        raise no_position(known.positions.missing, known.positions.number)
     return known
 
 

@@ -20,11 +20,19 @@ class OwnedPartitions:
         self._owned: dict[int, OwnedPartition] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._rebalanced: Callable[[set[int], set[int], set[int], float], None] = lambda *_: None
+        self._revoked_at: float | None = None
         self.assigned = False
         """Whether the group has told which partitions are this worker's, though it may be none."""
 
     def __iter__(self) -> Iterator[OwnedPartition]:
         return iter(list(self._owned.values()))
+
+    def listen(self, rebalanced: Callable[[set[int], set[int], set[int], float], None]) -> None:
+        """Have `rebalanced` called after each change of hands: what is owned now, what was given, what was taken, and
+        for how many seconds the group had taken all.
+        """
+        self._rebalanced = rebalanced
 
     async def own(self, partitions: set[int]) -> None:
         """After a rebalance: keep, close and begin. A partition that is kept keeps its state: whether it is still
@@ -32,12 +40,17 @@ class OwnedPartitions:
         """
         if self._closed:
             return
+        before = set(self._owned)
         for partition in [p for p, owned in self._owned.items() if p not in partitions or not owned.keep()]:
             self._close_soon(self._owned.pop(partition))
         for partition in sorted(partitions - set(self._owned)):
             owned = self._owned[partition] = self._make(partition)
             owned.start()
         self.assigned = True
+        now = asyncio.get_running_loop().time()
+        seconds = 0.0 if self._revoked_at is None else now - self._revoked_at
+        self._revoked_at = None
+        self._rebalanced(partitions, partitions - before, before - partitions, seconds)
 
     def _close_soon(self, owned: OwnedPartition) -> None:
         """Not awaited: heartbeats go on only after the callback of the assignment."""
@@ -49,6 +62,7 @@ class OwnedPartitions:
         return set(self._owned)
 
     async def revoke(self, partitions: Iterable[int]) -> None:
+        self._revoked_at = asyncio.get_running_loop().time()
         await self._revoke([self._owned[p] for p in partitions if p in self._owned])
 
     async def _revoke(self, revoked: list[OwnedPartition]) -> None:

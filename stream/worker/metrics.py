@@ -99,6 +99,12 @@ class Metrics:
             buckets=(*SECONDS, 30, 60, 300),
             registry=registry,
         )
+        self.rebalance_seconds = Histogram(
+            "contacts_rebalance_seconds",
+            "Rebalances of the group, by how long this worker's partitions were taken; those that are kept count on.",
+            buckets=(*SECONDS, 30, 60),
+            registry=registry,
+        )
         self.failures = Counter(
             "contacts_failures",
             "Commits, recoveries and calls to Redis that failed and were tried again.",

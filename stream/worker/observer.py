@@ -74,6 +74,17 @@ class Reporter(Listener):
             for counter in self._metrics.counted_of_owned:
                 counter.labels(partition)
 
+    def rebalanced(self, owned: set[int], given: set[int], taken: set[int], seconds: float) -> None:
+        """The group has dealt out its partitions; for so many seconds it had taken this worker's."""
+        self._metrics.rebalance_seconds.observe(seconds)
+        log.info(
+            "the group has dealt out its partitions, within %.1f s: this worker has %s; given %s; taken %s",
+            seconds,
+            named(owned),
+            named(given),
+            named(taken),
+        )
+
     def reading(self, partition: int, done: int, total: int) -> None:
         self._facts[partition]["recovery"] = {"read": done, "of": total}
         now = self._clock.now_ms()
@@ -167,3 +178,7 @@ class Reporter(Listener):
 
     def lost(self, partition: int, offsets: int) -> None:
         self._metrics.lost.labels(partition).inc(offsets)
+
+
+def named(partitions: set[int]) -> str:
+    return ", ".join(map(str, sorted(partitions))) or "none"

@@ -32,6 +32,7 @@ from stream.projection.worker_status import WorkerStatus
 from stream.retry import BackOff
 from stream.settings.logs import configure
 from stream.settings.redis import redis_client
+from stream.settings.redis_url import without_password
 from stream.settings.worker import CommitMode, WorkerConfig
 from stream.tables.rules import counting_rules
 from stream.version import VERSION
@@ -119,6 +120,17 @@ class Worker:
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
+        config = self._config
+        log.info(
+            "worker %s starts: version %s, group %s, topic %s, Kafka %s, Redis %s, core %s",
+            self._name,
+            VERSION,
+            config.group,
+            config.topic,
+            config.kafka,
+            without_password(config.redis),
+            config.core,
+        )
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
         try:
@@ -141,7 +153,7 @@ class Worker:
         try:
             form = choose_form(self._config.core, self._wiring.keys)
             self._wiring.unpack = form.unpack
-            log.info("the %s form counts: %s", form.name, form.why)
+            log.info("counting in the %s form: %s", form.name, form.why)
             self._metrics.build_info.labels(VERSION, form.name).set(1)
             await self._wiring.evictions.refuse_at_start()
             found = await wait_for_topics(self._config, self._readiness, self._dependencies.note_kafka)
@@ -153,6 +165,7 @@ class Worker:
             self._readiness.waits_for = "Kafka is to let this worker into its consumer group"
             await self._source.start()
             self._app = self._make_application(self._config, found.partitions, self._make)
+            self._app.partitions.listen(self._reporter.rebalanced)
             await self._app.start()
             self._started, self._readiness.waits_for = True, None
             gc.collect()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.flow.test_worker_stops import Site, ends_saying
 from tests.support.kafka import RunningKafka, create_topic
@@ -53,6 +55,22 @@ def test_a_worker_that_waits_says_for_what(site: Site) -> None:
     worker = site.worker(CONTACTS_KAFKA=f"127.0.0.1:{nobody}")
     eventually("said", lambda: f"cannot reach Kafka at 127.0.0.1:{nobody}" in (readiness(worker)[1] or ""))
     assert readiness(worker)[0] == 503
+
+
+async def test_a_worker_whose_topic_is_gone_is_not_ready_and_says_so(site: Site) -> None:
+    worker = await asyncio.to_thread(site.worker_that_counted, 3)
+    admin = AIOKafkaAdminClient(bootstrap_servers=site.bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([site.topic])
+    finally:
+        await admin.close()
+    gone = (503, f"there is no topic {site.topic}, or Kafka does not show it to us")
+    await asyncio.to_thread(eventually, "not ready", lambda: readiness(worker) == gone)
+    fault = worker.facts()["faults"]["topic"]
+    assert (fault["text"], fault["over"]) == (gone[1], None)
+    # Kafka itself is not away.
+    assert worker.facts()["faults"]["kafka"] is None
 
 
 @pytest.mark.parametrize("policy", ["delete", "compact,delete"])

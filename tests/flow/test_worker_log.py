@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stream.version import VERSION
 from tests.flow.test_worker_stops import Site
 from tests.support.kafka import KafkaCluster, RunningKafka
 from tests.support.stack import Worker, eventually
@@ -37,8 +38,17 @@ def test_from_its_start_to_its_stop_a_healthy_worker_says_nothing_loud(kafka: Ru
         site.publish(20)
         eventually("counted", lambda: site.projected() == 40)
         assert worker.stop() == 0
-        # then both have nothing to tell.
+        # then both have nothing to tell but what they are and which partitions they have.
         assert (loud(worker), loud(other)) == ([], [])
+        said = worker.tail(1_000_000)
+        assert (
+            f" starts: version {VERSION}, group {site.group}, topic {site.topic}, Kafka {kafka.bootstrap}"
+            in (said.splitlines()[0])
+        )
+        hands = [line.partition("this worker has ")[2] for line in said.splitlines() if "this worker has " in line]
+        assert hands[0] == "0, 1; given 0, 1; taken none"
+        assert [line for line in hands if line.endswith(("; given none; taken 0", "; given none; taken 1"))]
+        assert hands[-1] in ("0, 1; given 0; taken none", "0, 1; given 1; taken none")
 
 
 def test_a_worker_that_is_stopped_while_kafka_is_away_ends_in_time_without_a_traceback(

@@ -246,7 +246,17 @@ def test_redis_that_is_away_at_the_start_and_while_running_costs_nothing(site: S
     eventually("counted again", lambda: site.projected() == 7)
     rows = f"cr1:{site.group}:{{0}}:rows1:w:20454"
     eventually("every row", lambda: site.redis.client.zcard(rows) == 7)
-    assert "Traceback" not in worker.tail(20_000)
+    # Each fault is told from its beginning to its end, and each copy with its reason.
+    said = worker.tail(20_000)
+    for line in (
+        "partition 0: Redis does not answer",
+        "partition 0: counting again after",
+        "Redis answers again after",
+        "this worker begins with the partition",
+        "a call to Redis failed",
+    ):
+        assert line in said, line
+    assert "Traceback" not in said
     assert worker.stop() == 0
 
 

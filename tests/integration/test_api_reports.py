@@ -171,10 +171,15 @@ async def test_the_slowest_partition_decides(shared_redis: RunningRedis) -> None
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [{"1.position": None}, {"partitions": None, "1.position": None}, {"partitions": 3}, {"0.as_of": None}],
+    ("fields", "says"),
+    [
+        ({"1.position": None}, "The counts of partition 1 of 2 are not in Redis"),
+        ({"partitions": None, "1.position": None}, "Redis holds nothing of this group"),
+        ({"partitions": 5}, "The counts of partitions 2, 3, 4 of 5 are not in Redis"),
+        ({"0.as_of": None}, "The counts of partition 0 of 2 are not in Redis"),
+    ],
 )
-async def test_half_of_a_count_is_never_shown(shared_redis: RunningRedis, fields: dict[str, Any]) -> None:
+async def test_half_of_a_count_is_never_shown(shared_redis: RunningRedis, fields: dict[str, Any], says: str) -> None:
     async with api_over(shared_redis, NOW) as api:
         api.write([added("2026-11-22T00:00:00+00:00")], partitions=2, fields=fields)
         for path in ("", "/users", "/activities", "/activities.csv", "/filters", "/live"):
@@ -183,6 +188,10 @@ async def test_half_of_a_count_is_never_shown(shared_redis: RunningRedis, fields
             assert answer.headers["retry-after"] == "1"
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.json()["code"] == "no_position"
+            assert says in answer.json()["detail"]
+        told = (await api.client.get("/readyz?verbose")).json()
+        assert (told["status"], told["projection"]) == ("not ready", "no_position")
+        assert says in told["reason"]
         assert (await api.client.get("/readyz")).status_code == 503
         assert (await api.client.get("/livez")).status_code == 200
 
