@@ -1,0 +1,205 @@
+"""What a commit, a projection and a request may cost, counted: requests to Kafka, commands of Redis, bytes.
+
+A number here that grows is a change of what everybody pays. Raise it only together with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from stream.kafka.transaction import TransactionalStore
+from stream.projection.calls import calls_of_commit
+from stream.projection.replica import RedisReplica
+from stream.settings.worker import WorkerConfig
+from stream.storage.keys import Keys
+from stream.tables.partition import Batch, CountingRules, PartitionState
+from stream.worker.attempts import Attempts
+from tests.support.api import api_over
+from tests.support.counting import make_topics
+from tests.support.kafka import RunningKafka, unique_name
+from tests.support.partition_log import INCARNATION
+from tests.support.records import Received, milliseconds
+from tests.support.redis_data import Event
+from tests.support.redis_server import RunningRedis
+
+NOW = milliseconds("2026-11-23T12:00:00Z")
+DAYS = 3
+MIDNIGHT = round(datetime(2026, 11, 23, tzinfo=UTC).timestamp())
+
+
+def records(count: int, *, workspaces: int = 1, users: int = 5, first: int = 0) -> list[Received]:
+    """Events of one day, each quarter-hour with each user."""
+    return [
+        Received(
+            json.dumps(
+                {
+                    "id": f"e{number}",
+                    "type": "contact.added",
+                    "workspace_id": f"w{number % workspaces}",
+                    "contact_id": f"c{number}",
+                    "source": "user",
+                    "user_id": f"u{number % users}",
+                    "user_name": f"User {number % users}",
+                    "occurred_at": f"2026-11-23T{number // 4 % 12:02d}:{15 * (number % 4):02d}:00Z",
+                }
+            ).encode(),
+            timestamp=NOW,
+            offset=number,
+        )
+        for number in range(first, first + count)
+    ]
+
+
+def counted(log: list[Received]) -> PartitionState:
+    state = PartitionState(0, CountingRules())
+    state.begin(incarnation=INCARNATION, first_offset=0, partitions=1)
+    state.apply(Batch(log, 0, len(log)))
+    return state
+
+
+def grown(found: Counter[str], allowed: Mapping[str, int]) -> Counter[str]:
+    """What there is more of than is allowed."""
+    return found - Counter(allowed)
+
+
+@asynccontextmanager
+async def spent(client: Redis) -> AsyncIterator[Counter[str]]:
+    """Redis' commands within, by name; a script's own beside the call of it."""
+    found: Counter[str] = Counter()
+    await client.config_resetstat()
+    yield found
+    stats = await client.info("commandstats")
+    for name, of in stats.items():
+        found[name.removeprefix("cmdstat_").replace("|", " ")] = of["calls"]
+    for ours in ("config resetstat", "info"):
+        del found[ours]
+
+
+# ---- a commit ------------------------------------------------------------------------------------------------
+
+
+async def test_a_commit_is_three_requests(kafka: RunningKafka) -> None:
+    config = WorkerConfig(kafka=kafka.bootstrap, topic=unique_name("costs"), group=unique_name("costs"))
+    await make_topics(config, partitions=1)
+    store = TransactionalStore.of(config, 0)
+    await store.fence()
+    state = counted(records(200))
+    await store.commit(state.encode(), Attempts())
+    asked: Counter[str] = Counter()
+    send = store._producer.client.send
+
+    async def noted(node: int, request: Any, **more: Any) -> Any:
+        asked[type(request).__name__] += 1
+        return await send(node, request, **more)
+
+    store._producer.client.send = noted
+    for number in range(1, 6):
+        log = records(200, first=200 * number)
+        state.apply(Batch(log, log[0].offset, log[-1].offset + 1))
+        await store.commit(state.encode(), Attempts())
+    await store.close()
+
+    del asked["MetadataRequest"]  # as often as time goes by
+    # The first is asked again while the markers of the transaction before are still being written.
+    again = asked.pop("AddPartitionsToTxnRequest")
+    assert again >= 5
+    assert asked == {"ProduceRequest": 5, "EndTxnRequest": 5}
+
+
+# ---- a projection --------------------------------------------------------------------------------------------
+
+
+ONE_EVENT = {"evalsha": 1, "time": 1, "hmget": 1, "hget": 3, "hset": 6, "zadd": 2, "publish": 1}
+ONE_WORKSPACE = ONE_EVENT | {"hget": 7, "hset": 10, "hdel": 1}  # five users instead of one
+TWENTY_WORKSPACES = ONE_EVENT | {"hget": 60, "hset": 101, "zadd": 40}
+
+
+@pytest.mark.parametrize(
+    ("events", "workspaces", "allowed"),
+    [
+        pytest.param(1, 1, ONE_EVENT, id="one event"),
+        pytest.param(200, 1, ONE_WORKSPACE, id="two hundred of one workspace"),
+        pytest.param(200, 20, TWENTY_WORKSPACES, id="two hundred of twenty"),
+    ],
+)
+async def test_a_projection_is_one_call(
+    own_redis: RunningRedis, events: int, workspaces: int, allowed: dict[str, int]
+) -> None:
+    client, keys = Redis.from_url(own_redis.url), Keys("costs")
+    replica = RedisReplica(client, keys)
+    await replica.claim(0, bytes(16), "t")
+    state = counted(records(events, workspaces=workspaces))
+    calls = list(calls_of_commit(keys, 0, state.encode()))
+    async with spent(client) as commands:
+        for number, call in enumerate(calls, 1):
+            assert await replica.project(0, "t", number, call)
+    await client.aclose()
+    assert not grown(commands, allowed)
+
+
+# ---- a request -----------------------------------------------------------------------------------------------
+
+
+def reads(transactions: int, hashes: int, **more: int) -> dict[str, int]:
+    return {"multi": transactions, "exec": transactions, "hmget": hashes, **more}
+
+
+NOTHING_CHANGED = reads(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("path", "fresh", "changed"),
+    [
+        pytest.param("", reads(3, 9), reads(2, 7), id="report"),
+        pytest.param("/summary", reads(2, 6), reads(2, 5), id="summary"),
+        pytest.param(
+            "/activities", reads(3, 8, zrevrangebylex=3), reads(3, 7, zrevrangebylex=1), id="newest activities"
+        ),
+    ],
+)
+async def test_a_request_reads_in_so_many_commands(
+    own_redis: RunningRedis, path: str, fresh: dict[str, int], changed: dict[str, int]
+) -> None:
+    client = Redis.from_url(own_redis.url)
+    async with api_over(own_redis, NOW / 1000) as api:
+        days = [(MIDNIGHT - 86_400 * day) * 10**9 for day in range(DAYS)]
+        api.write([Event(moment, f"e{at}", user=f"u{at}", offset=at) for at, moment in enumerate(days)])
+        await api.json("/summary", period="today")  # opens the connections
+        async with spent(client) as first:
+            answer = await api.get(path, period="last_7_days")
+        async with spent(client) as second:
+            same = await api.get(path, {"If-None-Match": answer.headers["ETag"]}, period="last_7_days")
+        api.write([Event(days[0], "more", user="u0", offset=99)])
+        async with spent(client) as third:
+            await api.get(path, period="last_7_days")
+    await client.aclose()
+    assert same.status_code == 304
+    assert not grown(first, fresh)
+    assert not grown(second, NOTHING_CHANGED)
+    assert not grown(third, changed)
+
+
+# ---- bytes ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_written_takes_so_many_bytes() -> None:
+    """Ids take 8 bytes an event, whatever else is written."""
+    state = counted(records(20_000, users=200))
+    whole = written(state)
+    log = records(2_000, users=200, first=20_000)
+    state.apply(Batch(log, log[0].offset, log[-1].offset + 1))
+    assert whole <= 211_423
+    assert written(state) <= 31_391
+
+
+def written(state: PartitionState) -> int:
+    """Bytes of a commit's changelog records, without what Kafka puts around them."""
+    return sum(len(key) + len(value or b"") for key, value in state.encode().table)
