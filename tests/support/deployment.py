@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stream.kafka.topics import ensure_topics, open_topics, wanted_topics
 from stream.settings.worker import WorkerConfig
-from tests.support.kafka import KafkaCluster, read_partition, unique_name
+from tests.support.kafka import KafkaCluster, RunningKafka, read_partition, unique_name
 from tests.support.publisher import Workload, publish
 from tests.support.stack import Api, RedisServer, Worker, eventually
 
@@ -22,7 +22,11 @@ SESSION_SECONDS = 6
 class Deployment:
     """Brokers, a Redis, two workers and an API."""
 
-    def __init__(self, folder: Path, kafka: KafkaCluster) -> None:
+    def __init__(
+        self, folder: Path, kafka: KafkaCluster | RunningKafka, forms: tuple[str, str] = ("auto", "auto")
+    ) -> None:
+        """`forms`: of the counting, one for each worker (`CONTACTS_CORE`)."""
+        replicas = len(kafka.nodes) if isinstance(kafka, KafkaCluster) else 1
         self.kafka, self.topic, self.group = kafka, unique_name("contacts"), unique_name("group")
         self.redis = RedisServer(folder / "redis")
         self.redis.start()
@@ -32,22 +36,25 @@ class Deployment:
             "CONTACTS_TOPIC": self.topic,
             "CONTACTS_GROUP": self.group,
             "CONTACTS_SESSION_TIMEOUT_SECONDS": str(SESSION_SECONDS),
-            "CONTACTS_REPLICATION_FACTOR": str(len(kafka.nodes)),
+            "CONTACTS_REPLICATION_FACTOR": str(replicas),
         }
-        asyncio.run(self._make_topics())
-        self.workers = [Worker(folder, f"worker-{n}", self.environ) for n in range(2)]
+        asyncio.run(self._make_topics(replicas))
+        self.workers = [
+            Worker(folder, f"worker-{number}", {**self.environ, "CONTACTS_CORE": form})
+            for number, form in enumerate(forms)
+        ]
         self.api = Api(folder, "api", self.environ)
         for process in (*self.workers, self.api):
             process.start()
         eventually("a worker that counts", lambda: any(w.ready() for w in self.workers))
 
-    async def _make_topics(self) -> None:
+    async def _make_topics(self, replicas: int) -> None:
         config = WorkerConfig(
             kafka=self.kafka.bootstrap,
             topic=self.topic,
             group=self.group,
             partitions=PARTITIONS,
-            replication_factor=len(self.kafka.nodes),
+            replication_factor=replicas,
         )
         async with open_topics(config.access) as topics:
             await ensure_topics(topics, wanted_topics(config), partitions_if_new=PARTITIONS)
