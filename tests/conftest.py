@@ -5,6 +5,7 @@ import sys
 
 pytest_plugins = [
     "tests.support.core",
+    "tests.support.forms",
     "tests.support.kafka",
     "tests.support.embedded",
     "tests.support.redis_server",

@@ -7,6 +7,7 @@ use crate::day_parts::{encode_base, encode_tail, read_base, read_cells, read_hea
 use crate::day_parts::{written_at, NewSeries, QUARTERS_A_DAY};
 use crate::formats::{damaged, shown, Changes, FormatError};
 use crate::merge::{merge, Addition};
+use crate::mutants::kept;
 use crate::names::{Names, NO_SOURCE};
 use crate::small_map::SmallMap;
 
@@ -300,7 +301,7 @@ impl Counts {
         if let Some(entry) = self.days[workspace as usize].get(day as u64) {
             return Some(entry as u32);
         }
-        if self.counts_from.is_some_and(|from| day < from) {
+        if self.counts_from.is_some_and(|from| day < from) && kept("retention-when-read") {
             return None;
         }
         Some(self.begin(workspace, day))
@@ -355,7 +356,7 @@ impl Counts {
 
     /// Drops the entries of days before this one; never takes it back.
     pub fn drop_before(&mut self, day: i64) {
-        if self.counts_from.is_some_and(|from| day <= from) {
+        if self.counts_from.is_some_and(|from| day <= from) && kept("retention-never-goes-back") {
             return;
         }
         self.counts_from = Some(day);
@@ -406,7 +407,8 @@ impl Counts {
     }
 
     fn is_kept(&self, number: u32) -> bool {
-        self.counts_from.is_none_or(|from| self.entries[number as usize].day >= from)
+        let in_time = |from| self.entries[number as usize].day >= from;
+        self.counts_from.is_none_or(in_time) || !kept("retention-when-read")
     }
 
     fn encode_entry(
@@ -525,6 +527,8 @@ impl Counts {
 
     /// The entries whose last event is at an offset above this one, by that offset.
     pub fn changed_after(&self, after: i64) -> Vec<u32> {
+        let committed = self.changed.is_empty() || !kept("rest-while-sending");
+        assert!(committed, "a whole entry is one that is committed");
         let mut found = Vec::new();
         for &workspace in &self.order {
             for &(_, entry) in self.days[workspace as usize].items() {
@@ -533,7 +537,9 @@ impl Counts {
                 }
             }
         }
-        found.sort_by_key(|&entry| self.entries[entry as usize].changed_at);
+        if kept("copied-of-what-was-sent") {
+            found.sort_by_key(|&entry| self.entries[entry as usize].changed_at);
+        }
         found
     }
 
@@ -546,7 +552,8 @@ impl Counts {
     pub fn whole(&self, number: u32, names: &Names) -> Result<EntryChange, FormatError> {
         let entry = &self.entries[number as usize];
         let mut bases = Vec::with_capacity(entry.bases.len());
-        for (place, base) in entry.bases.iter().enumerate() {
+        let left_out = if kept("whole-entries") { 0 } else { entry.bases.len().saturating_sub(1) };
+        for (place, base) in entry.bases.iter().enumerate().skip(left_out) {
             let name = key_of(names.workspace_id(entry.workspace), entry.day, place as u16);
             let (head, cells) = read_base(base, &name)?;
             let summary = summarize(head, cells, &name)?;

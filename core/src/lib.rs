@@ -10,6 +10,7 @@ pub mod days;
 pub mod event;
 pub mod formats;
 pub mod merge;
+mod mutants;
 pub mod names;
 pub mod partition;
 mod python;

@@ -7,6 +7,7 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::formats::{put_array, put_int, put_text, shown, Changes, FormatError, Reader};
+use crate::mutants::kept;
 use crate::small_map::SmallMap;
 
 pub const KIND: u8 = b'n';
@@ -183,7 +184,9 @@ impl Names {
             known.seen = true;
             names.order.push(user);
             self.keys += 1;
-        } else if label.is_none() || (occurred_at < known.occurred_at && known.label.is_some()) {
+        } else if label.is_none()
+            || (occurred_at < known.occurred_at && known.label.is_some() && kept("label-by-its-time"))
+        {
             return;
         }
         (known.occurred_at, known.offset) = (occurred_at, offset);

@@ -7,6 +7,7 @@
 use crate::counts::{CountRules, Counts, EntryChange};
 use crate::event::{self, source_of, user_of};
 use crate::formats::{damaged, shown, Changes, FormatError, VALUE_BYTES_LIMIT};
+use crate::mutants::kept;
 use crate::names::{Moved, Names};
 use crate::recent_ids::{hour_of, Id, RecentIds};
 use crate::records::{Fetch, Record, RecordsError};
@@ -250,7 +251,7 @@ impl Partition {
         if reading.last.is_some_and(|last| offset <= last.offset) {
             return Err(RecordsError::Corrupt("offsets that do not ascend".to_owned()));
         }
-        if record.timestamp <= reading.trusted_ms {
+        if record.timestamp <= reading.trusted_ms || !kept("publishers-time-far-ahead") {
             reading.greatest_timestamp = reading.greatest_timestamp.max(record.timestamp);
         }
         let slot = match record.value {
@@ -284,7 +285,7 @@ impl Partition {
     }
 
     fn read_event(&mut self, record: &Record<'_>, value: &[u8], reading: &mut Reading) -> Option<Counted> {
-        if record.timestamp > reading.trusted_ms {
+        if record.timestamp > reading.trusted_ms && kept("publishers-time-far-ahead") {
             return None;
         }
         if record.header_count > 0 || value.len() > self.rules.max_event_bytes.min(LENGTH_OF_DEEP_NESTING) {
@@ -391,7 +392,9 @@ impl Partition {
                 Slot::Event(event) if self.ids.remember(event.id, hour_of(event.timestamp)) => counted.push(event),
                 Slot::Event(event) => {
                     outcomes.duplicate += 1;
-                    self.uncounted.add(event.offset);
+                    if kept("duplicates-get-no-row") {
+                        self.uncounted.add(event.offset);
+                    }
                 }
                 Slot::Tombstone { offset } => {
                     outcomes.skipped += 1;
@@ -400,7 +403,9 @@ impl Partition {
                 Slot::Odd { offset } | Slot::Rejected { offset } => self.uncounted.add(*offset),
             }
         }
-        if let (Some(days), Some(hour)) = (self.rules.retention_days, self.ids.latest_hour) {
+        let of_last = reading.last.map(|last| hour_of(last.timestamp));
+        let latest_hour = if kept("retention-never-goes-back") { self.ids.latest_hour } else { of_last };
+        if let (Some(days), Some(hour)) = (self.rules.retention_days, latest_hour) {
             self.counts.drop_before(hour.div_euclid(HOURS_A_DAY) - days);
         }
         for event in counted {
@@ -445,7 +450,9 @@ impl Partition {
     /// Everything that changed since the last call, but the position.
     pub fn encode(&mut self, next_offset: i64) -> Result<Commit, FormatError> {
         let mut table = Changes::new();
-        self.ids.encode(&mut table);
+        if kept("ids-in-the-transaction") {
+            self.ids.encode(&mut table);
+        }
         self.uncounted.encode(&mut table);
         let moved = self.names.encode(&mut table);
         let entries = self.counts.encode(next_offset, &self.names, &mut table)?;

@@ -520,6 +520,13 @@ fn first_quarter(parts: Vec<Parts>) -> PyResult<Option<u64>> {
     days::first_quarter(&day_of(&parts)).map_err(of_format)
 }
 
+/// Go on without a guard, in this process.
+#[cfg(feature = "mutants")]
+#[pyfunction]
+fn take_away(guard: &str) {
+    crate::mutants::take_away(guard);
+}
+
 #[pymodule]
 fn contacts_core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
@@ -535,5 +542,10 @@ fn contacts_core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("CorruptError", module.py().get_type::<CorruptError>())?;
     module.add("UnsupportedError", module.py().get_type::<UnsupportedError>())?;
     module.add("TooLargeError", module.py().get_type::<TooLargeError>())?;
+    #[cfg(feature = "mutants")]
+    {
+        module.add("GUARDS", crate::mutants::GUARDS)?;
+        module.add_function(wrap_pyfunction!(take_away, module)?)?;
+    }
     Ok(())
 }

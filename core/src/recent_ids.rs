@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use crate::formats::{shown, Changes, FormatError};
+use crate::mutants::kept;
 
 pub const KIND: u8 = b'i';
 const VERSION: u8 = 1;
@@ -127,16 +128,17 @@ impl RecentIds {
 
     /// Judges one event by the hour of its record. False: a duplicate. Else it counts, and is remembered from now on.
     pub fn remember(&mut self, id: Id, hour: i64) -> bool {
-        if self.table.has(id, &self.hour_of_tag, hour - self.window) {
+        let oldest = if kept("window-of-the-two-records") { hour - self.window } else { NEVER + 1 };
+        if self.table.has(id, &self.hour_of_tag, oldest) {
+            if !kept("a-duplicate-does-not-move-the-hour") {
+                self.turn_to(hour);
+            }
             return false;
         }
-        if self.latest_hour.is_some_and(|latest| latest - hour > self.window + 1) {
+        if self.latest_hour.is_some_and(|latest| self.is_too_old(hour, latest)) && kept("expiry-whatever-the-batch") {
             return true; // too far behind the latest to be remembered
         }
-        if self.latest_hour.is_none_or(|latest| hour > latest) {
-            self.latest_hour = Some(hour);
-            self.expire();
-        }
+        self.turn_to(hour);
         let place = self.place_of(hour);
         let known = &mut self.hours[place];
         known.fresh.extend_from_slice(&id.bytes());
@@ -147,6 +149,18 @@ impl RecentIds {
             self.drop_oldest();
         }
         true
+    }
+
+    /// An hour more than the window is kept: the clocks of brokers differ.
+    fn is_too_old(&self, hour: i64, latest: i64) -> bool {
+        latest - hour > self.window + i64::from(kept("extra-hour"))
+    }
+
+    fn turn_to(&mut self, hour: i64) {
+        if self.latest_hour.is_none_or(|latest| hour > latest) {
+            self.latest_hour = Some(hour);
+            self.expire();
+        }
     }
 
     fn place_of(&mut self, hour: i64) -> usize {
@@ -178,7 +192,7 @@ impl RecentIds {
 
     fn expire(&mut self) {
         let Some(latest) = self.latest_hour else { return };
-        while let Some(place) = self.hours.iter().position(|known| latest - known.hour > self.window + 1) {
+        while let Some(place) = self.hours.iter().position(|known| self.is_too_old(known.hour, latest)) {
             self.drop_at(place);
         }
     }

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::Read;
 
+use crate::mutants::kept;
+
 const HEADER_BYTES: usize = 61;
 /// Before what a batch's length counts: base offset and length.
 const BEFORE_LENGTH: usize = 12;
@@ -258,7 +260,7 @@ impl<'a> Fetch<'a> {
             if length > LARGE_RECORD_BYTES && header_count > HEADERS_LIMIT {
                 return Err(RecordsError::TooLarge { base_offset, limit: HEADERS_LIMIT });
             }
-            if offset >= self.next_offset {
+            if offset >= self.next_offset || !kept("skipped-not-judged") {
                 let timestamp =
                     if log_append_time { max_timestamp } else { first_timestamp.wrapping_add(timestamp_delta) };
                 see(&Record { offset, timestamp, log_append_time, key, value, header_count, headers: record.0 })?;

@@ -7,12 +7,13 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 from cli import output
+from tests.simulation import chosen_core
+from tests.simulation.core_build import CoreNotBuilt, build_core_with_mutants
 
 AT_ONCE = 25
-CORE = "SIMULATION_CORE"
-"""Where tests/simulation/cores.py looks."""
 
 
 def main() -> int:
@@ -27,7 +28,7 @@ def main() -> int:
     parser.add_argument("--mutant", metavar="NAME", help="with --seed: with this guard taken away")
     parser.add_argument("--core", choices=("python", "compiled", "both"), default="python", help="which form counts")
     options = parser.parse_args()
-    os.environ[CORE] = options.core  # no module of the product is imported yet: mutants change them
+    os.environ[chosen_core.FORM] = options.core  # no module of the product is imported yet: mutants change them
     if os.environ.get("PYTHONHASHSEED") != "0":
         # Sets of texts are gone through in one order: else a seed would not be one run.
         os.environ["PYTHONHASHSEED"] = "0"
@@ -36,10 +37,19 @@ def main() -> int:
     if options.mutants:
         from tests.simulation import mutants
 
-        return mutants.main(options.only, options.remember)
+        return mutants.main(options.only, options.remember, core_with_mutants())
     if options.seed is not None:
         return one(options.seed, options.mutant)
     return many(options.first, options.seeds)
+
+
+def core_with_mutants() -> Path | None:
+    """The compiled core whose guards can be taken away; None where it cannot be built, which is said."""
+    try:
+        return build_core_with_mutants()
+    except CoreNotBuilt as failure:
+        print(f"without the guards of the compiled core: {failure}", flush=True)
+        return None
 
 
 def one(seed: int, mutant: str | None) -> int:

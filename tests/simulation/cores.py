@@ -27,10 +27,10 @@ from stream.tables.names import NameChanges
 from stream.tables.partition import Batch, Commit, CountingRules, PackedCall, PartitionState
 from stream.tables.position import Position
 from stream.tables.state import Unpack
+from tests.simulation import chosen_core
 from tests.simulation.chance import Profile
 from tests.simulation.kafka import SimRecord
 
-VARIABLE = "SIMULATION_CORE"
 _ATTRIBUTES = slice(21, 23)
 _BY_BROKER = 0x08
 RECORD = ("offset", "timestamp", "timestamp_type", "key", "value")
@@ -42,8 +42,11 @@ class Core(StrEnum):
     BOTH = "both"
 
 
+chosen_core.load_core_file()
+
+
 def chosen() -> Core:
-    return Core(os.environ.get(VARIABLE, Core.PYTHON))
+    return Core(os.environ.get(chosen_core.FORM, Core.PYTHON))
 
 
 def unpack(profile: Profile, keys: Keys) -> Unpack:

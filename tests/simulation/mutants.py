@@ -3,6 +3,9 @@
 Each mutant has a fault list of its own: what must go wrong so that the guard is missed. Where a mutant stays green, no
 check can see its guard: then it is none, or a check is missing.
 
+The compiled core has some of these guards too (IN_CORE): built with the feature `mutants`, it goes on without the one
+that it is told (`core/src/mutants.rs`), and counts alone.
+
 `red_seeds.json` says which seed turned each red last, and that one is tried first: a hint that saves time and claims
 nothing, because the search goes on where it is not red any more. `--mutants --remember` writes it.
 """
@@ -20,6 +23,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from tests.simulation import chosen_core
 from tests.simulation.chance import Profile, changed, draw
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +70,9 @@ class Mutant:
     faults: dict[str, Any] = field(default_factory=dict)
     seeds: int = 300
 
+
+FORM = (PARTITION, COUNTS, IDS, NAMES, COMMIT)
+"""Modules in whose place the compiled core is: what is replaced in them is replaced in the core."""
 
 MUTANTS = (
     Mutant(
@@ -420,6 +427,12 @@ MUTANTS = (
         "rows-of-what-counted",
         "Only rows of offsets that counted are written.",
         ((ROWS, "            if not state.was_counted(record.offset):\n", "            if state.was_counted(-1):\n"),),
+        LOSSES | STREAM | {"poison": 0.0},
+    ),
+    Mutant(
+        "duplicates-get-no-row",
+        "The offset of a duplicate is noted as uncounted, so that no row is written of it later.",
+        ((PARTITION, "            aside += [records[place].offset for place in duplicates]\n", ""),),
         LOSSES | STREAM | {"poison": 0.0},
     ),
     Mutant(
@@ -816,12 +829,44 @@ MUTANTS = (
     ),
 )
 
+IN_CORE = tuple(
+    mutant
+    for mutant in MUTANTS
+    if mutant.name
+    in {
+        "a-duplicate-does-not-move-the-hour",
+        "copied-of-what-was-sent",
+        "duplicates-get-no-row",
+        "expiry-whatever-the-batch",
+        "extra-hour",
+        "ids-in-the-transaction",
+        "label-by-its-time",
+        "publishers-time-far-ahead",
+        "rest-while-sending",
+        "retention-never-goes-back",
+        "retention-when-read",
+        "skipped-not-judged",
+        "whole-entries",
+        "window-of-the-two-records",
+    }
+)
 
-def take_away(name: str, seed: int) -> Profile:
-    """Load the product from now on without a guard. Returns the profile of a seed with the mutant's faults."""
+
+def take_away(name: str, seed: int, core: Path | None = None) -> Profile:
+    """Load the product from now on without a guard. Returns the profile of a seed with the mutant's faults.
+
+    `core`: count with this compiled core, built with the feature `mutants`, without its guard of that name.
+    """
     mutant = next(m for m in MUTANTS if m.name == name)
+    replace = mutant.replace
+    if core is not None:
+        os.environ |= {chosen_core.FORM: "compiled", chosen_core.FILE: str(core)}
+        module = chosen_core.load_core_file()
+        assert module is not None
+        module.take_away(name)
+        replace = tuple(text for text in replace if text[0] not in FORM)
     texts: dict[str, list[tuple[str, str]]] = {}
-    for path, old, new in mutant.replace:
+    for path, old, new in replace:
         module = path.removesuffix(".py").replace("/", ".")
         assert module not in sys.modules, f"{module} is loaded already"
         texts.setdefault(module, []).append((old, new))
@@ -860,14 +905,14 @@ class _Loader(importlib.machinery.SourceFileLoader):
         return compile(source, self.path, "exec", dont_inherit=True)
 
 
-def search(name: str) -> int:
+def search(name: str, core: str | None = None) -> int:
     """In a process of its own: run a mutant until it is red."""
     mutant = next(m for m in MUTANTS if m.name == name)
     logging.disable(logging.CRITICAL)
-    take_away(name, 0)
+    take_away(name, 0, Path(core) if core else None)
     from tests.simulation.run import run_seed
 
-    for seed in (red_seeds().get(name, 0), *range(mutant.seeds)):
+    for seed in (red_seeds().get(seed_name(mutant, core), 0), *range(mutant.seeds)):
         result = run_seed(seed, profile=profile_of(mutant, seed))
         if result.failure is not None:
             print(f"{seed}\t{result.calls + result.commits}\t{' '.join(result.failure.split())[:200]}")
@@ -875,25 +920,35 @@ def search(name: str) -> int:
     return 1
 
 
+def seed_name(mutant: Mutant, core: object | None) -> str:
+    return mutant.name if core is None else f"core: {mutant.name}"
+
+
 def red_seeds() -> dict[str, int]:
     seeds: dict[str, int] = json.loads(RED_SEEDS.read_text())
     return seeds
 
 
-def main(only: str | None, remember: bool = False) -> int:
-    """Every mutant must turn red. Prints each with the seed that does."""
-    chosen = [m for m in MUTANTS if only is None or only in m.name]
+def main(only: str | None, remember: bool = False, core: Path | None = None) -> int:
+    """Every mutant must turn red. Prints each with the seed that does.
+
+    `core`: as in `take_away`, for the guards of the core; None leaves them out.
+    """
+    in_core = [] if core is None else [(mutant, core) for mutant in IN_CORE]
+    chosen = [pair for pair in [*((m, None) for m in MUTANTS), *in_core] if only is None or only in seed_name(*pair)]
     green, seeds = [], red_seeds()
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for mutant, answer in zip(chosen, pool.map(search_apart, chosen), strict=True):
+        answers = pool.map(lambda pair: search_apart(*pair), chosen)
+        for (mutant, where), answer in zip(chosen, answers, strict=True):
+            name = seed_name(mutant, where)
             if answer is None:
-                green.append(mutant.name)
-                print(f"NOT RED  {mutant.name}: {mutant.seeds} seeds, and nobody missed it", flush=True)
+                green.append(name)
+                print(f"NOT RED  {name}: {mutant.seeds} seeds, and nobody missed it", flush=True)
             else:
-                seeds[mutant.name] = answer.seed
-                print(f"red      {mutant.name}: {answer}", flush=True)
+                seeds[name] = answer.seed
+                print(f"red      {name}: {answer}", flush=True)
     if remember:
-        names = {m.name for m in MUTANTS}
+        names = {seed_name(m, None) for m in MUTANTS} | {seed_name(m, ROOT) for m in IN_CORE}
         RED_SEEDS.write_text(json.dumps({n: s for n, s in sorted(seeds.items()) if n in names}, indent=2) + "\n")
     print(f"{len(chosen) - len(green)} of {len(chosen)} guards are missed when they are taken away")
     return 1 if green else 0
@@ -909,9 +964,10 @@ class Red:
         return f"seed {self.seed}, {self.steps} steps: {self.why}"
 
 
-def search_apart(mutant: Mutant) -> Red | None:
+def search_apart(mutant: Mutant, core: Path | None = None) -> Red | None:
     """Search in a process of its own, which loads the product without the guard; None where all seeds are green."""
-    code = f"from tests.simulation.mutants import search; raise SystemExit(search({mutant.name!r}))"
+    words = mutant.name, None if core is None else str(core)
+    code = f"from tests.simulation.mutants import search; raise SystemExit(search(*{words!r}))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONHASHSEED": "0"},
@@ -932,5 +988,6 @@ def in_page(page: str) -> str:
     """The documentation's page with the list of guards as it is now."""
     before, rest = page.split(BEGIN, 1)
     _, after = rest.split(END, 1)
-    rows = [f"| `{m.name}` | {m.guard} |" for m in MUTANTS]
-    return "\n".join([f"{before}{BEGIN}", "", "| name | guard |", "| --- | --- |", *rows, "", f"{END}{after}"])
+    rows = [f"| `{m.name}` | {m.guard} | {'yes' if m in IN_CORE else ''} |" for m in MUTANTS]
+    head = ["| name | guard | in the core too |", "| --- | --- | --- |"]
+    return "\n".join([f"{before}{BEGIN}", "", *head, *rows, "", f"{END}{after}"])

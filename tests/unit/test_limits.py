@@ -14,6 +14,8 @@ from stream.worker.commit_policy import CommitPolicy
 from tests.support.partition_log import begun, record
 from tests.support.records import Received, milliseconds
 
+pytestmark = pytest.mark.usefixtures("each_form")
+
 ARRIVED = milliseconds("2026-11-23T23:59:00Z")
 KEYS = Keys("g")
 RECORD_BYTES = 10

@@ -19,7 +19,8 @@ from stream.model.steps import finish
 from stream.tables.compiled import CompiledState
 from stream.tables.core import CoreFailed
 from stream.tables.partition import Batch, CountingRules, PartitionState
-from tests.simulation.cores import KEYS, VARIABLE, BothStates
+from tests.simulation import chosen_core
+from tests.simulation.cores import KEYS, BothStates
 from tests.simulation.run import run_seed
 from tests.support.partition_log import INCARNATION
 from tests.support.records import Received
@@ -29,6 +30,7 @@ from tests.unit.tables.test_partition_properties import CUTS, HOUR, RULES, START
 pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("core")]
 
 DAMAGED = int(os.environ.get("TEST_DAMAGED_BATCHES", "100000"))
+DAMAGED_SEED = int(os.environ.get("TEST_DAMAGED_SEED", "2"))
 
 SLOW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -152,7 +154,7 @@ def test_a_panic_in_a_recovery_is_an_error_too(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("place", ["read", "judge", "encode"])
 def test_a_panic_ends_the_worker_with_its_reason(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     # Given a worker that counts with a core that has a bug
-    monkeypatch.setenv(VARIABLE, "compiled")
+    monkeypatch.setenv(chosen_core.FORM, "compiled")
     monkeypatch.setattr(CompiledState, "__init__", panicking(CompiledState.__init__, place))
     # When it applies or encodes
     result = run_seed(3)
@@ -181,7 +183,7 @@ def damaged(random: Random, batches: Sequence[bytes]) -> bytes:
 def test_damaged_bytes_never_panic(core: Any) -> None:
     """Lengths that lie, numbers without an end, compressed blocks cut short, offsets in any order: an error, or records
     that are judged."""
-    random, errors = Random(2), 0
+    random, errors = Random(DAMAGED_SEED), 0
     batches = [packed(events(12), codec) for codec in range(5)]
     mixed = events(12)
     mixed[3] = Received(None, timestamp=mixed[3].timestamp, offset=103)

@@ -13,6 +13,8 @@ from stream.tables.partition import Batch, CountingRules, Outcomes, PartitionSta
 from tests.support.partition_log import begun, cells_of
 from tests.support.records import Received, milliseconds, nanoseconds, received
 
+pytestmark = pytest.mark.usefixtures("each_form")
+
 READ = milliseconds("2026-11-23T12:00:00Z")
 HOUR = 3_600_000
 YEARS = 73 * 365 * 24 * HOUR

@@ -9,8 +9,11 @@ from stream.storage.formats import VALUE_BYTES_LIMIT, FormatError
 from stream.tables import counts
 from stream.tables.counts import TAIL_SLOT, CountRules, Counts, key_of
 from stream.tables.partition import CountingRules, PartitionState
+from tests.support.forms import ONLY_PYTHON
 from tests.support.partition_log import CommitSink, batch, begun, cells_of
 from tests.unit.tables.test_partition import DAY, log, value
+
+pytestmark = pytest.mark.usefixtures("each_form")
 
 RULES = CountingRules(tail_floor=2)
 
@@ -113,6 +116,7 @@ def test_only_changed_bases_are_told_and_all_of_them_when_whole() -> None:
     assert change.bases == whole.bases[-len(change.bases) :]
 
 
+@ONLY_PYTHON
 def test_what_is_closed_counts_on_when_it_is_opened_again() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(counts, "FREE_SERIES", 0)
@@ -132,6 +136,7 @@ def test_what_is_closed_counts_on_when_it_is_opened_again() -> None:
     }
 
 
+@ONLY_PYTHON
 def test_a_limit_of_series_closes_those_untouched_for_longest() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(counts, "FREE_SERIES", 0)
@@ -151,6 +156,7 @@ def test_a_limit_of_series_closes_those_untouched_for_longest() -> None:
     }
 
 
+@ONLY_PYTHON
 def test_what_is_dropped_takes_no_room_among_the_open() -> None:
     counted = Counted(RULES)
     counted.commit("a", "b")

@@ -13,8 +13,11 @@ from stream.ingest.event import EventRules
 from stream.ports import KafkaAway
 from stream.tables.partition import CountingRules, PartitionState
 from stream.worker.partition_task import OwnedPartition
+from tests.support.forms import ONLY_PYTHON
 from tests.support.partition_log import CommitSink, batch, begun, record
 from tests.support.records import milliseconds
+
+pytestmark = pytest.mark.usefixtures("each_form")
 
 AT = milliseconds("2026-11-23T10:00:00Z")
 DAY_MS = 86_400_000
@@ -87,6 +90,7 @@ async def test_verdicts_on_what_the_topic_has_lost_go_while_the_worker_runs(
     assert [state.was_counted(offset) for offset in (1_998, 1_999)] == [True, False]
 
 
+@ONLY_PYTHON
 def test_a_workspace_of_which_retention_has_left_nothing_is_let_go_and_may_come_again() -> None:
     # Given workspaces that came once, before a day that retention has passed,
     sink, state = CommitSink(), begun(CountingRules(EventRules(retention_days=1)))

@@ -10,6 +10,8 @@ from stream.tables.partition import CountingRules, PartitionState
 from tests.support.partition_log import CommitSink, Recount, batch, cells_of
 from tests.support.recorded import RECORDED, RETENTION_DAYS, recording, records
 
+pytestmark = pytest.mark.usefixtures("each_form")
+
 RULES = CountingRules(EventRules(retention_days=RETENTION_DAYS))
 MORE = 200
 
