@@ -17,11 +17,11 @@ from api.query.cursor import Cursor
 from api.query.periods import Dates, TooManyBuckets, now_quarter
 from api.query.question import DEFAULT_ACTIVITIES, ActivityQuery, Batches, Order, View, too_many_buckets, view_of_dates
 from api.query.zones import zone
-from api.read.redis import Moved, Reader, RowRange, Snapshot
+from api.read.redis import Reader
+from api.read.snapshot import Moved, RowRange, Snapshot
 from api.report.service import TOTALS, Reading, Reports, Stamp, query_answer
 from stream.model.activity import Activity
 from stream.model.time import date_of
-from stream.storage.keys import rows_from_of
 from stream.storage.row import Row, decode_row, key_after, key_of
 
 ROWS_A_PAGE = 20_000
@@ -88,8 +88,7 @@ class Activities:
         next_cursor = None
         if page.end is not None:
             next_cursor = write_cursor(workspace_id, query, of.dates, page.end)
-        state = reading.snapshot.state
-        rows_from = max(state.positions.rows_from or 0, rows_from_of(state.version) or 0) or None
+        rows_from = reading.snapshot.state.rows_from
         return answers.ActivitiesAnswer(
             query_answer(of),
             reading.stamp.freshness,

@@ -1,11 +1,14 @@
 """Finds where rows that pass lie: whole days, or, where they are rare, quarter-hours of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from api.activities.filter import Filter
+from api.errors import Unavailable
+from api.read.manifests import Seen
 from api.read.parts import Parts
-from api.read.redis import Moved, Reader, Snapshot
+from api.read.redis import Reader
+from api.read.snapshot import Moved, Snapshot
 from api.report.days import KindSums, kind_sums, kind_sums_of_users
 from api.report.service import Reading
 from stream.model.time import QUARTERS_A_DAY, day_of
@@ -22,6 +25,7 @@ RARE = 8
 FEW_ROWS = 500
 """A day of so few rows is read without searching."""
 
+TRIES = 12
 _EVERY_QUARTER = tuple(range(1, QUARTERS_A_DAY + 1))
 
 
@@ -121,20 +125,25 @@ class Spans:
         users = self._filter.users
         wanted = Parts.SUMMARIES if users is None else Parts.HEADS | Parts.CELLS
 
-        def of_days(manifests: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
-            return dict.fromkeys(manifests, wanted)
-
-        snapshot = await self._reader.snapshot(self._workspace_id, sorted(days), of_days, ())
-        if self._expected is not None:
-            manifests = self._expected.manifests
-            if any(snapshot.manifests.get(day) != manifests.get(day) for day in days):
-                raise Moved
+        snapshot = await self._read(sorted(days), wanted)
         if users is None:
             return {day: kind_sums(parts, _EVERY_QUARTER) for day, parts in snapshot.parts.items()}
         return {
             day: await run_in_slices(kind_sums_of_users(parts, _EVERY_QUARTER, users))
             for day, parts in snapshot.parts.items()
         }
+
+    async def _read(self, days: Sequence[int], parts: Parts) -> Snapshot:
+        """These parts of all of these days."""
+        seen: Seen | None = None
+        for _ in range(TRIES):
+            seen = self._reader.seen(self._workspace_id, days, seen)
+            snapshot = await self._reader.read(self._workspace_id, seen, dict.fromkeys(seen.manifests, parts), ())
+            if self._expected is not None and not snapshot.has_days_of(self._expected, days):
+                raise Moved
+            if snapshot.holds(dict.fromkeys(snapshot.manifests, parts)):
+                return snapshot
+        raise Unavailable("busy", "The counts move faster than they can be read.")
 
     def _quarter_spans(self, of: DayRows, sums: KindSums) -> list[Span]:
         spans = []

@@ -12,7 +12,7 @@ from api.errors import Unavailable
 from api.metrics import Metrics
 from api.query.periods import Period, now_quarter
 from api.query.question import Query
-from api.read.redis import State
+from api.read.snapshot import State
 from api.report.service import Reports, Stamp
 
 log = logging.getLogger(__name__)

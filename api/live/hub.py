@@ -23,7 +23,8 @@ from api.live.group import INTERVAL_SECONDS, Group, Shard
 from api.live.listener import Listener
 from api.metrics import Metrics
 from api.query.question import Query
-from api.read.redis import Reader, State
+from api.read.redis import Reader
+from api.read.snapshot import State
 from api.report.service import Reports
 
 log = logging.getLogger(__name__)

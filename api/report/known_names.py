@@ -11,8 +11,8 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from api.cache import Memory
-from api.errors import no_position
-from api.read.redis import Reader, State
+from api.read.redis import Reader
+from api.read.snapshot import State, complete
 from api.report.names import Names, packed_names, updated
 from stream.slices import run_in_slices
 
@@ -51,7 +51,7 @@ class KnownNames:
         known: _Known | None = self._memory.get(_key(workspace_id))
         if known is None:
             return None
-        state = _complete(await self._reader.state(workspace_id))
+        state = complete(await self._reader.state(workspace_id))
         if state.version == known.state.version:
             return state, known.names
         if known.names.users >= MANY_USERS and time.monotonic() - known.read_at < KNOWN_SECONDS:
@@ -64,20 +64,14 @@ class KnownNames:
         first: State | None = None
         async for state, piece in self._reader.name_pieces(workspace_id):
             # What is read after the first piece is as new as that, or newer.
-            first = first or _complete(state)
-            _complete(state)
+            first = first or complete(state)
+            complete(state)
             fields.update(piece)
         assert first is not None
         before: _Known | None = self._memory.get(_key(workspace_id))
         names = await run_in_slices(packed_names(fields) if before is None else updated(before.names, fields))
         self._memory.put(_key(workspace_id), _Known(first, read_at, names), names.size_bytes)
         return first, names
-
-
-def _complete(state: State) -> State:
-    if not state.positions.complete:
-        raise no_position(state.positions.missing, state.positions.number)
-    return state
 
 
 def _key(workspace_id: str) -> tuple[str, str]:

@@ -1,29 +1,31 @@
 """Reports of a workspace: what a view needs is read in one state, folded, and made into answers."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from api import wire as answers
 from api.cache import Memory, size_of_texts
-from api.errors import Unavailable, no_position
+from api.errors import Unavailable
 from api.query.periods import Period, TooManyBuckets, local_date, now_quarter, quarter_text
 from api.query.question import Query, View, too_many_buckets, view
 from api.read.freshness import Positions, as_of_text, freshness, lag_seconds, revision, state
-from api.read.parts import Parts
-from api.read.redis import Reader, Snapshot, State
+from api.read.manifests import Seen
+from api.read.redis import Reader
+from api.read.snapshot import Snapshot, State, complete
 from api.report.days import KindSums
 from api.report.fold import Counts
 from api.report.plan import Plan, plan_of_bounds, size_of_plan
 from api.report.sources import sources
 from api.report.summary import total
-from api.report.sums import Chosen, Sums, UserFolds, first_quarter_of
+from api.report.sums import Chosen, Sums, UserFolds
 from api.report.timeline import bucket_states, timeline
 from api.report.user_fold import NO_USERS, Ranked, UserFold, UserTotal
 from api.report.users import MAX_USERS, omitted, user_counts
+from api.report.warnings import filter_fields, warnings_of
 from api.wire import BucketState, Freshness, FreshnessState
-from stream.model.activity import KNOWN_SOURCES, NONE
-from stream.model.time import QUARTERS_A_DAY, date_of
+from stream.model.activity import NONE
 from stream.settings.api import ApiConfig
 from stream.storage.keys import Keys, parse_label
 
@@ -36,11 +38,15 @@ LABELS_AT_ONCE = 2_000
 QUARTER_BYTES = 40
 """A number and its place."""
 
-TRIES = 8
+TRIES = 16
+"""A live workspace takes one, and a question that is new two or three."""
 
 
-_Kept = tuple[bytes, int | None]
-"""What a workspace's first event depends on: its version, and the UTC day from which counts are kept."""
+class _First(NamedTuple):
+    """The quarter-hour of a workspace's first event, and its version and the first day that is kept, then."""
+
+    depends_on: tuple[bytes, int | None]
+    quarter: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ class Reading:
     snapshot: Snapshot
 
 
+NOTHING = Need(buckets=False)
 KINDS = Need(kinds=True)
 TOTALS = Need(kinds=True, buckets=False)
 USERS = Need(users=2**31, buckets=False)
@@ -121,15 +128,14 @@ class Reports:
         """The revision of the answer that would be given now. `more`: what else the answer depends on; `fresh`: by a
         state that is read now.
         """
-        for attempt in range(TRIES):
-            known = complete(await self._reader.state(workspace_id, fresh=fresh or attempt > 0))
-            now = self.clock()
-            if query.period is not Period.ALL:
-                return self.stamped(self.view_at(query, now_quarter(now)), known, now, more)
-            kept, first = await self._first_quarter(workspace_id, known)
-            if kept == _kept(known):
-                return self.stamped(self._view_of_all(query, now, first), known, now, more)
-        raise Unavailable("busy", "The counts move faster than they can be read.")
+        known = complete(await self._reader.state(workspace_id, fresh=fresh))
+        now = self.clock()
+        if query.period is not Period.ALL:
+            return self.stamped(self.view_at(query, now_quarter(now)), known, now, more)
+        first = self._first_event(workspace_id)
+        if first.depends_on == _first_depends_on(known):
+            return self.stamped(self._view_of_all(query, now, first.quarter), known, now, more)
+        return (await self.read(workspace_id, query, NOTHING, more=more)).stamp
 
     def stamped(self, of: View, known: State, now: float, more: bytes = b"") -> Stamp:
         word = self.word(known.positions, now)
@@ -194,35 +200,56 @@ class Reports:
     async def read(
         self, workspace_id: str, query: Query, need: Need, of: View | None = None, more: bytes = b""
     ) -> Reading:
-        """The counts of a query now, or of a view that is known already. `more`: as in `stamp`."""
-        remembered: tuple[str, ...] = self._memory.get(("users", workspace_id)) or ()
-        labelled = list(remembered) if need.users else []
+        """The counts of a query now, or of a view that is known already. `more`: as in `stamp`.
+
+        Question, plan, one read of what is not at hand, fold, answer. All of it again where a day moved after it was
+        seen last, where the first event is another one, where another user is to be labelled, or where midnight or a
+        quarter-hour passed meanwhile.
+        """
         every = of is None and query.period is Period.ALL
-        for attempt in range(TRIES):
-            first: int | None = None
-            if every:
-                known = complete(await self._reader.state(workspace_id, fresh=attempt > 0))
-                _, first = await self._first_quarter(workspace_id, known)
+        first = self._first_event(workspace_id).quarter if every else None
+        labelled: tuple[str, ...] = self._labelled(workspace_id) if need.users else ()
+        seen: Seen | None = None
+        for _ in range(TRIES):
             of_now = of or self._view_now(query, first)
-            sums = Sums(
-                self._memory,
-                workspace_id,
-                self._plan_of(of_now, need),
-                self._folds,
-                kinds=need.kinds,
-                users=need.users > 0,
-                chosen_sources=chosen(query.sources),
-                chosen_users=chosen(query.users),
-                first=(first,) if every else None,
-            )
-            reading = await self._read(workspace_id, of_now, need, sums, labelled, more)
-            # Midnight or a quarter-hour may have passed meanwhile.
-            if reading is not None and (of is not None or self._view_now(query, first).key == of_now.key):
-                users = tuple(labelled[:REMEMBERED_USERS])
-                if need.users and users != remembered:
-                    self._memory.put(("users", workspace_id), users, size_of_texts(users))
-                return reading
+            sums = self._sums_of(workspace_id, of_now, need, every)
+            seen = self._reader.seen(workspace_id, sums.days, seen)
+            fields = list(dict.fromkeys([*filter_fields(query), *map(Keys.user_field, labelled)]))
+            snapshot = await self._reader.read(workspace_id, seen, sums.lacking(seen.now), fields)
+            complete(snapshot.state)
+            now = self.clock()
+            if not snapshot.holds(sums.lacking(snapshot.manifests, snapshot.moved)):
+                continue
+            if every:
+                before, first = first, sums.first_mark(snapshot)
+                self._remember_first(workspace_id, snapshot.state, first)
+                if first != before:
+                    continue
+            await sums.take(snapshot)
+            users = await sums.users.first(min(need.users, LABELS_AT_ONCE), sums.chosen_users) if need.users else []
+            listed = [user for user, _, _ in users if user is not None]
+            if not all(Keys.user_field(user) in snapshot.names for user in listed):
+                labelled = tuple(listed)
+                continue
+            if of is None and self._view_now(query, first).key != of_now.key:
+                continue
+            if need.users:
+                self._remember_labelled(workspace_id, labelled[:REMEMBERED_USERS])
+            return self._reading(of_now, need, sums, snapshot, now, users, listed, more)
         raise Unavailable("busy", "The counts move faster than they can be read.")
+
+    def _sums_of(self, workspace_id: str, of: View, need: Need, every: bool) -> Sums:
+        return Sums(
+            self._memory,
+            workspace_id,
+            self._plan_of(of, need),
+            self._folds,
+            kinds=need.kinds,
+            users=need.users > 0,
+            chosen_sources=chosen(of.query.sources),
+            chosen_users=chosen(of.query.users),
+            every=every,
+        )
 
     def _view_now(self, query: Query, first: int | None) -> View:
         """The view of a query; `first` is where the first event lies, for `period=all`."""
@@ -233,28 +260,24 @@ class Reports:
             else self.view_at(query, now_quarter(now))
         )
 
-    async def _read(
-        self, workspace_id: str, of: View, need: Need, sums: Sums, labelled: list[str], more: bytes
-    ) -> Reading | None:
-        """None where it must be done again: another first day, or more users, who are put into `labelled` then."""
-        fields = [*_filter_fields(of.query), *map(Keys.user_field, labelled)]
-        snapshot = await self._reader.snapshot(workspace_id, sums.days, sums.wanted, list(dict.fromkeys(fields)))
-        complete(snapshot.state)
-        now = self.clock()
-        if not await sums.take(snapshot):
-            return None
-        users = await sums.users.first(min(need.users, LABELS_AT_ONCE), sums.chosen_users) if need.users else []
+    def _reading(
+        self,
+        of: View,
+        need: Need,
+        sums: Sums,
+        snapshot: Snapshot,
+        now: float,
+        users: Ranked,
+        listed: Sequence[str],
+        more: bytes,
+    ) -> Reading:
         users_total = sums.users.total(sums.chosen_users) if need.users else NO_USERS
-        listed = [user for user, _, _ in users if user is not None]
-        if any(Keys.user_field(user) not in snapshot.names for user in listed):
-            labelled[:] = listed
-            return None
         stamp = self.stamped(of, snapshot.state, now, more)
         counts = sums.kinds.counts
         bounds = of.bounds if need.buckets else (of.start, of.end)
         states = bucket_states(bounds, counts, now, min(snapshot.state.positions.as_of, now))
         labels = {user: _label(snapshot.names[Keys.user_field(user)]) for user in listed}
-        warnings = _warnings(of, snapshot)
+        warnings = warnings_of(of, snapshot)
         return Reading(
             stamp,
             sums.plan,
@@ -269,26 +292,20 @@ class Reports:
             snapshot,
         )
 
-    async def _first_quarter(self, workspace_id: str, known: State) -> tuple[_Kept, int | None]:
-        """The first quarter that holds an event, with what it is true of."""
-        remembered: tuple[_Kept, int | None] | None = self._memory.get(("first", workspace_id))
-        if remembered is not None and remembered[0] == _kept(known):
-            return remembered
+    def _first_event(self, workspace_id: str) -> _First:
+        """As it was last read."""
+        return self._memory.get(("first", workspace_id)) or _First((b"", None), None)
 
-        def first_day(manifests: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
-            return {first: Parts.SUMMARIES} if first in manifests else {}
+    def _remember_first(self, workspace_id: str, known: State, quarter: int | None) -> None:
+        self._memory.put(("first", workspace_id), _First(_first_depends_on(known), quarter), 300)
 
-        first = -1
-        for _ in range(TRIES):
-            snapshot = await self._reader.snapshot(workspace_id, None, first_day, ())
-            earliest = min(snapshot.manifests, default=None)
-            if earliest is None or earliest == first:
-                quarter = None if earliest is None else first_quarter_of(earliest, snapshot.parts[earliest])
-                found = (_kept(snapshot.state), quarter)
-                self._memory.put(("first", workspace_id), found, 300)
-                return found
-            first = earliest
-        raise Unavailable("busy", "The counts move faster than they can be read.")
+    def _labelled(self, workspace_id: str) -> tuple[str, ...]:
+        """The users whose labels the last report had."""
+        return self._memory.get(("users", workspace_id)) or ()
+
+    def _remember_labelled(self, workspace_id: str, users: tuple[str, ...]) -> None:
+        if users != self._labelled(workspace_id):
+            self._memory.put(("users", workspace_id), users, size_of_texts(users))
 
     def view_at(self, query: Query, quarter: int) -> View:
         """The view of a query with dates or a preset at a quarter; equal ones share it. Raises ValidationErrors: a
@@ -322,15 +339,8 @@ class Reports:
             raise too_many_buckets(problem) from None
 
 
-def _kept(known: State) -> _Kept:
+def _first_depends_on(known: State) -> tuple[bytes, int | None]:
     return known.version, known.positions.counts_from
-
-
-def complete(known: State) -> State:
-    """The state, if it is a whole one. Raises Unavailable."""
-    if not known.positions.complete:
-        raise no_position(known.positions.missing, known.positions.number)
-    return known
 
 
 def chosen(values: Sequence[str] | None) -> Chosen:
@@ -366,53 +376,6 @@ def _totals(reading: Reading) -> tuple[answers.Total, answers.Total]:
         total(counts.added, sum(counts.added_before) if compared else None),
         total(counts.deleted, sum(counts.deleted_before) if compared else None),
     )
-
-
-def _unknowable(query: Query) -> tuple[list[str], list[str]]:
-    """Sources and users of the query that may be unknown in the workspace."""
-    known = {NONE, *KNOWN_SOURCES}
-    return (
-        [source for source in query.sources or () if source not in known],
-        [user for user in query.users or () if user != NONE],
-    )
-
-
-def _filter_fields(query: Query) -> list[str]:
-    sources, users = _unknowable(query)
-    return [*map(Keys.source_field, sources), *map(Keys.user_field, users)]
-
-
-def _warnings(of: View, snapshot: Snapshot) -> list[answers.Warning]:
-    return [*_unknown_values(of.query, snapshot), *_before_retention(of, snapshot.state.positions)]
-
-
-def _unknown_values(query: Query, snapshot: Snapshot) -> Iterator[answers.Warning]:
-    sources, users = _unknowable(query)
-    for source in sources:
-        if snapshot.names[Keys.source_field(source)] is None:
-            yield answers.Warning("unknown_source", "source", source, _unknown_source(source))
-    for user in users:
-        if snapshot.names[Keys.user_field(user)] is None:
-            yield answers.Warning("unknown_user", "user", user, "No event of this workspace has this user.")
-
-
-def _unknown_source(source: str) -> str:
-    message = "No event of this workspace has this source."
-    lower = source.lower()
-    return message if lower == source else f"{message} Sources are in lower case: is {lower} meant?"
-
-
-def _before_retention(of: View, positions: Positions) -> Iterator[answers.Warning]:
-    kept_from = positions.counts_from
-    if kept_from is None or of.query.period is Period.ALL:
-        return
-    message = f"Counts before {date_of(kept_from)} (UTC) are no longer kept."
-    if of.start < kept_from * QUARTERS_A_DAY:
-        period = of.query.period
-        parameter, value = ("period", str(period)) if period else ("from", of.dates.first.isoformat())
-        yield answers.Warning("before_retention", parameter, value, message)
-    if of.earlier is not None and of.earlier.start < kept_from * QUARTERS_A_DAY:
-        yield answers.Warning("before_retention", "compare", str(of.earlier.mode), message)
 
 
 def _label(value: bytes | None) -> str | None:

@@ -6,13 +6,13 @@ of.
 """
 
 from asyncio import Lock
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from api.cache import Memory, Shared, size_of_texts
 from api.read.parts import PartitionDay, Parts
-from api.read.redis import Snapshot
+from api.read.snapshot import Snapshot
 from api.report.days import WHOLE_DAY, KindSums, first_quarter, kind_sums, kind_sums_of_users
 from api.report.fold import KindFold
 from api.report.plan import DayPlan, Plan, size_of_plan
@@ -36,7 +36,6 @@ so those count with it too."""
 COUNT_BYTES = 40
 """A number and its place."""
 
-OTHER_DAY = -1
 HEADS_AND_CELLS = Parts.HEADS | Parts.CELLS
 
 
@@ -60,8 +59,8 @@ class UserFolds:
 class Sums:
     """What one answer needs of the days of a plan.
 
-    Without `kinds` or `users` those are left empty. `first`: the quarter of the workspace's first event, as a tuple,
-    where the plan is right only as long as that stands; its item is None where there is no event.
+    Without `kinds` or `users` those are left empty. `every`: the plan begins with the first event (`first_mark`), so
+    all days that there are must be looked at.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class Sums:
         users: bool,
         chosen_sources: Chosen,
         chosen_users: Chosen,
-        first: tuple[int | None] | None = None,
+        every: bool,
     ) -> None:
         self.plan = plan
         self.chosen_users = chosen_users
@@ -83,7 +82,7 @@ class Sums:
         self._workspace_id = workspace_id
         self._chosen_sources = chosen_sources
         self._days = plan.days
-        self._first = first
+        self._every = every
         self._kinds, self._users = kinds, users
         self._kind_key = (workspace_id, plan, chosen_sources, chosen_users)
         self._user_key = (workspace_id, plan, chosen_sources, "users")
@@ -101,21 +100,26 @@ class Sums:
     @property
     def days(self) -> Sequence[int] | None:
         """The days to be read; None: all that there are."""
-        return list(self._days) if self._first is None else None
+        return None if self._every else list(self._days)
 
-    def wanted(self, manifests: Mapping[int, bytes | None]) -> Mapping[int, Parts]:
-        """What must be read of days whose manifests are these; None: of a day that is taken to have changed."""
-        found = {
-            day: Parts.SUMMARIES for day in manifests if self._first is not None and self._lacks_first(day, manifests)
-        }
-        if self._kinds and manifests != self.kinds.manifests:
-            for day, manifest in manifests.items():
+    def lacking(self, manifests: Mapping[int, bytes | None], days: Iterable[int] | None = None) -> Mapping[int, Parts]:
+        """What must be read of all days that have these manifests, or of some of them; None: it is taken to have
+        changed. Days ascend.
+        """
+        some = manifests if days is None else {day: manifests[day] for day in days}
+        found: dict[int, Parts] = {}
+        if self._kinds and some != self.kinds.manifests:
+            for day, manifest in some.items():
                 if day in self._days and not self._has(self.kinds.manifests, day, manifest, "kinds"):
-                    found[day] = found.get(day, Parts.NOTHING) | self._parts_of_kinds(self._days[day])
-        if self._users and manifests != self.users.manifests:
-            for day, manifest in manifests.items():
+                    found[day] = self._parts_of_kinds(self._days[day])
+        if self._users and some != self.users.manifests:
+            for day, manifest in some.items():
                 if self._is_in_range(day) and not self._has(self.users.manifests, day, manifest, "users"):
                     found[day] = found.get(day, Parts.NOTHING) | _parts_of_users(self._days[day])
+        if self._every and manifests:
+            first = min(manifests)
+            if not self._has({}, first, manifests[first], "first"):
+                found[first] = found.get(first, Parts.NOTHING) | Parts.SUMMARIES
         return {day: found[day] for day in sorted(found)}
 
     def _parts_of_kinds(self, of: DayPlan) -> Parts:
@@ -123,16 +127,23 @@ class Sums:
             return Parts.SUMMARIES
         return Parts.HEADS if of.cuts == WHOLE_DAY else HEADS_AND_CELLS
 
-    def _lacks_first(self, day: int, manifests: Mapping[int, bytes | None]) -> bool:
-        return self._is_first(day) and not self._has({}, day, manifests[day], "first")
+    def first_mark(self, snapshot: Snapshot) -> int | None:
+        """The quarter of the first event there is, of a snapshot that has what is `lacking`."""
+        day = min(snapshot.manifests, default=None)
+        if day is None:
+            return None
+        manifest = snapshot.manifests[day]
+        quarter: int | None = self._held.get((day, manifest, "first"))
+        if quarter is None:
+            quarter = day * QUARTERS_A_DAY + (first_quarter(snapshot.parts[day]) or 0)
+            self._cache.put(self._key(day, "first"), quarter, 0, manifest)
+        return quarter
 
-    async def take(self, snapshot: Snapshot) -> bool:
-        """Bring the folds to a snapshot that was read with `wanted`; False where the first event is another one."""
-        if self._first is not None and self._first_quarter(snapshot) != self._first[0]:
-            return False
+    async def take(self, snapshot: Snapshot) -> None:
+        """Bring the folds to a snapshot that has what is `lacking`."""
         if self._kinds:
             manifests = snapshot.manifests
-            if self._first is not None:  # then all days there are were read
+            if self._every:
                 manifests = {day: manifest for day, manifest in manifests.items() if day in self._days}
             if manifests != self.kinds.manifests:
                 steps = self._changed("kinds", snapshot, manifests, self.kinds.manifests, self._kind_sums)
@@ -144,7 +155,6 @@ class Sums:
             if manifests != self.users.manifests:
                 async with self._folds.making(self._user_key):
                     await self._take_users(snapshot, manifests)
-        return True
 
     def _table(self) -> UserTable:
         table: UserTable | None = self._cache.get(self._table_key) if self._users else UserTable()
@@ -228,7 +238,7 @@ class Sums:
         """Whether the sums of a day with this manifest are at hand."""
         if manifest is None:
             return False
-        if manifests.get(day) == manifest:
+        if manifests.get(day) == manifest or (day, manifest, what) in self._held:
             return True
         sums = self._cache.get(self._key(day, what), manifest)
         if sums is None or (what == "users" and sums.table is not self.users.table):
@@ -248,21 +258,6 @@ class Sums:
     def _is_in_range(self, day: int) -> bool:
         of = self._days.get(day)
         return of is not None and of.window[1] > 0
-
-    def _is_first(self, day: int) -> bool:
-        return self._first is not None and self._first[0] is not None and self._first[0] // QUARTERS_A_DAY == day
-
-    def _first_quarter(self, snapshot: Snapshot) -> int | None:
-        """Where the snapshot's first event lies; OTHER_DAY where that is another day than expected."""
-        day = min(snapshot.manifests, default=None)
-        if day is None or not self._is_first(day):
-            return None if day is None else OTHER_DAY
-        manifest = snapshot.manifests[day]
-        quarter: int | None = self._held.get((day, manifest, "first"))
-        if quarter is None:
-            quarter = first_quarter_of(day, snapshot.parts[day])
-            self._cache.put(self._key(day, "first"), quarter, 0, manifest)
-        return quarter
 
 
 def _size_of_manifests(manifests: Mapping[int, bytes]) -> int:
@@ -296,8 +291,3 @@ def _shared_users(table: UserTable) -> Shared:
 
 def _parts_of_users(of: DayPlan) -> Parts:
     return Parts.HEADS if of.window == (0, QUARTERS_A_DAY) else HEADS_AND_CELLS
-
-
-def first_quarter_of(day: int, parts: Sequence[PartitionDay]) -> int:
-    """The first quarter since 1970 of a day that holds an event. Needs summaries and tails."""
-    return day * QUARTERS_A_DAY + (first_quarter(parts) or 0)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from api.read.redis import Moved
+from api.read.snapshot import Moved
 from stream.projection.row_retention import Limits, RowLimits
 from stream.storage.keys import Keys
 from tests.support import recount

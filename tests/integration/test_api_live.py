@@ -23,7 +23,7 @@ from api.http.auth import EVERYONE, Authentication
 from api.live import group, listener
 from api.live import hub as live
 from api.live.access import Access
-from api.read import redis as reader
+from api.read import subscription
 from cli.local.ports import listens
 from stream.settings.api import ApiConfig
 from tests.support.api import BASE, api_over, own_redis, serving, shared_redis
@@ -279,7 +279,7 @@ async def test_a_subscription_that_falls_silent_is_made_again(
     shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group, "FRESHNESS_SECONDS", 3_600.0)
-    monkeypatch.setattr(reader, "KEEP_ALIVE_SECONDS", 0.3)
+    monkeypatch.setattr(subscription, "KEEP_ALIVE_SECONDS", 0.3)
     async with forgetful_proxy(shared_redis.port) as proxy:
         proxied = {"redis": f"redis://127.0.0.1:{proxy.port}/0", "redis_timeout_seconds": 1.0}
         async with serving(shared_redis, NOW, **proxied) as (api, client):

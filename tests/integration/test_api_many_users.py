@@ -35,14 +35,14 @@ def events(users: int = MANY) -> list[Event]:
 def commands_of(api: Api, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """All that is sent to Redis from now on."""
     reader, sent = api.app.state.reader, []
-    transaction = reader._transaction
+    transaction = reader._connection.transaction
 
     async def noting(commands: Sequence[tuple[Any, ...]]) -> Any:
         some = list(commands)
         sent.extend(some)
         return await transaction(some)
 
-    monkeypatch.setattr(reader, "_transaction", noting)
+    monkeypatch.setattr(reader._connection, "transaction", noting)
     return sent
 
 

@@ -274,6 +274,41 @@ async def test_what_retention_dropped_is_warned_of_and_never_counted(shared_redi
         assert (await api.json(from_="2026-11-22", to="2026-11-22", compare="none"))["warnings"] == []
 
 
+@pytest.mark.parametrize("asked", [{}, {"period": "all"}, {"user": "u"}, {"source": "user", "period": "all"}], ids=str)
+async def test_a_workspace_that_changes_all_the_time_is_read_in_one_transaction(
+    asked: dict[str, str], shared_redis: RunningRedis
+) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        api.write([added(f"2026-11-{day}T00:00:00+00:00", day, user="u", source="user") for day in (10, 20, 23)])
+        expected = await api.json(**asked)
+        reads = []
+        for _ in range(3):
+            api.data.change_day(DAY)
+            before = api.app.state.reader.reads
+            answer = await api.json(**asked)
+            reads.append(api.app.state.reader.reads - before)
+            assert answer["added"] == expected["added"]
+        assert reads[1:] == [1, 1]  # that today changes is expected from its second change on
+
+
+async def test_everything_begins_later_where_the_first_day_is_dropped_or_comes_back(
+    shared_redis: RunningRedis,
+) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        api.write([added(f"2026-11-{day}T00:00:00+00:00", day) for day in (20, 21, 23)])
+        begins = {}
+        for kept_from in (0, DAY - 3, DAY - 2, DAY - 1, 0):
+            api.data.positions(Positions(NOW, fields={"0.counts_from": kept_from}))
+            answer = await api.json(period="all", interval="day")
+            begins.setdefault(kept_from, []).append((answer["query"]["from"], answer["added"]["count"]))
+        assert begins == {
+            0: [("2026-11-20", 3)] * 2,
+            DAY - 3: [("2026-11-20", 3)],
+            DAY - 2: [("2026-11-21", 2)],
+            DAY - 1: [("2026-11-23", 1)],
+        }
+
+
 async def test_filters_that_match_nothing_are_warned_of(shared_redis: RunningRedis) -> None:
     async with api_over(shared_redis, NOW) as api:
         api.write([added("2026-01-01T00:00:00+00:00", source="shop", user="u_1")])

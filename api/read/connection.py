@@ -1,0 +1,82 @@
+"""The connection to Redis: transactions within a bounded time, and a word in the log where Redis is away."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from api.errors import Unavailable
+from stream.settings.redis import redis_client
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+READS_AT_ONCE = 32
+"""Connections to Redis a process; further reads wait for one, within the time that a read may take."""
+
+
+class Connection:
+    """To one Redis. Raises Unavailable where it does not answer within its time."""
+
+    def __init__(self, redis_url: str, timeout_seconds: float) -> None:
+        self.transactions = 0
+        self._url = redis_url
+        self._timeout_seconds = timeout_seconds
+        self._client: Redis | None = None
+        self._away = False
+        self._slots = asyncio.Semaphore(READS_AT_ONCE)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            client, self._client = self._client, None
+            with suppress(RedisError, OSError):
+                await client.aclose()
+
+    @property
+    def client(self) -> Redis:
+        """For transactions; `in_time` bounds each."""
+        if self._client is None:
+            # A bound of the client's own would be set again for every reply, four to ten times a read: about a tenth
+            # of what the smallest read costs.
+            self._client = redis_client(self._url, timeout_seconds=None, retries=1)
+        return self._client
+
+    def subscriber(self) -> Redis:
+        """A client of its own, for one subscription; whoever asks closes it."""
+        return redis_client(self._url, timeout_seconds=None, retries=0)
+
+    async def transaction(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """The replies to commands that are carried out as one."""
+        client = self.client
+        self.transactions += 1
+
+        async def execute() -> list[Any]:
+            async with self._slots, client.pipeline(transaction=True) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)
+                return await pipeline.execute()
+
+        return await self.in_time(execute())
+
+    async def in_time(self, call: Awaitable[T]) -> T:
+        """The answer, or Unavailable after the time that a read may take."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                answer = await call
+        except (RedisError, OSError, TimeoutError) as error:
+            raise self.unavailable(error) from error
+        if self._away:
+            self._away = False
+            log.info("Redis answers again")
+        return answer
+
+    def unavailable(self, error: Exception) -> Unavailable:
+        """What to raise for an error of the client."""
+        if not self._away:
+            self._away = True
+            log.warning("Redis does not answer: %s", str(error) or type(error).__name__)
+        return Unavailable("redis_unavailable", "Redis does not answer at present.")

@@ -1,0 +1,199 @@
+"""What the last reads showed of the days of workspaces, and which fields the next read asks for.
+
+A day's value in `days:<workspace>`, its manifest, names the parts that the day has, and a transaction cannot use what
+it reads. So a read goes by the manifests that were seen last, and shows which of them have moved.
+"""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain
+from typing import Literal, NamedTuple, cast
+
+from api.cache import Memory
+from api.read.parts import PartitionDay, Parts
+from stream.storage.keys import Keys, parse_manifest
+
+PartName = Literal["summaries", "heads", "cells"]
+
+KNOWN_DAY_BYTES = 220
+"""Of what is known of a workspace: a day's places, and its manifest beside its text."""
+
+
+class KeysLost(Exception):
+    """Redis lacks what it must have, as after an eviction: a zero in its place would be wrong."""
+
+
+@dataclass(slots=True)
+class Known:
+    """What the last reads of a workspace showed."""
+
+    manifests: dict[int, bytes] = field(default_factory=dict)
+    restless: set[int] = field(default_factory=set)
+    """Days that had changed since the read before: their parts are asked for at once."""
+
+    @property
+    def bytes(self) -> int:
+        return 600 + KNOWN_DAY_BYTES * len(self.manifests) + sum(map(len, self.manifests.values()))
+
+
+class Seen(NamedTuple):
+    """Days as they were seen last; a read goes by it."""
+
+    days: Sequence[int] | None
+    """None: all that there are."""
+    known: Known
+    manifests: Mapping[int, bytes]
+    """Of these days, ascending, as far as they were seen."""
+    again: bool
+    """Whether a read that went by what was seen before is tried again: what has not changed since then may soon."""
+
+    @property
+    def now(self) -> Mapping[int, bytes | None]:
+        """The manifests that the days are taken to have now; None: whatever the day's version is by now."""
+        restless = self.known.restless
+        return (
+            {day: None if day in restless else manifest for day, manifest in self.manifests.items()}
+            if restless
+            else self.manifests
+        )
+
+
+class Asked(NamedTuple):
+    """What a read asks of a day: these parts of each partition, which has so many bases."""
+
+    parts: Parts
+    bases: Mapping[int, int]
+
+
+class Manifests:
+    """The manifests that this process has seen, in its memory."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    def knows(self, workspace_id: str) -> bool:
+        return self._memory.get(("known", workspace_id)) is not None
+
+    def seen(self, workspace_id: str, days: Sequence[int] | None, before: Seen | None) -> Seen:
+        """What was seen last of these days. `before`: what an earlier try went by, in case it is remembered no more."""
+        known: Known = self._memory.get(("known", workspace_id)) or (Known() if before is None else before.known)
+        manifests = known.manifests
+        return Seen(
+            days,
+            known,
+            {day: manifests[day] for day in (sorted(manifests) if days is None else days) if day in manifests},
+            before is not None,
+        )
+
+    def forget(self, workspace_id: str) -> None:
+        self._memory.forget(("known", workspace_id))
+
+    def learn(self, workspace_id: str, seen: Seen, manifests: Mapping[int, bytes]) -> None:
+        """Remember what a read showed: by what came first of reads that began together."""
+        expected = seen.manifests
+        held: Known | None = self._memory.get(("known", workspace_id))
+        if held is not None and manifests == expected:
+            if held.restless and not seen.again:
+                held.restless.difference_update(expected)
+            return
+        known = held or seen.known
+        for day, manifest in expected.items():
+            if manifests.get(day) == manifest:
+                if not seen.again:
+                    known.restless.discard(day)
+            elif day in manifests:
+                known.restless.add(day)
+            elif known.manifests.pop(day, None) is not None:
+                known.restless.discard(day)
+        known.manifests.update(manifests)
+        if held is not None or known.manifests:
+            self._memory.put(("known", workspace_id), known, known.bytes)
+
+
+def ask(seen: Seen, wanted: Mapping[int, Parts]) -> dict[int, Asked]:
+    """What to ask of the days by the parts that they had when they were seen. Days of `wanted` are among them."""
+    return {day: Asked(parts, _bases(_segments(seen.manifests[day]))) for day, parts in wanted.items()}
+
+
+def moved_days(seen: Seen, manifests: Mapping[int, bytes]) -> list[int]:
+    """The days that are new or have changed since."""
+    if manifests == seen.manifests:
+        return []
+    return [day for day, manifest in manifests.items() if seen.manifests.get(day) != manifest]
+
+
+def others_than_seen(seen: Seen, manifests: Mapping[int, bytes], days: Iterable[int]) -> set[int]:
+    """Those of the days, seen before, that have other parts by now, and not only other counts in the same ones."""
+    return {day for day in days if _segments(seen.manifests[day]) != _segments(manifests[day])}
+
+
+@lru_cache(maxsize=2_048)
+def part_fields(day: int, partition: int, bases: int, parts: Parts) -> tuple[str, ...]:
+    """The fields of one day and partition, in the order in which `read_parts` takes their values."""
+    names: list[str] = []
+    if parts & Parts.SUMMARIES:
+        names.extend(Keys.summary_field(day, partition, base) for base in range(bases))
+    if parts & Parts.HEADS:
+        names.extend(Keys.head_field(day, partition, base) for base in range(bases))
+    if parts & Parts.CELLS:
+        names.extend(Keys.cells_field(day, partition, base) for base in range(bases))
+    names.append(Keys.tail_field(day, partition))
+    return tuple(names)
+
+
+def read_parts(
+    asked: Mapping[int, Asked], replies: Sequence[Sequence[bytes | None]], kept: Container[int]
+) -> dict[int, list[PartitionDay]]:
+    """The parts of the `kept` ones of the days that were asked for. Raises KeysLost."""
+    # Days ascend, so the hashes do too, and the values come in the order of the days.
+    values = list(chain.from_iterable(replies))
+    found: dict[int, list[PartitionDay]] = {}
+    at = 0
+    for day, (parts, bases) in asked.items():
+        kinds = _kinds_of_parts(parts)
+        of_day = []
+        for number in bases.values():
+            tail = at + number * len(kinds)
+            if day in kept:
+                of_day.append(_partition_day(values[at:tail], values[tail], kinds, number))
+            at = tail + 1
+        if day in kept:
+            found[day] = of_day
+    return found
+
+
+def _partition_day(
+    of_bases: Sequence[bytes | None], tail: bytes | None, kinds: Sequence[PartName], bases: int
+) -> PartitionDay:
+    if None in of_bases:
+        raise KeysLost("a base that the manifest of its day names")
+    if bases == 0 and tail is None:
+        raise KeysLost("the tail of a day that has nothing else")
+    present = cast("Sequence[bytes]", of_bases)
+    return PartitionDay(
+        **{kind: present[i * bases : (i + 1) * bases] for i, kind in enumerate(kinds)},
+        tail=tail,
+    )
+
+
+@lru_cache(maxsize=8)
+def _kinds_of_parts(parts: Parts) -> tuple[PartName, ...]:
+    """The fields of PartitionDay that are asked for, in the order of `part_fields`."""
+    named: tuple[tuple[Parts, PartName], ...] = (
+        (Parts.SUMMARIES, "summaries"),
+        (Parts.HEADS, "heads"),
+        (Parts.CELLS, "cells"),
+    )
+    return tuple(name for part, name in named if parts & part)
+
+
+@lru_cache(maxsize=512)
+def _bases(segments: bytes) -> Mapping[int, int]:
+    """Number of bases by partition; most days of most workspaces look alike."""
+    return parse_manifest(b"- " + segments).bases if segments else {}
+
+
+def _segments(manifest: bytes) -> bytes:
+    """Which parts there are, without the version."""
+    return manifest.partition(b" ")[2]

@@ -1,0 +1,70 @@
+"""One state of a workspace, as far as it was read."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from api.errors import no_position
+from api.read.freshness import Positions
+from api.read.parts import PartitionDay, Parts
+from stream.storage.keys import rows_from_of
+
+
+class Moved(Exception):
+    """The state is no longer that of an earlier read; begin again with that one."""
+
+
+class State(NamedTuple):
+    """The positions, and a workspace's version (empty: never seen), read together."""
+
+    positions: Positions
+    version: bytes
+
+    @property
+    def rows_from(self) -> int | None:
+        """First UTC day from which on the workspace's rows are complete; None: all are."""
+        days = (self.positions.rows_from, rows_from_of(self.version))
+        return max((day for day in days if day is not None), default=None)
+
+
+def complete(state: State) -> State:
+    """The state, if every partition has a position. Raises Unavailable."""
+    positions = state.positions
+    if not positions.complete:
+        raise no_position(positions.missing, positions.number)
+    return state
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One state of a workspace, as far as it was asked for."""
+
+    state: State
+    manifests: Mapping[int, bytes]
+    """The value in `days` of each day that exists and is kept."""
+    parts: Mapping[int, Sequence[PartitionDay]]
+    """Of the days of which anything was asked that is true of this state."""
+    names: Mapping[str, bytes | None]
+    """The asked fields of `names`."""
+    asked: Mapping[int, Parts]
+    """Which parts of a day its `parts` are."""
+    moved: Sequence[int]
+    """The days whose manifest is another one than the read went by."""
+
+    def holds(self, needed: Mapping[int, Parts]) -> bool:
+        """Whether these parts of these days are there."""
+        return all(day in self.parts and not parts & ~self.asked[day] for day, parts in needed.items())
+
+    def has_days_of(self, other: "Snapshot", days: Iterable[int]) -> bool:
+        """Whether these days are as in another one."""
+        return all(self.manifests.get(day) == other.manifests.get(day) for day in days)
+
+
+class RowRange(NamedTuple):
+    """Rows of one day from `low` on and below `high` (bounds of stream/storage/row.py), in either order."""
+
+    day: int
+    low: bytes
+    high: bytes
+    limit: int
+    descending: bool

@@ -1,0 +1,52 @@
+"""Which workspaces change, as the worker publishes it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from api.read.connection import Connection
+
+KEEP_ALIVE_SECONDS = 10.0
+"""A subscription of which nothing came for so long is pinged, and given up after as long again. A connection that was
+forgotten on its way (a firewall, a machine that lost its power) looks like one on which nothing is published."""
+
+
+@asynccontextmanager
+async def changes(connection: Connection, channel: str) -> AsyncIterator[AsyncIterator[list[str]]]:
+    """A subscription: the workspaces of each call that changed something, from the moment that it is entered.
+
+    Raises Unavailable, also while it is read; what was missed then is not told.
+    """
+    client = connection.subscriber()
+    try:
+        async with client.pubsub(ignore_subscribe_messages=False) as subscription:
+            await connection.in_time(subscription.subscribe(channel))
+            await connection.in_time(_confirmed(subscription))
+            yield _messages(connection, subscription)
+    finally:
+        with suppress(RedisError, OSError):
+            await client.aclose()
+
+
+async def _messages(connection: Connection, subscription: Any) -> AsyncIterator[list[str]]:
+    silent = False
+    while True:
+        try:
+            message = await subscription.get_message(timeout=KEEP_ALIVE_SECONDS)
+            if message is None and silent:
+                raise TimeoutError("nothing came of a subscription, not even the answer to a ping")
+        except (RedisError, OSError) as error:
+            raise connection.unavailable(error) from error
+        silent = message is None
+        if message is None:
+            await connection.in_time(subscription.ping())
+        elif message["type"] == "message":
+            # Whoever may write to Redis may publish anything.
+            yield message["data"].decode(errors="replace").split("\n")
+
+
+async def _confirmed(subscription: Any) -> None:
+    while (await subscription.get_message(timeout=None)) is None:
+        pass

@@ -1,0 +1,60 @@
+"""What an answer warns of: sources and users that the workspace has not had, and days of which counts are gone."""
+
+from collections.abc import Iterator
+
+from api import wire as answers
+from api.query.periods import Period
+from api.query.question import Query, View
+from api.read.freshness import Positions
+from api.read.snapshot import Snapshot
+from stream.model.activity import KNOWN_SOURCES, NONE
+from stream.model.time import QUARTERS_A_DAY, date_of
+from stream.storage.keys import Keys
+
+
+def _unknowable(query: Query) -> tuple[list[str], list[str]]:
+    """Sources and users of the query that may be unknown in the workspace."""
+    known = {NONE, *KNOWN_SOURCES}
+    return (
+        [source for source in query.sources or () if source not in known],
+        [user for user in query.users or () if user != NONE],
+    )
+
+
+def filter_fields(query: Query) -> list[str]:
+    """The fields of `names` that tell whether what the query names is known."""
+    sources, users = _unknowable(query)
+    return [*map(Keys.source_field, sources), *map(Keys.user_field, users)]
+
+
+def warnings_of(of: View, snapshot: Snapshot) -> list[answers.Warning]:
+    return [*_unknown_values(of.query, snapshot), *_before_retention(of, snapshot.state.positions)]
+
+
+def _unknown_values(query: Query, snapshot: Snapshot) -> Iterator[answers.Warning]:
+    sources, users = _unknowable(query)
+    for source in sources:
+        if snapshot.names[Keys.source_field(source)] is None:
+            yield answers.Warning("unknown_source", "source", source, _unknown_source(source))
+    for user in users:
+        if snapshot.names[Keys.user_field(user)] is None:
+            yield answers.Warning("unknown_user", "user", user, "No event of this workspace has this user.")
+
+
+def _unknown_source(source: str) -> str:
+    message = "No event of this workspace has this source."
+    lower = source.lower()
+    return message if lower == source else f"{message} Sources are in lower case: is {lower} meant?"
+
+
+def _before_retention(of: View, positions: Positions) -> Iterator[answers.Warning]:
+    kept_from = positions.counts_from
+    if kept_from is None or of.query.period is Period.ALL:
+        return
+    message = f"Counts before {date_of(kept_from)} (UTC) are no longer kept."
+    if of.start < kept_from * QUARTERS_A_DAY:
+        period = of.query.period
+        parameter, value = ("period", str(period)) if period else ("from", of.dates.first.isoformat())
+        yield answers.Warning("before_retention", parameter, value, message)
+    if of.earlier is not None and of.earlier.start < kept_from * QUARTERS_A_DAY:
+        yield answers.Warning("before_retention", "compare", str(of.earlier.mode), message)
