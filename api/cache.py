@@ -25,6 +25,7 @@ class Memory:
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.bytes = 0
+        self.hits = self.misses = 0
         self.held_bytes = 0
         """Of what is in use and cannot be forgotten; it leaves less for the rest."""
         self._entries: OrderedDict[Hashable, tuple[bytes, Any, int, tuple[Any, ...]]] = OrderedDict()
@@ -35,7 +36,9 @@ class Memory:
         """The value, if it is of this manifest; else None."""
         entry = self._entries.get(key)
         if entry is None or entry[0] != manifest:
+            self.misses += 1
             return None
+        self.hits += 1
         self._entries.move_to_end(key)
         return entry[1]
 

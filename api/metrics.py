@@ -85,6 +85,12 @@ class Metrics:
             "Bytes of what is remembered, estimated; at most CONTACTS_CACHE_BYTES.",
             registry=self.registry,
         )
+        self.cache_lookups = Gauge(
+            "contacts_api_cache_lookups",
+            "Looks into what is remembered since the start, by result: `hit` or `miss`.",
+            ["result"],
+            registry=self.registry,
+        )
         self.live_listeners = Gauge(
             "contacts_api_live_listeners", "Live streams that are open.", registry=self.registry
         )

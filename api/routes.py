@@ -147,6 +147,8 @@ class Endpoints:
         await self._signals.measure()
         self._metrics.redis_reads.set(self._reader.reads)
         self._metrics.lost_reads.set(self._reader.lost_reads)
+        self._metrics.cache_lookups.labels("hit").set(self._memory.hits)
+        self._metrics.cache_lookups.labels("miss").set(self._memory.misses)
         self._metrics.cache_bytes.set(self._memory.bytes + self._memory.held_bytes)
         return Answer(200, [("Cache-Control", "no-store")], self._metrics.text(), METRICS_TYPE)
 

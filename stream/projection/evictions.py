@@ -35,6 +35,8 @@ class Evictions:
         self._client, self._keys, self._noticed = client, keys, noticed
         self._script = client.register_script(SCRIPT.read_text())
         self._policy = ""
+        self.used_bytes = self.limit_bytes = self.evicted_keys = 0
+        """As the server told at the last look: its memory, `maxmemory` (0: none), keys evicted since its start."""
         self.refusal: str | None = None
         """Why nothing may be sent at present; None: it may."""
 
@@ -99,4 +101,6 @@ class Evictions:
                 policy = (await self._client.config_get("maxmemory-policy")).get("maxmemory-policy")
             except ResponseError:
                 policy = None
-        return str(policy or UNKNOWN), str(info.get("run_id") or "-"), int(info.get("evicted_keys", 0))
+        self.used_bytes, self.limit_bytes = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+        self.evicted_keys = int(info.get("evicted_keys", 0))
+        return str(policy or UNKNOWN), str(info.get("run_id") or "-"), self.evicted_keys

@@ -15,8 +15,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from redis.asyncio import Redis
@@ -42,7 +43,8 @@ FORGET = """#!lua flags=allow-oom
 local gone = 0
 for i = 2, #KEYS do
   if ARGV[3] == '' then
-    gone = gone + redis.call('UNLINK', KEYS[i])
+    gone = gone + redis.call('ZCARD', KEYS[i])
+    redis.call('UNLINK', KEYS[i])
   else
     gone = gone + redis.call('ZREMRANGEBYRANK', KEYS[i], 0, tonumber(ARGV[3]) - 1)
   end
@@ -51,6 +53,7 @@ local stored = redis.call('HGET', KEYS[1], 'all')
 local before = stored and tonumber(string.match(stored, ' (%d+)$'))
 local from = math.max(before or 0, tonumber(ARGV[2]))
 if gone > 0 or from ~= before then redis.call('HSET', KEYS[1], 'all', ARGV[1] .. string.format(' %d', from)) end
+return gone
 """
 
 
@@ -63,9 +66,27 @@ class Limits:
     memory_share: float = 0.8
 
 
+class Dropped(StrEnum):
+    """Why rows go."""
+
+    DAYS = "days"
+    """CONTACTS_ROW_DAYS."""
+    LIMIT = "limit"
+    """CONTACTS_ROW_LIMIT."""
+    MEMORY = "memory"
+    """Redis is nearly full."""
+
+
 class RowLimits:
-    def __init__(self, client: Redis, keys: Keys, limits: Limits) -> None:
-        self._client, self._keys, self._limits = client, keys, limits
+    def __init__(
+        self,
+        client: Redis,
+        keys: Keys,
+        limits: Limits,
+        note: Callable[[Dropped, int], None] = lambda _why, _rows: None,
+    ) -> None:
+        """`note` hears how many rows have gone, and why."""
+        self._client, self._keys, self._limits, self._note = client, keys, limits, note
         self._forget = client.register_script(FORGET)
         self._looks = 0
         self._kept_from: int | None = None
@@ -93,7 +114,7 @@ class RowLimits:
         if self._kept_from is not None and kept_from <= self._kept_from:
             return
         async for workspace, days, _ in self._days():
-            await self._forget_before(workspace, days, kept_from)
+            await self._forget_before(Dropped.DAYS, workspace, days, kept_from)
         self._kept_from = kept_from
 
     async def _keep_rows(self, limit: int) -> None:
@@ -104,7 +125,7 @@ class RowLimits:
                 pipe.zcard(self._keys.rows(workspace, day))
             for day, rows in zip(sorted(days, reverse=True), await pipe.execute(), strict=True):
                 if rows > left:
-                    await self._forget_before(workspace, days, day if left else day + 1)
+                    await self._forget_before(Dropped.LIMIT, workspace, days, day if left else day + 1)
                     await self._cut(workspace, day, rows - left if left else 0)
                     break
                 left -= rows
@@ -116,14 +137,14 @@ class RowLimits:
             return
         kept: list[int] = []
         async for workspace, days, rows_from in self._days():
-            await self._forget_before(workspace, days, rows_from - 1)
+            await self._forget_before(Dropped.MEMORY, workspace, days, rows_from - 1)
             kept += (day for day in days if day >= rows_from - 1)
         if not kept or not await self._too_full():
             return
         present = sorted(set(kept))
         for kept_from in dict.fromkeys((*(day + 1 for day in present[::DAYS_A_STEP]), present[-1] + 1)):
             async for workspace, days, _ in self._days():
-                await self._forget_before(workspace, days, kept_from)
+                await self._forget_before(Dropped.MEMORY, workspace, days, kept_from)
             if not await self._too_full():
                 log.warning(
                     "Redis is nearly full: dropped activity rows before %s; counts are complete", date_of(kept_from)
@@ -141,17 +162,19 @@ class RowLimits:
             info = await self._client.info("memory")
         return bool(info["maxmemory"]) and info["used_memory"] > self._limits.memory_share * info["maxmemory"]
 
-    async def _forget_before(self, workspace: str, days: Iterable[int], kept_from: int) -> None:
+    async def _forget_before(self, why: Dropped, workspace: str, days: Iterable[int], kept_from: int) -> None:
         gone = [day for day in days if day < kept_from]
         if gone:
             keys = [self._keys.days(workspace), *(self._keys.rows(workspace, day) for day in gone)]
-            await self._forget(keys=keys, args=[secrets.token_hex(8), kept_from, ""])
+            self._note(why, int(await self._forget(keys=keys, args=[secrets.token_hex(8), kept_from, ""])))
 
     async def _cut(self, workspace: str, day: int, rows: int) -> None:
         """Forget so many of a day's oldest rows; readers are told with the first of them."""
         for at in range(0, rows, ROWS_A_CUT):
             keys = [self._keys.days(workspace), self._keys.rows(workspace, day)]
-            await self._forget(keys=keys, args=[secrets.token_hex(8), day + 1, min(ROWS_A_CUT, rows - at)])
+            cut = min(ROWS_A_CUT, rows - at)
+            gone = await self._forget(keys=keys, args=[secrets.token_hex(8), day + 1, cut])
+            self._note(Dropped.LIMIT, int(gone))
 
     async def _days(self, *, changed: bool = False) -> AsyncIterator[tuple[str, list[int], int]]:
         """Workspaces with their days, and the day from which their rows are complete; `changed`: only those that

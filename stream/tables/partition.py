@@ -146,6 +146,21 @@ class Commit(msgspec.Struct, frozen=True):
     packed: PackedCommit | None = None
     """In place of `table`, `entries` and `names`, which are empty then."""
 
+    @property
+    def bytes_committed(self) -> int:
+        """Of changelog records and dead letters, without what Kafka adds."""
+        packed = 0 if self.packed is None else sum(len(body) for body, _ in self.packed.bodies)
+        table = sum(len(key) + len(value or b"") for key, value in self.table)
+        return packed + table + sum(len(letter.record.value or b"") for letter in self.dead_letters)
+
+    @property
+    def bytes_projected(self) -> int:
+        """Of days and rows as Redis gets them; names, which are few, are not counted in the form in Python."""
+        if self.packed is not None:
+            return sum(len(call.keys) + len(call.operations) for call in self.packed.calls)
+        bases = sum(len(part) for entry in self.entries for base in entry.bases for part in base[1:])
+        return bases + sum(len(entry.tail or b"") + sum(map(len, entry.rows)) for entry in self.entries)
+
 
 class PartitionState(Progress):
     """All that is known of one source partition, up to its position."""

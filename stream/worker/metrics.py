@@ -6,6 +6,8 @@ import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+from stream.projection.evictions import Evictions
+from stream.projection.row_retention import Dropped
 from stream.worker.listener import Resync
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -15,6 +17,7 @@ class Metrics:
     """The worker's metrics on a registry of their own, so that two workers in one process do not meet."""
 
     def __init__(self) -> None:
+        self._server: Evictions | None = None
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
         self.build_info = Gauge(
@@ -111,6 +114,61 @@ class Metrics:
             ["partition"],
             registry=registry,
         )
+        self.recovery_remaining = Gauge(
+            "contacts_recovery_remaining_records",
+            "Records of the changelog that a recovery still has to read; 0 when it is done.",
+            ["partition"],
+            registry=registry,
+        )
+        self.readable_seconds = Histogram(
+            "contacts_event_to_readable_seconds",
+            "Of the newest event of each commit: from when the broker took it until Redis shows it.",
+            buckets=(*SECONDS, 30, 60, 300),
+            registry=registry,
+        )
+        self.commit_bytes = Counter(
+            "contacts_commit_bytes",
+            "Bytes of changelog records and dead letters that were committed, before Kafka compresses them.",
+            registry=registry,
+        )
+        self.projection_bytes = Counter(
+            "contacts_projection_bytes", "Bytes of what commits changed in Redis.", registry=registry
+        )
+        self.loop_delay = Histogram(
+            "contacts_loop_delay_seconds",
+            "How much later than asked the worker's loop came to an appointment; one a second.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.rows_dropped = Counter(
+            "contacts_rows_dropped",
+            "Activity rows that were dropped, by reason: `days`, `limit` (settings), `memory` (nearly full).",
+            ["reason"],
+            registry=registry,
+        )
+        self.redis_memory = Gauge(
+            "contacts_redis_memory_bytes", "What Redis uses; asked once a minute.", registry=registry
+        )
+        self.redis_memory_limit = Gauge(
+            "contacts_redis_memory_limit_bytes", "Redis' maxmemory, 0: none; asked once a minute.", registry=registry
+        )
+        self.redis_evicted_keys = Gauge(
+            "contacts_redis_evicted_keys",
+            "Keys that Redis has evicted since its start, ours or not; asked once a minute.",
+            registry=registry,
+        )
+        self.redis_policy = Gauge(
+            "contacts_redis_policy_info",
+            "1, for Redis' maxmemory-policy; asked once a minute.",
+            ["policy"],
+            registry=registry,
+        )
+        self.certificate_ends = Gauge(
+            "contacts_certificate_ends_timestamp_seconds",
+            "When the first certificate ends of a file that a setting names, as it was read at the start.",
+            ["name"],
+            registry=registry,
+        )
         self.claims = Counter(
             "contacts_redis_claims",
             "Claims of a partition's counts in Redis, by reason; the first of a resync, and each time that it is tried "
@@ -190,17 +248,33 @@ class Metrics:
             self.skipped,
             self.ids,
             self.state_keys,
+            self.recovery_remaining,
         )
         """Without a value for a partition that this worker does not own, or not any more."""
         self.counted_of_owned = (self.failures, self.lost, self.ids_early)
         """From 0 on for each partition that is owned, so that the first increase is one."""
+        for why in Dropped:
+            self.rows_dropped.labels(why.value)
         for reason in Resync:
             self.claims.labels(reason.value)
             self.resyncs.labels(reason.value)
         for outcome in ("counted", "duplicate", "rejected", "skipped", "expired"):
             self.events.labels(outcome)
 
+    def show_server(self, server: Evictions) -> None:
+        """Show what looks at Redis find."""
+        self.redis_memory.set_function(lambda: server.used_bytes)
+        self.redis_memory_limit.set_function(lambda: server.limit_bytes)
+        self.redis_evicted_keys.set_function(lambda: server.evicted_keys)
+        self._server = server
+
+    def note_dropped_rows(self, why: Dropped, rows: int) -> None:
+        self.rows_dropped.labels(why.value).inc(rows)
+
     def note_evictions(self, may_evict: bool, has_evicted: bool) -> None:
         """What a look at Redis found."""
+        self.redis_policy.clear()
+        if self._server is not None and self._server.policy is not None:
+            self.redis_policy.labels(self._server.policy).set(1)
         self.redis_may_evict.set(may_evict)
         self.redis_evictions.inc(has_evicted)

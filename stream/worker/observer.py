@@ -23,6 +23,7 @@ class Reporter(Listener):
         self._metrics, self._clock = metrics, clock
         self.tally = Tally(clock)
         self._faults: dict[int, FaultWatch] = {}
+        self._unread_ms: dict[int, int] = {}  # broker time of the newest event that is committed, and not shown yet
         self._facts: dict[int, dict[str, Any]] = {}
         self._ends: dict[int, int] = {}
         self._furthest: dict[int, int] = {}
@@ -62,6 +63,7 @@ class Reporter(Listener):
             self._facts.pop(partition, None)
             self._furthest.pop(partition, None)
             self._faults.pop(partition, None)
+            self._unread_ms.pop(partition, None)
             self.tally.ended(partition)
             for gauge in self._metrics.of_owned:
                 with contextlib.suppress(KeyError):
@@ -87,6 +89,7 @@ class Reporter(Listener):
 
     def reading(self, partition: int, done: int, total: int) -> None:
         self._facts[partition]["recovery"] = {"read": done, "of": total}
+        self._metrics.recovery_remaining.labels(partition).set(total - done)
         now = self._clock.now_ms()
         if now - self._told_ms > PROGRESS_MS:
             self._told_ms = now
@@ -95,6 +98,7 @@ class Reporter(Listener):
     def recovered(self, partition: int, keys: int, position: int, seconds: float) -> None:
         facts = self._facts[partition]
         facts.pop("recovery", None)
+        self._metrics.recovery_remaining.labels(partition).set(0)
         facts["position"] = position
         self._show(partition)
         self._metrics.recovery_seconds.observe(seconds)
@@ -123,9 +127,16 @@ class Reporter(Listener):
         metrics.ids_early.labels(partition).inc(outcomes.ids_dropped_early)
         metrics.last_commit.labels(partition).set(self._clock.now_ms() / 1000)
         metrics.commit_seconds.observe(seconds)
+        metrics.commit_bytes.inc(commit.bytes_committed)
+        if outcomes.counted:
+            self._unread_ms[partition] = commit.position.greatest_broker_ms
+            metrics.projection_bytes.inc(commit.bytes_projected)
 
     def projected(self, partition: int, offsets_to_backfill: int) -> None:
         self.tally.projected(partition)
+        taken_ms = self._unread_ms.pop(partition, None)
+        if taken_ms is not None:
+            self._metrics.readable_seconds.observe(max(self._clock.now_ms() - taken_ms, 0) / 1000)
         self._metrics.last_projection.labels(partition).set(self._clock.now_ms() / 1000)
         self._metrics.offsets_to_backfill.labels(partition).set(offsets_to_backfill)
 

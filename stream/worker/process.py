@@ -37,6 +37,7 @@ from stream.settings.worker import CommitMode, WorkerConfig
 from stream.tables.rules import counting_rules
 from stream.version import VERSION
 from stream.worker.application import Application, MakeApplication
+from stream.worker.certificates import certificate_ends
 from stream.worker.clocks import SystemClock
 from stream.worker.dependencies import Dependencies
 from stream.worker.ends import ask_for_ends
@@ -106,6 +107,7 @@ class Worker:
             stop_worker=self._end_with,
         )
         self._clocks = self._wiring.clocks
+        self._metrics.show_server(self._wiring.evictions)
         self._metrics.clock_difference.set_function(lambda: self._clocks.difference_seconds() or 0.0)
         self._status = WorkerStatus(
             self._redis, self._wiring.keys, self._name, self._told, self._dependencies.note_redis
@@ -155,6 +157,8 @@ class Worker:
             self._wiring.unpack = form.unpack
             log.info("counting in the %s form: %s", form.name, form.why)
             self._metrics.build_info.labels(VERSION, form.name).set(1)
+            for name, ends in certificate_ends(self._config).items():
+                self._metrics.certificate_ends.labels(name).set(ends)
             await self._wiring.evictions.refuse_at_start()
             found = await wait_for_topics(self._config, self._readiness, self._dependencies.note_kafka)
             self._wiring.letter_bytes = found.letter_bytes
@@ -275,13 +279,18 @@ class Worker:
             if now - written >= MONITOR_SECONDS:
                 written = now
                 app.batches.commit_for_monitors(app.partitions.covered_offsets())
+            before = steady()
             await asyncio.sleep(WATCH_SECONDS)
+            self._metrics.loop_delay.observe(max(steady() - before - WATCH_SECONDS, 0.0))
 
     async def _limit_rows(self, app: Application) -> None:
         """The owner of the first partition sees to the rows of all."""
         config = self._config
         limits = RowLimits(
-            self._redis, self._wiring.keys, Limits(config.row_days or None, config.row_limit, config.redis_memory_share)
+            self._redis,
+            self._wiring.keys,
+            Limits(config.row_days or None, config.row_limit, config.redis_memory_share),
+            self._metrics.note_dropped_rows,
         )
         next_look = asyncio.get_running_loop().time() + ROW_LIMITS_SECONDS
         while True:

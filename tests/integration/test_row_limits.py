@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -50,7 +51,10 @@ async def test_without_limits_nothing_goes(rows: Rows) -> None:
 async def test_rows_older_than_the_days_go_and_a_workspace_without_any_is_not_touched(rows: Rows) -> None:
     await rows.write("a", {TODAY - 31: 1, TODAY - 30: 2, TODAY: 3})
     await rows.write("b", {TODAY - 30: 4})
-    await RowLimits(rows.client, rows.keys, Limits(row_days=30)).keep(TODAY)
+    dropped = Counter[str]()
+    limits = RowLimits(rows.client, rows.keys, Limits(row_days=30), lambda why, gone: dropped.update({why: gone}))
+    await limits.keep(TODAY)
+    assert dropped == {"days": 1}
     assert await rows.left("a") == ({TODAY - 31: 0, TODAY - 30: 2, TODAY: 3}, TODAY - 30)
     assert await rows.left("b") == ({TODAY - 30: 4}, None)
 
@@ -76,8 +80,10 @@ async def test_the_newest_rows_stay_whatever_a_day_holds(rows: Rows, monkeypatch
     await rows.write("b", {TODAY - 2: 1, TODAY - 1: 25})
     await rows.write("c", {TODAY - 2: 4, TODAY - 1: 6, TODAY: 7})
     await rows.write("d", {TODAY - 1: 6, TODAY: 10})
-    limits = RowLimits(rows.client, rows.keys, Limits(row_limit=10))
+    dropped = Counter[str]()
+    limits = RowLimits(rows.client, rows.keys, Limits(row_limit=10), lambda why, gone: dropped.update({why: gone}))
     await limits.keep(TODAY)
+    assert dropped == {"limit": 20 + 16 + 7 + 6}
     # Then as many as the limit are left, and the day that is not complete is not said to be
     assert await rows.left("a") == ({TODAY - 1: 0, TODAY: 10}, TODAY + 1)
     assert await rows.left("b") == ({TODAY - 2: 0, TODAY - 1: 10}, TODAY)
@@ -127,12 +133,16 @@ async def test_where_redis_is_nearly_full_the_oldest_days_of_all_go(rows: Rows) 
     await rows.write("b", {TODAY - 19: 4000, TODAY: 10}, size=400)
     used = (await rows.client.info("memory"))["used_memory"]
     await rows.client.config_set("maxmemory", used)
-    await RowLimits(rows.client, rows.keys, Limits(memory_share=0.9)).keep(TODAY)
+    dropped = Counter[str]()
+    limits = RowLimits(rows.client, rows.keys, Limits(memory_share=0.9), lambda why, gone: dropped.update({why: gone}))
+    await limits.keep(TODAY)
     left, kept_from = await rows.left("a")
     assert left == {TODAY - 20: 0, TODAY: 10}
     assert kept_from is not None
     assert TODAY - 20 < kept_from <= TODAY
-    assert (await rows.left("b"))[0][TODAY] == 10
+    left_of_b = (await rows.left("b"))[0]
+    assert left_of_b[TODAY] == 10
+    assert dropped == {"memory": 8020 - sum(left.values()) - sum(left_of_b.values())}
 
 
 async def test_a_day_that_readers_were_told_of_never_goes_back(rows: Rows) -> None:

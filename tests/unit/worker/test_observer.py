@@ -1,8 +1,11 @@
 """What is told of partitions, in metrics and to the probes, from the assignment to the end."""
 
+from stream.tables.partition import CountingRules
 from stream.worker.listener import Phase
 from stream.worker.metrics import Metrics
 from stream.worker.observer import Reporter
+from tests.support.partition_log import batch, begun
+from tests.support.records import ARRIVED, event, milliseconds, received
 
 OWNED = (
     "contacts_lag_records",
@@ -74,3 +77,48 @@ def test_nothing_is_said_of_a_partition_before_it_is_known_or_after_it_is_gone()
     reporter.end(0, 600)
     assert told() == [None, None, None, None]
     assert reporter.partitions() == {}
+
+
+def test_a_commit_is_readable_when_redis_shows_it() -> None:
+    metrics, clock = Metrics(), Clock()
+    reporter = Reporter(metrics, clock)
+    reporter.phase(0, Phase.RECOVERING)
+    value = metrics.registry.get_sample_value
+    remaining = "contacts_recovery_remaining_records"
+    reporter.reading(0, 200, 1000)
+    assert value(remaining, {"partition": "0"}) == 800
+    reporter.recovered(0, 900, 5, 0.1)
+    assert value(remaining, {"partition": "0"}) == 0
+    # Given a commit of an event,
+    state = begun(CountingRules())
+    state.apply(batch([received(event())], 0))
+    commit = state.encode()
+    taken = milliseconds(ARRIVED) // 1000
+    clock.seconds = taken + 1
+    reporter.committed(0, commit, 0.01)
+    assert value("contacts_event_to_readable_seconds_count") == 0
+    assert value("contacts_commit_bytes_total") == sum(len(key) + len(of or b"") for key, of in commit.table)
+    assert (value("contacts_projection_bytes_total") or 0) > 0
+    # when Redis shows it two seconds after the broker took it, and hears of the partition again later,
+    clock.seconds = taken + 2
+    reporter.projected(0, 0)
+    clock.seconds = taken + 9
+    reporter.projected(0, 0)
+    # then it took two seconds.
+    assert value("contacts_event_to_readable_seconds_count") == 1
+    assert value("contacts_event_to_readable_seconds_sum") == 2
+
+
+def test_a_failure_has_a_beginning_and_an_end() -> None:
+    metrics, clock = Metrics(), Clock()
+    reporter = Reporter(metrics, clock)
+    reporter.phase(0, Phase.REPAIRING)
+    reporter.failed(0, "Redis does not answer")
+    clock.seconds = 8
+    reporter.failed(0, "Redis is full")
+    failure = {"text": "Redis is full", "since": "1970-01-01T00:00:01.000Z", "over": None}
+    assert reporter.partitions()["0"]["failure"] == failure
+    assert reporter.lasting(0) is not None
+    reporter.phase(0, Phase.COUNTING)
+    assert reporter.partitions()["0"]["failure"] == failure | {"over": "1970-01-01T00:00:08.000Z"}
+    assert reporter.lasting(0) is None
