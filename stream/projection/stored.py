@@ -60,6 +60,21 @@ class StoredCounts:
                 entries |= await self._entries(partition, workspace_id, days[at : at + DAYS_A_READ], manifests)
         return StoredWorkspace(position, entries)
 
+    async def read_day(self, partition: int, workspace_id: str, day: int) -> StoredWorkspace:
+        """One day of a workspace, with the position as it was read together with it."""
+        async with self._client.pipeline(transaction=True) as pipe:
+            pipe.hget(self._keys.positions, self._keys.position_field(partition, "position"))
+            pipe.hget(self._keys.days(workspace_id), str(day))
+            position, value = await pipe.execute()
+        if not position:
+            return StoredWorkspace(None, {})
+        manifests = _bases(partition, {day: value})
+        if not manifests:
+            return StoredWorkspace(int(position), {})
+        entries = await self._entries(partition, workspace_id, [day], manifests)
+        at = next((entry.position for entry in entries.values()), int(position))
+        return StoredWorkspace(at, entries)
+
     async def _manifests(self, partition: int, workspace_id: str) -> tuple[int | None, dict[int, int]]:
         """The position, and the number of bases of each day of which the partition has something."""
         async with self._client.pipeline(transaction=True) as pipe:

@@ -340,6 +340,19 @@ class WorkerConfig(SharedConfig):
             "crash left open."
         ),
     )
+    verify_samples_an_hour: int = setting(
+        whole_number(0, 3_600),
+        6,
+        unit="workspace-days of each partition",
+        meaning=(
+            "How many workspace-days an hour are held against Redis in the background, as `contacts-report verify` "
+            "does with all. 0: none."
+        ),
+        when_wrong=(
+            "Too many: with a million workspace-days each stops counting for 50 ms. Too few: a difference is found "
+            "later."
+        ),
+    )
     stall_seconds: float = setting(
         number(1.0, 86_400.0),
         60.0,

@@ -260,6 +260,14 @@ class CompiledState(Progress):
                 found = self._core.whole_entry(entry)
             yield offset, _entry_change(found, whole=True)
 
+    def draw(self, chance: float) -> tuple[int, EntryChange] | None:
+        with self._border(FormatError):
+            entries = self._core.changed_after(-1)
+            if not entries:
+                return None
+            offset, entry = entries[int(chance * len(entries))]
+            return offset, _entry_change(self._core.whole_entry(entry), whole=True)
+
     def names_after(self, after: int) -> NameChanges:
         with self._border(FormatError):
             return _name_changes(*self._core.names_after(after))

@@ -276,6 +276,11 @@ class PartitionState(Progress):
         """The same with the offset of the entry's last event, ascending."""
         return self._counts.whole(after)
 
+    def draw(self, chance: float) -> tuple[int, EntryChange] | None:
+        """One of the entries, all of it, with the offset of its last event; None: there is none. `chance` is in [0, 1)
+        and says which. Only of a clean state."""
+        return self._counts.draw(chance)
+
     def names_after(self, after: int) -> NameChanges:
         """The users whose label moved last, and the sources first seen, at an offset above this one."""
         return self._names.after(after)

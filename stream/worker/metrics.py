@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from stream.projection.evictions import Evictions
 from stream.projection.row_retention import Dropped
+from stream.projection.sampled import Comparison
 from stream.worker.listener import Resync
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -237,6 +238,19 @@ class Metrics:
             "How far the worker's clock is ahead of Redis'; from 300 on, either way, nothing is counted.",
             registry=registry,
         )
+        self.verify_samples = Counter(
+            "contacts_verify_samples",
+            "Looks at a workspace-day in Redis, in the background: `equal`, `different`, or `moving`: nothing could be "
+            "said of it.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.verify_differences = Gauge(
+            "contacts_verify_differences",
+            "Workspace-days that Redis did not hold as they are committed, at the last look at them.",
+            ["partition"],
+            registry=registry,
+        )
         self.of_owned = (
             self.lag,
             self.position,
@@ -249,6 +263,7 @@ class Metrics:
             self.ids,
             self.state_keys,
             self.recovery_remaining,
+            self.verify_differences,
         )
         """Without a value for a partition that this worker does not own, or not any more."""
         self.counted_of_owned = (self.failures, self.lost, self.ids_early)
@@ -260,6 +275,13 @@ class Metrics:
             self.resyncs.labels(reason.value)
         for outcome in ("counted", "duplicate", "rejected", "skipped", "expired"):
             self.events.labels(outcome)
+        for comparison in Comparison:
+            self.verify_samples.labels(comparison.name.lower())
+
+    def note_sample(self, partition: int, outcome: Comparison, differences: int) -> None:
+        """A workspace-day was held against Redis; so many of the partition differ now."""
+        self.verify_samples.labels(outcome.name.lower()).inc()
+        self.verify_differences.labels(partition).set(differences)
 
     def show_server(self, server: Evictions) -> None:
         """Show what looks at Redis find."""

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from stream.ports import ChangelogStore, FetchControl, KafkaAway, ReplicaAway, Source, WorkerMustStop
 from stream.projection.projector import Projector
 from stream.retry import BackOff
+from stream.tables.counts import EntryChange
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
 from stream.tables.state import State, Unpack
 from stream.worker.attempts import Attempts
@@ -29,6 +30,7 @@ from stream.worker.gaps import Gaps
 from stream.worker.in_flight import InFlightLimit
 from stream.worker.listener import Listener, Phase, Resync
 from stream.worker.recovery import begin_state, check_topic, unpack_state
+from stream.worker.sampling import Sample
 
 log = logging.getLogger(__name__)
 
@@ -166,6 +168,25 @@ class OwnedPartition:
         nothing was recovered yet.
         """
         return None if self._state is None else self._covered()
+
+    def draw(self, chance: float) -> Sample | None:
+        """One of the committed entries, which `chance` in [0, 1) says."""
+        return self._sample(lambda state: state.draw(chance))
+
+    def sample(self, after: int) -> Sample | None:
+        """The first committed entry whose last event comes behind an offset."""
+        return self._sample(lambda state: next(state.whole_in_order(after), None))
+
+    def _sample(self, take: Callable[[State], tuple[int, EntryChange] | None]) -> Sample | None:
+        """None: something was applied since the last commit was encoded, so that no entry can be told as it is
+        committed.
+        """
+        if self._phase is not Phase.COUNTING or self._state is None or self._state.pending_weight:
+            return None
+        found = take(self._state)
+        if found is None or found[0] >= self._committed_offset:  # of a commit under way, which may yet fail
+            return Sample(self._committed_offset)
+        return Sample(self._committed_offset, *found)
 
     @property
     def told(self) -> float:

@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Coroutine
+from random import Random
 from typing import Any, NoReturn
 
 import uvloop
@@ -48,6 +49,7 @@ from stream.worker.observer import Reporter
 from stream.worker.partition_task import OwnedPartition
 from stream.worker.probes import Health
 from stream.worker.readiness import Readiness
+from stream.worker.sampling import Sampler
 from stream.worker.topic_check import wait_for_topics
 from stream.worker.watchdog import Watchdog
 from stream.worker.wiring import Wiring
@@ -108,6 +110,9 @@ class Worker:
         )
         self._clocks = self._wiring.clocks
         self._metrics.show_server(self._wiring.evictions)
+        self._sampler = Sampler(
+            self._wiring.sampled, Random(), config.verify_samples_an_hour, self._metrics.note_sample
+        )
         self._metrics.clock_difference.set_function(lambda: self._clocks.difference_seconds() or 0.0)
         self._status = WorkerStatus(
             self._redis, self._wiring.keys, self._name, self._told, self._dependencies.note_redis
@@ -183,6 +188,7 @@ class Worker:
                 self._clocks.watch(),
                 self._limit_rows(self._app),
                 self._wiring.evictions.watch(),
+                self._sampler.watch(self._app.partitions),
             )
         except asyncio.CancelledError:
             raise

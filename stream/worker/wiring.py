@@ -14,6 +14,7 @@ from stream.projection.backfill import RowBackfill
 from stream.projection.evictions import Evictions
 from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica
+from stream.projection.sampled import SampledCounts
 from stream.settings.worker import CommitMode, WorkerConfig
 from stream.storage.keys import Keys
 from stream.tables.partition import CountingRules, PartitionState
@@ -61,6 +62,7 @@ class Wiring:
         self._listener, self._stop_worker = listener, stop_worker
         self.keys = Keys(config.group)
         self.evictions = Evictions(redis, self.keys, note_evictions)
+        self.sampled = SampledCounts(redis, self.keys)
         self._replica = RedisReplica(redis, self.keys, self.evictions)
         self.clocks = Clocks(clock, self._replica.now_ms, steady)
         self.rules = rules

@@ -174,6 +174,15 @@ class BothStates:
     def whole_in_order(self, after: int) -> Iterator[tuple[int, EntryChange]]:
         return iter(same("whole", list(self._python.whole_in_order(after)), list(self._compiled.whole_in_order(after))))
 
+    def draw(self, chance: float) -> tuple[int, EntryChange] | None:
+        """Each form has an order of its own."""
+        whole = dict(self.whole_in_order(-1))
+        drawn = [self._python.draw(chance), self._compiled.draw(chance)]
+        for one in drawn:
+            same("what was drawn", one and whole.get(one[0]), one and one[1])
+        same("whether there is anything to draw", *(one is None for one in drawn))
+        return drawn[0]
+
     def names_after(self, after: int) -> NameChanges:
         return same("names", self._python.names_after(after), self._compiled.names_after(after))
 

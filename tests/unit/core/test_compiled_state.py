@@ -74,6 +74,8 @@ def test_both_forms_say_the_same(
         if then:
             remembered(latest, state.encode())
             list(state.whole_in_order(-1))
+            for chance in (0.0, 0.5, 0.999):
+                state.draw(chance)
             state.names_after(len(records) // 2 + 100)
         if then == "recover":
             state = finish(BothStates.unpack(PARTITION, rules, latest))

@@ -1,0 +1,58 @@
+"""One workspace-day as Redis holds it, beside what is committed: equal, different, or moving just now."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from stream.projection.stored import StoredCounts, StoredEntry
+from stream.storage import day_parts as packed
+from stream.storage.formats import FormatError
+from stream.storage.keys import Keys
+from stream.tables.counts import EntryChange
+
+
+class Comparison(Enum):
+    EQUAL = auto()
+    DIFFERENT = auto()
+    MOVING = auto()
+    """Nothing can be said: Redis has not reached the entry, is ahead of what was compared, or does not answer."""
+
+
+class SampledCounts:
+    """Compares with one deployment's Redis. Reads alone."""
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        self._stored = StoredCounts(client, keys)
+
+    async def compare(self, partition: int, entry: EntryChange, changed_at: int, committed: int) -> Comparison:
+        """`entry`: all of it, as committed; `changed_at`: the offset of its last event; `committed`: the next offset
+        that was not committed then. Never raises for what Redis does.
+
+        Equal offsets mean equal bytes: an entry is written again only with another event. So once Redis has reached
+        the entry's last event, and shows no event behind `committed`, it holds the same bytes.
+        """
+        try:
+            stored = await self._stored.read_day(partition, entry.workspace_id, entry.day)
+        except (RedisError, OSError):
+            return Comparison.MOVING
+        if stored.position is None or stored.position <= changed_at:
+            return Comparison.MOVING
+        shown = stored.entries.get(entry.day)
+        if shown is not None and _last_event(shown) >= committed:
+            return Comparison.MOVING
+        bases = tuple((head, cells, summary) for _, head, cells, summary in entry.bases)
+        if shown is not None and (shown.bases, shown.tail) == (bases, entry.tail):
+            return Comparison.EQUAL
+        return Comparison.DIFFERENT
+
+
+def _last_event(shown: StoredEntry) -> int:
+    """The offset of the last event that Redis shows of a day, as far as it can be read; -1: nothing can."""
+    parts = [head for head, _, _ in shown.bases] + [shown.tail]
+    try:
+        return max((packed.written_at(part) for part in parts if part is not None), default=-1)
+    except FormatError:
+        return -1
