@@ -25,7 +25,7 @@ from api.http.static import PAGE, StaticFiles
 from api.live.access import StreamLimits
 from api.live.hub import Hub
 from api.metrics import Metrics
-from api.read.own_status import telling
+from api.read.own_status import keep_listed
 from api.read.redis import Reader
 from api.report.service import Reports
 from api.routes import COMPONENTS, Endpoint, Endpoints, not_found
@@ -77,7 +77,7 @@ def create_app(config: ApiConfig, clock: Callable[[], float] = time.time, proces
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         authentication.open()
-        async with nullcontext() if process is None else telling(config.redis, reader.keys, process, facts):
+        async with nullcontext() if process is None else keep_listed(config.redis, reader.keys, process, facts):
             yield
         hub.close()
         authentication.close()
@@ -133,7 +133,7 @@ def _handler(path: str, name: str, endpoint: Endpoint, metrics: Metrics) -> HTTP
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         request = Request(scope)
-        answered = await _answered(request, endpoint)
+        answered = await _call_endpoint(request, endpoint)
         resource = _resource(name, request)
         if resource not in UNCOUNTED:
             metrics.requests.labels(resource, str(answered.status)).inc()
@@ -147,7 +147,7 @@ def _handler(path: str, name: str, endpoint: Endpoint, metrics: Metrics) -> HTTP
     return handle
 
 
-async def _answered(request: Request, endpoint: Endpoint) -> Answer:
+async def _call_endpoint(request: Request, endpoint: Endpoint) -> Answer:
     """What the endpoint answers, or the problem that kept it from it."""
     try:
         if request.method not in ("GET", "HEAD"):

@@ -8,7 +8,7 @@ _OPENS = dict.fromkeys("\u202a\u202b\u202d\u202e", "\u202c") | dict.fromkeys("\u
 _ANY_OPENS = re.compile(f"[{''.join(_OPENS)}]")
 
 
-def closed(text: str) -> str:
+def close_directions(text: str) -> str:
     """The text with the ends that its marks lack. As in UAX #9, the end of an isolate ends what was opened in it."""
     return text + _missing_ends(text) if not text.isascii() and _ANY_OPENS.search(text) else text
 

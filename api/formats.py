@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from api import wire as answers
-from api.direction import closed
+from api.direction import close_directions
 from api.http.request import qualities_of
 
 Cell = str | int | float | None
@@ -76,11 +76,11 @@ def csv_lines(rows: Iterable[Sequence[Cell]]) -> str:
 def csv_cell(cell: Cell) -> str:
     """One cell on the wire."""
     if isinstance(cell, str):
-        return '"' + guarded(closed(cell)).replace('"', '""') + '"'
+        return '"' + guard_formula(close_directions(cell)).replace('"', '""') + '"'
     return "" if cell is None else str(cell)
 
 
-def guarded(text: str) -> str:
+def guard_formula(text: str) -> str:
     """A text that no spreadsheet runs as a formula: an apostrophe stands wherever it might begin to."""
     return FORMULA_START.sub("'", text)
 

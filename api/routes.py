@@ -197,7 +197,7 @@ class Endpoints:
         parameters = COMPONENTS[name].parameters
         asked, bom = self._read_query(request.query_string, parameters)
         if wanted is Format.JSON:
-            unchanged = await self._unchanged(request, workspace_id, asked)
+            unchanged = await self._answer_unchanged(request, workspace_id, asked)
             if unchanged is not None:
                 return unchanged
         if name == "users":
@@ -217,7 +217,7 @@ class Endpoints:
             bom = parameters.flag("bom")
             return query.read_query(parameters, now), bom
 
-        return self._remembered(read, (query_string, known), lambda found: size_of_query(found[0]))
+        return self._recall(read, (query_string, known), lambda found: size_of_query(found[0]))
 
     def _read_activity_query(self, query_string: bytes, wanted: Format) -> tuple[ActivityQuery, bool]:
         def read(now: int) -> tuple[ActivityQuery, bool]:
@@ -227,9 +227,9 @@ class Endpoints:
             bom = parameters.flag("bom")
             return query.read_activity_query(parameters, now), bom
 
-        return self._remembered(read, (query_string, wanted), lambda found: size_of_query(found[0].query) + 1_000)
+        return self._recall(read, (query_string, wanted), lambda found: size_of_query(found[0].query) + 1_000)
 
-    def _remembered(self, read: Callable[[int], T], of: tuple[bytes, Any], size_of: Callable[[T], int]) -> T:
+    def _recall(self, read: Callable[[int], T], of: tuple[bytes, Any], size_of: Callable[[T], int]) -> T:
         """What was read from a query string in this quarter-hour; of short ones, as programs repeat them."""
         now = now_quarter(self._reports.clock())
         if len(of[0]) > REMEMBERED_QUERY_BYTES:
@@ -253,7 +253,7 @@ class Endpoints:
 
     async def _users(self, workspace_id: str, asked: Query, wanted: Format, bom: bool) -> Answer:
         reading = await self._reports.users(workspace_id, asked)
-        users = user_stream.labelled(self._reports, workspace_id, reading)
+        users = user_stream.label_users(self._reports, workspace_id, reading)
         if wanted is Format.JSON:
             headers = _headers_of(reading.stamp, etag=True)
             body = user_stream.json_pieces(reading, users)
@@ -262,10 +262,12 @@ class Endpoints:
             headers = [*_headers_of(reading.stamp), _attachment("users", workspace_id, of, wanted)]
             body = user_stream.csv_pieces(users, bom)
         if reading.users_total.users > ROWS_A_PIECE:
-            return Answer(200, headers, await _started(body), CONTENT_TYPES[wanted])
+            return Answer(200, headers, await _start(body), CONTENT_TYPES[wanted])
         return Answer(200, headers, b"".join([piece async for piece in body]), CONTENT_TYPES[wanted])
 
-    async def _unchanged(self, request: Request, workspace_id: str, asked: Query, more: bytes = b"") -> Answer | None:
+    async def _answer_unchanged(
+        self, request: Request, workspace_id: str, asked: Query, more: bytes = b""
+    ) -> Answer | None:
         """304 where the caller has the present answer; without computing it."""
         if_none_match = request.headers.get("if-none-match")
         if not if_none_match:
@@ -298,7 +300,7 @@ class Endpoints:
         if wanted is Format.NDJSON or (wanted is Format.CSV and asked.limit is None and asked.cursor is None):
             return await self._all_activities(workspace_id, asked, wanted, bom)
         if wanted is Format.JSON and asked.cursor is None:
-            unchanged = await self._unchanged(request, workspace_id, asked.query, revision_key(asked))
+            unchanged = await self._answer_unchanged(request, workspace_id, asked.query, revision_key(asked))
             if unchanged is not None:
                 return unchanged
         page = await self._activities.page(workspace_id, asked)
@@ -317,7 +319,7 @@ class Endpoints:
         stamp, of, pieces = await self._activities.stream(workspace_id, asked)
         headers = [*_headers_of(stamp), _attachment("activities", workspace_id, of, wanted)]
         body = _csv_pieces(pieces, asked, bom) if wanted is Format.CSV else _ndjson_pieces(pieces, asked)
-        return Answer(200, headers, await _started(body), CONTENT_TYPES[wanted])
+        return Answer(200, headers, await _start(body), CONTENT_TYPES[wanted])
 
 
 def not_found() -> ProblemError:
@@ -388,7 +390,7 @@ def _wire_rows(rows: Iterable[Row], asked: ActivityQuery) -> list[answers.Activi
     return [activity_row(row, here) for row in rows]
 
 
-async def _started(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _start(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The same pieces, the first of which is there: what fails before it is still answered as a problem."""
     first = await anext(pieces, b"")
 

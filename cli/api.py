@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import uvicorn
 
 from cli.command import DONE, NOT_DONE, CommandError
-from cli.connections import guarded_protocol, raise_file_limit
+from cli.connections import make_guarded_protocol, raise_file_limit
 from cli.options import add_settings, configuration
 from stream.settings.api import ApiConfig, is_loopback
 from stream.settings.logs import configure
@@ -79,7 +79,7 @@ def server_config(app: Any, connections: int, metrics_port: int | None) -> uvico
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=guarded_protocol(connections, metrics_port),
+        http=make_guarded_protocol(connections, metrics_port),
         ws="none",
         access_log=False,
         log_config=None,

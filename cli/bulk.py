@@ -83,7 +83,7 @@ class BulkProducer:
             # Waits while the batch before it of this partition waits: at most two are in memory.
             future = await self._producer.send_batch(batch, self.topic, partition=partition)
         except KafkaError as error:
-            raise self._failed(error) from error
+            raise self._explain_failure(error) from error
         self._sent.append((future, batch.record_count()))
         while self._sent and self._sent[0][0].done():
             await self._settle()
@@ -93,10 +93,10 @@ class BulkProducer:
         try:
             await future
         except KafkaError as error:
-            raise self._failed(error) from error
+            raise self._explain_failure(error) from error
         self.acknowledged += records
 
-    def _failed(self, error: KafkaError) -> BulkError:
+    def _explain_failure(self, error: KafkaError) -> BulkError:
         return BulkError(f"Kafka did not take all for {self.topic}: {error or type(error).__name__}")
 
 

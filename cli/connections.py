@@ -152,7 +152,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_message = False
 
 
-def guarded_protocol(connections_limit: int, free_port: int | None) -> type[GuardedProtocol]:
+def make_guarded_protocol(connections_limit: int, free_port: int | None) -> type[GuardedProtocol]:
     """The protocol of a server with these limits."""
     limits = {"connections_limit": connections_limit, "free_port": free_port}
     return type("GuardedProtocol", (GuardedProtocol,), limits)

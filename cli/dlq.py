@@ -138,7 +138,7 @@ async def _ls(args: argparse.Namespace, config: WorkerConfig, selection: Selecti
 
 def _count_key(keys: Counter[str], letter: Letter) -> None:
     """Of many keys the rare ones go, so that a topic of any size takes little memory."""
-    keys[_shown(letter.key)] += 1
+    keys[_show_key(letter.key)] += 1
     if len(keys) > 500 * KEYS_SHOWN:
         for key, _ in keys.most_common()[50 * KEYS_SHOWN :]:
             del keys[key]
@@ -236,7 +236,7 @@ def _line(letter: Letter) -> dict[str, Any]:
         "topic": letter.source_topic,
         "source_partition": letter.source_partition,
         "source_offset": letter.source_offset,
-        "key": None if letter.key is None else _shown(letter.key),
+        "key": None if letter.key is None else _show_key(letter.key),
         "value_bytes": letter.omitted.get("value", len(letter.value or b"")),
         "omitted": dict(letter.omitted),
     }
@@ -247,11 +247,11 @@ def _text(letter: Letter) -> str:
     lacks = f" (without {', '.join(sorted(letter.omitted))}, too large)" if letter.omitted else ""
     return (
         f"{letter.partition}:{letter.offset} {show_ms(letter.arrived_ms)} {letter.reason} {where}, "
-        f"key {_shown(letter.key)}: {letter.message}{lacks}"
+        f"key {_show_key(letter.key)}: {letter.message}{lacks}"
     )
 
 
-def _shown(key: bytes | None) -> str:
+def _show_key(key: bytes | None) -> str:
     return "-" if key is None else key.decode(errors="backslashreplace")
 
 

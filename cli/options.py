@@ -26,7 +26,7 @@ def add_settings(
     settings = {one.name: one for each in config_types for one in settings_of(each)}
     for one in settings.values():
         if one.flag is not None and (only is None or one.name in only):
-            text = f"{one.meaning} Default: {one.shown(one.default)}".replace("%", "%%")
+            text = f"{one.meaning} Default: {one.show(one.default)}".replace("%", "%%")
             group.add_argument(one.flag, dest=one.name, metavar="VALUE", help=text)
 
 

@@ -270,7 +270,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Publish or lint; returns WRONG where a line was bad."""
     config = configuration(WorkerConfig, args, environ)
     rules = EventRules(config.max_event_bytes, config.future_tolerance_seconds, config.retention_days)
-    with _opened(args.file) as (file, size):
+    with _open(args.file) as (file, size):
         bar = ProgressBar(sys.stderr, size)
         reader = LineReader(rules, args.key, on_bad=bar.say, lint=not args.no_lint)
         if args.dry_run:
@@ -307,7 +307,7 @@ def _events(count: int) -> str:
 
 
 @contextlib.contextmanager
-def _opened(name: str) -> Iterator[tuple[RawFile, int | None]]:
+def _open(name: str) -> Iterator[tuple[RawFile, int | None]]:
     """The file without a buffer, whose lock a thread that still reads would hold; and its size where it has one."""
     standard_input = name == "-"
     try:

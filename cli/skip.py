@@ -51,18 +51,20 @@ async def _run(args: argparse.Namespace, config: WorkerConfig) -> int:
     seen = await skip.look()
     if not args.json:
         _print_lost(config, seen)
-    if not args.yes and not _confirmed(args):
+    if not args.yes and not _confirm(args):
         print("nothing was passed over", file=sys.stderr)
         return NOT_DONE
     position = await skip.skip(lambda text: print(text, file=sys.stderr))
     if args.json:
-        print(json.dumps({"lost": _lost(seen), "next_offset": position.next_offset, "skipped": position.skipped}))
+        print(
+            json.dumps({"lost": _describe_lost(seen), "next_offset": position.next_offset, "skipped": position.skipped})
+        )
     else:
         print(f"passed over: partition {seen.partition} goes on at offset {position.next_offset}. Start the workers.")
     return DONE
 
 
-def _confirmed(args: argparse.Namespace) -> bool:
+def _confirm(args: argparse.Namespace) -> bool:
     if args.json or not sys.stdin.isatty():
         raise CommandError("nothing was passed over: --yes says that it is meant")
     return input("Pass over it? Type the offset: ").strip() == str(args.offset)
@@ -70,14 +72,14 @@ def _confirmed(args: argparse.Namespace) -> bool:
 
 def _print_lost(config: WorkerConfig, seen: Seen) -> None:
     print(f"lost: {config.topic} {seen.partition} offset {seen.offset}")
-    for name, value in _lost(seen).items():
+    for name, value in _describe_lost(seen).items():
         if value is not None and name not in ("partition", "offset"):
             print(f"    {name}: {value}")
     if seen.offset > seen.next_offset:
         print(f"offsets {seen.next_offset} to {seen.offset - 1} lie before it, and are counted")
 
 
-def _lost(seen: Seen) -> dict[str, Any]:
+def _describe_lost(seen: Seen) -> dict[str, Any]:
     """What is at the offset, as far as it can be read."""
     lost: dict[str, Any] = {"partition": seen.partition, "offset": seen.offset, "cannot_be_read": seen.unreadable}
     if seen.record is not None:

@@ -89,7 +89,7 @@ def _screen(config: WorkerConfig, kafka: KafkaPart, redis: RedisPart, trouble: S
         *_table(lines(kafka, redis), now),
         "",
         *(f"worker   {_worker(one, now)}" for one in redis.workers),
-        *(f"rejected {text}" for text in _rejected(redis.workers)),
+        *(f"rejected {text}" for text in _list_rejected(redis.workers)),
         *(f"WRONG    {text}" for text in trouble),
         *([] if trouble else ["all is well"]),
     ]
@@ -123,7 +123,7 @@ def _worker(one: Mapping[str, Any], now: int) -> str:
     )
 
 
-def _rejected(workers: Sequence[Mapping[str, Any]]) -> list[str]:
+def _list_rejected(workers: Sequence[Mapping[str, Any]]) -> list[str]:
     """By reason, over all workers, with the place of one."""
     counts: dict[str, int] = {}
     places: dict[str, str] = {}

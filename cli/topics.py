@@ -7,7 +7,15 @@ from collections.abc import Mapping
 
 from cli.command import DONE, WRONG, CommandError
 from cli.options import add_settings, read_settings
-from stream.kafka.topics import PARTITIONS, Outcome, TopicsError, ensure_topics, open_topics, told, wanted_topics
+from stream.kafka.topics import (
+    PARTITIONS,
+    Outcome,
+    TopicsError,
+    ensure_topics,
+    open_topics,
+    outcome_as_json,
+    wanted_topics,
+)
 from stream.projection.partitions import Announcements
 from stream.projection.replica import RedisReplica
 from stream.settings.redis import redis_client
@@ -40,7 +48,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     except TopicsError as error:
         raise CommandError(str(error)) from error
     if args.json:
-        print(json.dumps(told(outcome), indent=2))
+        print(json.dumps(outcome_as_json(outcome), indent=2))
     else:
         _print_text(config, outcome)
     return WRONG if outcome.differences else DONE

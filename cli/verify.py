@@ -79,7 +79,7 @@ async def _verify(config: WorkerConfig, args: argparse.Namespace) -> Verified:
     async with (
         open_reader(config.access, config.topic, unpacked_limit(config.max_event_bytes)) as source,
         open_reader(config.access, config.changelog_topic) as changelog,
-        _projected(config, args.no_redis) as projected,
+        _read_projected(config, args.no_redis) as projected,
     ):
         partitions = await source.partitions()
         for topic, there in ((config.topic, partitions), (config.changelog_topic, await changelog.partitions())):
@@ -92,7 +92,7 @@ async def _verify(config: WorkerConfig, args: argparse.Namespace) -> Verified:
 
 
 @asynccontextmanager
-async def _projected(config: WorkerConfig, without: bool) -> AsyncIterator[ProjectedCounts | None]:
+async def _read_projected(config: WorkerConfig, without: bool) -> AsyncIterator[ProjectedCounts | None]:
     if without:
         yield None
         return

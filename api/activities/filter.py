@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from api.query.question import ActivityQuery
 from api.report.days import KindSums
-from api.report.service import chosen
+from api.report.service import resolve_choice
 from api.report.sums import Chosen
 from stream.model.activity import ACTIVITIES
 from stream.storage.row import Row
@@ -23,7 +23,7 @@ class Filter:
     @classmethod
     def of(cls, query: ActivityQuery) -> "Filter":
         activity = None if query.activity is None else ACTIVITIES.index(query.activity)
-        return cls(activity, chosen(query.query.sources), chosen(query.query.users), query.batch)
+        return cls(activity, resolve_choice(query.query.sources), resolve_choice(query.query.users), query.batch)
 
     def passes(self, row: Row) -> bool:
         return (

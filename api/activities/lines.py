@@ -33,7 +33,7 @@ def time_text(row: Row, here: ZoneInfo) -> str:
     return f"{text[:19]}.{f'{nanoseconds:09d}'[: row.fraction_digits]}{text[19:]}"
 
 
-def folded_row(rows: Sequence[Row], here: ZoneInfo) -> answers.ActivityRow:
+def fold_row(rows: Sequence[Row], here: ZoneInfo) -> answers.ActivityRow:
     oldest, newest = sorted((rows[0], rows[-1]), key=lambda row: (row.occurred_at, row.event_id))
     one_source = len({row.source for row in rows}) == 1
     one_user = len({row.user_id for row in rows}) == 1

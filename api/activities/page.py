@@ -10,7 +10,7 @@ from typing import NamedTuple
 from api import wire as answers
 from api.activities.cursor import read_cursor, revision_key, write_cursor
 from api.activities.filter import Filter
-from api.activities.lines import activity_row, folded_row
+from api.activities.lines import activity_row, fold_row
 from api.activities.spans import ROWS_A_READ, Span, Spans
 from api.errors import Unavailable
 from api.query.cursor import Cursor
@@ -94,7 +94,7 @@ class Activities:
             reading.stamp.freshness,
             None if query.batch is not None else _total(reading, query),
             [
-                folded_row(rows, here) if page.folds and rows[0].batch_id else activity_row(rows[0], here)
+                fold_row(rows, here) if page.folds and rows[0].batch_id else activity_row(rows[0], here)
                 for rows in page.rows
             ],
             next_cursor,
@@ -152,7 +152,7 @@ class _Walk:
             replies = await self._reader.rows(
                 self._workspace_id, ranges, self._reading.snapshot.state, self._expected, days, self._first_day
             )
-            look = self._taken(batch, limits, replies)
+            look = self._take_first(batch, limits, replies)
             if look.end is not None:
                 return look
 
@@ -170,13 +170,13 @@ class _Walk:
             expected += span.expected
         return batch, limits
 
-    def _taken(self, batch: Sequence[Span], limits: Sequence[int], replies: Sequence[Sequence[bytes]]) -> Look:
+    def _take_first(self, batch: Sequence[Span], limits: Sequence[int], replies: Sequence[Sequence[bytes]]) -> Look:
         """What was found, up to the first span of which there may be more, where the next look begins."""
         rows: list[tuple[Row, bytes]] = []
         number, end = 0, None
         self._spans, following = self._spans[len(batch) :], self._spans
         for i, (span, limit, reply) in enumerate(zip(batch, limits, replies, strict=True)):
-            rows.extend(self._passing(reply))
+            rows.extend(self._pick_passing(reply))
             number += len(reply)
             end = key_of(reply[-1]) if reply else end
             if len(reply) == limit:
@@ -186,7 +186,7 @@ class _Walk:
                 break
         return Look(rows, number, end)
 
-    def _passing(self, reply: Sequence[bytes]) -> Iterator[tuple[Row, bytes]]:
+    def _pick_passing(self, reply: Sequence[bytes]) -> Iterator[tuple[Row, bytes]]:
         for packed in filter(self._sieve, reply):
             row = decode_row(packed)
             if self._filter.passes(row):

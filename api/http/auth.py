@@ -116,10 +116,10 @@ class Authentication:
         return principal
 
     async def _claims(self, token: str) -> Mapping[str, Any]:
-        with _refusing():
+        with _refuse_on_any_error():
             header = jwt.get_unverified_header(token)
         key, algorithm = await self._key(header)
-        with _refusing():
+        with _refuse_on_any_error():
             claims: Mapping[str, Any] = jwt.decode(
                 token,
                 key,
@@ -157,7 +157,7 @@ class Authentication:
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
+def _refuse_on_any_error() -> Iterator[None]:
     """Whatever the library stumbles over is the token's fault, e.g. a RecursionError at JSON of a thousand brackets."""
     try:
         yield

@@ -23,7 +23,7 @@ def imports(content: str) -> list[tuple[str, frozenset[str]]]:
     ]
 
 
-def joined_modules(folder: Path) -> list[str]:
+def list_joined_modules(folder: Path) -> list[str]:
     """The modules that become one file, in the order in which they run: none where there is no entry. A module that
     another imports as a whole stays a file of its own."""
     apart = {
@@ -49,7 +49,7 @@ def joined_modules(folder: Path) -> list[str]:
 def read_module(file: Path) -> bytes:
     """A module as a browser gets it: the entry with all that is joined to it, another one with its imports from there,
     and a module that is joined as another name of the entry."""
-    joined = joined_modules(file.parent)
+    joined = list_joined_modules(file.parent)
     if file.name == ENTRY:
         contents = [(file.parent / module).read_text() for module in joined]
     elif file.name in joined:

@@ -108,7 +108,7 @@ async def respond(request: Request, answer: Answer, receive: Receive, send: Send
         await body.run(receive, send)
 
 
-async def until_gone(receive: Receive) -> None:
+async def wait_until_gone(receive: Receive) -> None:
     """Return when the reader has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -122,11 +122,11 @@ def accepts_encoding(header: str, name: str) -> bool:
 
 def qualities_of(header: str) -> Mapping[str, float]:
     """The items of an Accept-like header with their qualities. Short headers, such as programs send, are remembered."""
-    return _remembered_qualities(header) if len(header) <= REMEMBERED_CHARACTERS else dict(weighted(header))
+    return _recall_qualities(header) if len(header) <= REMEMBERED_CHARACTERS else dict(weighted(header))
 
 
 @lru_cache(maxsize=256)
-def _remembered_qualities(header: str) -> Mapping[str, float]:
+def _recall_qualities(header: str) -> Mapping[str, float]:
     return dict(weighted(header))
 
 
@@ -161,7 +161,7 @@ async def _start(send: Send, status: int, headers: Sequence[tuple[str, str]]) ->
 
 
 async def _send_pieces(pieces: AsyncIterator[bytes], receive: Receive, send: Send) -> None:
-    gone = asyncio.ensure_future(until_gone(receive))
+    gone = asyncio.ensure_future(wait_until_gone(receive))
     try:
         async for piece in pieces:
             if gone.done():

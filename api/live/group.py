@@ -111,7 +111,7 @@ class Group:
         # Of `period=all` the dates are known by reading alone; each freshness event does so.
         of = self._stamp.view if self.query.period is Period.ALL else reports.view_at(self.query, now_quarter(now))
         state = State(positions_at.positions, self._stamp.state.version)
-        return reports.stamped(of, state, now).revision != self._stamp.revision
+        return reports.stamp_view(of, state, now).revision != self._stamp.revision
 
     async def have_report(self, revision: str | None) -> bool:
         """See to it that there is a report to send, unless who asks has the present one, which is told.
@@ -133,7 +133,7 @@ class Group:
     async def _compute(self) -> None:
         self._computed_at = time.monotonic()
         self._metrics.live_computations.inc()
-        self._stamp, report = await self._reports.stamped_report(self.workspace_id, self.query)
+        self._stamp, report = await self._reports.stamp_report(self.workspace_id, self.query)
         self.report = event("report", msgspec.json.encode(report), self._stamp.revision)
         self._hold(GROUP_BYTES + len(self.report))
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from api.http.request import Receive, Send, until_gone
+from api.http.request import Receive, Send, wait_until_gone
 from api.live.access import Access
 from api.live.group import Group, Shard
 from api.metrics import Metrics
@@ -42,7 +42,7 @@ class Listener:
         self._renew_at = time.monotonic() + RENEW_SECONDS
 
     async def run(self, receive: Receive, send: Send) -> None:
-        gone = asyncio.ensure_future(until_gone(receive))
+        gone = asyncio.ensure_future(wait_until_gone(receive))
         try:
             await self._send(send, b"retry: %d\n\n" % RETRY_MS)
             while not (gone.done() or self._group.ended) and await self._may_go_on():

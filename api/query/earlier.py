@@ -41,7 +41,7 @@ def earlier_bounds(
     """
     bounds = bucket_bounds(zone_name, dates, interval, week_start)
     by_unit = preset and interval in (Interval.WEEK, Interval.MONTH)
-    laid = _laid(zone_name, dates, side.dates, interval, week_start, by_unit)
+    laid = _lay_buckets(zone_name, dates, side.dates, interval, week_start, by_unit)
     found = [side.start]
     for i in range(1, len(bounds) - 1):
         beyond = i >= len(laid) or (side.to_same_time and bounds[i] > now)
@@ -50,29 +50,29 @@ def earlier_bounds(
 
 
 @lru_cache(maxsize=32)
-def _laid(
+def _lay_buckets(
     zone_name: str, dates: Dates, before: Dates, interval: Interval, week_start: Weekday, by_unit: bool
 ) -> tuple[int, ...]:
     """Where each bucket of the range would begin on the earlier side, had that no end."""
     if interval is Interval.HOUR:
-        return _hours_laid(zone_name, dates, before)
+        return _lay_hours(zone_name, dates, before)
     if by_unit:
         return tuple(day_start(zone_name, day) for day in bucket_dates(before, interval, week_start))
     later = bucket_dates(dates, interval, week_start)
     return tuple(day_start(zone_name, before.first + (day - dates.first)) for day in later)
 
 
-def _hours_laid(zone_name: str, dates: Dates, before: Dates) -> tuple[int, ...]:
+def _lay_hours(zone_name: str, dates: Dates, before: Dates) -> tuple[int, ...]:
     """The start of a day is laid at the start of a day, also where clocks have no midnight; else by the wall clock."""
     days = [dates.first + timedelta(days=i) for i in range(dates.days)]
     starts = {day_start(zone_name, day): day for day in days}
     return tuple(
-        _hour_laid(zone_name, quarter, starts.get(quarter), before.first - dates.first)
+        _lay_hour(zone_name, quarter, starts.get(quarter), before.first - dates.first)
         for quarter in bucket_bounds(zone_name, dates, Interval.HOUR, Weekday.MONDAY)[:-1]
     )
 
 
-def _hour_laid(zone_name: str, quarter: int, starts: date | None, shift: timedelta) -> int:
+def _lay_hour(zone_name: str, quarter: int, starts: date | None, shift: timedelta) -> int:
     if starts is not None:
         return day_start(zone_name, starts + shift)
     return wall_quarter(zone_name, local_time(zone_name, quarter).replace(tzinfo=None, fold=0) + shift)

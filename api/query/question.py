@@ -151,7 +151,7 @@ class Parameters:
                 self.add_error(name, "is given more than once")
 
     def add_error(self, parameter: str, message: str) -> None:
-        self._errors[ValidationError(_shown(parameter), message)] = None
+        self._errors[ValidationError(_show(parameter), message)] = None
 
     @property
     def errors(self) -> list[ValidationError]:
@@ -185,7 +185,7 @@ class Parameters:
         try:
             return choices(value)
         except ValueError:
-            self.add_error(name, f"{_shown(value)!r} is none of {', '.join(choices)}")
+            self.add_error(name, f"{_show(value)!r} is none of {', '.join(choices)}")
             return None
 
     def number(self, name: str, largest: int, default: int | None) -> int | None:
@@ -194,7 +194,7 @@ class Parameters:
         if value is None:
             return default
         if not (value.isascii() and value.isdecimal() and len(value) <= 9 and 1 <= int(value) <= largest):
-            self.add_error(name, f"{_shown(value)!r} is no whole number of 1 to {largest}")
+            self.add_error(name, f"{_show(value)!r} is no whole number of 1 to {largest}")
             return default
         return int(value)
 
@@ -202,7 +202,7 @@ class Parameters:
         """`true` or `false`."""
         value = self.text(name)
         if value not in (None, "true", "false"):
-            self.add_error(name, f"{_shown(value)!r} is neither true nor false")
+            self.add_error(name, f"{_show(value)!r} is neither true nor false")
         return value == "true"
 
     def date(self, name: str) -> date | None:
@@ -214,7 +214,7 @@ class Parameters:
         except ValueError:
             day = None
         if day is None:
-            self.add_error(name, f"{_shown(value)!r} is no date YYYY-MM-DD")
+            self.add_error(name, f"{_show(value)!r} is no date YYYY-MM-DD")
         elif not FIRST_DATE <= day <= LAST_DATE:
             self.add_error(name, f"{day} lies outside {FIRST_DATE}..{LAST_DATE}")
             return None
@@ -227,7 +227,7 @@ class Parameters:
             return name
         near = get_close_matches(name.replace(" ", "+"), zone_names(), n=1)
         self.add_error(
-            "timezone", f"{_shown(name)!r} is no IANA time zone" + (f"; did you mean {near[0]}?" if near else "")
+            "timezone", f"{_show(name)!r} is no IANA time zone" + (f"; did you mean {near[0]}?" if near else "")
         )
         return None
 
@@ -360,7 +360,7 @@ def _is_broken(text: str) -> bool:
     return False
 
 
-def _shown(text: str | None) -> str:
+def _show(text: str | None) -> str:
     """A value as it may be put into a message: bounded, and always UTF-8."""
     shown = (text or "").encode("utf-8", "replace").decode()
     return shown if len(shown) <= _SHOWN_CODE_POINTS else shown[:_SHOWN_CODE_POINTS] + "…"

@@ -13,7 +13,7 @@ from stream.storage.keys import Keys
 
 
 @asynccontextmanager
-async def telling(
+async def keep_listed(
     redis_url: str, keys: Keys, process: str, facts: Callable[[], Mapping[str, Any]]
 ) -> AsyncIterator[None]:
     """The process is listed as long as it is inside, and a few seconds more where it ends without a word."""

@@ -29,7 +29,7 @@ from api.read.manifests import (
     read_parts,
 )
 from api.read.parts import Parts
-from api.read.snapshot import Moved, RowRange, Snapshot, State, complete
+from api.read.snapshot import Moved, RowRange, Snapshot, State, require_complete
 from api.read.subscription import changes
 from stream.projection.lost_keys import report_lost_keys
 from stream.storage.keys import ALL, DAYS_A_HASH, PARTITIONS, Keys
@@ -116,7 +116,7 @@ class Reader:
         self._manifests.learn(workspace_id, seen, kept)
         state = State(positions, version)
         if asked:
-            complete(state)  # what is being put back, or taken away, has days without their parts
+            require_complete(state)  # what is being put back, or taken away, has days without their parts
         if ask_listed:
             _require_days(version, replies[-1], positions)
         self._remember_state(workspace_id, asked_at, state)

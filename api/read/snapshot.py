@@ -27,7 +27,7 @@ class State(NamedTuple):
         return max((day for day in days if day is not None), default=None)
 
 
-def complete(state: State) -> State:
+def require_complete(state: State) -> State:
     """The state, if every partition has a position. Raises Unavailable."""
     positions = state.positions
     if not positions.complete:

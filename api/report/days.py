@@ -57,7 +57,7 @@ def kind_sums(parts: Iterable[PartitionDay], cuts: tuple[int, ...]) -> KindSums:
             _add_tail(counts, tail, cuts)
         if counts:
             found.append(_kind_sums(sources, counts))
-    return _merged(found, len(cuts))
+    return _merge(found, len(cuts))
 
 
 def kind_sums_of_users(
@@ -76,7 +76,7 @@ def kind_sums_of_users(
             if chosen:
                 counts = [0] * (kind_count(len(head.sources)) * width)
                 cells = part.cells[number] if width > 1 else b""
-                for i, pieces in zip(chosen, _chosen_pieces(head, cells, chosen, cuts), strict=True):
+                for i, pieces in zip(chosen, _sum_chosen_pieces(head, cells, chosen, cuts), strict=True):
                     at = head.kinds[i] * width
                     counts[at : at + width] = map(add, counts[at : at + width], pieces)
                 found.append(_kind_sums(head.sources, counts))
@@ -91,7 +91,7 @@ def kind_sums_of_users(
                 _add_tail(counts, tail, cuts, series_on)
                 found.append(_kind_sums(sources, counts))
             yield
-    return _merged(found, width)
+    return _merge(found, width)
 
 
 def first_quarter(parts: Iterable[PartitionDay]) -> int | None:
@@ -153,7 +153,7 @@ def _kind_sums(sources: Sequence[str], counts: Sequence[int]) -> KindSums:
     return KindSums(_kinds(tuple(sources)), tuple(counts))
 
 
-def _merged(found: Sequence[KindSums], width: int) -> KindSums:
+def _merge(found: Sequence[KindSums], width: int) -> KindSums:
     """The sum of several, whose tables of sources may differ."""
     if len(found) == 1:
         return found[0]
@@ -244,7 +244,7 @@ def _add_tail(sums: list[int], tail: Tail, cuts: tuple[int, ...], series_on: Seq
             sums[kind * width + pieces[key % QUARTERS_A_DAY]] += count
 
 
-def _chosen_pieces(head: Head, packed: bytes, chosen: Sequence[int], cuts: tuple[int, ...]) -> Iterator[list[int]]:
+def _sum_chosen_pieces(head: Head, packed: bytes, chosen: Sequence[int], cuts: tuple[int, ...]) -> Iterator[list[int]]:
     """Of a few series the counts of each piece: only their own cells are summed."""
     if len(cuts) == 1:
         yield from ([head.totals[i]] for i in chosen)

@@ -36,9 +36,9 @@ class KindFold:
     rows: Mapping[Kind, list[int]] = field(default_factory=dict)
     """By kind, one item a column of the plan."""
 
-    def updated(self, manifests: Mapping[int, bytes], changed: Mapping[int, KindSums]) -> "KindFold":
+    def update(self, manifests: Mapping[int, bytes], changed: Mapping[int, KindSums]) -> "KindFold":
         """The fold of other manifests; `changed` has the sums of each day whose manifest is another one."""
-        gone = _gone(self.sums, manifests, changed)
+        gone = _find_gone(self.sums, manifests, changed)
         if len(gone) == len(self.sums):
             rows, sums, gone = {}, {}, []
         else:
@@ -79,7 +79,7 @@ class KindFold:
         }
 
 
-def _gone(sums: Mapping[int, object], manifests: Mapping[int, bytes], changed: Mapping[int, object]) -> list[int]:
+def _find_gone(sums: Mapping[int, object], manifests: Mapping[int, bytes], changed: Mapping[int, object]) -> list[int]:
     """The days whose sums are no longer good. Where all are, a new fold is less work than taking them out."""
     return [day for day in sums if day in changed or day not in manifests]
 

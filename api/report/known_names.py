@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from api.cache import Memory
 from api.read.redis import Reader
-from api.read.snapshot import State, complete
+from api.read.snapshot import State, require_complete
 from api.report.names import Names, packed_names, updated
 from stream.slices import run_in_slices
 
@@ -51,7 +51,7 @@ class KnownNames:
         known: _Known | None = self._memory.get(_key(workspace_id))
         if known is None:
             return None
-        state = complete(await self._reader.state(workspace_id))
+        state = require_complete(await self._reader.state(workspace_id))
         if state.version == known.state.version:
             return state, known.names
         if known.names.users >= MANY_USERS and time.monotonic() - known.read_at < KNOWN_SECONDS:
@@ -64,8 +64,8 @@ class KnownNames:
         first: State | None = None
         async for state, piece in self._reader.name_pieces(workspace_id):
             # What is read after the first piece is as new as that, or newer.
-            first = first or complete(state)
-            complete(state)
+            first = first or require_complete(state)
+            require_complete(state)
             fields.update(piece)
         assert first is not None
         before: _Known | None = self._memory.get(_key(workspace_id))

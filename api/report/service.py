@@ -13,7 +13,7 @@ from api.query.question import Query, View, too_many_buckets, view
 from api.read.freshness import Positions, as_of_text, freshness, lag_seconds, revision, state
 from api.read.manifests import Seen
 from api.read.redis import Reader
-from api.read.snapshot import Snapshot, State, complete
+from api.read.snapshot import Snapshot, State, require_complete
 from api.report.days import KindSums
 from api.report.fold import Counts
 from api.report.plan import Plan, plan_of_bounds, size_of_plan
@@ -22,7 +22,7 @@ from api.report.summary import total
 from api.report.sums import Chosen, Sums, UserFolds
 from api.report.timeline import bucket_states, timeline
 from api.report.user_fold import NO_USERS, Ranked, UserFold, UserTotal
-from api.report.users import MAX_USERS, omitted, user_counts
+from api.report.users import MAX_USERS, sum_omitted, user_counts
 from api.report.warnings import filter_fields, warnings_of
 from api.wire import BucketState, Freshness, FreshnessState
 from stream.model.activity import NONE
@@ -128,16 +128,16 @@ class Reports:
         """The revision of the answer that would be given now. `more`: what else the answer depends on; `fresh`: by a
         state that is read now.
         """
-        known = complete(await self._reader.state(workspace_id, fresh=fresh))
+        known = require_complete(await self._reader.state(workspace_id, fresh=fresh))
         now = self.clock()
         if query.period is not Period.ALL:
-            return self.stamped(self.view_at(query, now_quarter(now)), known, now, more)
+            return self.stamp_view(self.view_at(query, now_quarter(now)), known, now, more)
         first = self._first_event(workspace_id)
         if first.depends_on == _first_depends_on(known):
-            return self.stamped(self._view_of_all(query, now, first.quarter), known, now, more)
+            return self.stamp_view(self._view_of_all(query, now, first.quarter), known, now, more)
         return (await self.read(workspace_id, query, NOTHING, more=more)).stamp
 
-    def stamped(self, of: View, known: State, now: float, more: bytes = b"") -> Stamp:
+    def stamp_view(self, of: View, known: State, now: float, more: bytes = b"") -> Stamp:
         word = self.word(known.positions, now)
         return Stamp(
             of, known, now, word, revision(known.version, of.key + more, of.bounds, known.positions, now, word)
@@ -153,9 +153,9 @@ class Reports:
         return state(positions, now, self._config.live_lag_seconds, self._config.stalled_after_seconds)
 
     async def report(self, workspace_id: str, query: Query) -> answers.Report:
-        return (await self.stamped_report(workspace_id, query))[1]
+        return (await self.stamp_report(workspace_id, query))[1]
 
-    async def stamped_report(self, workspace_id: str, query: Query) -> tuple[Stamp, answers.Report]:
+    async def stamp_report(self, workspace_id: str, query: Query) -> tuple[Stamp, answers.Report]:
         reading = await self.read(workspace_id, query, REPORT)
         added, deleted = _totals(reading)
         return reading.stamp, answers.Report(
@@ -166,7 +166,7 @@ class Reports:
             timeline(reading.plan, reading.counts, reading.states),
             sources(reading.plan, reading.counts, reading.states),
             user_counts(reading.users[:MAX_USERS], reading.labels),
-            omitted(reading.users_total, reading.users[:MAX_USERS]),
+            sum_omitted(reading.users_total, reading.users[:MAX_USERS]),
             reading.warnings,
         )
 
@@ -216,7 +216,7 @@ class Reports:
             seen = self._reader.seen(workspace_id, sums.days, seen)
             fields = list(dict.fromkeys([*filter_fields(query), *map(Keys.user_field, labelled)]))
             snapshot = await self._reader.read(workspace_id, seen, sums.lacking(seen.now), fields)
-            complete(snapshot.state)
+            require_complete(snapshot.state)
             now = self.clock()
             if not snapshot.holds(sums.lacking(snapshot.manifests, snapshot.moved)):
                 continue
@@ -246,8 +246,8 @@ class Reports:
             self._folds,
             kinds=need.kinds,
             users=need.users > 0,
-            chosen_sources=chosen(of.query.sources),
-            chosen_users=chosen(of.query.users),
+            chosen_sources=resolve_choice(of.query.sources),
+            chosen_users=resolve_choice(of.query.users),
             every=every,
         )
 
@@ -272,7 +272,7 @@ class Reports:
         more: bytes,
     ) -> Reading:
         users_total = sums.users.total(sums.chosen_users) if need.users else NO_USERS
-        stamp = self.stamped(of, snapshot.state, now, more)
+        stamp = self.stamp_view(of, snapshot.state, now, more)
         counts = sums.kinds.counts
         bounds = of.bounds if need.buckets else (of.start, of.end)
         states = bucket_states(bounds, counts, now, min(snapshot.state.positions.as_of, now))
@@ -343,7 +343,7 @@ def _first_depends_on(known: State) -> tuple[bytes, int | None]:
     return known.version, known.positions.counts_from
 
 
-def chosen(values: Sequence[str] | None) -> Chosen:
+def resolve_choice(values: Sequence[str] | None) -> Chosen:
     """Values of a parameter as sources or users inside."""
     return None if values is None else frozenset(None if value == NONE else value for value in values)
 

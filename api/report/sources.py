@@ -18,7 +18,7 @@ def sources(plan: Plan, counts: Counts, states: Sequence[BucketState]) -> Source
     rows = _by_name(counts.added_by_source)
     names = [*KNOWN_SOURCES, *_others(rows)]
     if len(names) > MAX_NAMES:
-        names = _summed(names, rows, MAX_NAMES, plan.buckets)
+        names = _sum_smallest(names, rows, MAX_NAMES, plan.buckets)
     nothing = [0] * plan.buckets
     columns = [rows.get(name, nothing) for name in names]
     future: dict[str, int | None] = dict.fromkeys(names)
@@ -39,7 +39,7 @@ def _earlier(plan: Plan, counts: Counts, names: Sequence[str]) -> Iterable[Earli
     known = [name for name in names if name != REST]
     found = [*known, *(name for name in _others(rows) if name not in known)]
     if REST in names or len(found) > MAX_NAMES:
-        found = _summed(found, rows, MAX_NAMES, plan.buckets, keep=known)
+        found = _sum_smallest(found, rows, MAX_NAMES, plan.buckets, keep=known)
     nothing = [0] * plan.buckets
     columns = zip(*(rows.get(name, nothing) for name in found), strict=True)
     return [
@@ -56,7 +56,7 @@ def _others(rows: Mapping[str, object]) -> list[str]:
     return [*sorted(rows.keys() - {*KNOWN_SOURCES, NONE}), *([NONE] if NONE in rows else [])]
 
 
-def _summed(
+def _sum_smallest(
     names: Sequence[str], rows: dict[str, list[int]], number: int, buckets: int, keep: Collection[str] = ()
 ) -> list[str]:
     """As many of the names, and REST, into whose row the smallest others went: by count, then name; never one of the

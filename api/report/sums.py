@@ -146,9 +146,9 @@ class Sums:
             if self._every:
                 manifests = {day: manifest for day, manifest in manifests.items() if day in self._days}
             if manifests != self.kinds.manifests:
-                steps = self._changed("kinds", snapshot, manifests, self.kinds.manifests, self._kind_sums)
+                steps = self._sum_changed("kinds", snapshot, manifests, self.kinds.manifests, self._kind_sums)
                 changed = await run_in_slices(steps)
-                self.kinds = self.kinds.updated(manifests, changed)
+                self.kinds = self.kinds.update(manifests, changed)
                 self._remember_kinds(manifests)
         if self._users:
             manifests = {day: manifest for day, manifest in snapshot.manifests.items() if self._is_in_range(day)}
@@ -173,13 +173,13 @@ class Sums:
         if known is not None and known.manifests == manifests:
             self.users = known
             return
-        self.users = await run_in_slices(self._folded_users(snapshot, manifests))
+        self.users = await run_in_slices(self._fold_users(snapshot, manifests))
         self._remember_users(manifests)
 
-    def _folded_users(self, snapshot: Snapshot, manifests: Mapping[int, bytes]) -> Steps[UserFold]:
+    def _fold_users(self, snapshot: Snapshot, manifests: Mapping[int, bytes]) -> Steps[UserFold]:
         before = self.users
-        changed = yield from self._changed("users", snapshot, manifests, before.manifests, self._user_sums)
-        return (yield from before.updated(manifests, changed))
+        changed = yield from self._sum_changed("users", snapshot, manifests, before.manifests, self._user_sums)
+        return (yield from before.update(manifests, changed))
 
     def _remember_kinds(self, manifests: Mapping[int, bytes]) -> None:
         fold = self.kinds
@@ -198,7 +198,7 @@ class Sums:
         self._cache.put(self._user_key, fold, size, shared=shared)
         self._cache.put(self._table_key, fold.table, 0, shared=[_shared_users(fold.table)])
 
-    def _changed(
+    def _sum_changed(
         self,
         what: str,
         snapshot: Snapshot,

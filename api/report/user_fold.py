@@ -61,12 +61,12 @@ class UserFold:
     _first: dict[int, Ranked] = field(default_factory=dict)
     """What was ranked already, by how many."""
 
-    def updated(self, manifests: Mapping[int, bytes], changed: Mapping[int, UserSums]) -> "Steps[UserFold]":
+    def update(self, manifests: Mapping[int, bytes], changed: Mapping[int, UserSums]) -> "Steps[UserFold]":
         """The fold of other manifests; `changed` has the sums of each day whose manifest is another one."""
         gone = [day for day in self.sums if day in changed or day not in manifests]
         users = len(self.table)
         if len(gone) < len(self.sums):
-            sums, added, deleted = dict(self.sums), _widened(self.added, users), _widened(self.deleted, users)
+            sums, added, deleted = dict(self.sums), _widen(self.added, users), _widen(self.deleted, users)
         else:
             sums, gone = {}, []
             added, deleted = np.zeros(users, np.int64), np.zeros(users, np.int64)
@@ -188,7 +188,7 @@ class UserFold:
                 yield user, *counts
 
 
-def _widened(counts: Numbers, users: int) -> Numbers:
+def _widen(counts: Numbers, users: int) -> Numbers:
     """A copy, for so many users."""
     wider = np.zeros(users, np.int64)
     wider[: len(counts)] = counts

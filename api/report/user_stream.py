@@ -6,13 +6,13 @@ import msgspec
 
 from api import formats
 from api import wire as answers
-from api.report.service import Reading, Reports, chosen, query_answer
+from api.report.service import Reading, Reports, query_answer, resolve_choice
 from api.report.users import user_counts
 
 
-async def labelled(reports: Reports, workspace_id: str, reading: Reading) -> AsyncIterator[list[answers.UserCounts]]:
+async def label_users(reports: Reports, workspace_id: str, reading: Reading) -> AsyncIterator[list[answers.UserCounts]]:
     """All users of a reading. Labels of those that it does not label itself are the latest at the time."""
-    async for piece in reading.fold.all(chosen(reading.stamp.view.query.users)):
+    async for piece in reading.fold.all(resolve_choice(reading.stamp.view.query.users)):
         missing = [user for user, _, _ in piece if user is not None and user not in reading.labels]
         labels = await reports.labels(workspace_id, missing) if missing else {}
         yield user_counts(piece, {**{u: reading.labels.get(u) for u, _, _ in piece if u is not None}, **labels})

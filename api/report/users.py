@@ -15,7 +15,7 @@ def user_counts(rows: Ranked, labels: Mapping[str, str | None]) -> list[UserCoun
     ]
 
 
-def omitted(total: UserTotal, listed: Ranked) -> OmittedUsers:
+def sum_omitted(total: UserTotal, listed: Ranked) -> OmittedUsers:
     """The sum of the users that are not listed."""
     return OmittedUsers(
         total.users - len(listed),

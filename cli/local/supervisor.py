@@ -148,7 +148,7 @@ class Supervisor:
         for child in self._children:
             if child.ended:
                 lines = "\n".join(f"    {line}" for line in child.last_lines())
-                raise ChildEnded(f"{child.name} {_ending(child.process.returncode)}; its last lines:\n{lines}")
+                raise ChildEnded(f"{child.name} {_describe_end(child.process.returncode)}; its last lines:\n{lines}")
 
     def _logs(self) -> str:
         return "\n".join(f"    {child.name}: {line}" for child in self._children for line in child.last_lines()[-5:])
@@ -168,5 +168,5 @@ class Supervisor:
         self._reaper.stdin.flush()
 
 
-def _ending(code: int) -> str:
+def _describe_end(code: int) -> str:
     return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"

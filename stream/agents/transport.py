@@ -33,7 +33,7 @@ from faust.types.tuples import TP
 from mode import Service
 
 from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, mute_unread_failures
-from stream.kafka.fetch import fetched_batches, keep_fetched_bytes
+from stream.kafka.fetch import keep_fetched_bytes, take_fetched_batches
 from stream.kafka.fetch_pacing import PacedFetches
 from stream.kafka.metadata import limit_metadata
 from stream.kafka.unpacking import unpacked_limit
@@ -90,7 +90,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if not self.consumer.flow_active:
             return {}
         with consumer._fetcher._subscriptions.fetch_context():
-            return await fetched_batches(
+            return await take_fetched_batches(
                 consumer._fetcher,
                 active_partitions,
                 timeout or 0.0,

@@ -21,7 +21,7 @@ from stream.kafka.topics import (
     COMPACT,
     ActualTopic,
     TopicsError,
-    differences,
+    find_differences,
     open_topics,
     wanted_topics,
 )
@@ -73,7 +73,7 @@ def _check_topics(config: WorkerConfig, actual: Mapping[str, ActualTopic]) -> It
                 "Nobody sees where they differ.",
                 f"kafka-acls.sh --add --allow-principal User:… --operation DescribeConfigs --topic {topic.name}",
             )
-        apart = differences([topic], actual, partitions)
+        apart = find_differences([topic], actual, partitions)
         for one in apart:
             yield bad(f"topic {topic.name}", f"{one.what} is {one.actual}, wanted is {one.wanted}", _meaning(one.what))
         if not apart and not there.hidden:

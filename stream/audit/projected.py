@@ -57,8 +57,8 @@ class _Entry(msgspec.Struct, frozen=True):
 
     @property
     def changed_at(self) -> int:
-        heads = [packed.written_at(head) for head, _, _ in self.bases]
-        return max([*heads, NEVER if self.tail is None else packed.written_at(self.tail)], default=NEVER)
+        heads = [packed.read_written_at(head) for head, _, _ in self.bases]
+        return max([*heads, NEVER if self.tail is None else packed.read_written_at(self.tail)], default=NEVER)
 
 
 class ProjectedCounts:
@@ -191,7 +191,7 @@ def _changed_at(shown: StoredEntry | None) -> int:
         return NEVER
     parts = [head for head, _, _ in shown.bases] + [shown.tail]
     try:
-        return max((packed.written_at(part) for part in parts if part is not None), default=NEVER)
+        return max((packed.read_written_at(part) for part in parts if part is not None), default=NEVER)
     except FormatError:
         return NEVER
 

@@ -15,7 +15,7 @@ import msgspec
 
 from stream.kafka.groups import group_members
 from stream.kafka.reading import TopicReader, open_reader
-from stream.kafka.topics import TopicsError, differences, open_topics, wanted_topics
+from stream.kafka.topics import TopicsError, find_differences, open_topics, wanted_topics
 from stream.ports import KafkaAway
 from stream.projection.shown import RedisPart, ShownPartition
 from stream.settings.worker import WorkerConfig
@@ -171,4 +171,4 @@ async def _ask_topics(config: WorkerConfig, part: KafkaPart) -> None:
         actual = await topics.describe([topic.name for topic in wanted])
     partitions = actual[config.topic].partitions if config.topic in actual else config.partitions
     part.differences = [f"there is no topic {topic.name}" for topic in wanted if topic.name not in actual]
-    part.differences += [str(difference) for difference in differences(wanted, actual, partitions)]
+    part.differences += [str(difference) for difference in find_differences(wanted, actual, partitions)]

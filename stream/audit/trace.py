@@ -179,7 +179,7 @@ class _Trace:
         try:
             await state.advance()
             blocks = [(key, value) for key, value in state.records.items() if key[:1] == uncounted.KIND]
-            return state.position, Uncounted.recovered(blocks)
+            return state.position, Uncounted.recover(blocks)
         except FormatError as error:
             raise TraceFailed(f"{self._config.changelog_topic}, partition {partition}: {error}") from error
 

@@ -140,7 +140,7 @@ class Verifier:
         for _ in range(LOST_AGAIN):
             try:
                 await committed.advance()
-                state = PartitionState.recovered(committed.partition, self._rules, committed.records)
+                state = PartitionState.recover(committed.partition, self._rules, committed.records)
             except LostKeysError as error:
                 problem = str(error)
             except FormatError as error:

@@ -270,7 +270,7 @@ def _decode_wrapped(value: bytes | None, headers: Sequence[tuple[str, bytes]], r
     """
     if value is None or len(value) > rules.max_event_bytes:
         raise ValueError(value)
-    value = unwrapped(value)
+    value = unwrap(value)
     if not value.isascii():
         value.decode()
     if may_be_nested_deeply(value):
@@ -284,7 +284,7 @@ def _decode_wrapped(value: bytes | None, headers: Sequence[tuple[str, bytes]], r
     return msgspec.convert(event_fields(envelope, document), Event)
 
 
-def unwrapped(value: bytes) -> bytes:
+def unwrap(value: bytes) -> bytes:
     """The JSON of a value: behind the frame of a Confluent schema registry and a byte order mark, where there are."""
     if value[:1] == b"\x00":
         value = value[_CONFLUENT_FRAME_BYTES:]
@@ -302,7 +302,7 @@ def _read_thoroughly(record: Record, rules: EventRules) -> ContactActivity | Rej
         message = f"the value has {len(value)} bytes, more than the {rules.max_event_bytes} that are read"
         return Rejected(Reason.TOO_LARGE, message)
     try:
-        document = read_object(unwrapped(value))
+        document = read_object(unwrap(value))
     except NotJsonError as fault:
         return Rejected(Reason.NOT_JSON, str(fault))
     envelope = read_envelope(record.headers)
@@ -341,8 +341,8 @@ def _judge(fields: Mapping[str, Any], timestamp: int, rules: EventRules) -> Cont
         workspace_id=fields["workspace_id"],
         contact_id=str(fields["contact_id"]),
         contact_name=fields.get("contact_name"),
-        source=None if source is None else _named(source.lower()),
-        user_id=_named(fields.get("user_id")),
+        source=None if source is None else _none_if_blank(source.lower()),
+        user_id=_none_if_blank(fields.get("user_id")),
         user_name=fields.get("user_name"),
         occurred_at=occurred_at,
         fraction_digits=fraction_digits,
@@ -427,10 +427,10 @@ def _workspace(text: str) -> str:
 def _source(source: str | None) -> str | None:
     if _source_fault(source) is not None:
         raise ValueError(source)
-    return None if source is None else _named(source.lower())
+    return None if source is None else _none_if_blank(source.lower())
 
 
-def _named(text: str | None) -> str | None:
+def _none_if_blank(text: str | None) -> str | None:
     return None if text in _BLANK else text
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stream.ingest.cloudevents import event_fields, read_envelope
-from stream.ingest.event import Record, unwrapped
+from stream.ingest.event import Record, unwrap
 from stream.ingest.json_text import NotJsonError, read_object
 
 
@@ -18,7 +18,7 @@ def read_fields(record: Record) -> Mapping[str, Any]:
         return {}
     envelope = read_envelope(record.headers)
     try:
-        document = read_object(unwrapped(record.value))
+        document = read_object(unwrap(record.value))
     except NotJsonError:
         return {} if envelope is None else dict(envelope.fields)
     if envelope is None or envelope.batch:

@@ -40,16 +40,16 @@ def broker_ahead(records: Sequence[Record], fetched_at_ms: int, rules: EventRule
     if isinstance(records, RawRecords):
         if records.by_broker is None or records.by_broker[0] <= trusted_ms:
             return None
-        return _stamped_ahead(records.by_broker[1], records.by_broker[0], fetched_at_ms)
+        return _describe_stamp_ahead(records.by_broker[1], records.by_broker[0], fetched_at_ms)
     if not records or max(record.timestamp for record in records) <= trusted_ms:
         return None
     for record in records:
         if record.timestamp > trusted_ms and record.timestamp_type == LOG_APPEND_TIME:
-            return _stamped_ahead(record.offset, record.timestamp, fetched_at_ms)
+            return _describe_stamp_ahead(record.offset, record.timestamp, fetched_at_ms)
     return None
 
 
-def _stamped_ahead(offset: int, timestamp: int, fetched_at_ms: int) -> str:
+def _describe_stamp_ahead(offset: int, timestamp: int, fetched_at_ms: int) -> str:
     seconds = (timestamp - fetched_at_ms) // 1000
     return (
         f"the broker stamped offset {offset} {seconds} s ahead of this worker's clock. Set the clock "

@@ -57,26 +57,26 @@ def _forms(letter: DeadLetter, topic: str, partition: int) -> Iterator[EncodedLe
     record = letter.record
     key, value = record.key, record.value
     own: Headers = record.headers
-    told = _told(letter, topic, partition)
+    told = _describe(letter, topic, partition)
     if isinstance(value, LeftOut):
         told = [*told, (VALUE_OMITTED, _number(value.size))]
         value = None
-    yield _encoded(key, value, own, told)
+    yield _encode(key, value, own, told)
     if value:
         told = [*told, (VALUE_OMITTED, _number(len(value)))]
         value = None
-        yield _encoded(key, value, own, told)
+        yield _encode(key, value, own, told)
     if own:
         told = [*told, (HEADERS_OMITTED, _number(_bytes_of(own)))]
         own = ()
-        yield _encoded(key, value, own, told)
+        yield _encode(key, value, own, told)
     if key:
         told = [*told, (KEY_OMITTED, _number(len(key)))]
         key = None
-        yield _encoded(key, value, own, told)
+        yield _encode(key, value, own, told)
 
 
-def _told(letter: DeadLetter, topic: str, partition: int) -> list[tuple[str, bytes | None]]:
+def _describe(letter: DeadLetter, topic: str, partition: int) -> list[tuple[str, bytes | None]]:
     return [
         (PREFIX + "topic", topic.encode()),
         (PREFIX + "partition", _number(partition)),
@@ -87,7 +87,7 @@ def _told(letter: DeadLetter, topic: str, partition: int) -> list[tuple[str, byt
     ]
 
 
-def _encoded(
+def _encode(
     key: bytes | None,
     value: bytes | None,
     own: Headers,

@@ -168,7 +168,7 @@ class RawCursor:
             visible.append(raw)
             size += len(raw)
             number += int.from_bytes(raw[_COUNT_AT : _COUNT_AT + 4], "big") if raw[MAGIC_AT] >= 2 else 1
-            stamped = stamped_by_broker(batch, raw)
+            stamped = read_broker_stamp(batch, raw)
             if stamped is not None and (by_broker is None or stamped > by_broker):
                 by_broker = stamped
         of.next_fetch_offset = end
@@ -196,7 +196,7 @@ def is_visible(batch: Any, of: Any) -> bool:
     return not batch.is_control_batch
 
 
-def stamped_by_broker(batch: Any, raw: bytes) -> tuple[int, int] | None:
+def read_broker_stamp(batch: Any, raw: bytes) -> tuple[int, int] | None:
     """The latest time that the broker set in a record batch, and the batch's first offset; None where it set none."""
     if raw[MAGIC_AT] < 2:
         stamped = [(r.timestamp, r.offset) for r in batch if r.timestamp_type == LOG_APPEND_TIME]
@@ -237,7 +237,7 @@ def read_unpacked(unpacked: bytes | bytearray) -> Iterator[Any]:
                 yield record
 
 
-async def fetched_batches(
+async def take_fetched_batches(
     fetcher: Any,
     partitions: set[TopicPartition],
     timeout: float,
@@ -257,7 +257,7 @@ async def fetched_batches(
         found: dict[TopicPartition, Batch | Exception] = {}
         for tp in list(fetcher._records):
             if tp in partitions:
-                answer = taken(fetcher, tp, limit, lambda records: cursor(records, unpacked_bytes))
+                answer = take_batch(fetcher, tp, limit, lambda records: cursor(records, unpacked_bytes))
                 if answer is not None:
                     found[tp] = answer
             elif not fetcher._subscriptions.is_assigned(tp):
@@ -273,7 +273,7 @@ async def fetched_batches(
             waiter.cancel()
 
 
-def taken(
+def take_batch(
     fetcher: Any, tp: TopicPartition, limit: int, new_cursor: Callable[[Any], Cursor | RawCursor]
 ) -> Batch | Exception | None:
     result = fetcher._records[tp]

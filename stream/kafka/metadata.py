@@ -39,7 +39,7 @@ def limit_metadata(client: Any, topics: Iterable[str]) -> None:
     client._topics = set(topics)
 
 
-def visible(response: Any) -> list[dict[str, Any]]:
+def list_visible(response: Any) -> list[dict[str, Any]]:
     """The topics of an answer that exist. Raises TopicAuthorizationFailedError where one is hidden from us."""
     found = []
     for topic in response.to_object()["topics"]:
@@ -62,7 +62,7 @@ async def fetch_partition_counts(client: Any, topics: Sequence[str]) -> dict[str
         except (KafkaError, TimeoutError) as error:
             failure = error
         else:
-            return {topic["topic"]: len(topic["partitions"]) for topic in visible(response)}
+            return {topic["topic"]: len(topic["partitions"]) for topic in list_visible(response)}
     raise failure
 
 

@@ -16,7 +16,7 @@ from aiokafka.errors import CorruptRecordException
 
 from stream.ingest.event import Record
 from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, describe
-from stream.kafka.fetch import fetched_batches, keep_fetched_bytes
+from stream.kafka.fetch import keep_fetched_bytes, take_fetched_batches
 from stream.kafka.metadata import fetch_partition_counts, limit_metadata
 from stream.kafka.unpacking import UNPACKED_BYTES
 from stream.ports import KafkaAway
@@ -97,7 +97,7 @@ class TopicReader:
         heard = time()
         while places:
             found = await self._ask(
-                fetched_batches(self._consumer._fetcher, places, FETCH_SECONDS, MAX_RECORDS, self._unpacked_bytes)
+                take_fetched_batches(self._consumer._fetcher, places, FETCH_SECONDS, MAX_RECORDS, self._unpacked_bytes)
             )
             for place, batch in found.items():
                 if isinstance(batch, Exception):

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, LeaderNotAvailable
 
 from stream.ingest.event import Record, bytes_held
 from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, describe
-from stream.kafka.fetch import fetched_batches, keep_fetched_bytes
+from stream.kafka.fetch import keep_fetched_bytes, take_fetched_batches
 from stream.kafka.metadata import by_leader, fetch_ends, fetch_partition_counts, limit_metadata
 from stream.kafka.unpacking import UNPACKED_BYTES
 from stream.ports import KafkaAway, ReadTooLarge, TopicGone
@@ -67,14 +67,14 @@ class SourceTopic:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 consumer = await self._ready()
-                return await self._told_ends(consumer, partitions)
+                return await self._ask_ends(consumer, partitions)
         except BROKER_AWAY as error:
             # One broker of several may be away for long, and others are asked through the same consumer.
             if asyncio.get_running_loop().time() - self._made_at > ANSWER_SECONDS:
                 self._give_up(consumer)
             raise KafkaAway(f"Kafka did not answer: {describe(error)}") from error
 
-    async def _told_ends(self, consumer: AIOKafkaConsumer, partitions: Sequence[int]) -> dict[int, int]:
+    async def _ask_ends(self, consumer: AIOKafkaConsumer, partitions: Sequence[int]) -> dict[int, int]:
         client, failures, ends = consumer._client, list[BaseException](), dict[int, int]()
         groups = by_leader(client, self._topic, partitions)
         if groups.pop(None, None):
@@ -189,7 +189,7 @@ class SourceTopic:
             if consumer._fetcher._closed:
                 raise KafkaConnectionError("the consumer was closed")
             fetched = (
-                await fetched_batches(consumer._fetcher, {tp}, FETCH_SECONDS, MAX_RECORDS, self._unpacked_bytes)
+                await take_fetched_batches(consumer._fetcher, {tp}, FETCH_SECONDS, MAX_RECORDS, self._unpacked_bytes)
             ).get(tp)
             if isinstance(fetched, Exception):
                 raise KafkaAway(f"partition {tp.partition} cannot be read: {describe(fetched)}") from fetched

@@ -28,7 +28,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from stream.kafka.metadata import metadata_of, visible
+from stream.kafka.metadata import list_visible, metadata_of
 from stream.model.time import DAY_MILLISECONDS, HOUR_MILLISECONDS
 from stream.ports import WorkerMustStop
 from stream.settings.kafka import KafkaAccess
@@ -167,7 +167,7 @@ def wanted_topics(config: WorkerConfig) -> tuple[WantedTopic, ...]:
     )
 
 
-def differences(
+def find_differences(
     wanted: Sequence[WantedTopic], actual: Mapping[str, ActualTopic], partitions: int
 ) -> tuple[Difference, ...]:
     """How the topics that are there differ from the wanted ones with `partitions` each; missing ones are left out."""
@@ -183,7 +183,7 @@ def differences(
         found += [
             Difference(topic.name, name, value, there.settings[name])
             for name, value in topic.settings.items()
-            if name in there.settings and not _satisfied(name, value, there.settings[name])
+            if name in there.settings and not _satisfies(name, value, there.settings[name])
         ]
     return tuple(found)
 
@@ -201,7 +201,7 @@ def refuse_unless_compacted(changelog: ActualTopic) -> None:
         )
 
 
-def _satisfied(name: str, wanted: str, actual: str) -> bool:
+def _satisfies(name: str, wanted: str, actual: str) -> bool:
     if name in AT_LEAST:
         return int(actual) >= int(wanted)
     return _number(actual) == _number(wanted)
@@ -226,7 +226,7 @@ class Topics:
     async def describe(self, names: Sequence[str]) -> dict[str, ActualTopic]:
         """Those of the topics that are there, with their settings."""
         found: dict[str, ActualTopic] = {}
-        for topic in await self._visible(names):
+        for topic in await self._list_visible(names):
             name = topic["topic"]
             replicas = min((len(partition["replicas"]) for partition in topic["partitions"]), default=0)
             settings = await self._settings(name)
@@ -235,7 +235,7 @@ class Topics:
 
     async def partitions(self, names: Sequence[str]) -> dict[str, int]:
         """How many partitions those of the topics have that are there."""
-        return {topic["topic"]: len(topic["partitions"]) for topic in await self._visible(names)}
+        return {topic["topic"]: len(topic["partitions"]) for topic in await self._list_visible(names)}
 
     async def create(self, topic: WantedTopic, partitions: int) -> bool:
         """Make a topic; False where somebody else just did. Returns when it can be seen."""
@@ -247,7 +247,7 @@ class Topics:
             return False
         if code:
             raise TopicsError(f"Kafka refused to {what}: {message[0] if message else for_code(code).__name__}")
-        await self._until_seen(topic.name, partitions)
+        await self._wait_until_seen(topic.name, partitions)
         return True
 
     async def add_partitions(self, name: str, partitions: int, *, validate_only: bool = False) -> None:
@@ -260,13 +260,13 @@ class Topics:
         asked = self._admin.create_partitions(request, timeout_ms=self._timeout_ms, validate_only=validate_only)
         await self._ask(what, asked)
         if not validate_only:
-            await self._until_seen(name, partitions)
+            await self._wait_until_seen(name, partitions)
 
-    async def _visible(self, names: Sequence[str]) -> list[dict[str, Any]]:
+    async def _list_visible(self, names: Sequence[str]) -> list[dict[str, Any]]:
         what = f"describe {', '.join(names)}"
         response = await self._ask(what, self._admin._send_request(metadata_of(names)))
         try:
-            return visible(response)
+            return list_visible(response)
         except TopicAuthorizationFailedError as error:
             raise TopicsError(f"Kafka at {self._kafka} does not let us describe {error.args[0]}") from error
 
@@ -294,7 +294,7 @@ class Topics:
             raise TopicsError(f"Kafka did not tell the settings of {name}: {message or for_code(code).__name__}")
         return {entry[0]: entry[1] for entry in entries if entry[1] is not None}
 
-    async def _until_seen(self, name: str, partitions: int) -> None:
+    async def _wait_until_seen(self, name: str, partitions: int) -> None:
         """What the controller has done reaches the brokers a moment later."""
         deadline = asyncio.get_running_loop().time() + self._timeout_seconds
         while (await self.partitions([name])).get(name, 0) < partitions:
@@ -388,7 +388,7 @@ async def ensure_topics(
             raised.append(topic.name)
     after = await topics.describe(names)
     hidden = tuple(name for name in names if name in after and after[name].hidden)
-    return Outcome(tuple(created), tuple(raised), partitions, differences(wanted, after, partitions), hidden)
+    return Outcome(tuple(created), tuple(raised), partitions, find_differences(wanted, after, partitions), hidden)
 
 
 async def _grow(topics: Topics, name: str, known: int, partitions: int, growth: Growth) -> None:
@@ -400,7 +400,7 @@ async def _grow(topics: Topics, name: str, known: int, partitions: int, growth: 
         raise
 
 
-def told(outcome: Outcome) -> dict[str, Any]:
+def outcome_as_json(outcome: Outcome) -> dict[str, Any]:
     """The outcome as JSON's types."""
     return {
         "created": list(outcome.created),

@@ -106,7 +106,7 @@ class TransactionalStore:
                 futures = [await self._producer.send_batch(b, topic, partition=self._partition) for topic, b in batches]
                 # aiokafka commits a transaction although a batch in it failed: each answer is awaited first.
                 answers = await asyncio.gather(*futures, return_exceptions=True)
-                refused = refused_for_size(letters, answers)
+                refused = find_refused_for_size(letters, answers)
                 if refused:
                     raise TooLarge("dead letters are too large for their topic", refused)
                 for answer in answers:
@@ -152,7 +152,9 @@ class TransactionalStore:
         return list(zip(batches.built, offsets, strict=True))
 
 
-def refused_for_size(letters: Sequence[tuple[BatchBuilder, list[int]]], answers: Sequence[object]) -> frozenset[int]:
+def find_refused_for_size(
+    letters: Sequence[tuple[BatchBuilder, list[int]]], answers: Sequence[object]
+) -> frozenset[int]:
     """The offsets of the dead letters whose batches, the first of those that were answered, are too large."""
     pairs = zip(letters, answers, strict=False)
     return frozenset(

@@ -67,17 +67,17 @@ def unpack(raw: bytes, limit: int = UNPACKED_BYTES) -> bytes | bytearray | Large
         unpacked: bytes | bytearray = raw
     elif codec == DefaultRecordBase.CODEC_SNAPPY:
         if _snappy_bytes(raw[HEADER.size :]) > limit:
-            return _left_out(raw, b"", limit)
+            return _leave_out(raw, b"", limit)
         unpacked = _without_compression(raw, bytearray(HEADER.size) + _unpack_snappy(raw[HEADER.size :]))
     else:
         buffer = _unpack_into(raw, codec, min(USUAL_RATIO * len(raw), limit))
         if isinstance(buffer, memoryview):
             buffer = _unpack_into(raw, codec, limit)
         if isinstance(buffer, memoryview):
-            return _left_out(raw, bytes(buffer[:FIRST_BYTES]), limit)
+            return _leave_out(raw, bytes(buffer[:FIRST_BYTES]), limit)
         unpacked = buffer
     if len(unpacked) > FIRST_BYTES and _has_too_many_headers(unpacked):
-        return _left_out(raw, bytes(unpacked[HEADER.size : HEADER.size + FIRST_BYTES]), limit)
+        return _leave_out(raw, bytes(unpacked[HEADER.size : HEADER.size + FIRST_BYTES]), limit)
     return unpacked
 
 
@@ -115,13 +115,13 @@ def _snappy_bytes(packed: bytes) -> int:
     """How large it says it is: snappy holds each block to what it declares. One block, or several after one another in
     the form of the Java client."""
     if not _detect_xerial_stream(packed):
-        return _declared(packed)
+        return _read_declared_size(packed)
     size, at = 0, 16
     while at < len(packed):
         (length,) = struct.unpack_from(">i", packed, at)
         if length <= 0:
             raise CorruptRecordException("a record batch has a block of no bytes")
-        size += _declared(packed[at + 4 : at + 4 + length])
+        size += _read_declared_size(packed[at + 4 : at + 4 + length])
         at += 4 + length
     return size
 
@@ -134,7 +134,7 @@ def _unpack_snappy(packed: bytes) -> bytes:
     return unpacked
 
 
-def _declared(block: bytes) -> int:
+def _read_declared_size(block: bytes) -> int:
     try:
         return int(cramjam.snappy.decompress_raw_len(block))
     except cramjam.DecompressionError as error:
@@ -180,7 +180,7 @@ def _varint(data: bytes | bytearray, at: int) -> tuple[int, int]:
             return (number >> 1) ^ -(number & 1), at
 
 
-def _left_out(raw: bytes, first: bytes, limit: int) -> LargeRecord:
+def _leave_out(raw: bytes, first: bytes, limit: int) -> LargeRecord:
     """`first`: what the batch holds begins like this; empty where that is not known."""
     base_offset, *_, last_delta, first_timestamp, max_timestamp, _, _, _, records = HEADER.unpack_from(raw)
     by_broker = bool(HEADER.unpack_from(raw)[5] & DefaultRecordBase.TIMESTAMP_TYPE_MASK)

@@ -94,7 +94,7 @@ class RowBackfill:
         if first > low + 1:
             # What lies before the topic's first offset is gone for good.
             low, records = await self._newest(first - 1, upto) if first <= upto else (first - 1, ())
-            fields = await self._gone(first, end, greatest_ms)
+            fields = await self._note_gone(first, end, greatest_ms)
             left = tuple((a, u, g) for a, u, g in missing_rows[:-1] if u >= first)
             left = left if low < first else (*left, (first - 1, low, greatest_ms))
         else:
@@ -116,7 +116,7 @@ class RowBackfill:
             except ReadTooLarge:
                 after = upto - max((upto - after) // 2, 1)
 
-    async def _gone(self, first: int, end: int, greatest_ms: int) -> dict[str, str]:
+    async def _note_gone(self, first: int, end: int, greatest_ms: int) -> dict[str, str]:
         """Rows are complete from the day after the newest record that is gone.
 
         Brokers differ by less than an hour, so its time is at most so much above that of the first that is left. Of a

@@ -55,7 +55,7 @@ return gone
 
 async def forget_dropped_days(client: Redis, keys: Keys) -> int:
     """Look through all workspaces once. Returns how many parts of days went. Raises RedisError, and is tried again."""
-    kept_from = await _kept_from(client, keys)
+    kept_from = await _find_kept_from(client, keys)
     if kept_from is None:
         return 0
     drop = client.register_script(DROP)
@@ -85,7 +85,7 @@ async def forget_quietly(client: Redis, keys: Keys) -> None:
         log.info("removed %d day aggregates from Redis that retention had dropped", gone)
 
 
-async def _kept_from(client: Redis, keys: Keys) -> int | None:
+async def _find_kept_from(client: Redis, keys: Keys) -> int | None:
     """The latest day from which any partition keeps its counts; None: all keep all."""
     partitions = int(await client.hget(keys.positions, PARTITIONS) or 0)
     if not partitions:

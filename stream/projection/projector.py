@@ -107,15 +107,15 @@ class Projector:
         self._sequence_number, self._missing_rows = 0, claim.missing_rows
         have = state.position.first_offset if claim.position is None else claim.position
         after = -1 if claim.reached is None else claim.reached - 1
-        opening = self._kept(state.position)
+        opening = self._note_counts_from(state.position)
         opening |= self._note_missing_rows(have, committed_offset, state.position)
         for call in calls_of_whole(self._keys, self._partition, state, after):
             moved = {"moved": str(self._clock.now_ms())} if call.operations else {}
-            call.fields |= self._named(opening | moved)
+            call.fields |= self._name_fields(opening | moved)
             opening = {}
             if not await self._send(fencing_token, call):
                 return False
-        last = Call(keys=[], operations=[], workspaces=[], fields=self._named(opening))
+        last = Call(keys=[], operations=[], workspaces=[], fields=self._name_fields(opening))
         self.partitions = max(self.partitions, state.position.partitions)
         self._seal(last, committed_offset, committed_offset, moved=claim.position != committed_offset)
         # Of days that were evicted while the copy was under way the next call made some anew, without the others. As
@@ -132,10 +132,10 @@ class Projector:
         position = commit.position
         # Before any entry of those days goes, readers know that they are gone; and before any count without its row
         # is there, that this one is.
-        opening = self._kept(position)
+        opening = self._note_counts_from(position)
         if self._rows is None:
             opening |= self._note_missing_rows(self._sent, position.next_offset, position)
-        calls[0].fields |= self._named(opening)
+        calls[0].fields |= self._name_fields(opening)
         self._seal(calls[-1], position.next_offset, position.next_offset)
         self._sent = position.next_offset
         return await self._send_all(calls)
@@ -162,7 +162,7 @@ class Projector:
             return True
         step = self._rows.make_step(found, state, self._counts_from)
         calls = list(step.calls(self._keys, self._partition))
-        calls[-1].fields |= self._named({"owed": self._keys.missing_rows_text(step.left)} | step.fields)
+        calls[-1].fields |= self._name_fields({"owed": self._keys.missing_rows_text(step.left)} | step.fields)
         self._seal(calls[-1], None, covered)
         if not await self._send_all(calls):
             return False
@@ -182,7 +182,7 @@ class Projector:
         if offset is not None:
             fields["position"] = str(offset)
         call.partitions = self.partitions
-        call.fields |= self._named(fields)
+        call.fields |= self._name_fields(fields)
 
     def _note_missing_rows(self, first: int, end: int, position: Position) -> dict[str, str]:
         """The rows of [first, end) are missing, and counted now. Where rows are not kept it stays so: readers are told,
@@ -195,12 +195,12 @@ class Projector:
         )
         return {"owed": self._keys.missing_rows_text(self._missing_rows)}
 
-    def _kept(self, position: Position) -> dict[str, str]:
+    def _note_counts_from(self, position: Position) -> dict[str, str]:
         """The day from which counts are kept, as committed."""
         self._counts_from = position.counts_from
         return {} if position.counts_from is None else {"counts_from": str(position.counts_from)}
 
-    def _named(self, fields: dict[str, str]) -> dict[str, str]:
+    def _name_fields(self, fields: dict[str, str]) -> dict[str, str]:
         return {self._keys.position_field(self._partition, name): value for name, value in fields.items()}
 
     async def _send_all(self, calls: Iterable[Call]) -> bool:

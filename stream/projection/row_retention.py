@@ -185,7 +185,7 @@ class RowLimits:
             found: list[Any] = await self._client.zrangebylex(self._keys.workspaces, low, "+", 0, WORKSPACES_A_LOOK)
             names = [bytes(name).decode() for name in found]
             present.update(names)
-            for workspace, values in zip(names, await self._asked(names), strict=True):
+            for workspace, values in zip(names, await self._ask_days(names), strict=True):
                 version = values.pop(ALL.encode(), b"")
                 if not changed or self._versions.get(workspace) != version:
                     yield workspace, [int(day) for day in values], rows_from_of(version) or 0
@@ -197,7 +197,7 @@ class RowLimits:
                 return
             low = f"({names[-1]}"
 
-    async def _asked(self, workspaces: list[str]) -> list[dict[bytes, Any]]:
+    async def _ask_days(self, workspaces: list[str]) -> list[dict[bytes, Any]]:
         pipe = self._client.pipeline(transaction=False)
         for workspace in workspaces:
             pipe.hgetall(self._keys.days(workspace))

@@ -59,12 +59,12 @@ class Setting:
     def flag(self) -> str | None:
         return None if self.kind.secret else "--" + self.name.replace("_", "-")
 
-    def shown(self, value: object) -> str:
+    def show(self, value: object) -> str:
         if value is None:
             return "none"
         return MASKED if self.kind.secret else self.kind.show(value)
 
-    def shown_text(self, text: str) -> str:
+    def show_text(self, text: str) -> str:
         if self.kind.secret:
             return MASKED
         return f"'{self.kind.mask(text) if self.kind.mask else text}'"
@@ -166,7 +166,7 @@ def read(config_type: type[C], sources: Sources, known: Iterable[type[Config]] =
         if fault is not None:
             problems.append(fault)
         given[one.name] = value
-        values.append(Value(one, fault.value if fault else one.shown(value), origin))
+        values.append(Value(one, fault.value if fault else one.show(value), origin))
     all_types: list[type[Config]] = [config_type, *known]
     names = {one.name for each in all_types for one in settings_of(each)}
     problems += _unknown_keys(sources, names)
@@ -182,31 +182,31 @@ def read(config_type: type[C], sources: Sources, known: Iterable[type[Config]] =
 
 def _one(one: Setting, sources: Sources) -> tuple[object, str, Problem | None]:
     """The value of a setting (its default where it is faulty), its origin, and what is wrong with it."""
-    found = _found(one, sources)
+    found = _find(one, sources)
     if found is None:
         return one.default, "default", None
     origin, raw = found
     text = _text(raw)
     if text is None:
-        return one.default, origin, _refused(one, repr(raw), origin)
+        return one.default, origin, _refuse(one, repr(raw), origin)
     if not text and not one.kind.secret:
         return one.default, "default", None
     try:
         return (one.kind.read(text) if text else _empty()), origin, None
     except ValueError as error:
-        return one.default, origin, _refused(one, text, origin, str(error))
+        return one.default, origin, _refuse(one, text, origin, str(error))
 
 
 def _empty() -> object:
     raise ValueError("it is empty")
 
 
-def _refused(one: Setting, text: str, origin: str, detail: str = "") -> Problem:
+def _refuse(one: Setting, text: str, origin: str, detail: str = "") -> Problem:
     expected = f"expected {one.kind.expects}" + (f" ({detail})" if detail else "")
-    return Problem(one.variable, one.shown_text(text), origin, expected)
+    return Problem(one.variable, one.show_text(text), origin, expected)
 
 
-def _found(one: Setting, sources: Sources) -> tuple[str, object] | None:
+def _find(one: Setting, sources: Sources) -> tuple[str, object] | None:
     flag = sources.flags.get(one.name)
     if flag is not None:
         return f"flag {one.flag}", flag

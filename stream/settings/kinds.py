@@ -29,7 +29,7 @@ def whole_number(smallest: int, largest: int, *also: int) -> Kind[int]:
             raise ValueError
         return number
 
-    return Kind(f"a whole number from {smallest} to {largest}{apart}", _silent(read))
+    return Kind(f"a whole number from {smallest} to {largest}{apart}", _silence(read))
 
 
 def number(smallest: float, largest: float) -> Kind[float]:
@@ -41,7 +41,7 @@ def number(smallest: float, largest: float) -> Kind[float]:
             raise ValueError
         return value
 
-    return Kind(f"a number from {smallest:g} to {largest:g}", _silent(read), lambda value: f"{value:g}")
+    return Kind(f"a number from {smallest:g} to {largest:g}", _silence(read), lambda value: f"{value:g}")
 
 
 def or_none(kind: Kind[T]) -> Kind[T | None]:
@@ -56,7 +56,7 @@ def or_none(kind: Kind[T]) -> Kind[T | None]:
 
 def choice(choices: type[E]) -> Kind[E]:
     """One member of a closed set, in any case of letters."""
-    return Kind(f"one of {', '.join(choices)}", _silent(lambda text: choices(text.lower())))
+    return Kind(f"one of {', '.join(choices)}", _silence(lambda text: choices(text.lower())))
 
 
 def _name(text: str) -> str:
@@ -137,7 +137,7 @@ def _refuse() -> str:
     raise ValueError
 
 
-def _silent(read: Callable[[str], T]) -> Callable[[str], T]:
+def _silence(read: Callable[[str], T]) -> Callable[[str], T]:
     """Python's own words about a failed conversion add nothing to `expects`."""
 
     def silent(text: str) -> T:
@@ -149,7 +149,7 @@ def _silent(read: Callable[[str], T]) -> Callable[[str], T]:
     return silent
 
 
-def _listed(items: tuple[str, ...]) -> str:
+def _list_choices(items: tuple[str, ...]) -> str:
     return ",".join(items) or "none"
 
 
@@ -163,11 +163,11 @@ REDIS_URL = Kind(
     show=without_password,
     mask=without_password,
 )
-ORIGINS = Kind("origins such as https://app.example.com, with commas", _origins, _listed)
-FRAME_ANCESTORS = Kind("origins such as https://app.example.com, or self, with commas", _frame_ancestors, _listed)
+ORIGINS = Kind("origins such as https://app.example.com, with commas", _origins, _list_choices)
+FRAME_ANCESTORS = Kind("origins such as https://app.example.com, or self, with commas", _frame_ancestors, _list_choices)
 WEB_ADDRESS = Kind(
     "an http:// or https:// address",
-    _silent(_web_address),
+    _silence(_web_address),
     show=partial(without_password, options=False),
     mask=partial(without_password, options=False),
 )

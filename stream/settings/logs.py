@@ -56,10 +56,10 @@ class TextLines(logging.Formatter):
         return escape_controls(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
-        return _indented(super().formatException(ei))
+        return _indent(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802
-        return _indented(super().formatStack(stack_info))
+        return _indent(super().formatStack(stack_info))
 
 
 def escape_controls(text: str) -> str:
@@ -72,7 +72,7 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _indented(text: str) -> str:
+def _indent(text: str) -> str:
     return "\n".join("    " + escape_controls(line) for line in text.split("\n"))
 
 

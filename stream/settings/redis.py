@@ -34,7 +34,7 @@ def redis_client(url: str, *, timeout_seconds: float | None, retries: int = 1, c
     if connections is not None:
         options["max_connections"] = connections
     if address.service is None:
-        return packed_in_c(Redis.from_url(url, **options))
+        return pack_in_c(Redis.from_url(url, **options))
     host, port = address.servers[0]
     shape = f"redis://{host}:{port}/{address.database}" + (f"?{address.options}" if address.options else "")
     options = dict(parse_url(shape)) | options | {"username": address.username, "password": address.password}
@@ -42,7 +42,7 @@ def redis_client(url: str, *, timeout_seconds: float | None, retries: int = 1, c
     asking = {name.removeprefix("sentinel_"): options.pop(name) for name in SENTINEL_OPTIONS if name in options}
     asking |= {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
     sentinel = Sentinel(list(address.servers), sentinel_kwargs=asking, **options)  # type: ignore[no-untyped-call]
-    return packed_in_c(cast("Redis", sentinel.master_for(address.service)))
+    return pack_in_c(cast("Redis", sentinel.master_for(address.service)))
 
 
 class PackedWords(NamedTuple):
@@ -89,7 +89,7 @@ class PackedInC(AbstractConnection):
             self.socket_timeout = limit
 
 
-def packed_in_c(client: Redis) -> Redis:
+def pack_in_c(client: Redis) -> Redis:
     """The same client, whose connections (none is open yet) pack their commands in C."""
     pool = client.connection_pool
     pool.connection_class = type("Packed" + pool.connection_class.__name__, (PackedInC, pool.connection_class), {})

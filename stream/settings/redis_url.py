@@ -63,10 +63,10 @@ def without_password(url: str, *, options: bool = True) -> str:
     shown = f"{scheme}{separator}"
     if at:
         shown += f"{credentials.partition(':')[0] if scheme else ''}:***@"
-    return shown + address + ("?" + "&".join(_shown_option(one, options) for one in query.split("&")) if query else "")
+    return shown + address + ("?" + "&".join(_show_option(one, options) for one in query.split("&")) if query else "")
 
 
-def _shown_option(option: str, shown: bool) -> str:
+def _show_option(option: str, shown: bool) -> str:
     name, equals, _ = option.partition("=")
     return option if shown and "password" not in name else f"{name}{equals}***"
 

@@ -153,15 +153,15 @@ def encode_tail(
 ) -> bytes:
     """Packs a tail from its columns."""
     parts = (VERSION, written_at, first_series, first_source, new_sources, new_users, keys, counts, kinds)
-    return _fitted(_encode(parts))
+    return _fit(_encode(parts))
 
 
 def encode_base(head: bytes, cells: bytes) -> bytes:
     """The changelog's value of a base."""
-    return _fitted(_encode((VERSION, head, cells)))
+    return _fit(_encode((VERSION, head, cells)))
 
 
-def _fitted(packed: bytes) -> bytes:
+def _fit(packed: bytes) -> bytes:
     """The same bytes in no more memory than they need: msgspec leaves its buffer, of 512 bytes at least, behind them.
     For what stays in memory (tests/unit/storage/test_day_parts.py measures it).
     """
@@ -240,7 +240,7 @@ def encode_text(text: str | None) -> bytes:
     return _encode(text)
 
 
-def packed_array(packed: bytes | msgspec.Raw, more: Sequence[str | None]) -> msgspec.Raw:
+def extend_array(packed: bytes | msgspec.Raw, more: Sequence[str | None]) -> msgspec.Raw:
     """A packed array of texts with more of them at its end; those that are in it are not read."""
     head, count = _array_head(packed)
     added = _encode(more)
@@ -263,7 +263,7 @@ def _array_of(count: int) -> bytes:
     return b"\xdc" + count.to_bytes(2, "big") if count < 1 << 16 else b"\xdd" + count.to_bytes(4, "big")
 
 
-def written_at(packed: bytes, name: object = "a head or tail") -> int:
+def read_written_at(packed: bytes, name: object = "a head or tail") -> int:
     """The last source offset that is counted in a head or a tail, without unpacking the rest."""
     return decode_array(_WRITTEN, packed, VERSION, name).written_at
 

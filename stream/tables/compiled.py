@@ -91,8 +91,8 @@ class CompiledState(Progress):
         )
 
     @classmethod
-    def recovered(cls, partition: int, rules: CountingRules, records: Mapping[bytes, bytes]) -> CompiledState:
-        """As PartitionState.recovered."""
+    def recover(cls, partition: int, rules: CountingRules, records: Mapping[bytes, bytes]) -> CompiledState:
+        """As PartitionState.recover."""
         return finish(cls.unpack(partition, rules, records))
 
     @classmethod

@@ -127,7 +127,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
                 changes[key_of(self.workspace_id, self.day, TAIL_SLOT)] = None
             self.tail = None
         else:
-            self.tail = counting.packed_tail(self.changed_at)
+            self.tail = counting.encode_tail(self.changed_at)
             changes[key_of(self.workspace_id, self.day, TAIL_SLOT)] = self.tail
         return EntryChange(self.workspace_id, self.day, bases, self.tail, self.base_count, rows or [])
 
@@ -160,7 +160,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         """Takes a record of the changelog; bases in their order. Raises FormatError."""
         if slot == TAIL_SLOT:
             self.tail = value
-            self.changed_at = max(self.changed_at, packed.written_at(value, key))
+            self.changed_at = max(self.changed_at, packed.read_written_at(value, key))
             return
         if slot != self.base_count:
             raise FormatError(f"{key!r} does not follow on {self.base_count} bases")
@@ -168,7 +168,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
             self.frozen = (*self.frozen, self.last)
         self.last = value
         head, _ = packed.decode_base(value, key)
-        self.changed_at = max(self.changed_at, packed.written_at(head, key))
+        self.changed_at = max(self.changed_at, packed.read_written_at(head, key))
 
 
 class Counting(msgspec.Struct, eq=False, gc=False):
@@ -201,7 +201,7 @@ class Counting(msgspec.Struct, eq=False, gc=False):
         """A tail of more cells is merged: so it is rewritten about as often as it makes its base be."""
         return max(floor, isqrt(self._base_cells))
 
-    def packed_tail(self, written_at: int) -> bytes:
+    def encode_tail(self, written_at: int) -> bytes:
         tail, kinds = self.tail, self._kinds
         keys = sorted(tail)
         return packed.encode_tail(

@@ -58,7 +58,7 @@ def merge(head: bytes | None, cells: bytes | None, addition: Addition, limit_byt
     it where it has more than one series."""
     old = packed.split_head(head) if head is not None else _NOTHING
     sources = [*old.sources, *addition.new_sources]
-    users = packed.packed_array(old.users, addition.new_users)
+    users = packed.extend_array(old.users, addition.new_users)
     stored = packed.decode_cells(cells) if cells is not None else packed.Cells(array("H"), array("B"))
     if len(stored.keys) + len(addition.cells) <= PLAIN_CELLS:
         base = _plain(addition.written_at, sources, addition.kinds, users, *_sum_plain(stored, addition.cells))
@@ -254,7 +254,7 @@ def _part(
         numbers.setdefault(source_number_of(kind), len(numbers))
     own_sources = [sources[source - 1] for source in numbers if source]
     own = [kind_of(numbers[source_number_of(kind)], activity_of(kind)) for kind in kinds.tolist()]
-    return _quick(written_at, own_sources, np.array(own, np.int64), packed.packed_array(b"\x90", users), keys, counts)
+    return _quick(written_at, own_sources, np.array(own, np.int64), packed.extend_array(b"\x90", users), keys, counts)
 
 
 _NOTHING: Final = packed.PackedHead(packed.VERSION, -1, [], b"\x01", msgspec.Raw(b"\x90"), b"\x01", b"\x01")

@@ -91,7 +91,7 @@ class RecentIds:
                 hour.encode(changes)
 
     @classmethod
-    def recovered(
+    def recover(
         cls, window_hours: int, max_ids: int, latest_hour: int | None, records: Iterable[tuple[bytes, bytes]]
     ) -> RecentIds:
         """The ids of a changelog's blocks. What a shorter window or a lower limit no longer allows goes with the next
@@ -102,7 +102,7 @@ class RecentIds:
     def unpack(
         cls, window_hours: int, max_ids: int, latest_hour: int | None, records: Iterable[tuple[bytes, bytes]]
     ) -> Steps[RecentIds]:
-        """As `recovered`, a block a step: 10 ms where it is full."""
+        """As `recover`, a block a step: 10 ms where it is full."""
         ids = cls(window_hours, max_ids, latest_hour)
         for hour, blocks in groupby(sorted((*_KEY.unpack(key)[1:], value) for key, value in records), lambda b: b[0]):
             known = ids._begin(hour)
@@ -128,7 +128,7 @@ class RecentIds:
             duplicates.extend(sorted(start + place for place in known))
             return end
         if known or len(set(some)) < len(some):
-            known |= _repeated(some, known)
+            known |= _find_repeated(some, known)
         fresh = [item for place, item in enumerate(some) if place not in known] if known else some
         room = self._max_ids - self._size
         if len(fresh) > room:
@@ -267,7 +267,7 @@ def _hour_of(timestamp: int) -> int:
     return min(max(timestamp // HOUR_MILLISECONDS, 0), LAST_HOUR)
 
 
-def _repeated(ids: list[bytes], known: set[int]) -> set[int]:
+def _find_repeated(ids: list[bytes], known: set[int]) -> set[int]:
     """The places of ids that stand before in the list, among those that are not known."""
     seen: set[bytes] = set()
     repeated = set()

@@ -98,11 +98,11 @@ class Uncounted:
         changes.update(self._deleted)
         self._deleted = {}
         for first in sorted(self._changed):
-            changes[_KEY.pack(KIND, first)] = self._packed(bisect_right(self._firsts, first) - 1)
+            changes[_KEY.pack(KIND, first)] = self._pack(bisect_right(self._firsts, first) - 1)
         self._changed = set()
 
     @classmethod
-    def recovered(cls, records: Iterable[tuple[bytes, bytes]]) -> Uncounted:
+    def recover(cls, records: Iterable[tuple[bytes, bytes]]) -> Uncounted:
         """The ranges of a changelog's blocks. Raises FormatError."""
         uncounted = cls()
         for key, value in sorted(records):
@@ -118,7 +118,7 @@ class Uncounted:
         self._blocks[-1] += _varint(first - self._end) + _varint(end - first)
         self._end = end
 
-    def _packed(self, index: int) -> bytes:
+    def _pack(self, index: int) -> bytes:
         block = self._blocks[index]
         if index < len(self._blocks) - 1 or self._last is None:
             return block
@@ -142,7 +142,7 @@ class Uncounted:
 
     def _ranges_of(self, index: int) -> list[tuple[int, int]]:
         """A block's ranges: first offset, and the offset after the last."""
-        numbers = _varints(self._packed(index), self._firsts[index])
+        numbers = _varints(self._pack(index), self._firsts[index])
         ranges, end = [], self._firsts[index]
         for gap, length in zip(numbers[::2], numbers[1::2], strict=True):
             ranges.append((end + gap, end + gap + length))

@@ -38,7 +38,7 @@ async def open_partition(
     try:
         await store.fence()
         records = await store.read(lambda _done, _total: None)
-        state = PartitionState.recovered(partition, rules, records)
+        state = PartitionState.recover(partition, rules, records)
         if not records:
             state.begin(incarnation=secrets.token_bytes(16), first_offset=0, partitions=known)
         commit = state.encode()
@@ -70,9 +70,11 @@ class NewPartitions:
             begun = [p for p in range(known, partitions) if await self._begin(p)]
             await self._announcements.announce(partitions, begun)
         except ReplicaAway as error:
-            raise self._not_raised(f"Redis must know of the new partitions first and failed ({error})") from error
+            raise self._explain_not_raised(
+                f"Redis must know of the new partitions first and failed ({error})"
+            ) from error
         except (KafkaAway, WorkerMustStop) as error:
-            raise self._not_raised(f"the new partitions could not be begun: {error}") from error
+            raise self._explain_not_raised(f"the new partitions could not be begun: {error}") from error
 
     async def _begin(self, partition: int) -> bool:
         """False where the topic has the partition by now: another command was faster, and it is a worker's."""
@@ -96,7 +98,7 @@ class NewPartitions:
                 f"({error}): numbers are shown as stalled until the same command has succeeded"
             ) from error
 
-    def _not_raised(self, why: str) -> TopicsError:
+    def _explain_not_raised(self, why: str) -> TopicsError:
         again = "Give the same command again once it is mended"
         return TopicsError(f"{self._config.topic} was not raised, since {why}. {again}.")
 

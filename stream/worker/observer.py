@@ -56,7 +56,7 @@ class Reporter(Listener):
         self._ends[partition] = end
         self._show(partition)
 
-    def phase(self, partition: int, phase: Phase) -> None:
+    def note_phase(self, partition: int, phase: Phase) -> None:
         for one in Phase:
             self._metrics.phase.labels(partition, one.value).set(one is phase)
         if phase is Phase.ENDED:
@@ -64,7 +64,7 @@ class Reporter(Listener):
             self._furthest.pop(partition, None)
             self._faults.pop(partition, None)
             self._unread_ms.pop(partition, None)
-            self.tally.ended(partition)
+            self.tally.note_ended(partition)
             for gauge in self._metrics.of_owned:
                 with contextlib.suppress(KeyError):
                     gauge.remove(partition)
@@ -76,7 +76,7 @@ class Reporter(Listener):
             for counter in self._metrics.counted_of_owned:
                 counter.labels(partition)
 
-    def rebalanced(self, owned: set[int], given: set[int], taken: set[int], seconds: float) -> None:
+    def note_rebalance(self, owned: set[int], given: set[int], taken: set[int], seconds: float) -> None:
         """The group has dealt out its partitions; for so many seconds it had taken this worker's."""
         self._metrics.rebalance_seconds.observe(seconds)
         log.info(
@@ -87,7 +87,7 @@ class Reporter(Listener):
             named(taken),
         )
 
-    def reading(self, partition: int, done: int, total: int) -> None:
+    def note_reading(self, partition: int, done: int, total: int) -> None:
         self._facts[partition]["recovery"] = {"read": done, "of": total}
         self._metrics.recovery_remaining.labels(partition).set(total - done)
         now = self._clock.now_ms()
@@ -95,7 +95,7 @@ class Reporter(Listener):
             self._told_ms = now
             log.info("partition %d: %d of %d changelog offsets read", partition, done, total)
 
-    def recovered(self, partition: int, keys: int, position: int, seconds: float) -> None:
+    def note_recovered(self, partition: int, keys: int, position: int, seconds: float) -> None:
         facts = self._facts[partition]
         facts.pop("recovery", None)
         self._metrics.recovery_remaining.labels(partition).set(0)
@@ -110,9 +110,9 @@ class Reporter(Listener):
             self._facts[partition]["position"] = offset
             self._show(partition)
 
-    def committed(self, partition: int, commit: Commit, seconds: float) -> None:
+    def note_committed(self, partition: int, commit: Commit, seconds: float) -> None:
         metrics, outcomes = self._metrics, commit.outcomes
-        self.tally.committed(partition, commit)
+        self.tally.note_committed(partition, commit)
         self.covered(partition, commit.position.next_offset)
         metrics.events.labels("counted").inc(outcomes.counted)
         metrics.events.labels("duplicate").inc(outcomes.duplicate)
@@ -132,15 +132,15 @@ class Reporter(Listener):
             self._unread_ms[partition] = commit.position.greatest_broker_ms
             metrics.projection_bytes.inc(commit.bytes_projected)
 
-    def projected(self, partition: int, offsets_to_backfill: int) -> None:
-        self.tally.projected(partition)
+    def note_projected(self, partition: int, offsets_to_backfill: int) -> None:
+        self.tally.note_projected(partition)
         taken_ms = self._unread_ms.pop(partition, None)
         if taken_ms is not None:
             self._metrics.readable_seconds.observe(max(self._clock.now_ms() - taken_ms, 0) / 1000)
         self._metrics.last_projection.labels(partition).set(self._clock.now_ms() / 1000)
         self._metrics.offsets_to_backfill.labels(partition).set(offsets_to_backfill)
 
-    def failed(self, partition: int, why: str) -> None:
+    def note_failed(self, partition: int, why: str) -> None:
         self._facts.setdefault(partition, {"position": None})
         watch = self._faults.get(partition)
         if watch is None:
@@ -149,14 +149,14 @@ class Reporter(Listener):
         watch.note(why)
         self._metrics.failures.labels(partition).inc()
 
-    def rows_failed(self, partition: int, why: str) -> None:
+    def note_rows_failed(self, partition: int, why: str) -> None:
         log.warning("partition %d: cannot read the topic to backfill rows, tried again: %s", partition, why)
         self._metrics.failures.labels(partition).inc()
 
-    def claims(self, why: Resync) -> None:
+    def note_claim(self, why: Resync) -> None:
         self._metrics.claims.labels(why.value).inc()
 
-    def resynced(self, partition: int, why: Resync, position: int, seconds: float) -> None:
+    def note_resynced(self, partition: int, why: Resync, position: int, seconds: float) -> None:
         self._metrics.resyncs.labels(why.value).inc()
         level = logging.WARNING if why is Resync.REDIS_LOST else logging.INFO
         log.log(
@@ -168,13 +168,13 @@ class Reporter(Listener):
             why.words,
         )
 
-    def waiting(self, partition: int, why: str | None) -> None:
+    def note_waiting(self, partition: int, why: str | None) -> None:
         """Why what was fetched of a partition is not applied yet."""
         facts = self._facts.get(partition)
         if facts is not None:
             facts["waiting"] = why
 
-    def stuck(self, partition: int, stuck: bool) -> None:
+    def note_stuck(self, partition: int, stuck: bool) -> None:
         self._metrics.stuck.labels(partition).set(stuck)
 
     def _show(self, partition: int) -> None:
@@ -187,7 +187,7 @@ class Reporter(Listener):
             self._furthest[partition] = position
             self._metrics.moved.labels(partition).set(self._clock.now_ms() / 1000)
 
-    def lost(self, partition: int, offsets: int) -> None:
+    def note_lost(self, partition: int, offsets: int) -> None:
         self._metrics.lost.labels(partition).inc(offsets)
 
 

@@ -149,14 +149,14 @@ class OwnedPartition:
             return
         if self._waits_since is not None:
             self._waits_since = None
-            self._listener.waiting(self.partition, None)
+            self._listener.note_waiting(self.partition, None)
         self._inbox.append(batch)
         self._drain()
 
     def _wait(self, why: str) -> None:
         """Count nothing more of the stream for now. `note_end` asks for the batch again."""
         self._fetch_control.pause(self.partition)
-        self._listener.waiting(self.partition, why)
+        self._listener.note_waiting(self.partition, why)
         now = asyncio.get_running_loop().time()
         if self._waits_since is None or now - self._waits_since > WAITING_LOG_SECONDS:
             self._waits_since = now
@@ -167,7 +167,7 @@ class OwnedPartition:
         """All before it is committed; what holds nothing to count needs no commit: markers, aborted records. None where
         nothing was recovered yet.
         """
-        return None if self._state is None else self._covered()
+        return None if self._state is None else self._find_covered()
 
     def draw(self, chance: float) -> Sample | None:
         """One of the committed entries, which `chance` in [0, 1) says."""
@@ -200,7 +200,7 @@ class OwnedPartition:
     def note_end(self, end: int, asked_ms: int) -> None:
         """The partition ended at `end` (read committed) when asked at `asked_ms` of the loop's clock."""
         self._projector.note_end(end, asked_ms)
-        if self._state is not None and end <= self._covered():
+        if self._state is not None and end <= self._find_covered():
             self._attempts.forget()
         missed = self._gaps.note_end(self.next_needed if self.wants_more else None, end)
         if missed is not None:
@@ -241,7 +241,7 @@ class OwnedPartition:
         """End the task. Nothing more is told of the partition, and its stream is left alone: a new owner of it may have
         begun here meanwhile.
         """
-        self._listener.phase(self.partition, Phase.ENDED)
+        self._listener.note_phase(self.partition, Phase.ENDED)
         self._listener, self._fetch_control = Listener(), _NoFetchControl()
         self._closing = True
         while self._task is not None and not self._task.done():
@@ -266,7 +266,7 @@ class OwnedPartition:
                     why = await self._count(store)
             except KafkaAway as error:
                 going_on, why = True, Resync.RECOVERY
-                self._listener.failed(self.partition, str(error))
+                self._listener.note_failed(self.partition, str(error))
             except WorkerMustStop as error:
                 self._must_stop(error)
                 return
@@ -317,11 +317,11 @@ class OwnedPartition:
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
-        self._listener.phase(self.partition, phase)
+        self._listener.note_phase(self.partition, phase)
         if phase in (Phase.RECOVERING, Phase.REPAIRING):
             self._fetch_control.pause(self.partition)
 
-    def _counted(self) -> State:
+    def _require_state(self) -> State:
         assert self._state is not None, "a partition without a state was asked for it"
         return self._state
 
@@ -331,19 +331,19 @@ class OwnedPartition:
         started = asyncio.get_running_loop().time()
         self._asking = asyncio.ensure_future(store.fence())
         await self._asking
-        records = await store.read(lambda done, total: self._listener.reading(self.partition, done, total))
+        records = await store.read(lambda done, total: self._listener.note_reading(self.partition, done, total))
         async with self._in_flight.unpacking:
             state = await unpack_state(self.partition, self._rules, records, self._unpack)
         if records:
             lost = await check_topic(self.partition, state, self._source)
             if lost:
-                self._listener.lost(self.partition, lost)
+                self._listener.note_lost(self.partition, lost)
         else:
             await begin_state(state, self._source)
         self._state = state
         self._committed_offset = state.position.next_offset
         self._fetch_control.seek(self.partition, state.position.next_offset)
-        self._listener.recovered(
+        self._listener.note_recovered(
             self.partition, len(records), self._committed_offset, asyncio.get_running_loop().time() - started
         )
 
@@ -359,19 +359,19 @@ class OwnedPartition:
         while True:
             await self._commit(store)  # who was replaced learns it here, and disturbs nobody
             try:
-                self._listener.claims(why)
-                if await self._projector.resync(self._counted(), self._committed_offset):
+                self._listener.note_claim(why)
+                if await self._projector.resync(self._require_state(), self._committed_offset):
                     break
                 why = Resync.REDIS_LOST
             except ReplicaAway as error:
                 why = Resync.REDIS_AWAY if why is Resync.REDIS_LOST else why
-                self._listener.failed(self.partition, str(error))
+                self._listener.note_failed(self.partition, str(error))
             await asyncio.sleep(back_off.take())
             if self._doubt is not None:
                 raise self._doubt
         seconds = asyncio.get_running_loop().time() - started
-        self._listener.resynced(self.partition, why, self._committed_offset, seconds)
-        self._listener.projected(self.partition, self._projector.offsets_to_backfill)
+        self._listener.note_resynced(self.partition, why, self._committed_offset, seconds)
+        self._listener.note_projected(self.partition, self._projector.offsets_to_backfill)
         self._enter(Phase.COUNTING)
         self._drain()
 
@@ -402,7 +402,7 @@ class OwnedPartition:
     async def _count(self, store: ChangelogStore) -> Resync:
         """Until Redis falls out of sync; returns why."""
         why = Resync.REDIS_LOST
-        time, state = asyncio.get_running_loop().time, self._counted()
+        time, state = asyncio.get_running_loop().time, self._require_state()
         next_commit = time()
         while self._projector.in_sync:
             if self._doubt is not None:
@@ -416,19 +416,19 @@ class OwnedPartition:
                 ):
                     commit = await self._commit(store)
                     await self._projector.project(commit)
-                    self._listener.projected(self.partition, self._projector.offsets_to_backfill)
+                    self._listener.note_projected(self.partition, self._projector.offsets_to_backfill)
                     next_commit = self._policy.next_commit(now, time())
                 elif self._backfill.ready:
                     await self._write_rows()
                 elif (silent := self._silent_seconds()) >= self._policy.heartbeat_seconds:
-                    await self._projector.heartbeat(self._covered())
-                    self._listener.projected(self.partition, self._projector.offsets_to_backfill)
+                    await self._projector.heartbeat(self._find_covered())
+                    self._listener.note_projected(self.partition, self._projector.offsets_to_backfill)
                 else:
                     rest = next_commit - now if pending else self._policy.heartbeat_seconds - silent
                     await self._rest(min(rest, self._backfill.due() - now) if self._projector.lacks_rows else rest)
             except ReplicaAway as error:
                 why = Resync.REDIS_AWAY
-                self._listener.failed(self.partition, str(error))
+                self._listener.note_failed(self.partition, str(error))
         return why
 
     async def _write_rows(self) -> None:
@@ -438,9 +438,9 @@ class OwnedPartition:
         try:
             found = self._backfill.take()
         except KafkaAway as error:
-            self._listener.rows_failed(self.partition, str(error))
+            self._listener.note_rows_failed(self.partition, str(error))
         else:
-            await self._projector.write_rows(found, self._counted(), self._covered())
+            await self._projector.write_rows(found, self._require_state(), self._find_covered())
 
     def _silent_seconds(self) -> float:
         """Since the last call to Redis."""
@@ -454,30 +454,30 @@ class OwnedPartition:
         except TimeoutError:
             pass
 
-    def _covered(self) -> int:
+    def _find_covered(self) -> int:
         """All before this offset is applied, committed and published. Markers of transactions need no commit."""
-        return self._committed_offset if self._held else self._counted().position.next_offset
+        return self._committed_offset if self._held else self._require_state().position.next_offset
 
     async def _commit(self, store: ChangelogStore) -> Commit:
         """Commit what was applied; the position alone where there is nothing."""
         if self._doubt is not None:
             raise self._doubt
-        weight = self._counted().pending_weight
-        commit = self._counted().encode()
+        weight = self._require_state().pending_weight
+        commit = self._require_state().encode()
         started = asyncio.get_running_loop().time()
         self._asking = asyncio.ensure_future(store.commit(commit, self._attempts))
         try:
             await self._asking
         except KafkaAway as error:
             self._attempts.note_failure(self._committed_offset, error)
-            self._listener.stuck(self.partition, self._attempts.stuck)
+            self._listener.note_stuck(self.partition, self._attempts.stuck)
             raise
         if commit.position.next_offset > self._committed_offset:
             self._back_off.reset()
         self._committed_offset = commit.position.next_offset
         self._attempts.note_position(self._committed_offset)
-        self._listener.stuck(self.partition, self._attempts.stuck)
+        self._listener.note_stuck(self.partition, self._attempts.stuck)
         self._held -= weight
         self._in_flight.give_back(weight)
-        self._listener.committed(self.partition, commit, asyncio.get_running_loop().time() - started)
+        self._listener.note_committed(self.partition, commit, asyncio.get_running_loop().time() - started)
         return commit

@@ -115,7 +115,7 @@ class Worker:
         )
         self._metrics.clock_difference.set_function(lambda: self._clocks.difference_seconds() or 0.0)
         self._status = WorkerStatus(
-            self._redis, self._wiring.keys, self._name, self._told, self._dependencies.note_redis
+            self._redis, self._wiring.keys, self._name, self._status_as_json, self._dependencies.note_redis
         )
         self._make_application = make_application
         self._app: Application | None = None
@@ -174,7 +174,7 @@ class Worker:
             self._readiness.waits_for = "Kafka is to let this worker into its consumer group"
             await self._source.start()
             self._app = self._make_application(self._config, found.partitions, self._make)
-            self._app.partitions.listen(self._reporter.rebalanced)
+            self._app.partitions.listen(self._reporter.note_rebalance)
             await self._app.start()
             self._started, self._readiness.waits_for = True, None
             gc.collect()
@@ -308,7 +308,7 @@ class Worker:
                     next_look = asyncio.get_running_loop().time() + dropped_days.LOOK_SECONDS
                     await dropped_days.forget_quietly(self._redis, self._wiring.keys)
 
-    def _told(self) -> dict[str, Any]:
+    def _status_as_json(self) -> dict[str, Any]:
         """What `contacts-report status` shows of this worker."""
         facts, tally = self._facts(), self._reporter.tally
         for partition, of in facts["partitions"].items():

@@ -97,7 +97,7 @@ class Skip:
             await store.fence()
             records = await store.read(lambda _done, _all: None)
             try:
-                state = PartitionState.recovered(self._partition, self._rules, records)
+                state = PartitionState.recover(self._partition, self._rules, records)
             except FormatError as error:
                 raise SkipRefused(str(error)) from error
             if not records:

@@ -23,7 +23,7 @@ class Tally:
         self._committed_ms: dict[int, int] = {}
         self._projected_ms: dict[int, int] = {}
 
-    def committed(self, partition: int, commit: Commit) -> None:
+    def note_committed(self, partition: int, commit: Commit) -> None:
         outcomes = commit.outcomes
         self._counted += outcomes.counted
         self._duplicates += outcomes.duplicate
@@ -36,10 +36,10 @@ class Tally:
         for letter in commit.dead_letters:
             self._rejected[letter.reason.value] |= {"partition": partition, "offset": letter.record.offset}
 
-    def projected(self, partition: int) -> None:
+    def note_projected(self, partition: int) -> None:
         self._projected_ms[partition] = self._clock.now_ms()
 
-    def ended(self, partition: int) -> None:
+    def note_ended(self, partition: int) -> None:
         for kept in (self._events, self._samples, self._committed_ms, self._projected_ms):
             kept.pop(partition, None)
 

@@ -12,7 +12,7 @@ from stream.kafka.topics import (
     Role,
     Topics,
     TopicsError,
-    differences,
+    find_differences,
     open_topics,
     refuse_unless_compacted,
     wanted_topics,
@@ -76,7 +76,9 @@ async def _check(config: WorkerConfig, topics: Topics) -> Found:
             ", ".join(hidden),
         )
     refuse_unless_compacted(actual[config.changelog_topic])
-    found = [difference for difference in differences(wanted, actual, partitions) if difference.what != "partitions"]
+    found = [
+        difference for difference in find_differences(wanted, actual, partitions) if difference.what != "partitions"
+    ]
     for difference in found:
         log.warning("%s", difference)
     return Found(partitions, letter_bytes, tuple(map(str, found)))

@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
-from api.http.modules import joined_modules
+from api.http.modules import list_joined_modules
 from api.http.request import Request
 from api.http.static import PAGE, StaticFiles
 from stream.projection.worker_status import ApiStatus, WorkerStatus
@@ -209,5 +209,5 @@ async def test_it_is_small() -> None:
         assert answer is not None
         assert isinstance(answer.body, bytes)
         sizes[name] = len(answer.body)
-    assert {file.name for file in (PAGE / "ops").glob("*.js")} == set(joined_modules(PAGE / "ops"))
+    assert {file.name for file in (PAGE / "ops").glob("*.js")} == set(list_joined_modules(PAGE / "ops"))
     assert sum(sizes.values()) <= MAX_BYTES, sizes

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 
-from api.http.modules import ENTRY, joined_modules
+from api.http.modules import ENTRY, list_joined_modules
 from api.http.request import Request
 from api.http.static import StaticFiles, inline_scripts
 from tests.browser.conftest import NOW, Open
@@ -60,7 +60,7 @@ async def test_the_first_view_takes_few_requests_and_few_bytes(api: StandIn, win
 async def test_the_whole_page_is_small() -> None:
     files = StaticFiles(PAGE, ())
     sizes = {}
-    joined = set(joined_modules(PAGE)) - {ENTRY}
+    joined = set(list_joined_modules(PAGE)) - {ENTRY}
     for name in sorted({file.name for file in PAGE.iterdir() if file.is_file()} - joined - {"types.js"}):
         scope = {"method": "GET", "path": f"/page/{name}", "headers": [(b"accept-encoding", b"gzip, br")]}
         answer = await files.answer(Request(scope), name)

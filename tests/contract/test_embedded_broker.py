@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from stream.kafka.metadata import metadata_of, visible
+from stream.kafka.metadata import list_visible, metadata_of
 from stream.kafka.topics import LOG_APPEND_TIME, TIMESTAMP_TYPE
 from tests.support.kafka import RunningKafka, create_topic, read_partition, unique_name
 
@@ -46,7 +46,7 @@ async def test_asking_for_a_topic_makes_it_with_four_partitions(embedded_kafka: 
     admin = AIOKafkaAdminClient(bootstrap_servers=embedded_kafka.bootstrap)
     await admin.start()
     try:
-        assert visible(await admin._send_request(metadata_of([topic]))) == []
+        assert list_visible(await admin._send_request(metadata_of([topic]))) == []
         assert topic not in await admin.list_topics()
         (made,) = await admin.describe_topics([topic])
         assert len(made["partitions"]) == 4

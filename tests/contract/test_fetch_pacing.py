@@ -10,7 +10,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.protocol.fetch import FetchRequest
 
-from stream.kafka.fetch import fetched_batches, keep_fetched_bytes
+from stream.kafka.fetch import keep_fetched_bytes, take_fetched_batches
 from stream.kafka.fetch_pacing import QUIET_WAIT_SECONDS, PacedFetches
 from stream.tables.partition import Batch
 from tests.support.kafka import RunningKafka, create_topic, unique_name
@@ -53,7 +53,7 @@ class Reader:
     async def take(self, number: int) -> list[bytes]:
         values: list[bytes] = []
         while len(values) < number:
-            found = await fetched_batches(self.consumer._fetcher, set(self.partitions), 5.0, 1000)
+            found = await take_fetched_batches(self.consumer._fetcher, set(self.partitions), 5.0, 1000)
             for batch in found.values():
                 assert isinstance(batch, Batch)
                 values += [record.value for record in batch.records if record.value is not None]

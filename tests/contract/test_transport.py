@@ -18,7 +18,7 @@ from faust.types.tuples import TP
 
 from stream.agents.transport import Consumer
 from stream.ingest.event import LeftOut, Record
-from stream.kafka.fetch import fetched_batches, keep_fetched_bytes
+from stream.kafka.fetch import keep_fetched_bytes, take_fetched_batches
 from stream.kafka.fetch_pacing import PacedFetches
 from stream.kafka.source import SourceTopic
 from stream.kafka.transaction import read_changelog
@@ -93,7 +93,7 @@ async def test_batches_hold_every_committed_record_once_and_touch_each_other(
 
     batches: list[Batch] = []
     while not batches or batches[-1].end < end:
-        found = await fetched_batches(consumer._fetcher, {TP(topic, 0)}, 5.0, limit, raw=raw)
+        found = await take_fetched_batches(consumer._fetcher, {TP(topic, 0)}, 5.0, limit, raw=raw)
         assert found, "nothing came, and the end is not reached"
         batch = found[tp]
         assert isinstance(batch, Batch)
@@ -142,7 +142,7 @@ async def test_headers_of_any_name_are_read(
     # When they are taken as batches, then all are there
     records: list[Record] = []
     while len(records) < 4:
-        answer = (await fetched_batches(consumer._fetcher, {TP(topic, 0)}, 1.0, 1000, raw=raw)).get(tp)
+        answer = (await take_fetched_batches(consumer._fetcher, {TP(topic, 0)}, 1.0, 1000, raw=raw)).get(tp)
         if answer is not None:
             assert isinstance(answer, Batch)
             records += answer.records
@@ -176,7 +176,7 @@ async def test_a_batch_that_is_packed_too_large_is_one_record_that_is_left_out(k
     consumer = await consumer_of(kafka, topic)
     records: list[Record] = []
     while len(records) < 3:
-        answer = (await fetched_batches(consumer._fetcher, {TP(topic, 0)}, 5.0, 1000, raw=raw)).get(
+        answer = (await take_fetched_batches(consumer._fetcher, {TP(topic, 0)}, 5.0, 1000, raw=raw)).get(
             TopicPartition(topic, 0)
         )
         assert isinstance(answer, Batch)
@@ -237,7 +237,9 @@ async def test_a_batch_begins_where_it_was_sought_within_a_record_batch(kafka: R
     consumer = await consumer_of(kafka, topic)
     consumer.seek(TopicPartition(topic, 0), 6)
 
-    batch = (await fetched_batches(consumer._fetcher, {TP(topic, 0)}, 5.0, 1000, raw=raw))[TopicPartition(topic, 0)]
+    batch = (await take_fetched_batches(consumer._fetcher, {TP(topic, 0)}, 5.0, 1000, raw=raw))[
+        TopicPartition(topic, 0)
+    ]
     await consumer.stop()
 
     assert isinstance(batch, Batch)
@@ -250,7 +252,7 @@ async def test_an_offset_out_of_range_is_told_and_never_reset(kafka: RunningKafk
     consumer = await consumer_of(kafka, topic)
     consumer.seek(TopicPartition(topic, 0), 5)
 
-    answer = (await fetched_batches(consumer._fetcher, {TP(topic, 0)}, 5.0, 1000))[TopicPartition(topic, 0)]
+    answer = (await take_fetched_batches(consumer._fetcher, {TP(topic, 0)}, 5.0, 1000))[TopicPartition(topic, 0)]
     await consumer.stop()
 
     assert isinstance(answer, OffsetOutOfRangeError)

@@ -50,6 +50,6 @@ def _setting(one: Setting) -> str:
     flag = f", flag `{one.flag}`" if one.flag else ""
     return (
         f"### `{one.variable}`\n\n{one.meaning}\n\n"
-        f"- Value: {one.kind.expects}{unit}\n- Default: `{one.shown(one.default)}`\n"
+        f"- Value: {one.kind.expects}{unit}\n- Default: `{one.show(one.default)}`\n"
         f"- When it is wrong: {one.when_wrong}\n- File key `{one.name}`{flag}\n"
     )

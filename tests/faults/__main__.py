@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cli import output
-from tests.support.comparison import differences
+from tests.support.comparison import find_differences
 from tests.support.deployment import SESSION_SECONDS, Deployment, InBackground, dead_letters
 from tests.support.kafka import KafkaCluster
 from tests.support.publisher import Workload
@@ -132,7 +132,7 @@ def run(deployment: Deployment, seed: int, minutes: float) -> list[str]:
     deployment.wait_until_caught_up()
     print(f"{len(workload.expected.rows)} events through {done} faults", flush=True)
     first, last = (now - timedelta(days=32)).date(), (now + timedelta(days=1)).date()
-    wrong = differences(deployment.api, workload.expected.rows, first, last)
+    wrong = find_differences(deployment.api, workload.expected.rows, first, last)
     letters = asyncio.run(dead_letters(deployment))
     if letters != workload.expected.dead:
         wrong.append(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from tests.support.comparison import differences
+from tests.support.comparison import find_differences
 from tests.support.deployment import PARTITIONS, SESSION_SECONDS, Deployment, InBackground, dead_letters
 from tests.support.kafka import KafkaCluster
 from tests.support.publisher import Workload, publish
@@ -80,7 +80,7 @@ def test_every_cell_and_row_equals_a_recount_whatever_is_killed_paused_or_lost(d
     # Then nothing is missing and nothing extra, in any cell or row,
     assert len(workload.expected.rows) > EVENTS * 0.9
     first, last = (now - timedelta(days=32)).date(), (now + timedelta(days=1)).date()
-    assert differences(deployment.api, workload.expected.rows, first, last) == []
+    assert find_differences(deployment.api, workload.expected.rows, first, last) == []
     # and each rejected event is one dead letter with its reason,
     assert asyncio.run(dead_letters(deployment)) == workload.expected.dead
     # and monitors see how far the group is.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.comparison import differences
+from tests.support.comparison import find_differences
 from tests.support.deployment import PARTITIONS, Deployment, InBackground, dead_letters
 from tests.support.kafka import RunningKafka
 from tests.support.publisher import Workload
@@ -77,5 +77,5 @@ def test_partitions_move_between_both_forms_and_nothing_is_missing_or_extra(depl
     # then every cell and row equals a recount, and each rejected event is one dead letter with its reason.
     assert len(workload.expected.rows) > EVENTS * 5
     first, last = (now - timedelta(days=32)).date(), (now + timedelta(days=1)).date()
-    assert differences(deployment.api, workload.expected.rows, first, last) == []
+    assert find_differences(deployment.api, workload.expected.rows, first, last) == []
     assert asyncio.run(dead_letters(deployment)) == workload.expected.dead

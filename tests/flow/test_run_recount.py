@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.flow.test_run import Run, run  # noqa: F401  a fixture
-from tests.support.comparison import differences
+from tests.support.comparison import find_differences
 from tests.support.publisher import Workload
 from tests.support.stack import eventually, get_json
 
@@ -48,4 +48,4 @@ def test_a_file_of_events_is_in_the_report_cell_by_cell_and_row_by_row(run: Run,
     eventually("counted", lambda: api.counted(workspaces) >= len(published), seconds=180, every=0.5)
     # then the API tells just what is in it.
     first, last = (now - timedelta(days=32)).date(), (now + timedelta(days=1)).date()
-    assert differences(api, published, first, last) == []  # type: ignore[arg-type]
+    assert find_differences(api, published, first, last) == []  # type: ignore[arg-type]

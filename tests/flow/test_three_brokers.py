@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.comparison import differences
+from tests.support.comparison import find_differences
 from tests.support.deployment import Deployment, dead_letters
 from tests.support.kafka import KafkaCluster
 from tests.support.publisher import Workload, publish
@@ -46,5 +46,5 @@ def test_each_of_three_brokers_may_be_lost_and_nothing_is_missing_or_extra(deplo
     # then every cell and row equals a recount, and each rejected event is one dead letter with its reason.
     assert len(workload.expected.rows) > EVENTS * 3
     first, last = (now - timedelta(days=32)).date(), (now + timedelta(days=1)).date()
-    assert differences(deployment.api, workload.expected.rows, first, last) == []
+    assert find_differences(deployment.api, workload.expected.rows, first, last) == []
     assert asyncio.run(dead_letters(deployment)) == workload.expected.dead

@@ -377,7 +377,7 @@ async def test_a_report_that_cannot_be_made_ends_its_streams_with_a_word(
         api.write(events(1))
         async with listening(client) as stream:
             await stream.next("report")
-            monkeypatch.setattr(api.app.state.reports, "stamped_report", None)
+            monkeypatch.setattr(api.app.state.reports, "stamp_report", None)
             api.write(events(2))
             assert await stream.ended()
         assert "The live report of w ends" in caplog.text

@@ -87,7 +87,7 @@ async def test_recorded_content_of_redis_is_read_and_carried_on(
     assert reader.Place(before, 0).position == RECORDED
 
     # when a worker of this version claims it with the changelog that belongs to it, then it lacks nothing:
-    state = PartitionState.recovered(0, RULES, recorded.changelog)
+    state = PartitionState.recover(0, RULES, recorded.changelog)
     rows = RowBackfill(Source(), 0, 300)
     projector = Projector(
         0,

@@ -69,7 +69,7 @@ async def read_tables(config: WorkerConfig) -> dict[bytes, bytes]:
 
 async def show(config: WorkerConfig) -> None:
     """Send Redis all that is committed, as an owner does."""
-    state = PartitionState.recovered(0, CountingRules(), await read_tables(config))
+    state = PartitionState.recover(0, CountingRules(), await read_tables(config))
     keys = Keys(config.group)
     async with redis_client(config.redis, timeout_seconds=10) as client:
         projector = Projector(

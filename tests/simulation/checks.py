@@ -481,7 +481,7 @@ class Checks:
             missing = {k: v - shown.get(k, Counter()) for k, v in expected.items() if v - shown.get(k, Counter())}
             extra = {k: v - expected.get(k, Counter()) for k, v in shown.items() if v - expected.get(k, Counter())}
             raise Broken(f"{what}missing {missing} extra {extra}")
-        state = self._world.recovered(recount.partition, table)
+        state = self._world.recover(recount.partition, table)
         # What the topic has lost nobody asks about.
         first = max(position[2], self._world.broker.source_log(recount.partition).first)
         wrong = [o for o, v in recount.verdicts.items() if o >= first and state.was_counted(o) != (v == COUNTED)]

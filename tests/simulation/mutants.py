@@ -83,9 +83,9 @@ MUTANTS = (
                 OWNERSHIP,
                 "        self._asking = asyncio.ensure_future(store.fence())\n        await self._asking\n"
                 "        records = await store.read(lambda done, total: "
-                "self._listener.reading(self.partition, done, total))\n",
+                "self._listener.note_reading(self.partition, done, total))\n",
                 "        records = await store.read(lambda done, total: "
-                "self._listener.reading(self.partition, done, total))\n        await store.fence()\n",
+                "self._listener.note_reading(self.partition, done, total))\n        await store.fence()\n",
             ),
         ),
         FIGHT | {"slow": 0.2},
@@ -245,9 +245,9 @@ MUTANTS = (
         (
             (
                 OWNERSHIP,
-                "        commit = self._counted().encode()\n",
-                "        early = self._counted().position\n        await asyncio.sleep(0.05)\n"
-                "        commit = self._counted().encode()\n"
+                "        commit = self._require_state().encode()\n",
+                "        early = self._require_state().position\n        await asyncio.sleep(0.05)\n"
+                "        commit = self._require_state().encode()\n"
                 "        from stream.tables.position import KEY, encode_position\n"
                 "        from msgspec.structs import replace\n"
                 "        commit = replace(commit, position=early, "
@@ -393,8 +393,8 @@ MUTANTS = (
         (
             (
                 PROJECTOR,
-                "            call.fields |= self._named(opening | moved)\n            opening = {}\n",
-                "            call.fields |= self._named(moved)\n",
+                "            call.fields |= self._name_fields(opening | moved)\n            opening = {}\n",
+                "            call.fields |= self._name_fields(moved)\n",
             ),
         ),
         LOSSES,
@@ -438,7 +438,7 @@ MUTANTS = (
     Mutant(
         "rows-of-a-lost-head",
         "What the topic has lost moves the day from which rows are complete.",
-        ((ROWS, "            fields = await self._gone(first, end, greatest_ms)\n", ""),),
+        ((ROWS, "            fields = await self._note_gone(first, end, greatest_ms)\n", ""),),
         LOSSES | {"head_retention": 0.5},
     ),
     Mutant(
@@ -565,8 +565,8 @@ MUTANTS = (
         (
             (
                 OWNERSHIP,
-                "        return self._committed_offset if self._held else self._counted().position.next_offset\n",
-                "        return self._counted().position.next_offset\n",
+                "        return self._committed_offset if self._held else self._require_state().position.next_offset\n",
+                "        return self._require_state().position.next_offset\n",
             ),
         ),
         LOSSES | {"events": 110, "commit_interval": 0.4, "step_offsets": 1, "commit_max_events": 50},
@@ -649,8 +649,8 @@ MUTANTS = (
         (
             (
                 PROJECTOR,
-                "        calls[0].fields |= self._named(opening)\n",
-                "        calls[-1].fields |= self._named(opening)\n",
+                "        calls[0].fields |= self._name_fields(opening)\n",
+                "        calls[-1].fields |= self._name_fields(opening)\n",
             ),
         ),
         {"retention_days": 1, "day_jumps": 0.2, "call_bytes": 200},

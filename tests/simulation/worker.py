@@ -72,9 +72,9 @@ class World:
             self._names.dead_letter_topic: self.broker.letters,
         }[name]
 
-    def recovered(self, partition: int, table: Mapping[bytes, bytes]) -> PartitionState:
+    def recover(self, partition: int, table: Mapping[bytes, bytes]) -> PartitionState:
         """The product's own state of a changelog's content."""
-        return PartitionState.recovered(partition, self.rules, table)
+        return PartitionState.recover(partition, self.rules, table)
 
     @property
     def rules(self) -> CountingRules:
@@ -155,19 +155,19 @@ class Ear(Listener):
     def __init__(self, world: World, name: str) -> None:
         self._world, self._name = world, name
 
-    def phase(self, partition: int, phase: Phase) -> None:
+    def note_phase(self, partition: int, phase: Phase) -> None:
         self._world.note(self._name, f"p{partition} {phase}")
 
-    def recovered(self, partition: int, keys: int, position: int, seconds: float) -> None:
+    def note_recovered(self, partition: int, keys: int, position: int, seconds: float) -> None:
         self._world.note(self._name, f"p{partition} recovered at {position} from {keys} keys")
 
-    def failed(self, partition: int, why: str) -> None:
+    def note_failed(self, partition: int, why: str) -> None:
         self._world.note(self._name, f"p{partition} failed: {why}")
 
-    def waiting(self, partition: int, why: str | None) -> None:
+    def note_waiting(self, partition: int, why: str | None) -> None:
         self._world.note(self._name, f"p{partition} waits: {why}")
 
-    def lost(self, partition: int, offsets: int) -> None:
+    def note_lost(self, partition: int, offsets: int) -> None:
         self._world.fail(AssertionError(f"p{partition}: {offsets} offsets lost"))
 
 

@@ -12,7 +12,7 @@ import redis
 import uvicorn
 
 from api.app import create_app
-from cli.connections import guarded_protocol
+from cli.connections import make_guarded_protocol
 from stream.settings.api import ApiConfig
 from tests.support.redis_data import Event, Positions, RedisData
 from tests.support.redis_server import RunningRedis, own_redis, running_redis, shared_redis
@@ -87,7 +87,7 @@ async def serving(server: RunningRedis, now: float, **settings: Any) -> AsyncIte
         listener = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
             api.app,
-            http=guarded_protocol(settings.get("api_connections", 1_000), None),
+            http=make_guarded_protocol(settings.get("api_connections", 1_000), None),
             lifespan="off",
             log_config=None,
             timeout_graceful_shutdown=1,

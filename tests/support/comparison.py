@@ -21,7 +21,7 @@ DAYS_A_QUERY = 40
 Event = Mapping[str, Any]
 
 
-def differences(api: Api, events: Sequence[Event], first: date, last: date) -> list[str]:
+def find_differences(api: Api, events: Sequence[Event], first: date, last: date) -> list[str]:
     """In words, what the API has too much or too little of; empty where all is equal. It asserts that something was
     compared.
     """

@@ -58,7 +58,7 @@ async def count(config: WorkerConfig, partition: int = 0, *, upto: int | None = 
     try:
         await source.start()
         await store.fence()
-        state = PartitionState.recovered(partition, rules, await store.read(lambda _done, _all: None))
+        state = PartitionState.recover(partition, rules, await store.read(lambda _done, _all: None))
         end = (await source.partition(partition).bounds())[1] if upto is None else upto
         with contextlib.suppress(AssertionError):
             state.begin(incarnation=bytes(range(16)), first_offset=first, partitions=1)

@@ -64,7 +64,7 @@ def test_a_time_that_no_clock_shows_stops_nothing(timestamp: int) -> None:
     state = begun(CountingRules())
     apply(state, [event(0, "w"), event(1, "w", timestamp=timestamp), event(2, "w")])
     table = {key: value for key, value in state.encode().table if value is not None}
-    again = PartitionState.recovered(0, CountingRules(), table)
+    again = PartitionState.recover(0, CountingRules(), table)
     apply(again, [event(3, "w")])
     assert (state.outcomes.counted, again.outcomes.counted) == (3, 1)
 

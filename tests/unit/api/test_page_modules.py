@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.http.modules import ENTRY, imports, joined_modules, read_module
+from api.http.modules import ENTRY, imports, list_joined_modules, read_module
 from api.http.static import PAGE
 
 MAX_LINES = 415
@@ -56,14 +56,14 @@ def test_every_import_can_be_joined() -> None:
 @pytest.mark.parametrize("folder", [PAGE, OPS], ids=["report", "ops"])
 def test_joined_modules_have_no_name_twice(folder: Path) -> None:
     names = Counter(
-        name for module in joined_modules(folder) for name in TOP_LEVEL.findall((folder / module).read_text())
+        name for module in list_joined_modules(folder) for name in TOP_LEVEL.findall((folder / module).read_text())
     )
 
     assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_what_the_first_view_needs_is_one_file_in_the_order_in_which_it_runs() -> None:
-    joined = joined_modules(PAGE)
+    joined = list_joined_modules(PAGE)
     page = read_module(PAGE / ENTRY).decode()
 
     assert joined[-1] == ENTRY

@@ -138,7 +138,7 @@ def remembered(latest: dict[bytes, bytes], commit: Commit) -> None:
 
 
 def recovered(core: Any, rules: CountingRules, latest: Mapping[bytes, bytes]) -> tuple[PartitionState, Compiled]:
-    state, compiled = PartitionState.recovered(PARTITION, rules, latest), Compiled(core, rules)
+    state, compiled = PartitionState.recover(PARTITION, rules, latest), Compiled(core, rules)
     known = state.position
     others = [(key, value) for key, value in latest.items() if key != position.KEY]
     compiled.state.recover(others, known.latest_hour, known.counts_from)

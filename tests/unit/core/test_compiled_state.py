@@ -150,7 +150,7 @@ def test_a_panic_in_a_recovery_is_an_error_too(monkeypatch: pytest.MonkeyPatch) 
     remembered(latest, first.encode())
     monkeypatch.setattr(CompiledState, "__init__", panicking(CompiledState.__init__, "adopt"))
     with pytest.raises(CoreFailed, match="a panic in adopt"):
-        CompiledState.recovered(PARTITION, CountingRules(), latest)
+        CompiledState.recover(PARTITION, CountingRules(), latest)
 
 
 @pytest.mark.parametrize("place", ["read", "judge", "encode"])

@@ -94,7 +94,7 @@ def test_the_verdict_is_kept_whatever_the_clock_says_later() -> None:
     table = {key: value for key, value in state.encode().table if value is not None}
 
     # If the same batch comes again when the time has come,
-    recovered = PartitionState.recovered(3, RULES, table)
+    recovered = PartitionState.recover(3, RULES, table)
     apply(recovered, published(0, "e1", READ + 2 * HOUR), published(1, "e1", READ), read=READ + 2 * HOUR)
 
     # then it is passed over, and its id was not used up.

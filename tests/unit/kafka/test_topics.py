@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream.kafka.topics import ActualTopic, Difference, Role, WantedTopic, differences, wanted_topics
+from stream.kafka.topics import ActualTopic, Difference, Role, WantedTopic, find_differences, wanted_topics
 from stream.settings.worker import WorkerConfig
 
 
@@ -75,7 +75,7 @@ AS_WANTED = {"retention.ms": "-1", "max.message.bytes": "100", "ratio": "0.2", "
 
 def differing(partitions: int = 4, replicas: int = 2, **settings: str) -> tuple[Difference, ...]:
     actual = ActualTopic("t", partitions, replicas, AS_WANTED | {k.replace("_", "."): v for k, v in settings.items()})
-    return differences([TOPIC], {"t": actual}, 4)
+    return find_differences([TOPIC], {"t": actual}, 4)
 
 
 def test_a_topic_as_wanted_does_not_differ() -> None:
@@ -97,11 +97,11 @@ def test_more_partitions_than_the_activity_topic_are_a_difference_and_larger_lim
 
 
 def test_what_the_broker_does_not_tell_is_no_difference() -> None:
-    assert differences([TOPIC], {"t": ActualTopic("t", 4, 2, {})}, 4) == ()
+    assert find_differences([TOPIC], {"t": ActualTopic("t", 4, 2, {})}, 4) == ()
 
 
 def test_a_missing_topic_is_no_difference() -> None:
-    assert differences([TOPIC], {}, 4) == ()
+    assert find_differences([TOPIC], {}, 4) == ()
 
 
 def test_a_difference_reads_as_a_sentence() -> None:

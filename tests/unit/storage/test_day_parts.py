@@ -56,7 +56,7 @@ def test_a_head_is_what_was_packed(
     head = packed.decode_head(value)
     assert (head.written_at, head.sources, head.users) == (written_at, sources, users)
     assert (head.kinds.tolist(), head.cell_counts.tolist(), head.totals.tolist()) == (kinds, cell_counts, totals)
-    assert packed.written_at(value) == written_at
+    assert packed.read_written_at(value) == written_at
     assert msgspec.msgpack.decode(packed.split_head(value).users) == users
 
 
@@ -91,7 +91,7 @@ def test_texts_are_appended_unread(before: int, more: int) -> None:
     users: list[str | None] = [None if n % 3 == 0 else f"u{n}" for n in range(before)]
     added: list[str | None] = [f"neu é {n}" for n in range(more)]
 
-    joined = packed.packed_array(msgspec.msgpack.encode(users), added)
+    joined = packed.extend_array(msgspec.msgpack.encode(users), added)
 
     assert bytes(joined) == msgspec.msgpack.encode(users + added)
 
@@ -108,7 +108,7 @@ VALUES = {
     packed.decode_tail: packed.encode_tail(5, 0, 0, [], [], EMPTY, EMPTY, EMPTY),
     packed.decode_base: packed.encode_base(b"", b""),
     packed.split_head: packed.encode_head(5, [], EMPTY, [], EMPTY, EMPTY),
-    packed.written_at: packed.encode_tail(5, 0, 0, [], [], EMPTY, EMPTY, EMPTY),
+    packed.read_written_at: packed.encode_tail(5, 0, 0, [], [], EMPTY, EMPTY, EMPTY),
 }
 
 

@@ -34,7 +34,7 @@ class Counted:
         return {int.from_bytes(key[5:7], "big"): stored for key, stored in commit.table if key[:1] == b"c"}
 
     def recover(self, rules: CountingRules) -> None:
-        self.state = PartitionState.recovered(3, rules, self.sink.table)
+        self.state = PartitionState.recover(3, rules, self.sink.table)
 
     def users(self) -> dict[str | None, int]:
         found = cells_of(self.state.whole(-1))

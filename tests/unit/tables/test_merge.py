@@ -94,7 +94,7 @@ def test_plain_python_and_numpy_write_the_same_bytes(first: list[Cell], then: li
     assert cells_of(both) == Counter({cell: n * times for cell, n in Counter(first + then).items()})
     assert summary_of(both.summary) == without_users(cells_of(both))
     assert both.cell_count == len(cells_of(both))
-    assert (packed.written_at(base.head), packed.written_at(both.head)) == (10, 20)
+    assert (packed.read_written_at(base.head), packed.read_written_at(both.head)) == (10, 20)
 
 
 @settings(max_examples=50, deadline=None)

@@ -178,13 +178,13 @@ def test_what_is_passed_over_by_hand_does_not_count_and_uses_up_no_id() -> None:
     with pytest.raises(AssertionError, match="3 is not the next offset, 2"):
         state.pass_over(3)
     # When a recovery goes on behind it, then it counts neither now nor in a recount, and what comes counts.
-    again = PartitionState.recovered(3, RULES, sink.table)
+    again = PartitionState.recover(3, RULES, sink.table)
     again.apply(batch(records[2:], 2))
     assert (again.outcomes.counted, again.outcomes.duplicate) == (2, 0)
     assert [again.was_counted(offset) for offset in range(4)] == [True, False, True, True]
     assert (again.position.skipped, again.position.next_offset) == (1, 4)
     sink.take(again.encode())
-    assert PartitionState.recovered(3, RULES, sink.table).position.skipped == 1
+    assert PartitionState.recover(3, RULES, sink.table).position.skipped == 1
 
 
 def test_the_largest_number_of_partitions_is_remembered() -> None:
@@ -197,7 +197,7 @@ def test_the_largest_number_of_partitions_is_remembered() -> None:
 
 
 def test_a_state_without_records_is_still_to_begin() -> None:
-    state = PartitionState.recovered(3, RULES, {})
+    state = PartitionState.recover(3, RULES, {})
 
     with pytest.raises(AssertionError):
         _ = state.position
@@ -275,7 +275,7 @@ def test_what_retention_dropped_stays_so_when_broker_time_goes_back_or_the_setti
     state.apply(batch(log(late(3, "of a dropped day"), first=1, hours=-24), 1))
     sink.take(state.encode())
 
-    again = PartitionState.recovered(3, CountingRules(), sink.table)
+    again = PartitionState.recover(3, CountingRules(), sink.table)
     again.apply(batch(log(late(4, "of another"), value("kept"), first=2), 2))
     again.encode()
 
@@ -293,7 +293,7 @@ def test_many_days_are_dropped_a_few_a_commit() -> None:
         state.apply(batch(log(*(late(days, f"e{days}") for days in range(1, 6))), 0))
         sink.take(state.encode())
 
-        state = PartitionState.recovered(3, CountingRules(EventRules(retention_days=0)), sink.table)
+        state = PartitionState.recover(3, CountingRules(EventRules(retention_days=0)), sink.table)
         state.apply(batch(log(value("e"), first=5), 5))
         left = []
         for _ in range(3):
@@ -311,7 +311,7 @@ def test_whole_entries_and_names_are_those_changed_after_an_offset() -> None:
     state.apply(batch(log(value("b", workspace_id="y", user_name="Y"), first=1), 1))
     sink.take(state.encode())
 
-    for known in (state, PartitionState.recovered(3, RULES, sink.table)):
+    for known in (state, PartitionState.recover(3, RULES, sink.table)):
         found = [[change.workspace_id for change in known.whole(after)] for after in (-1, 0, 1)]
         assert found == [["x", "y"], ["y"], []]
         assert [change.whole for change in known.whole(-1)] == [True, True]
@@ -344,7 +344,7 @@ def test_a_key_of_no_known_kind_is_refused(key: bytes) -> None:
     sink.take(state.encode())
 
     with pytest.raises(FormatError, match="no known kind"):
-        PartitionState.recovered(3, RULES, sink.table | {key: b""})
+        PartitionState.recover(3, RULES, sink.table | {key: b""})
 
 
 def test_records_without_a_position_are_refused() -> None:
@@ -353,7 +353,7 @@ def test_records_without_a_position_are_refused() -> None:
     del sink.table[b"p"]
 
     with pytest.raises(FormatError, match="without a position"):
-        PartitionState.recovered(3, RULES, sink.table)
+        PartitionState.recover(3, RULES, sink.table)
 
 
 def test_every_kind_of_value_of_another_version_is_refused_by_its_key() -> None:
@@ -367,5 +367,5 @@ def test_every_kind_of_value_of_another_version_is_refused_by_its_key() -> None:
     for key, stored in sink.table.items():
         other = stored[:1] + b"\x07" + stored[2:] if key[:1] in (b"c", b"n", b"p") else b"\x07" + stored[1:]
         with pytest.raises(ValueError, match="is not of format 1") as refused:
-            PartitionState.recovered(3, RULES, sink.table | {key: other})
+            PartitionState.recover(3, RULES, sink.table | {key: other})
         assert repr(key) in str(refused.value)

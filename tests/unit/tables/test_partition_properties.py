@@ -100,7 +100,7 @@ def test_any_cutting_of_a_log_counts_the_same(
                 tally(outcomes, commit.outcomes)
                 compare(state, sink, recount)
             if then == "recover":
-                state = PartitionState.recovered(3, rules, sink.table)
+                state = PartitionState.recover(3, rules, sink.table)
                 assert state.position == commit.position
                 compare(state, sink, recount)
         for _ in range(4):  # an entry a commit is dropped
@@ -159,7 +159,7 @@ def test_a_recovered_state_goes_on_to_the_same_bytes(
         assert sorted(of_recovered.entries, key=repr) == sorted(commit.entries, key=repr)
         assert (of_recovered.names, of_recovered.position) == (commit.names, commit.position)
         sink.take(commit)
-        again = PartitionState.recovered(3, rules, sink.table)
+        again = PartitionState.recover(3, rules, sink.table)
         after = records[min(at, len(records)) // 2].offset
         assert sorted(again.whole(after), key=repr) == sorted(whole.whole(after), key=repr)
         assert sorted(again.names_after(after).users, key=repr) == sorted(whole.names_after(after).users, key=repr)

@@ -22,7 +22,7 @@ def test_a_recorded_changelog_is_read_whole_and_carried_on(version: str) -> None
     recount = Recount(RULES)
     recount.take(records())
     table = dict(recording(version).changelog)
-    state = PartitionState.recovered(0, RULES, table)
+    state = PartitionState.recover(0, RULES, table)
 
     # then it says what the recount says,
     assert cells_of(state.whole(-1)) == recount.kept_cells()
@@ -44,18 +44,18 @@ def test_a_recorded_changelog_is_read_whole_and_carried_on(version: str) -> None
         sink.take(state.encode())
 
     # then it goes on as if this version had counted all of them.
-    again = PartitionState.recovered(0, RULES, sink.table)
+    again = PartitionState.recover(0, RULES, sink.table)
     assert cells_of(again.whole(-1)) == recount.kept_cells()
     assert {offset for offset in range(RECORDED + MORE) if not again.was_counted(offset)} == recount.uncounted
     assert again.position.live_keys == len(sink.table)
 
 
 def test_a_changelog_that_lost_keys_is_refused() -> None:
-    state = PartitionState.recovered(0, RULES, recording("40045b9").changelog)
+    state = PartitionState.recover(0, RULES, recording("40045b9").changelog)
     table = dict(recording("40045b9").changelog) | {k: v for k, v in state.encode().table if v is not None}
-    assert PartitionState.recovered(0, RULES, table).position.live_keys == len(table)
+    assert PartitionState.recover(0, RULES, table).position.live_keys == len(table)
 
     for key in [key for key in table if key != b"p"]:
         lost = {known: value for known, value in table.items() if known != key}
         with pytest.raises(LostKeysError, match=f"has {len(lost)} keys, where the commit of offset {RECORDED} left"):
-            PartitionState.recovered(0, RULES, lost)
+            PartitionState.recover(0, RULES, lost)

@@ -45,13 +45,13 @@ def test_offsets_are_all_there_however_they_are_committed(gaps: list[int], steps
             if then:
                 take(table, ranges)
             if then == "recover":
-                ranges = Uncounted.recovered(table.items())
+                ranges = Uncounted.recover(table.items())
         take(table, ranges)
         written: dict[bytes, bytes] = {}
         take(written, undisturbed)
 
         assert table == written
-        for known in (ranges, Uncounted.recovered(table.items())):
+        for known in (ranges, Uncounted.recover(table.items())):
             asked = noted | {n + 1 for n in noted} | {n - 1 for n in noted}
             assert {n for n in asked if n in known} == noted
             found = list(known.ranges(-1, 2**62))
@@ -101,7 +101,7 @@ def test_what_the_topic_lost_is_forgotten_by_blocks() -> None:
         ranges.forget_before(10_000)
         ranges.add(100)
         take(table, ranges)
-        assert list(Uncounted.recovered(table.items()).ranges(-1, 999)) == [(80, 80), (90, 90), (100, 100)]
+        assert list(Uncounted.recover(table.items()).ranges(-1, 999)) == [(80, 80), (90, 90), (100, 100)]
 
 
 def test_full_blocks_stay_small() -> None:
@@ -117,4 +117,4 @@ def test_full_blocks_stay_small() -> None:
 @pytest.mark.parametrize("value", [b"", b"\x02\x00\x01", b"\x01", b"\x01\x00", b"\x01\x00\x81"])
 def test_another_format_is_refused(value: bytes) -> None:
     with pytest.raises(FormatError, match="b'u"):
-        Uncounted.recovered([(b"u" + bytes(8), value)])
+        Uncounted.recover([(b"u" + bytes(8), value)])

@@ -30,16 +30,16 @@ def test_the_position_is_what_has_moved_and_not_the_commits_of_it_alone() -> Non
         return metrics.registry.get_sample_value(name, {"partition": "0"})
 
     # Given a partition that is recovered again and again at one offset, with events behind it
-    reporter.phase(0, Phase.RECOVERING)
+    reporter.note_phase(0, Phase.RECOVERING)
     assert told("contacts_stuck_offsets") == 0
     for clock.seconds in range(10, 60, 10):
-        reporter.recovered(0, 3, 480, 0.1)
+        reporter.note_recovered(0, 3, 480, 0.1)
         reporter.end(0, 500)
         reporter.covered(0, 480)
     # Then its position moved when it was seen first
     moved = "contacts_position_moved_timestamp_seconds"
     assert told(moved) == 10
-    reporter.stuck(0, True)
+    reporter.note_stuck(0, True)
     assert told("contacts_stuck_offsets") == 1
     # When it is passed, or nothing waits, then it moves
     reporter.covered(0, 490)
@@ -47,7 +47,7 @@ def test_the_position_is_what_has_moved_and_not_the_commits_of_it_alone() -> Non
     clock.seconds = 70
     reporter.end(0, 490)
     assert told(moved) == 70
-    reporter.phase(0, Phase.ENDED)
+    reporter.note_phase(0, Phase.ENDED)
     assert told(moved) is None
     assert told("contacts_stuck_offsets") is None
 
@@ -60,20 +60,20 @@ def test_nothing_is_said_of_a_partition_before_it_is_known_or_after_it_is_gone()
         return [metrics.registry.get_sample_value(name, {"partition": "0"}) for name in OWNED]
 
     # Given a partition that is read while the broker has told its end
-    reporter.phase(0, Phase.RECOVERING)
+    reporter.note_phase(0, Phase.RECOVERING)
     reporter.end(0, 500)
     assert metrics.registry.get_sample_value("contacts_lost_offsets_total", {"partition": "0"}) == 0
     # then nobody takes all of it for events that wait
     assert told() == [None, None, None, None]
     assert reporter.partitions() == {"0": {"phase": "recovering", "position": None, "lag": None}}
     # When it counts
-    reporter.recovered(0, 3, 480, 0.1)
-    reporter.phase(0, Phase.COUNTING)
-    reporter.projected(0, 7)
+    reporter.note_recovered(0, 3, 480, 0.1)
+    reporter.note_phase(0, Phase.COUNTING)
+    reporter.note_projected(0, 7)
     assert told() == [20, 480, 7, 1]
     assert reporter.partitions() == {"0": {"phase": "counting", "position": 480, "lag": 20}}
     # When it has gone to another worker, then that one speaks of it
-    reporter.phase(0, Phase.ENDED)
+    reporter.note_phase(0, Phase.ENDED)
     reporter.end(0, 600)
     assert told() == [None, None, None, None]
     assert reporter.partitions() == {}
@@ -82,12 +82,12 @@ def test_nothing_is_said_of_a_partition_before_it_is_known_or_after_it_is_gone()
 def test_a_commit_is_readable_when_redis_shows_it() -> None:
     metrics, clock = Metrics(), Clock()
     reporter = Reporter(metrics, clock)
-    reporter.phase(0, Phase.RECOVERING)
+    reporter.note_phase(0, Phase.RECOVERING)
     value = metrics.registry.get_sample_value
     remaining = "contacts_recovery_remaining_records"
-    reporter.reading(0, 200, 1000)
+    reporter.note_reading(0, 200, 1000)
     assert value(remaining, {"partition": "0"}) == 800
-    reporter.recovered(0, 900, 5, 0.1)
+    reporter.note_recovered(0, 900, 5, 0.1)
     assert value(remaining, {"partition": "0"}) == 0
     # Given a commit of an event,
     state = begun(CountingRules())
@@ -95,15 +95,15 @@ def test_a_commit_is_readable_when_redis_shows_it() -> None:
     commit = state.encode()
     taken = milliseconds(ARRIVED) // 1000
     clock.seconds = taken + 1
-    reporter.committed(0, commit, 0.01)
+    reporter.note_committed(0, commit, 0.01)
     assert value("contacts_event_to_readable_seconds_count") == 0
     assert value("contacts_commit_bytes_total") == sum(len(key) + len(of or b"") for key, of in commit.table)
     assert (value("contacts_projection_bytes_total") or 0) > 0
     # when Redis shows it two seconds after the broker took it, and hears of the partition again later,
     clock.seconds = taken + 2
-    reporter.projected(0, 0)
+    reporter.note_projected(0, 0)
     clock.seconds = taken + 9
-    reporter.projected(0, 0)
+    reporter.note_projected(0, 0)
     # then it took two seconds.
     assert value("contacts_event_to_readable_seconds_count") == 1
     assert value("contacts_event_to_readable_seconds_sum") == 2
@@ -112,13 +112,13 @@ def test_a_commit_is_readable_when_redis_shows_it() -> None:
 def test_a_failure_has_a_beginning_and_an_end() -> None:
     metrics, clock = Metrics(), Clock()
     reporter = Reporter(metrics, clock)
-    reporter.phase(0, Phase.REPAIRING)
-    reporter.failed(0, "Redis does not answer")
+    reporter.note_phase(0, Phase.REPAIRING)
+    reporter.note_failed(0, "Redis does not answer")
     clock.seconds = 8
-    reporter.failed(0, "Redis is full")
+    reporter.note_failed(0, "Redis is full")
     failure = {"text": "Redis is full", "since": "1970-01-01T00:00:01.000Z", "over": None}
     assert reporter.partitions()["0"]["failure"] == failure
     assert reporter.lasting(0) is not None
-    reporter.phase(0, Phase.COUNTING)
+    reporter.note_phase(0, Phase.COUNTING)
     assert reporter.partitions()["0"]["failure"] == failure | {"over": "1970-01-01T00:00:08.000Z"}
     assert reporter.lasting(0) is None

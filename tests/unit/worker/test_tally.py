@@ -19,9 +19,9 @@ def test_events_a_second_are_those_since_it_was_asked_before() -> None:
     tally, state = Tally(clock), begun(CountingRules())
     assert tally.partition(3) == {"committed_ms": None, "projected_ms": None, "events_per_second": 0.0}
     state.apply(Batch([record(offset, 0, b"{") for offset in range(8)], 0, 8))
-    tally.committed(3, state.encode())
+    tally.note_committed(3, state.encode())
     clock.ms += 4_000
-    tally.projected(3)
+    tally.note_projected(3)
     assert tally.partition(3) == {
         "committed_ms": 1_000_000,
         "projected_ms": 1_004_000,
@@ -34,5 +34,5 @@ def test_events_a_second_are_those_since_it_was_asked_before() -> None:
         "rejected": {Reason.NOT_JSON.value: {"count": 8, "partition": 3, "offset": 7}},
     }
     # A partition that is lost is begun anew when it comes back.
-    tally.ended(3)
+    tally.note_ended(3)
     assert tally.partition(3)["committed_ms"] is None

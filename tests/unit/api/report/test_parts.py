@@ -114,8 +114,8 @@ def test_a_fold_that_is_kept_is_the_fold_made_anew() -> None:
                     days[day.day] = (b"%d" % step, KindSums(table, numbers))
                 manifests = {day: manifest for day, (manifest, _) in days.items()}
                 new = [day for day in manifests if kept.manifests.get(day) != manifests[day]]
-                kept = kept.updated(manifests, {day: days[day][1] for day in new})
-                anew = KindFold(of, chosen).updated(manifests, {day: sums for day, (_, sums) in days.items()})
+                kept = kept.update(manifests, {day: days[day][1] for day in new})
+                anew = KindFold(of, chosen).update(manifests, {day: sums for day, (_, sums) in days.items()})
                 assert kept.counts == anew.counts
 
 
@@ -129,7 +129,7 @@ def test_two_years_and_those_a_year_before_count_a_day_twice() -> None:
     of = plan(-700, 0, compare=Compare.PREVIOUS_YEAR)
     both = [day for day in of.days.values() if day.also]
     assert len(both) > 300
-    fold = KindFold(of, None).updated(
+    fold = KindFold(of, None).update(
         {both[9].day: b"x"}, {both[9].day: KindSums(((0, None),), (1,) * len(both[9].cuts))}
     )
     assert sum(fold.counts.added) == sum(fold.counts.added_before) == len(both[9].cuts)

@@ -12,7 +12,7 @@ from api.report import user_fold, user_table
 from api.report.user_days import UserSums, user_sums
 from api.report.user_fold import Chosen, Ranked, UserFold, UserTotal
 from api.report.user_table import UserTable
-from api.report.users import omitted, user_counts
+from api.report.users import sum_omitted, user_counts
 from api.wire import OmittedUsers
 from stream.model.steps import finish
 from stream.storage.day_parts import encode_cells, encode_column, encode_head
@@ -25,7 +25,7 @@ async def everyone(fold: UserFold, users: Chosen = None) -> Ranked:
 
 def fold_of(added: dict[str | None, int], deleted: dict[str | None, int]) -> UserFold:
     table = UserTable()
-    return finish(UserFold(table).updated({1: b"x"}, {1: sums_of(table, added, deleted)}))
+    return finish(UserFold(table).update({1: b"x"}, {1: sums_of(table, added, deleted)}))
 
 
 async def test_users_are_ordered_by_added_deleted_and_id_and_the_null_user_is_last() -> None:
@@ -36,9 +36,9 @@ async def test_users_are_ordered_by_added_deleted_and_id_and_the_null_user_is_la
         assert await fold.first(limit, None) == ranked[:limit]
     assert [user.user_name for user in user_counts(ranked, {"a": "Ada"})] == [None, "Ada", None, None, None]
     assert fold.total(None) == UserTotal(5, 14, 7)
-    assert omitted(fold.total(None), ranked[:2]) == OmittedUsers(3, 10, 6)
+    assert sum_omitted(fold.total(None), ranked[:2]) == OmittedUsers(3, 10, 6)
     some = frozenset([None, "c", "e"])
-    assert omitted(fold.total(some), []) == OmittedUsers(2, 9, 5)
+    assert sum_omitted(fold.total(some), []) == OmittedUsers(2, 9, 5)
     assert await fold.first(9, some) == [("c", 0, 5), (None, 9, 0)] == await everyone(fold, some)
 
 
@@ -65,7 +65,7 @@ async def test_a_fold_that_is_kept_is_what_its_days_sum_to(monkeypatch: pytest.M
             days[day] = b"%d" % step, sums_of(table, *counts)
         manifests = {day: manifest for day, (manifest, _) in days.items()}
         new = {day: sums for day, (manifest, sums) in days.items() if fold.manifests.get(day) != manifest}
-        before, fold = fold, finish(fold.updated(manifests, new))
+        before, fold = fold, finish(fold.update(manifests, new))
         assert fold is not before
         added: Counter[str | None] = Counter()
         deleted: Counter[str | None] = Counter()
