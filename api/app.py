@@ -152,7 +152,7 @@ async def _call_endpoint(request: Request, endpoint: Endpoint) -> Answer:
     try:
         if request.method not in ("GET", "HEAD"):
             raise ProblemError(
-                "method_not_allowed", f"{request.method} is not among GET, HEAD.", {"Allow": "GET, HEAD"}
+                "method_not_allowed", f"{request.method} is not supported; use GET or HEAD.", {"Allow": "GET, HEAD"}
             )
         return await endpoint(request)
     except ProblemError as error:

@@ -1,5 +1,5 @@
-"""The machine-readable documents, and a page that shows what they say. None needs a token: they tell nothing of any
-workspace, and the page loads nothing from elsewhere."""
+"""Serves the machine-readable documents and a page that shows them. None needs a token: they contain nothing about any
+workspace, and the page loads nothing from other servers."""
 
 import re
 from base64 import b64encode
@@ -28,7 +28,7 @@ tr { border-bottom: 1px solid #8884 } code { font-size: .9em; overflow-wrap: any
 
 
 class Documents:
-    """Made when they are first asked for."""
+    """The documents, made at their first request."""
 
     def __init__(self, topic: str) -> None:
         self._topic = topic

@@ -1,4 +1,4 @@
-"""What an answer cannot be given for: wrong parameters, or something that will pass."""
+"""The reasons for an error answer: wrong parameters, or something that will pass."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ class ValidationErrors(Exception):
 
 
 class Unavailable(Exception):
-    """Nothing can be said at present, and it will pass."""
+    """The API cannot answer now, but soon."""
 
     def __init__(self, code: str, detail: str, retry_after_seconds: int = 1) -> None:
         super().__init__(detail)
@@ -43,7 +43,7 @@ def no_position(missing: Sequence[int], number: int) -> Unavailable:
         )
     named = ", ".join(map(str, missing[:NAMED_PARTITIONS])) + (", …" if len(missing) > NAMED_PARTITIONS else "")
     which = f"partition {named} of {number}" if len(missing) == 1 else f"partitions {named} of {number}"
-    return Unavailable("no_position", f"The counts of {which} are not in Redis yet, or are being put back.")
+    return Unavailable("no_position", f"The counts of {which} are not in Redis yet; the workers are sending them.")
 
 
 def counts_lost() -> Unavailable:

@@ -32,13 +32,16 @@ PARAMETER_REF = "#/components/parameters/{name}"
 
 ANSWERS: Mapping[str, tuple[type[Any], str]] = {
     "": (answers.Report, "The whole report."),
-    "summary": (answers.SummaryAnswer, "The two totals, each beside the earlier side's."),
+    "summary": (answers.SummaryAnswer, "The two totals, each with that of the earlier range."),
     "timeline": (answers.TimelineAnswer, "Added and deleted in every bucket of the range."),
     "sources": (answers.SourcesAnswer, "Added by source, in total and in every bucket."),
-    "users": (answers.UsersAnswer, f"Added and deleted by user; all of them, where the whole report has {MAX_USERS}."),
-    "activities": (answers.ActivitiesAnswer, "The activity table, a page at a time; as CSV or NDJSON all of it."),
-    "live": (answers.Report, "Server-sent events: `report` whenever the report changed, `freshness` every 15 seconds."),
-    "filters": (answers.FiltersAnswer, "The sources and users that the workspace has, to filter by."),
+    "users": (
+        answers.UsersAnswer,
+        f"Added and deleted by user: all users, where the whole report has the first {MAX_USERS}.",
+    ),
+    "activities": (answers.ActivitiesAnswer, "The activity table: JSON a page at a time, CSV and NDJSON every row."),
+    "live": (answers.Report, "Server-sent events: `report` whenever the report changes, `freshness` every 15 seconds."),
+    "filters": (answers.FiltersAnswer, "The sources and users of the workspace, for filters."),
 }
 
 _DATE: Document = {
@@ -48,7 +51,7 @@ _DATE: Document = {
 }
 _TEXT: Document = {"type": "string"}
 _NAMES: Document = {"anyOf": [{"type": "array", "items": _TEXT, "maxItems": query.MAX_VALUES}, _TEXT]}
-_EMPTY: Document = {"type": "string", "maxLength": 0, "description": "As if absent."}
+_EMPTY: Document = {"type": "string", "maxLength": 0, "description": "An empty value counts as absent."}
 
 
 def _choice(choices_of: type[Any], default: str | None = None) -> Document:
@@ -69,28 +72,40 @@ def _number(largest: int, default: int) -> Document:
 
 
 PARAMETERS: Mapping[str, tuple[Document, str]] = {
-    "from": (_DATE, f"First local date, with `to`; {FIRST_DATE} to {LAST_DATE}."),
-    "to": (_DATE, f"Last local date, inclusive; at most {MAX_DAYS} days in all."),
-    "period": (_choice(Period, Period.LAST_7_DAYS), "In place of `from` and `to`. `all`: from the first event on."),
+    "from": (_DATE, f"First local date; needs `to`. Dates lie in {FIRST_DATE} to {LAST_DATE}."),
+    "to": (_DATE, f"Last local date, inclusive. A range has at most {MAX_DAYS} days."),
+    "period": (
+        _choice(Period, Period.LAST_7_DAYS),
+        "A preset range, instead of `from` and `to`. `all`: from the first event on.",
+    ),
     "timezone": ({"$ref": REF.format(name="TimeZone"), "default": "UTC"}, "An IANA time zone."),
     "interval": (
         _choice(Interval, Interval.AUTO),
-        "How wide a bucket is. `auto`: hour up to 2 days, day up to 92, week up to 366, else month. "
+        "Width of a bucket. `auto`: hour up to 2 days, day up to 92, week up to 366, else month. "
         f"At most {MAX_BUCKETS} buckets.",
     ),
-    "week_start": (_choice(Weekday, Weekday.MONDAY), "The day that a week begins with."),
-    "source": (_NAMES, "Only these sources; repeated, or one value with commas. `none`: without a source."),
-    "user": (_NAMES, "Only these users; repeated, or one value with commas. `none`: without a user."),
-    "compare": (_choice(Compare, Compare.PREVIOUS_PERIOD), "What `previous` counts."),
-    "activity": (_choice(Activity), "Only these rows."),
+    "week_start": (_choice(Weekday, Weekday.MONDAY), "First day of a week."),
+    "source": (
+        _NAMES,
+        "Only events of these sources: repeat the parameter, or separate with commas. `none`: events without a source.",
+    ),
+    "user": (
+        _NAMES,
+        "Only events by these users: repeat the parameter, or separate with commas. `none`: events without a user.",
+    ),
+    "compare": (_choice(Compare, Compare.PREVIOUS_PERIOD), "Which earlier range `previous` counts."),
+    "activity": (_choice(Activity), "Only rows of this activity."),
     "order": (_choice(query.Order, query.Order.DESC), "Newest or oldest first."),
-    "limit": (_number(query.MAX_ACTIVITIES, query.DEFAULT_ACTIVITIES), "How many rows a page has."),
-    "cursor": (_TEXT, "`next_cursor` of the page before, with the same parameters."),
-    "batches": (_choice(query.Batches), "`fold`: the rows of one import as one. JSON alone, and not with `batch`."),
-    "batch": (_TEXT, "Only the rows of this import."),
-    "bom": ({"type": "boolean", "default": False}, "CSV begins with a byte order mark."),
-    "last_event_id": (_TEXT, "The header `Last-Event-ID`, for who cannot set it."),
-    "q": (_TEXT, "Part of an id or a label, in any case of letters."),
+    "limit": (_number(query.MAX_ACTIVITIES, query.DEFAULT_ACTIVITIES), "Rows a page, at most."),
+    "cursor": (_TEXT, "`next_cursor` of the previous page. Keep all other parameters the same."),
+    "batches": (
+        _choice(query.Batches),
+        "`fold`: show the rows of one import as one row. Only for JSON, and not together with `batch`.",
+    ),
+    "batch": (_TEXT, "Only rows of the import with this `batch_id`."),
+    "bom": ({"type": "boolean", "default": False}, "Begin CSV with a byte order mark, for spreadsheets."),
+    "last_event_id": (_TEXT, "Same as the `Last-Event-ID` header, for clients that cannot set headers."),
+    "q": (_TEXT, "Part of an id or a label; upper and lower case are the same."),
 }
 """Every parameter with its schema and meaning."""
 
@@ -109,7 +124,7 @@ _WORKSPACE: Document = {
 SCHEMAS: Mapping[str, Document] = {
     "TimeZone": {
         "type": "string",
-        "description": "The name of an IANA time zone, or an alias of one.",
+        "description": "An IANA time zone or an alias of one.",
         "enum": sorted(zone_names()),
     },
     "LiveEvent": {
@@ -118,13 +133,13 @@ SCHEMAS: Mapping[str, Document] = {
     },
     "ReportEvent": {
         "type": "object",
-        "description": "The report, at first and whenever it changed. `id` is its `freshness.revision`.",
+        "description": "The report: once at the start, then whenever it changes. `id` is its `freshness.revision`.",
         "properties": {"id": _TEXT, "event": {"const": "report"}, "data": _data_of("Report")},
         "required": ["id", "event", "data"],
     },
     "FreshnessEvent": {
         "type": "object",
-        "description": "How fresh the report is, every 15 seconds.",
+        "description": "The freshness of the report, every 15 seconds.",
         "properties": {"event": {"const": "freshness"}, "data": _data_of("Freshness")},
         "required": ["event", "data"],
     },
@@ -155,9 +170,11 @@ def openapi() -> Document:
         "paths": {
             **{_path(name): {"get": _operation(name)} for name in COMPONENTS},
             "/v1/workspaces": {"get": _workspaces()},
-            "/v1/timezones": {"get": _plain("timezones", answers.TimezonesAnswer, "The zones that `timezone` takes.")},
+            "/v1/timezones": {
+                "get": _plain("timezones", answers.TimezonesAnswer, "The time zones that `timezone` accepts.")
+            },
             "/v1/ops": {"get": _ops()},
-            "/livez": {"get": _plain("livez", Readiness, "The process answers.")},
+            "/livez": {"get": _plain("livez", Readiness, "The process is running.")},
             "/readyz": {"get": _ready("readyz")},
             "/healthz": {"get": _ready("healthz")},
         },
@@ -186,7 +203,7 @@ def _operation(name: str) -> Document:
         "200": {"description": summary, "headers": dict(_headers(component.formats)), "content": content}
     }
     if Format.JSON in component.formats:
-        responses["304"] = {"description": "The caller's `If-None-Match` names the present answer."}
+        responses["304"] = {"description": "`If-None-Match` names the current answer."}
     more = ["429"] if name == "live" else []
     return {
         "operationId": f"contacts_{name}" if name else "contacts",
@@ -202,7 +219,11 @@ def _schema(of: Format, kind: type[Any]) -> Document:
     if of is Format.CSV:
         return {"type": "string", "description": "One header line, then the rows."}
     each = "LiveEvent" if of is Format.EVENTS else answers.ActivityRow.__name__
-    return {"type": "array", "items": {"$ref": REF.format(name=each)}, "description": "One after the other."}
+    return {
+        "type": "array",
+        "items": {"$ref": REF.format(name=each)},
+        "description": "One JSON object a line or event.",
+    }
 
 
 def _headers(formats: tuple[Format, ...]) -> Iterator[tuple[str, Document]]:
@@ -210,7 +231,7 @@ def _headers(formats: tuple[Format, ...]) -> Iterator[tuple[str, Document]]:
         return
     yield "Contacts-As-Of", {"description": "`freshness.as_of`.", "schema": {"type": "string", "format": "date-time"}}
     yield "Contacts-Lag-Seconds", {"description": "`freshness.lag_seconds`.", "schema": {"type": "number"}}
-    yield "ETag", {"description": "`freshness.revision`, of JSON alone.", "schema": {"type": "string"}}
+    yield "ETag", {"description": "`freshness.revision`; only for JSON.", "schema": {"type": "string"}}
 
 
 def _parameter_ref(name: str, of: str) -> Document:
@@ -242,23 +263,23 @@ def _problems(*statuses: str) -> Document:
 
 
 def _workspaces() -> Document:
-    operation = _plain("workspaces", answers.WorkspacesAnswer, "The workspaces that the caller may see, in order.")
+    operation = _plain("workspaces", answers.WorkspacesAnswer, "The workspaces that the caller may see, sorted.")
     operation["parameters"] = [_parameter_ref(name, "workspaces") for name in query.WORKSPACES_PARAMETERS]
     operation["responses"] |= _problems("400", "401", "406", "414", "431", "500", "503")
     return operation
 
 
 def _ops() -> Document:
-    operation = _plain("ops", OpsAnswer, "How the deployment is, for tokens of the scope `ops:read`.")
+    operation = _plain("ops", OpsAnswer, "Status of the deployment, for tokens with the scope `ops:read`.")
     operation["responses"] |= _problems("400", "401", "403", "406", "414", "431", "500", "503")
     operation["security"] = [{}, {"bearer": []}]
     return operation
 
 
 def _ready(name: str) -> Document:
-    operation = _plain(name, Readiness, "Redis answers, and every partition's counts are there.")
+    operation = _plain(name, Readiness, "Redis answers and has the counts of every partition.")
     operation["parameters"] = [
-        {"name": "verbose", "in": "query", "description": "Tell what was found.", "schema": _TEXT}
+        {"name": "verbose", "in": "query", "description": "Answer with details of each check.", "schema": _TEXT}
     ]
     operation["responses"] |= _problems("503")
     operation["responses"]["503"]["content"]["application/json"] = {"schema": {"$ref": REF.format(name="Readiness")}}

@@ -24,23 +24,23 @@ Count = Annotated[int, Meta(ge=0)]
 
 
 class OpsPartition(msgspec.Struct, frozen=True):
-    """One partition: what readers see of it, and what its owner tells. Null: nobody says."""
+    """One partition, as readers see it and as its worker reports it. Null: unknown, no worker reports it."""
 
     partition: int
-    position: Annotated[int | None, Meta(description="The next offset that readers do not see counted.")]
+    position: Annotated[int | None, Meta(description="The next offset to count: readers see everything below it.")]
     end: int | None
-    lag: Annotated[int | None, Meta(description="Offsets that wait, by its owner.")]
+    lag: Annotated[int | None, Meta(description="Offsets that wait to be counted, as its worker reports.")]
     as_of: str | None
     owner: str | None
     phase: str | None
     events_per_second: float | None
     committed_at: str | None
     projected_at: str | None
-    failure: Annotated[str | None, Meta(description="What hinders it, in words; null while it counts.")]
+    failure: Annotated[str | None, Meta(description="Why it does not count, in words; null while it counts.")]
 
 
 class OpsRejected(msgspec.Struct, frozen=True):
-    """Rejected records of one reason since the worker's start, and the place of the latest."""
+    """Records that the worker rejected for one reason since it started, and where the latest is."""
 
     count: Count
     partition: int | None = None
@@ -48,7 +48,7 @@ class OpsRejected(msgspec.Struct, frozen=True):
 
 
 class OpsWorker(msgspec.Struct, frozen=True):
-    """What a worker told of itself within the last seconds."""
+    """A worker, as it reported itself within the last seconds."""
 
     worker: str
     version: str
@@ -62,24 +62,24 @@ class OpsWorker(msgspec.Struct, frozen=True):
 
 
 class OpsApi(msgspec.Struct, frozen=True):
-    """What a process of the API told of itself within the last seconds. One that may not write to Redis is missing."""
+    """An API process, as it reported itself within the last seconds. One that may not write to Redis is missing."""
 
     process: str
     version: str
     started_at: str
     told_at: str
-    answers: Annotated[int, Meta(ge=0, description="Since its start, without probes and metrics.")]
-    failed: Annotated[int, Meta(ge=0, description="Of these, answers of 500 and above.")]
-    streams: Annotated[int, Meta(ge=0, description="Live streams that are open.")]
+    answers: Annotated[int, Meta(ge=0, description="Answers since it started, without probes and metrics.")]
+    failed: Annotated[int, Meta(ge=0, description="Of these, answers with status 500 and above.")]
+    streams: Annotated[int, Meta(ge=0, description="Open live streams.")]
 
 
 class OpsAnswer(msgspec.Struct, frozen=True):
-    """How the deployment is."""
+    """Status of the deployment."""
 
     group: str
-    version: Annotated[str, Meta(description="Of this API.")]
+    version: Annotated[str, Meta(description="Version of this API process.")]
     at: str
-    state: Annotated[FreshnessState | None, Meta(description="Null while some partition has no position.")]
+    state: Annotated[FreshnessState | None, Meta(description="Null while a partition has no position.")]
     as_of: str | None
     lag_seconds: float | None
     partitions_expected: Count
@@ -88,7 +88,7 @@ class OpsAnswer(msgspec.Struct, frozen=True):
     workers: list[OpsWorker]
     apis: list[OpsApi]
     redis_policy: Annotated[str | None, Meta(description="`maxmemory-policy`, as the workers saw it last.")]
-    topics_differ: Annotated[list[str], Meta(description="Settings of topics that are not as they should be.")]
+    topics_differ: Annotated[list[str], Meta(description="Topic settings that differ from what the product needs.")]
 
 
 class _Told(msgspec.Struct):

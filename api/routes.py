@@ -223,7 +223,7 @@ class Endpoints:
         def read(now: int) -> tuple[ActivityQuery, bool]:
             parameters = Parameters(read_pairs(query_string), COMPONENTS["activities"].parameters)
             if wanted is not Format.JSON and parameters.text("batches") is not None:
-                parameters.add_error("batches", "is for JSON alone; other formats have every row")
+                parameters.add_error("batches", "works for JSON only; other formats have every row")
             bom = parameters.flag("bom")
             return query.read_activity_query(parameters, now), bom
 
@@ -335,7 +335,7 @@ def _acceptable(request: Request, suffix: str, offered: tuple[Format, ...]) -> F
     wanted = formats.negotiate(request.accept, offered) if not suffix else _by_suffix(suffix)
     if wanted is None or wanted not in offered:
         there_is = ", ".join(formats.MEDIA_TYPES[of] for of in offered)
-        raise ProblemError("not_acceptable", f"The answer exists as {there_is} alone.")
+        raise ProblemError("not_acceptable", f"The answer is available only as {there_is}.")
     return wanted
 
 

@@ -16,18 +16,21 @@ FreshnessState = Literal["live", "catching_up", "stalled"]
 
 
 class ComparisonAnswer(msgspec.Struct, frozen=True):
-    """The earlier side that `previous` counts."""
+    """The earlier range that `previous` counts."""
 
     mode: Compare
     starts_at: Time
     ends_at: Time
     to_same_time: Annotated[
-        bool, Meta(description="The range ends today, so the earlier side stops at the same local time of day.")
+        bool,
+        Meta(
+            description="True where the range ends today: the earlier range then stops at the same local time of day."
+        ),
     ]
 
 
 class QueryAnswer(msgspec.Struct, frozen=True, rename={"from_": "from"}):
-    """The query as it was understood. `sources` and `users` are null for all."""
+    """The query as the API understood it. `sources` and `users` are null for all."""
 
     from_: LocalDate
     to: LocalDate
@@ -42,7 +45,7 @@ class QueryAnswer(msgspec.Struct, frozen=True, rename={"from_": "from"}):
 
 
 class Freshness(msgspec.Struct, frozen=True):
-    """How fresh the numbers are: all that the broker had taken by `as_of` is in them."""
+    """Freshness of the numbers: they include every event that Kafka had by `as_of`."""
 
     state: FreshnessState
     as_of: Time
@@ -51,7 +54,7 @@ class Freshness(msgspec.Struct, frozen=True):
 
 
 class Warning(msgspec.Struct, frozen=True):  # noqa: A001 - the wire's name
-    """Something that the reader of an answer should know about a parameter."""
+    """A hint about a parameter, such as a filter value that the workspace never had."""
 
     code: Literal["unknown_source", "unknown_user", "before_retention"]
     parameter: str
@@ -60,7 +63,9 @@ class Warning(msgspec.Struct, frozen=True):  # noqa: A001 - the wire's name
 
 
 class Total(msgspec.Struct, frozen=True):
-    """A total with the earlier side's; `change_percent` is null where that is 0 or nothing is compared."""
+    """A total and that of the earlier range. `change_percent` is null where the earlier total is 0 or nothing is
+    compared.
+    """
 
     count: Count
     previous: Count | None
@@ -68,7 +73,7 @@ class Total(msgspec.Struct, frozen=True):
 
 
 class EarlierBucket(msgspec.Struct, frozen=True):
-    """What a bucket is compared with. All of a timeline sum to `previous` of the totals."""
+    """The earlier bucket that a bucket is compared with. Those of a timeline add up to `previous` of the totals."""
 
     start: Time
     end: Time
@@ -77,7 +82,7 @@ class EarlierBucket(msgspec.Struct, frozen=True):
 
 
 class Bucket(msgspec.Struct, frozen=True):
-    """Counts are null in the future; `previous` where nothing is compared."""
+    """One bucket. Counts are null in the future; `previous` is null where nothing is compared."""
 
     start: Time
     end: Time
@@ -114,7 +119,7 @@ class Sources(msgspec.Struct, frozen=True):
 
 
 class UserCounts(msgspec.Struct, frozen=True):
-    """A null user: without one."""
+    """Counts of one user. `user_id` is null for events without a user."""
 
     user_id: str | None
     user_name: str | None
@@ -123,7 +128,7 @@ class UserCounts(msgspec.Struct, frozen=True):
 
 
 class OmittedUsers(msgspec.Struct, frozen=True):
-    """What the users that are not listed sum to."""
+    """The sum of the users that are not listed."""
 
     count: Count
     added: Count
@@ -215,27 +220,27 @@ class ActivitiesAnswer(msgspec.Struct, frozen=True):
 
 
 class SourceChoice(msgspec.Struct, frozen=True):
-    """A source to filter by."""
+    """A source for the filter."""
 
     source: str
     label: str
 
 
 class UserChoice(msgspec.Struct, frozen=True):
-    """A user to filter by."""
+    """A user for the filter."""
 
     user_id: str
     user_name: str | None
 
 
 class OmittedChoices(msgspec.Struct, frozen=True):
-    """How many more users there are than `limit`."""
+    """Number of users beyond `limit`."""
 
     count: Count
 
 
 class FiltersAnswer(msgspec.Struct, frozen=True):
-    """What a workspace's reports can be filtered by."""
+    """The sources and users that a workspace's reports can filter by."""
 
     sources: list[SourceChoice]
     users: list[UserChoice]
@@ -250,15 +255,15 @@ class WorkspaceAnswer(msgspec.Struct, frozen=True):
 
 
 class WorkspacesAnswer(msgspec.Struct, frozen=True):
-    """The workspaces that the caller may see, in order."""
+    """The workspaces that the caller may see, sorted."""
 
     workspaces: list[WorkspaceAnswer]
     next_cursor: str | None
 
 
 class TimezonesAnswer(msgspec.Struct, frozen=True):
-    """The zones that `timezone` takes."""
+    """The time zones that `timezone` accepts."""
 
     timezones: list[str]
-    aliases: Annotated[dict[str, str], Meta(description="Alias -> the zone that it stands for; aliases are taken too.")]
+    aliases: Annotated[dict[str, str], Meta(description="Alias -> its zone. `timezone` accepts aliases too.")]
     version: str

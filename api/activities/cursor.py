@@ -17,7 +17,7 @@ def read_cursor(text: str, workspace_id: str, query: ActivityQuery) -> Cursor:
     if cursor is None or (of is not None and Dates(cursor.first, cursor.last) != of):
         raise ValidationErrors([ValidationError("cursor", NO_CURSOR)])
     if cursor.question != _question(workspace_id, query):
-        raise ValidationErrors([ValidationError("cursor", "is of an answer to other parameters")])
+        raise ValidationErrors([ValidationError("cursor", "belongs to other parameters")])
     return cursor
 
 

@@ -56,7 +56,7 @@ class Activities:
                 return await self._page(workspace_id, query, cursor, attempt)
             except Moved:
                 continue
-        raise Unavailable("busy", "The counts move faster than they can be read.")
+        raise Unavailable("busy", "Counts change faster than the API can read them.")
 
     async def stream(
         self, workspace_id: str, query: ActivityQuery

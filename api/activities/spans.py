@@ -143,7 +143,7 @@ class Spans:
                 raise Moved
             if snapshot.holds(dict.fromkeys(snapshot.manifests, parts)):
                 return snapshot
-        raise Unavailable("busy", "The counts move faster than they can be read.")
+        raise Unavailable("busy", "Counts change faster than the API can read them.")
 
     def _quarter_spans(self, of: DayRows, sums: KindSums) -> list[Span]:
         spans = []

@@ -92,14 +92,14 @@ class Authentication:
         scheme, _, token = (authorization or "").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
-            raise ProblemError("unauthorized", "A bearer token is needed.", {"WWW-Authenticate": REALM})
+            raise ProblemError("unauthorized", "Send a bearer token.", {"WWW-Authenticate": REALM})
         if len(token) > TOKEN_CHARACTERS_LIMIT:
             raise _invalid("The token is too long.")
         if token.count(".") == 2 and (self._config.jwt_secret or self._keys):
             return await self._jwt_principal(token)
         if self._tokens is not None:
             return self._tokens.principal(token, self._clock())
-        raise _invalid("The token is not known.")
+        raise _invalid("The token is unknown.")
 
     async def _jwt_principal(self, token: str) -> Principal:
         digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
@@ -144,7 +144,7 @@ class Authentication:
         if _seconds(claims, "exp") <= now:
             raise _invalid("The token has expired.")
         if "nbf" in claims and _seconds(claims, "nbf") > now:
-            raise _invalid("The token is not good yet.")
+            raise _invalid("The token is not valid yet.")
 
     async def _key(self, header: Mapping[str, Any]) -> tuple[Any, str]:
         """The key of a token and its algorithm: the secret for HS256 alone, published keys for the others alone."""
@@ -163,7 +163,7 @@ def _refuse_on_any_error() -> Iterator[None]:
         yield
     except jwt.PyJWTError as error:
         text = str(error).encode("utf-8", "replace").decode()  # it may repeat what the token says
-        raise _invalid(f"The token is not good: {text}") from None
+        raise _invalid(f"The token is invalid: {text}") from None
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         raise _invalid("The token cannot be read.") from None
 
@@ -208,7 +208,7 @@ class TokensFile:
                 self._tokens, self._seen = {}, None
         principal = self._tokens.get(token_hash(token))
         if principal is None:
-            raise _invalid("The token is not known.")
+            raise _invalid("The token is unknown.")
         if principal.expires_at is not None and principal.expires_at <= now:
             raise _invalid("The token has expired.")
         return principal
@@ -245,8 +245,8 @@ class _KeySet:
         if found is not None:
             return found.key
         if not self._keys:
-            raise Unavailable("keys_unavailable", "The keys that tokens are checked with cannot be had.", 5)
-        raise _invalid("The token's key is not known.")
+            raise Unavailable("keys_unavailable", "The API cannot fetch the keys that verify tokens.", 5)
+        raise _invalid("The key of the token is unknown.")
 
     def _find(self, key_id: Any, algorithm: str) -> jwt.PyJWK | None:
         fitting = [key for key in self._keys if key.algorithm_name == algorithm and key.public_key_use != "enc"]
@@ -321,7 +321,7 @@ def _principal_of(claims: Mapping[str, Any], digest: bytes) -> Principal:
             workspaces = frozenset()
         return Principal(workspaces, _seconds(claims, "exp"), name, operates)
     except (TypeError, ValueError):
-        raise _invalid('The claim `workspaces` is no list of ids or "*".') from None
+        raise _invalid('The claim `workspaces` is not a list of ids or "*".') from None
 
 
 def _subject(claims: Mapping[str, Any]) -> bytes | None:
@@ -345,7 +345,7 @@ def _seconds(claims: Mapping[str, Any], name: str) -> float:
     value = claims[name]
     # NaN is not less than anything, and 10^400 is no float.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LAST_SECOND:
-        raise _invalid(f"The claim `{name}` is no time.")
+        raise _invalid(f"The claim `{name}` is not a time.")
     return float(value)
 
 

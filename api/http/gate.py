@@ -65,9 +65,9 @@ class Gate:
 def _fault_of_head(scope: Any) -> ProblemError | None:
     target = len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b""))
     if target > TARGET_BYTES_LIMIT:
-        return ProblemError("address_too_long", f"Addresses of more than {TARGET_BYTES_LIMIT} bytes are not read.")
+        return ProblemError("address_too_long", f"The address is longer than {TARGET_BYTES_LIMIT} bytes.")
     if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_BYTES_LIMIT:
-        return ProblemError("headers_too_large", f"Headers of more than {HEADERS_BYTES_LIMIT} bytes are not read.")
+        return ProblemError("headers_too_large", f"The headers are larger than {HEADERS_BYTES_LIMIT} bytes.")
     if len(scope["path"]) > PATH_CHARACTERS_LIMIT:
         return _nothing_here()
     return None

@@ -10,7 +10,7 @@ from api.errors import Unavailable, ValidationError, ValidationErrors
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """RFC 9457. `errors` names every parameter at fault."""
+    """An RFC 9457 problem. `errors` names every wrong parameter."""
 
     type: str
     title: str
@@ -24,21 +24,21 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 CODES: Final[Mapping[str, tuple[int, str]]] = {
     "bad_parameter": (400, "A parameter is wrong; `errors` names each."),
-    "unauthorized": (401, "A bearer token is needed, and this is none that is accepted."),
-    "forbidden": (403, "The token is good, but not for this."),
+    "unauthorized": (401, "Send a valid bearer token."),
+    "forbidden": (403, "The token does not allow this."),
     "not_found": (404, "There is nothing at this address."),
-    "method_not_allowed": (405, "This address is only read."),
-    "not_acceptable": (406, "The answer does not exist in a format that is accepted."),
-    "address_too_long": (414, "The address is longer than any that is read."),
-    "headers_too_large": (431, "The headers are larger than any that are read."),
-    "too_many_streams": (429, "The token has as many live streams open as it may have."),
-    "internal": (500, "Something is broken in the API; the log tells what."),
-    "redis_unavailable": (503, "Redis does not answer at present."),
-    "no_position": (503, "Counts of some partition are not there yet, or are being put back into Redis."),
-    "busy": (503, "The counts move faster than they can be read at present."),
-    "streams_full": (503, "The process has as many live streams open as it may have."),
-    "connections_full": (503, "As many connections are open as there may be."),
-    "keys_unavailable": (503, "The keys that tokens are checked with cannot be had at present."),
+    "method_not_allowed": (405, "This address takes GET and HEAD only."),
+    "not_acceptable": (406, "No format in `Accept` is available here."),
+    "address_too_long": (414, "The address is too long."),
+    "headers_too_large": (431, "The request headers are too large."),
+    "too_many_streams": (429, "The token has its maximum number of live streams open."),
+    "internal": (500, "The API failed; its log has the details."),
+    "redis_unavailable": (503, "Redis does not answer. Try again."),
+    "no_position": (503, "Redis does not have the counts of every partition yet. Try again."),
+    "busy": (503, "Counts change faster than the API can read them. Try again."),
+    "streams_full": (503, "The API process has its maximum number of live streams open."),
+    "connections_full": (503, "The API process has its maximum number of connections open."),
+    "keys_unavailable": (503, "The API cannot fetch the keys that verify tokens. Try again."),
 }
 """Every code with its status and what it means."""
 

@@ -13,7 +13,7 @@ from api.query.periods import FIRST_DATE, LAST_DATE
 from stream.storage.formats import FormatError
 from stream.storage.row import key_of
 
-NO_CURSOR = "is no cursor of an earlier answer"
+NO_CURSOR = "is not a cursor of an earlier answer"
 VERSION = 1
 
 

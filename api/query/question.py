@@ -1,4 +1,4 @@
-"""What was asked: parameters -> Query, with every error in them named at once, and Query + now -> View."""
+"""Turns parameters into a Query, naming every error in them at once, and Query + now into a View."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -49,7 +49,7 @@ MAX_VALUES = 100
 
 MAX_BATCH_CODE_POINTS = 128
 SUGGESTIONS = 20
-"""So many unknown parameters are told which one may be meant."""
+"""Suggest a spelling for at most this many unknown parameters."""
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SHOWN_CODE_POINTS = 80
@@ -174,7 +174,7 @@ class Parameters:
         if len(values) == 1:
             values = [part for part in values[0].split(",") if part]
         if len(values) > MAX_VALUES:
-            self.add_error(name, f"has {len(values)} values, more than {MAX_VALUES}")
+            self.add_error(name, f"has {len(values)} values, more than the limit of {MAX_VALUES}")
             return None
         return tuple(dict.fromkeys(values)) or None
 
@@ -185,7 +185,7 @@ class Parameters:
         try:
             return choices(value)
         except ValueError:
-            self.add_error(name, f"{_show(value)!r} is none of {', '.join(choices)}")
+            self.add_error(name, f"{_show(value)!r} is not one of {', '.join(choices)}")
             return None
 
     def number(self, name: str, largest: int, default: int | None) -> int | None:
@@ -194,7 +194,7 @@ class Parameters:
         if value is None:
             return default
         if not (value.isascii() and value.isdecimal() and len(value) <= 9 and 1 <= int(value) <= largest):
-            self.add_error(name, f"{_show(value)!r} is no whole number of 1 to {largest}")
+            self.add_error(name, f"{_show(value)!r} is not a whole number from 1 to {largest}")
             return default
         return int(value)
 
@@ -202,7 +202,7 @@ class Parameters:
         """`true` or `false`."""
         value = self.text(name)
         if value not in (None, "true", "false"):
-            self.add_error(name, f"{_show(value)!r} is neither true nor false")
+            self.add_error(name, f"{_show(value)!r} is not true or false")
         return value == "true"
 
     def date(self, name: str) -> date | None:
@@ -214,9 +214,9 @@ class Parameters:
         except ValueError:
             day = None
         if day is None:
-            self.add_error(name, f"{_show(value)!r} is no date YYYY-MM-DD")
+            self.add_error(name, f"{_show(value)!r} is not a date YYYY-MM-DD")
         elif not FIRST_DATE <= day <= LAST_DATE:
-            self.add_error(name, f"{day} lies outside {FIRST_DATE}..{LAST_DATE}")
+            self.add_error(name, f"{day} is outside {FIRST_DATE}..{LAST_DATE}")
             return None
         return day
 
@@ -227,7 +227,7 @@ class Parameters:
             return name
         near = get_close_matches(name.replace(" ", "+"), zone_names(), n=1)
         self.add_error(
-            "timezone", f"{_show(name)!r} is no IANA time zone" + (f"; did you mean {near[0]}?" if near else "")
+            "timezone", f"{_show(name)!r} is not an IANA time zone" + (f"; did you mean {near[0]}?" if near else "")
         )
         return None
 
@@ -266,7 +266,7 @@ def read_activity_query(parameters: Parameters, now: int) -> ActivityQuery:
     batches = parameters.choice("batches", Batches)
     batch = parameters.text("batch")
     if batches and batch:
-        parameters.add_error("batches", "does not go together with batch")
+        parameters.add_error("batches", "cannot be combined with batch")
     cursor = parameters.text("cursor")
     if cursor is not None and decode_cursor(cursor) is None:
         parameters.add_error("cursor", NO_CURSOR)
@@ -311,7 +311,7 @@ def _key(query: Query, dates: Dates, interval: Interval, earlier: Comparison | N
 
 
 def too_many_buckets(problem: TooManyBuckets) -> ValidationErrors:
-    """What the caller is told where only the counts could show it (`period=all`)."""
+    """Says that a range has too many buckets, where only the counts could show it (`period=all`)."""
     return ValidationErrors([ValidationError("interval", _too_many(problem))])
 
 
@@ -321,10 +321,10 @@ def _read_range(parameters: Parameters) -> tuple[Dates | None, Period | None]:
     first, last = parameters.date("from"), parameters.date("to")
     period = parameters.choice("period", Period)
     if given and parameters.text("period") is not None:
-        parameters.add_error("period", "does not go together with from and to")
+        parameters.add_error("period", "cannot be combined with from and to")
     if len(given) == 1:
         missing = "to" if "from" in given else "from"
-        parameters.add_error(missing, f"is missing: {next(iter(given))} is given")
+        parameters.add_error(missing, f"is required with {next(iter(given))}")
     if not given:
         if parameters.text("period") is None:
             return None, Period.LAST_7_DAYS
@@ -332,17 +332,17 @@ def _read_range(parameters: Parameters) -> tuple[Dates | None, Period | None]:
     if first is None or last is None:
         return None, None
     if first > last:
-        parameters.add_error("to", f"{last} lies before from")
+        parameters.add_error("to", f"{last} is before from")
         return None, None
     dates = Dates(first, last)
     if dates.days > MAX_DAYS:
-        parameters.add_error("to", f"{dates.days} days are more than {MAX_DAYS}")
+        parameters.add_error("to", f"{dates.days} days are more than the limit of {MAX_DAYS}")
         return None, None
     return (None if parameters.text("period") is not None else dates), None
 
 
 def _too_many(problem: TooManyBuckets) -> str:
-    return f"{problem.args[0]} buckets are more than {MAX_BUCKETS}; take a wider interval or fewer days"
+    return f"{problem.args[0]} buckets are more than the limit of {MAX_BUCKETS}; use a wider interval or fewer days"
 
 
 def _unknown(name: str, known: Sequence[str], *, suggest: bool) -> str:

@@ -79,4 +79,4 @@ class Connection:
         if not self._away:
             self._away = True
             log.warning("Redis does not answer: %s", str(error) or type(error).__name__)
-        return Unavailable("redis_unavailable", "Redis does not answer at present.")
+        return Unavailable("redis_unavailable", "Redis does not answer.")

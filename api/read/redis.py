@@ -154,7 +154,7 @@ class Reader:
             ):
                 raise Moved
         elif not _still_kept(state, since, first_day):
-            raise Unavailable("busy", "Rows went while they were read.")
+            raise Unavailable("busy", "Rows were deleted while the API read them.")
         return cast("list[list[bytes]]", replies)
 
     async def name_pieces(self, workspace_id: str) -> AsyncIterator[tuple[State, dict[bytes, bytes]]]:

@@ -131,8 +131,8 @@ def _read_cursor(parameters: Parameters, cursor: str, q: str | None) -> str:
         packed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         of, last = msgspec.json.decode(packed, type=tuple[str | None, str])
     except (ValueError, msgspec.DecodeError):
-        parameters.add_error("cursor", "is no cursor of an earlier answer")
+        parameters.add_error("cursor", "is not a cursor of an earlier answer")
         return ""
     if of != q:
-        parameters.add_error("cursor", "is of an answer to other parameters")
+        parameters.add_error("cursor", "belongs to other parameters")
     return last

@@ -236,7 +236,7 @@ class Reports:
             if need.users:
                 self._remember_labelled(workspace_id, labelled[:REMEMBERED_USERS])
             return self._reading(of_now, need, sums, snapshot, now, users, listed, more)
-        raise Unavailable("busy", "The counts move faster than they can be read.")
+        raise Unavailable("busy", "Counts change faster than the API can read them.")
 
     def _sums_of(self, workspace_id: str, of: View, need: Need, every: bool) -> Sums:
         return Sums(

@@ -187,7 +187,7 @@ class Event(msgspec.Struct, kw_only=True, gc=False):
     ] = None
     user_id: Annotated[
         Annotated[str, Meta(max_length=ID_LENGTH)] | None,
-        Meta(description="Who did it; null, absent, empty and `none` all mean nobody known."),
+        Meta(description="The user who did it; null, absent, empty and `none` all mean no user."),
     ] = None
     user_name: Annotated[
         Annotated[str, Meta(max_length=NAME_LENGTH)] | None,

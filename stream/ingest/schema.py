@@ -65,15 +65,15 @@ def asyncapi(topic: str = WorkerConfig.topic) -> Schema:
         "channels": {
             "activity": {
                 "address": topic,
-                "description": "One record an event. Skipped: a null value, the frame of a Confluent schema registry "
-                "(a zero byte and four more) and a byte order mark in front of the JSON. A value has at most "
-                f"{WorkerConfig.max_event_bytes} bytes, by default.",
+                "description": "One record an event. The worker skips records with a null value. Before the JSON it "
+                "skips the frame of a Confluent schema registry (a zero byte and four more) and a byte order mark. "
+                f"By default a value has at most {WorkerConfig.max_event_bytes} bytes.",
                 "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in _MESSAGES_IN},
                 "bindings": {"kafka": {"topic": topic, "bindingVersion": "0.5.0"}},
             },
             "rejected": {
                 "address": dead_letter_topic(topic),
-                "description": "What could not be counted, with the reason in its headers.",
+                "description": "Records that could not be counted; the headers have the reason.",
                 "messages": {"rejected": {"$ref": "#/components/messages/rejected"}},
                 "bindings": {"kafka": {"topic": dead_letter_topic(topic), "bindingVersion": "0.5.0"}},
             },
@@ -111,7 +111,7 @@ def _messages() -> Schema:
         "kafka": {
             "key": {
                 "type": "string",
-                "description": "Any, as long as every copy of an event has the same: its `workspace_id`, or "
+                "description": "Any, provided that every copy of an event has the same one: its `workspace_id`, or "
                 "`workspace_id/contact_id` once a workspace outgrows a partition.",
             },
             "bindingVersion": "0.5.0",
@@ -139,7 +139,7 @@ def _messages() -> Schema:
         },
         "rejected": {
             "title": "A record that was not counted",
-            "description": "Same partition, key, value and headers as it came with, and these headers besides.",
+            "description": "The record with its partition, key, value and headers, and these additional headers.",
             "headers": _reject_headers(),
             "payload": {},
         },
@@ -151,7 +151,7 @@ def _cloudevent_headers() -> Schema:
     names = ("specversion", "source", *FIELD_OF_ATTRIBUTE)
     return {
         "type": "object",
-        "description": "Names in any case. What a header lacks is taken from the value.",
+        "description": "Header names in any case. Attributes without a header are read from the value.",
         "properties": {f"ce_{name}": attributes[name] for name in names},
         "required": ["ce_id"],
     }
@@ -172,11 +172,11 @@ def _reject_headers() -> Schema:
             "__connect.errors.partition": text,
             "__connect.errors.offset": text,
             "__connect.errors.exception.class.name": text,
-            "__connect.errors.exception.message": {"type": "string", "description": "Which fields, and why."},
+            "__connect.errors.exception.message": {"type": "string", "description": "Which fields are wrong, and why."},
             **{
                 f"contacts.{part}_omitted": {
                     "type": "string",
-                    "description": f"Bytes of {what} that did not fit, left out.",
+                    "description": f"Size in bytes of {what} that was too large and is left out.",
                 }
                 for part, what in (("value", "a value"), ("headers", "its own headers"), ("key", "a key"))
             },
@@ -189,7 +189,7 @@ def _type_of_cloudevents() -> Schema:
     return {
         "type": "string",
         "pattern": r"^(.*\.)?contact\.(added|deleted)(\.v1)?$",
-        "description": "What happened; anything may stand before it, followed by a dot.",
+        "description": "The event type, optionally after a prefix that ends with a dot.",
         "examples": ["com.example.contact.added.v1"],
     }
 

@@ -129,7 +129,7 @@ async def test_a_wrong_link_names_every_wrong_parameter_and_offers_ways_on(api: 
     page = await window(f"{api.url}/{VIEW}&interval=fortnight&from=2026-11-02&to=2026-11-01&source=user", state="error")
     alert = page.get_by_role("alert")
     await expect(alert).to_contain_text("interval")
-    await expect(alert).to_contain_text("2026-11-01 lies before from")
+    await expect(alert).to_contain_text("2026-11-01 is before from")
 
     await page.get_by_role("button", name="Open with the usual settings").click()
     await settle(page)

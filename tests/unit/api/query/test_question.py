@@ -160,4 +160,4 @@ def test_a_parameter_has_a_hundred_values_at_most(name: str, repeated: bool) -> 
         return "&".join(f"{name}={value}" for value in values) if repeated else f"{name}={','.join(values)}"
 
     assert len(getattr(read(asked(100)), f"{name}s")) == 100
-    assert errors(asked(101)) == {name: ["has 101 values, more than 100"]}
+    assert errors(asked(101)) == {name: ["has 101 values, more than the limit of 100"]}
