@@ -53,6 +53,6 @@ def _last_event(shown: StoredEntry) -> int:
     """The offset of the last event that Redis shows of a day, as far as it can be read; -1: nothing can."""
     parts = [head for head, _, _ in shown.bases] + [shown.tail]
     try:
-        return max((packed.written_at(part) for part in parts if part is not None), default=-1)
+        return max((packed.read_written_at(part) for part in parts if part is not None), default=-1)
     except FormatError:
         return -1
