@@ -471,7 +471,11 @@ MUTANTS = (
                 "        if phase in (Phase.RECOVERING, Phase.REPAIRING):\n",
                 "        if phase is Phase.RECOVERING:\n",
             ),
-            (COUNTS, "        assert not self.changed,", "        assert True,"),
+            (
+                COUNTS,
+                '        assert not self.changed, "a whole entry is one that is committed"\n        entries = [e for days',
+                "        entries = [e for days",
+            ),
         ),
         LOSSES | {"events": 110},
     ),
