@@ -473,8 +473,8 @@ MUTANTS = (
             ),
             (
                 COUNTS,
-                '        assert not self.changed, "a whole entry is one that is committed"\n        entries = [e for days',
-                "        entries = [e for days",
+                '        assert not self.changed, "a whole entry is one that is committed"\n        entries = [e',
+                "        entries = [e",
             ),
         ),
         LOSSES | {"events": 110},
