@@ -1,4 +1,4 @@
-"""Which format is asked for, and answers as CSV (RFC 4180) and NDJSON."""
+"""Chooses the format of an answer, and writes CSV (RFC 4180) and NDJSON."""
 
 import re
 from collections.abc import Iterable, Sequence

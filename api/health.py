@@ -1,4 +1,4 @@
-"""Is the process alive, and can it answer?"""
+"""Answers the probes: whether the process is alive, and whether it can answer reports."""
 
 from typing import Any
 

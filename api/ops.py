@@ -1,4 +1,4 @@
-"""How the deployment is, for who operates it: what each process tells of itself, and what readers see of each
+"""Answers how the deployment is, for its operators: what each process reports of itself, and what readers see of each
 partition.
 
 Only the positions and the processes' own keys are read, so it costs a report nothing. No workspace, contact or user is

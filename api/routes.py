@@ -1,4 +1,4 @@
-"""What each address answers: who may ask, what was asked, and in which format."""
+"""Maps each address to its endpoint: checks the caller, reads the parameters, chooses the format."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable

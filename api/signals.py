@@ -1,4 +1,4 @@
-"""What readers see, as metrics: measured at each scrape, so that they are true when nobody asks for a report."""
+"""Exports what readers see as metrics, measured at each scrape, so that they are true without any request."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Which events are the benchmarks run with?
+"""Makes the events that the benchmarks run with.
 
 Each set is the same for the same count, seed and end. Keys are workspace ids; every hundredth record is a copy of an
 earlier one. Events are 230 to 260 bytes, in the order in which they would be published.

@@ -1,4 +1,4 @@
-"""What a command is: a module of `cli/` with these two functions, and a line in `cli.main.COMMANDS`."""
+"""Defines a command: a module of `cli/` with these two functions, and a line in `cli.main.COMMANDS`."""
 
 import argparse
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How long a connection may be silent, how much it may say, and how many there may be: what uvicorn leaves open.
+"""Limits connections, which uvicorn does not: how long one may be silent, how much it may send, how many are open.
 
 a connection is made       ─> its first head is to be whole within HEAD_SECONDS
 a head is whole            ─> an answer takes as long as it takes; live streams for ever

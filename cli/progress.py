@@ -1,4 +1,4 @@
-"""How far a long reading is, on standard error, every few seconds."""
+"""Shows on standard error how far a long read is, every few seconds."""
 
 import sys
 import time

@@ -1,5 +1,5 @@
-"""What the counting of a partition asks of the world: its changelog store, its source, its replica, the flow of its
-batches, and the time.
+"""The interfaces that counting a partition needs: its changelog store, its source, its replica, the control of its
+fetches, and the clock.
 
 Each has a real form (Kafka, Redis, the clock) and a model with the same contract tests, so that the very code that
 counts can be run against both.

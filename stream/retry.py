@@ -1,4 +1,4 @@
-"""How long to wait before something that failed is tried again."""
+"""Computes how long to wait before retrying."""
 
 from __future__ import annotations
 

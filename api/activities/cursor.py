@@ -1,4 +1,4 @@
-"""What a page's cursor is good for, and what an answer of activities depends on beside the report's query."""
+"""Checks the cursor of a page, and names what an answer of activities depends on besides the report's query."""
 
 from hashlib import blake2b
 

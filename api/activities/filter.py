@@ -1,4 +1,4 @@
-"""Which rows pass the filters of the activity table, and how many of a day do."""
+"""Filters the rows of the activity table, and counts how many of a day pass."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

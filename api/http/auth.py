@@ -1,4 +1,4 @@
-"""Who is asking, and what may they see? JSON Web Tokens, or static tokens of which a file has the hashes.
+"""Identifies the caller and what they may see, by JSON Web Tokens, or by static tokens whose hashes are in a file.
 
 A token comes in the header `Authorization: Bearer …` and never in an address, where logs and histories would keep it.
 """

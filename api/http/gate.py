@@ -1,4 +1,4 @@
-"""What a request passes before it is routed, and an answer on its way out: limits of a head, and `Vary`."""
+"""Checks each request before routing (limits of its head), and completes each answer (`Vary`)."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

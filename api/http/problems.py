@@ -1,4 +1,4 @@
-"""What goes wrong, as RFC 9457 problems: one shape for every error, and one code for each kind of them."""
+"""Answers errors as RFC 9457 problems: one shape for all, one code for each kind."""
 
 from collections.abc import Mapping
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""Who may hold a live stream open, how many of them, and for how long."""
+"""Limits live streams: who may open one, how many, and for how long."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Where a page of the activity table ended, as text that a caller sends back.
+"""Encodes where a page of the activity table ended, as text that a caller sends back.
 
 A cursor is no secret and is not signed, so anyone can make one: what is read is judged like any other parameter.
 """

@@ -1,4 +1,4 @@
-"""Where the earlier side of a comparison is cut, so that each bucket stands beside what it is compared with.
+"""Cuts the earlier side of a comparison, so that each bucket stands beside the one it is compared with.
 
     later    |  1 |  2 |  3 |  4 | now  |     each cut, as calendar days (and by hour the wall clock) from the start,
     earlier  |  1 |  2 |  3 |  4 | same |     is laid from the start of the earlier side

@@ -1,4 +1,4 @@
-"""Which instants a report is about: local days, buckets, presets, and the earlier side that it is compared with.
+"""Turns dates and presets into instants: local days, buckets, and the earlier side for comparison.
 
 Everything here is a number of UTC quarter-hours since 1970 (a *quarter*), because that is the grain of the counts: each
 local date since 2000 begins on a UTC quarter-hour, in every zone. Only changes of clocks inside a day may lie off it

@@ -1,4 +1,4 @@
-"""Which time zones there are, and their rules: those of the pinned `tzdata` package, whatever the system has."""
+"""Knows the time zones and their rules: those of the pinned `tzdata` package, whatever the system has."""
 
 from collections.abc import Mapping
 from functools import cache

@@ -1,4 +1,4 @@
-"""How far the counts are: positions of all partitions -> freshness, what is kept, and the revision of an answer."""
+"""Computes from the positions of all partitions how fresh an answer is, what is kept, and the answer's revision."""
 
 from bisect import bisect_right
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the last reads showed of the days of workspaces, and which fields the next read asks for.
+"""Remembers the manifests that the last reads showed, and chooses the fields that the next read asks for.
 
 A day's value in `days:<workspace>`, its manifest, names the parts that the day has, and a transaction cannot use what
 it reads. So a read goes by the manifests that were seen last, and shows which of them have moved.

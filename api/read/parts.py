@@ -1,4 +1,4 @@
-"""What is read of a workspace's days: packed parts, as Redis holds them."""
+"""The packed parts of a workspace's days, as they are read from Redis."""
 
 from collections.abc import Sequence
 from enum import IntFlag

@@ -1,4 +1,4 @@
-"""Which workspaces change, as the worker publishes it."""
+"""Listens to the changes of workspaces that the worker publishes."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress

@@ -1,4 +1,4 @@
-"""What reports can be about: the sources and users of a workspace, and the workspaces themselves."""
+"""Lists what reports can be filtered by: the sources and users of a workspace, and the workspaces themselves."""
 
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode

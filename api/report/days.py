@@ -1,4 +1,4 @@
-"""What one UTC day of a workspace sums to: packed parts -> counts by kind and piece, or by user.
+"""Sums one UTC day of a workspace: packed parts -> counts by kind and piece, or by user.
 
 A day is the sum of its source partitions; each of them is bases and a tail (stream/storage/day_parts.py). What needs no
 user is read from summaries, what needs whole days of users from heads alone. All loops here run once a series, a kind

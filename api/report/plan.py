@@ -1,4 +1,4 @@
-"""Which UTC days a view reads, and where each is cut: a local day is the tail of one and the head of the next."""
+"""Plans which UTC days a view reads, and where each is cut: a local day is the end of one and the start of the next."""
 
 from bisect import bisect_right
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What one UTC day of a workspace sums to by user: packed parts -> columns of numbers of users and their counts.
+"""Sums one UTC day of a workspace by user: packed parts -> columns of user numbers and their counts.
 
 A base is unpacked in one piece, some milliseconds, since its bytes are limited; its users are looked up in more.
 """

@@ -1,4 +1,4 @@
-"""What an answer warns of: sources and users that the workspace has not had, and days of which counts are gone."""
+"""Makes the warnings of an answer: sources and users that the workspace never had, and days whose counts are gone."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What would believable traffic look like? Events of several workspaces, the same for the same seed and time.
+"""Makes believable traffic: events of several workspaces, the same for the same seed and time.
 
 `history` is what happened before now, in the order in which it was published: office hours and evenings in the zones of
 the workspaces, weekends, imports in bursts, deletions days after the additions, a few late, repeated and broken events.

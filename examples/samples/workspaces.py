@@ -1,4 +1,4 @@
-"""Who are the workspaces and people of the sample events?"""
+"""The workspaces and people of the sample events."""
 
 from dataclasses import dataclass
 from enum import Enum

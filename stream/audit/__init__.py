@@ -1,1 +1,1 @@
-"""What became of events, and whether the counts are right: for commands that look, beside workers that go on."""
+"""Finds what became of events and whether counts are right, for commands that read while workers go on."""

@@ -1,4 +1,4 @@
-"""What a check found: each with what it means, and the command that mends it."""
+"""The result of a check: what it means, and the command that mends it."""
 
 from __future__ import annotations
 

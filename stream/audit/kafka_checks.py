@@ -1,4 +1,4 @@
-"""Is Kafka as a deployment needs it? Topics, rights and certificates, one by one. Nothing is changed."""
+"""Checks that Kafka is as a deployment needs it: topics, rights, certificates. Changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which dead letters are meant, and the reading of them."""
+"""Selects and reads dead letters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is Redis as a deployment needs it? Version, policy, memory, role and clock."""
+"""Checks that Redis is as a deployment needs it: version, policy, memory, role, clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which dead letters are replayed, and why others are not."""
+"""Chooses the dead letters to replay, and says why others are not replayed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which records speak of one event, or of one contact?"""
+"""Selects the records of one event or one contact."""
 
 from __future__ import annotations
 

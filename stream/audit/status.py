@@ -1,4 +1,4 @@
-"""How a deployment is: Kafka's part, which needs no Redis, and Redis' part, which needs no Kafka.
+"""Reads the status of a deployment: Kafka's part, which needs no Redis, and Redis' part, which needs no Kafka.
 
 Kafka   the topics, the members of the group, and of each partition its end and the committed position, which is
         the changelog's last record

@@ -1,4 +1,4 @@
-"""What became of the records of one event, or of one contact.
+"""Traces what became of the records of one event or one contact.
 
     read     the topic, from a time on to its present end: the records that match
     recall   what is committed of their partitions: how far they are counted, and which offsets did not count

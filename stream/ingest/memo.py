@@ -1,4 +1,4 @@
-"""What was worked out lately, so that it need not be again?"""
+"""Remembers results of a function, so that they are not computed again."""
 
 from collections.abc import Callable
 from typing import TypeVar

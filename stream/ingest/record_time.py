@@ -1,4 +1,4 @@
-"""How far a record's timestamp may be ahead of the clock reading that came with its fetch.
+"""Limits how far a record's timestamp may be ahead of the clock reading that came with its fetch.
 
 Whether an event is a duplicate, and which days retention keeps, is told from the hours of records' timestamps: one that
 is years ahead would end both until time catches up with it. Where publishers set the time (CreateTime), such a record

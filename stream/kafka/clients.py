@@ -1,4 +1,4 @@
-"""What all our clients of Kafka share: what they raise where the broker is away, in words, and how they are closed."""
+"""Shared by all our Kafka clients: the errors of a broker that is away, in words, and closing in bounded time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is committed of a partition, read from its changelog while its owner may go on committing.
+"""Reads the committed state of a partition from its changelog, while its owner may go on committing.
 
 A recovery fences the owner before it reads. Who only looks must not: so what is read is taken commit by commit, up to a
 position, and read on to the end as it is then. Compaction takes a value only where a later one replaces it, and that

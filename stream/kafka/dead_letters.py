@@ -1,4 +1,4 @@
-"""What a rejected event looks like on the dead-letter topic.
+"""Encodes a rejected event for the dead-letter topic.
 
 Same partition number and key, value and headers untouched, and behind them the headers that Kafka Connect gave such
 records a name for. Brokers hold batches to their limit as they come, compressed, and dead letters go uncompressed: so a

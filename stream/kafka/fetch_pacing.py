@@ -1,4 +1,4 @@
-"""When a consumer of aiokafka asks a broker for more: at once for the first event of a quiet moment, in gulps while
+"""Paces the fetches of an aiokafka consumer: at once for the first event of a quiet moment, in larger batches while
 events flow.
 
 A broker that waits for enough bytes answers every few milliseconds, with nothing, while a topic is quiet; one that

@@ -1,4 +1,4 @@
-"""Who is in the consumer group: what must be known before anybody else owns one of its partitions."""
+"""Lists the members of the consumer group, before a command takes one of its partitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large a dead letter may be: what its topic takes, within what the brokers take as one request."""
+"""Finds how large a dead letter may be: what its topic takes, within what the brokers take as one request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What our clients ask Kafka about topics: about ours alone, since a cluster may have thousands of others.
+"""Limits metadata requests to our own topics, since a cluster may have thousands of others.
 
 The metadata of 2,000 topics of 12 partitions takes half a second of the loop each time.
 """

@@ -1,5 +1,4 @@
-"""How a commit becomes durable: one Kafka transaction per source partition, holding state, dead letters and position
-together.
+"""Makes commits durable: one Kafka transaction per source partition holds state, dead letters and position together.
 
 The position is the changelog's last record of each commit, so counts, recent ids and position can never part. The
 consumer group's offsets are written

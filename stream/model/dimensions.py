@@ -1,4 +1,4 @@
-"""How the series of a day are numbered. A series is (activity, source, user), and its *kind* is what it is without the
+"""Numbers the series of a day. A series is (activity, source, user), and its *kind* is what it is without the
 user: one number of the activity and the source.
 
 Source number 0 is "without a source", and i > 0 the i-th source that the day knows. Kinds are stored (format 1 of

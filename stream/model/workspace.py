@@ -1,4 +1,4 @@
-"""What a workspace's id may be: a segment of the report's address, so never one that would mean another address."""
+"""The rule of workspace ids: a segment of the report's address, so never one that would mean another address."""
 
 from typing import Final
 

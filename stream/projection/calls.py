@@ -1,4 +1,4 @@
-"""How a commit, or a whole copy, is cut into calls to Redis: each of bounded size, each entry whole within one.
+"""Cuts a commit, or a whole state, into calls to Redis: each of bounded size, each entry whole within one.
 
 An entry's base and tail speak of each other (the tail goes on with the base's numbers), so they never travel apart.
 Rows come with the entry that counts

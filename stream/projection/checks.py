@@ -1,4 +1,4 @@
-"""What a Redis says of itself that a deployment rests on. Nothing is changed."""
+"""Reads from Redis the facts that a deployment depends on. Changes nothing."""
 
 from __future__ import annotations
 

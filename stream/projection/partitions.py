@@ -1,4 +1,4 @@
-"""How do readers learn of partitions that no worker has reported yet?"""
+"""Tells readers how many partitions the topic has, before any worker has reported the new ones."""
 
 from __future__ import annotations
 

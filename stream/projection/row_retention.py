@@ -1,4 +1,4 @@
-"""How many rows of the activity table Redis keeps: the oldest go first, and readers are told.
+"""Limits the rows of the activity table in Redis: deletes the oldest first, and tells readers.
 
 Three reasons: rows older than so many days, and more than so many rows of a workspace, where that is set; and Redis
 nearly full, since counts must find room. Whole days go, but for the oldest day that a workspace's limit reaches into:

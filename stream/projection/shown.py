@@ -1,4 +1,4 @@
-"""What Redis shows of a deployment: to readers, and of the workers. For who looks at it as a whole."""
+"""Reads from Redis what readers see of a deployment, and what its workers report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Redis holds of one partition's counts, read part by part: for who compares it with what is committed."""
+"""Reads one partition's counts from Redis, part by part, for comparison with the committed ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Redis' failures mean, for the person on call."""
+"""Explains Redis' failures to the person on call."""
 
 from __future__ import annotations
 

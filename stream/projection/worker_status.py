@@ -1,4 +1,4 @@
-"""What each process tells of itself in Redis, for `contacts-report status` and the API: a key of its own that expires.
+"""Publishes the status of each process in Redis, in a key that expires, for `contacts-report status` and the API.
 
     ops, apis                      zset   the workers, and the processes of the API, with the time (ms since 1970) at
                                           which each told its status last

@@ -1,4 +1,4 @@
-"""How the API is configured: every setting with its unit, its default and what happens when it is wrong."""
+"""The settings of the API, each with its unit, its default and what happens when it is wrong."""
 
 import ipaddress
 from collections.abc import Iterator

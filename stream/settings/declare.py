@@ -1,4 +1,4 @@
-"""What can be set, where each value came from, and everything that is wrong with it, told at once.
+"""Declares settings and reads them: each value, its origin, and all errors at once.
 
 A setting is one field of a frozen dataclass. Everything else follows from the field's name, here for `topic`:
 

@@ -1,4 +1,4 @@
-"""Where Kafka is, and how a client of ours gets in: in the clear or by TLS, with or without a name and a password."""
+"""Configures access to Kafka: addresses, TLS, and a user name with a password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the log is written: lines for people, or one JSON object a line."""
+"""Configures the log: lines for people, or one JSON object a line."""
 
 from __future__ import annotations
 

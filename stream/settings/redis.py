@@ -1,4 +1,4 @@
-"""How a connection to Redis is made from CONTACTS_REDIS. Nothing is opened before the first command."""
+"""Makes a Redis client from CONTACTS_REDIS. It opens no connection before the first command."""
 
 import asyncio
 from collections.abc import Iterable, Iterator

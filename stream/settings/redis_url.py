@@ -1,4 +1,4 @@
-"""What a Redis URL names: one server, with or without TLS, or a service that Sentinels watch."""
+"""Parses a Redis URL: one server, with or without TLS, or a service that Sentinels watch."""
 
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit

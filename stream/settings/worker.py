@@ -1,4 +1,4 @@
-"""How the worker is configured: every setting with its unit, its default and what happens when it is wrong."""
+"""The settings of the worker, each with its unit, its default and what happens when it is wrong."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""How the counts of a workspace-day are packed: the same bytes in the changelog and in Redis.
+"""Packs the counts of a workspace-day: the same bytes in the changelog and in Redis.
 
 An entry (one workspace and UTC day of one source partition) is some *bases*, each complete in itself, and a *tail* of
 what came since, which continues the last base. Its count is the sum of them all.

@@ -1,4 +1,4 @@
-"""Is a stored value one that this program can read?"""
+"""Decodes stored values, and refuses those that this version cannot read."""
 
 from typing import Final, TypeVar
 

@@ -1,4 +1,4 @@
-"""Where do things lie in Redis, and what do the small values there look like? Who writes and who reads import this.
+"""Draws the layout of Redis: the keys, and the format of the small values. Writers and readers both import it.
 
 Every key begins `cr1:<group>:{0}:`. The tag keeps all keys of one workspace, and the positions that speak of it, on
 one server. Below, `p` is a source partition, `day` the number of a UTC day since 1970, `n` is day // 32:

@@ -1,4 +1,4 @@
-"""What a partition knows, one module a kind, each with its changelog key and its packed form.
+"""The state of a partition, one module a kind, each with its changelog key and its packed form.
 
     counts.py      b"c"  workspace-days: base and tail        (packed.py: their format, merge.py: a tail into its base)
     recent_ids.py  b"i"  which ids were counted lately

@@ -1,4 +1,4 @@
-"""The compiled core: is it installed, and is it of this version?"""
+"""Loads the compiled core, where it is installed and fits this version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a partition know, and what does each record change about it? The whole counting decision.
+"""Holds the state of a partition and applies records to it: the whole counting decision.
 
     parse     each record is a contact activity, or rejected, or a tombstone                             events.py
     trust     one whose publisher set its time far ahead of the clock is rejected             record_time.py

@@ -1,4 +1,4 @@
-"""How far a partition is counted: what both forms of its state have of it, the one in Python and the compiled one."""
+"""Keeps how far a partition is counted, for both forms of its state: the Python one and the compiled one."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What the worker asks of the state of a partition, whichever form counts: the one in Python (`partition.py`) or the
-compiled one (`compiled.py`). Both give the same bytes for the same records, and go on from each other's changelog.
+"""The interface of a partition's state, whichever form counts: the Python one (`partition.py`) or the compiled one
+(`compiled.py`). Both give the same bytes for the same records, and go on from each other's changelog.
 """
 
 from __future__ import annotations

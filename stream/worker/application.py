@@ -1,4 +1,4 @@
-"""What the worker asks of the application that brings it batches; stream/agents/app.py is the one on Faust."""
+"""The interface of the application that brings the worker its batches; stream/agents/app.py is the one on Faust."""
 
 from __future__ import annotations
 

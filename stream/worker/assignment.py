@@ -1,5 +1,5 @@
-"""Which partitions of the source are this worker's: one OwnedPartition each, made and closed at rebalances, and fed by
-the stream.
+"""Owns the partitions that the group gives to this worker: makes and closes one OwnedPartition each at rebalances, and
+feeds it from the stream.
 """
 
 from __future__ import annotations

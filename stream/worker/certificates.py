@@ -1,4 +1,4 @@
-"""When the certificates end by which a worker and its brokers know each other, as its connections have read them."""
+"""Finds when the certificates of a worker and its brokers expire, as its connections have read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do this worker's clock and that of Redis agree? Only then is it judged how far ahead a record's time is.
+"""Compares this worker's clock with that of Redis. Only while they agree, records are judged by how far ahead they are.
 
 A worker whose clock is wrong would reject good events, or let one through that ends deduplication for years. Redis'
 clock is the second opinion that every worker of a deployment shares.

@@ -1,4 +1,4 @@
-"""When a partition commits, tells Redis that it is alive, and tries again what failed."""
+"""Decides when a partition commits, sends a heartbeat to Redis, and retries what failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether Kafka and Redis answer this worker, as its own questions show: for the metrics, the log and the probes."""
+"""Tracks whether Kafka and Redis answer this worker, for the metrics, the log and the probes."""
 
 from __future__ import annotations
 

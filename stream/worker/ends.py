@@ -1,4 +1,4 @@
-"""Where the partitions of this worker end, asked over and over: `as_of` may say when a question was asked.
+"""Asks Kafka over and over where this worker's partitions end: `as_of` may be the time of such a question.
 
 Broker times of records and the high watermarks of fetches are no evidence: they come late, and a batch has one time.
 Each broker is asked about the partitions that it leads, and waited for by nothing else: one that does not answer, and a

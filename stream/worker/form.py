@@ -1,4 +1,4 @@
-"""Which form of the counting a worker has: the compiled core where it is installed, or the one in Python."""
+"""Chooses the form of the counting: the compiled core where it is installed, or the one in Python."""
 
 from __future__ import annotations
 

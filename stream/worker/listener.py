@@ -1,4 +1,4 @@
-"""What a partition tells about itself, as it goes on."""
+"""The interface through which a partition reports its progress."""
 
 from __future__ import annotations
 

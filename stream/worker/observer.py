@@ -1,4 +1,4 @@
-"""What partitions tell about themselves, turned into metrics, log lines and the facts of the probes."""
+"""Turns what partitions report into metrics, log lines and the facts of the probes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a worker counts all that it owns, and what it waits for where it does not.
+"""Decides whether a worker is ready: whether it counts all that it owns, and if not, what it waits for.
 
 Ready means more than alive: a supervisor that replaces workers one by one goes on to the next as soon as this one is.
 So a worker is not ready before its group has given it partitions (or, to a spare worker, none), nor while one that it

@@ -1,4 +1,4 @@
-"""What a partition begins with: its committed state, held against the topic that is there now."""
+"""Starts a partition from its committed state, after checking that state against the topic."""
 
 from __future__ import annotations
 

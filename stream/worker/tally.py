@@ -1,4 +1,4 @@
-"""What a worker has done since it began, for who looks at it: rates, last times, and where a rejected record lies."""
+"""Tallies what a worker has done since it started: rates, last times, and where a rejected record lies."""
 
 from __future__ import annotations
 
