@@ -48,7 +48,7 @@ export function say(element, content) {
 /** @template {Element} [T=HTMLElement] @param {ParentNode} root @param {string} selector @returns {T} */
 export const find = (root, selector) => /** @type {T} */ (/** @type {unknown} */ (root.querySelector(selector)));
 
-/** Lets the browser paint and answer the hand before the next piece of a long drawing. */
+/** Yields, so that the browser can paint and handle input. */
 export const breathe = () => /** @type {any} */ (globalThis).scheduler?.yield?.() ?? new Promise((resolve) => setTimeout(resolve));
 
 /** Lets the browser paint what there is, so that no frame lays out a whole long drawing. Out of sight nothing is painted. */

@@ -20,7 +20,9 @@ log = logging.getLogger(__name__)
 # A broker that was told of new partitions late names fewer for a moment.
 ASKED_AGAIN_SECONDS: Final = 2.0
 
-ANEW: Final = "the topic was deleted and made anew, or lost records. A new CONTACTS_GROUP counts it from its beginning"
+ANEW: Final = (
+    "the topic was deleted and created again, or lost records. A new CONTACTS_GROUP counts it from its beginning"
+)
 
 
 async def unpack_state(partition: int, rules: CountingRules, records: Mapping[bytes, bytes], unpack: Unpack) -> State:

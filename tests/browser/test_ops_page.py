@@ -148,7 +148,7 @@ async def test_a_group_that_nobody_counts_is_told(shared_redis: RunningRedis, wi
     async with serving(shared_redis, NOW) as (_, client):
         page = await window(address(client))
         await expect(page.locator("#wrong li")).to_contain_text(
-            ["this Redis has nothing of the group", "no worker tells of itself"]
+            ["this Redis has nothing of the group", "no worker reports itself"]
         )
         await expect(page.locator("#word")).to_have_text("Readers get no numbers")
 

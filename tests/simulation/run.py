@@ -134,7 +134,7 @@ class Run:
         elif world.rng.random() < world.profile.keys_lost:
             await self._refuses(self._lose_keys, "it lost records")
         elif world.rng.random() < world.profile.topic_anew:
-            await self._refuses(self._make_topic_anew, "made anew")
+            await self._refuses(self._make_topic_anew, "created again")
 
     def _calm(self) -> None:
         world, cluster = self.world, self.cluster

@@ -56,8 +56,8 @@ export const titles = {
 export const wrong = {
   positions: (/** @type {number} */ found, /** @type {number} */ expected) => `readers get 503: Redis has numbers of ${found} of ${expected} partitions`,
   empty: 'this Redis has nothing of the group: no worker of it has written here, or it was just emptied',
-  noWorker: 'no worker tells of itself',
-  unowned: (/** @type {number} */ partition) => `no worker tells of partition ${partition}`,
+  noWorker: 'no worker reports itself',
+  unowned: (/** @type {number} */ partition) => `no worker reports partition ${partition}`,
   failure: (/** @type {number} */ partition, /** @type {string} */ why) => `partition ${partition}: ${why}`,
   phase: (/** @type {number} */ partition, /** @type {string} */ phase) => `partition ${partition} is ${phase}`,
   worker: (/** @type {string} */ name, /** @type {string} */ why) => `worker ${name}: ${why}`,
