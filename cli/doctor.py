@@ -13,9 +13,10 @@ from cli.command import DONE, WRONG
 from cli.options import add_settings, read_settings
 from stream.audit.finding import Finding, bad, good
 from stream.audit.kafka_checks import check_certificates, check_kafka
-from stream.audit.redis_checks import check_redis
+from stream.audit.redis_checks import check_permissions, check_redis
 from stream.kafka.clients import mute_unread_failures
 from stream.projection.checks import RedisRefused, ask_server
+from stream.projection.permissions import ask_permissions
 from stream.projection.worker_status import read_worker_statuses
 from stream.settings.api import ApiConfig
 from stream.settings.declare import Reading
@@ -81,6 +82,10 @@ async def _check_redis(config: WorkerConfig) -> list[Finding]:
                 )
             ]
         keys = Keys(config.group)
+        try:
+            found.append(check_permissions(await ask_permissions(client, keys)))
+        except RedisRefused as error:
+            found.append(bad("rights in Redis", str(error), "Every write of a worker is a script: nothing is counted."))
         try:
             partitions = await client.hget(keys.positions, PARTITIONS)
             workers = await read_worker_statuses(client, keys)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -16,10 +16,13 @@ from cryptography.x509 import load_pem_x509_certificates
 from stream.audit.finding import Finding, bad, good
 from stream.kafka.groups import group_members
 from stream.kafka.reading import open_reader
+from stream.kafka.rights import Operation, Operations, ask_rights
 from stream.kafka.topics import (
     CLEANUP_POLICY,
     COMPACT,
     ActualTopic,
+    TopicHidden,
+    Topics,
     TopicsError,
     find_differences,
     open_topics,
@@ -30,6 +33,7 @@ from stream.settings.worker import WorkerConfig
 
 CERTIFICATE_DAYS: Final = 30
 ANSWER_SECONDS: Final = 5.0
+UNREADABLE: Final = "Who may not read it cannot count, recover, or look at dead letters."
 
 
 async def check_kafka(config: WorkerConfig) -> list[Finding]:
@@ -37,7 +41,7 @@ async def check_kafka(config: WorkerConfig) -> list[Finding]:
     wanted = wanted_topics(config)
     try:
         async with open_topics(config.access) as topics:
-            actual = await topics.describe([topic.name for topic in wanted])
+            actual, hidden = await _describe(topics, [topic.name for topic in wanted])
     except TopicsError as error:
         return [
             bad(
@@ -47,17 +51,36 @@ async def check_kafka(config: WorkerConfig) -> list[Finding]:
                 "contacts-report config   # CONTACTS_KAFKA and CONTACTS_KAFKA_SECURITY, and where each came from",
             )
         ]
-    found = [good("Kafka", f"{config.kafka} answers"), *_check_topics(config, actual)]
-    readable = [await _check_reading(config, topic.name) for topic in wanted if topic.name in actual]
-    return [*found, *readable, await _check_group(config)]
+    found = [good("Kafka", f"{config.kafka} answers"), *_check_topics(config, actual, hidden)]
+    return [*found, *await _check_rights(config, [*actual, *hidden]), await _check_group(config)]
 
 
-def _check_topics(config: WorkerConfig, actual: Mapping[str, ActualTopic]) -> Iterator[Finding]:
+async def _describe(topics: Topics, names: Sequence[str]) -> tuple[dict[str, ActualTopic], list[str]]:
+    """The topics that are there, and the names of those that are hidden from us."""
+    actual: dict[str, ActualTopic] = {}
+    hidden = []
+    for name in names:
+        try:
+            actual |= await topics.describe([name])
+        except TopicHidden:
+            hidden.append(name)
+    return actual, hidden
+
+
+def _check_topics(config: WorkerConfig, actual: Mapping[str, ActualTopic], hidden: Sequence[str]) -> Iterator[Finding]:
     wanted = wanted_topics(config)
     source = actual.get(config.topic)
     partitions = config.partitions if source is None else source.partitions
     for topic in wanted:
         there = actual.get(topic.name)
+        if topic.name in hidden:
+            yield bad(
+                f"topic {topic.name}",
+                "is hidden from us: neither Read, Write nor Describe",
+                "No worker starts without it.",
+                f"kafka-acls.sh --list --topic {topic.name}   # docs/operations.md has what each command needs",
+            )
+            continue
         if there is None:
             yield bad(
                 f"topic {topic.name}",
@@ -92,9 +115,11 @@ def _meaning(what: str) -> str:
     return "docs/operations.md says what each is for; kafka-configs.sh --alter sets it."
 
 
-async def _check_reading(config: WorkerConfig, topic: str) -> Finding:
-    """Whether records may be read; one is, where there is one."""
+async def _check_reading(config: WorkerConfig, topic: str, told: Operations) -> Finding:
+    """Whether records may be read, as the brokers say; and one is, where there is one."""
     subject = f"right to read {topic}"
+    if told is not None and Operation.READ not in told:
+        return _right(subject, told, Operation.READ, UNREADABLE, f"--topic {topic}")
     try:
         async with open_reader(config.access, topic) as reader:
             async with asyncio.timeout(ANSWER_SECONDS * 4):
@@ -104,13 +129,45 @@ async def _check_reading(config: WorkerConfig, topic: str) -> Finding:
                             break
                         break
     except (KafkaAway, TimeoutError) as error:
-        return bad(
-            subject,
-            str(error) or "no answer",
-            "Who may not read it cannot count, recover, or look at dead letters.",
-            f"kafka-acls.sh --add --allow-principal User:… --operation Read --topic {topic}",
-        )
+        return bad(subject, str(error) or "no answer", UNREADABLE, _allow(Operation.READ, f"--topic {topic}"))
     return good(subject, "is there")
+
+
+async def _check_rights(config: WorkerConfig, topics: list[str]) -> list[Finding]:
+    """What a worker writes, and where it joins: told by the brokers, since to try it would change something."""
+    try:
+        rights = await ask_rights(config.access, topics, config.group, f"{config.group}-0")
+    except KafkaAway as error:
+        return [bad("rights", str(error), "What may not be done is only seen when it is tried.")]
+    visible = [topic for topic in rights.topics if rights.topics[topic] != frozenset()]
+    found = [await _check_reading(config, topic, rights.topics[topic]) for topic in visible]
+    for topic, loss in (
+        (config.changelog_topic, "Nothing can be committed: the worker recovers over and over."),
+        (config.dead_letter_topic, "A record that cannot be counted stops its partition."),
+    ):
+        if topic in rights.topics:
+            resource = f"--topic {topic}"
+            found.append(_right(f"right to write {topic}", rights.topics[topic], Operation.WRITE, loss, resource))
+    loss = "A worker cannot join it: nothing is counted."
+    found.append(_right(f"right to join {config.group}", rights.group, Operation.READ, loss, f"--group {config.group}"))
+    subject = f"right to transactions {config.group}-…"
+    if rights.transactional_ids:
+        return [*found, good(subject, "is there")]
+    loss = "Nothing can be committed: every commit is a transaction."
+    resource = f"--transactional-id {config.group}- --resource-pattern-type prefixed"
+    return [*found, bad(subject, "is not there (Write)", loss, _allow(Operation.WRITE, resource))]
+
+
+def _right(subject: str, told: Operations, wanted: Operation, loss: str, resource: str) -> Finding:
+    if told is None:
+        return good(subject, "is not told by these brokers")
+    if wanted in told:
+        return good(subject, "is there")
+    return bad(subject, f"is not there ({wanted.name.capitalize()})", loss, _allow(wanted, resource))
+
+
+def _allow(operation: Operation, resource: str) -> str:
+    return f"kafka-acls.sh --add --allow-principal User:… --operation {operation.name.capitalize()} {resource}"
 
 
 async def _check_group(config: WorkerConfig) -> Finding:

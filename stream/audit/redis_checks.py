@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from stream.audit.finding import Finding, bad, good
@@ -11,6 +11,7 @@ from stream.projection.checks import ServerFacts
 LEAST_VERSION: Final = (7, 0)
 CLOCKS_DIFFER_MS: Final = 60_000
 NEARLY_FULL: Final = 0.9
+SHOWN_COMMANDS: Final = 5
 
 
 def check_redis(facts: ServerFacts) -> Iterator[Finding]:
@@ -46,6 +47,22 @@ def check_redis(facts: ServerFacts) -> Iterator[Finding]:
         )
     else:
         yield good("clocks", f"Redis' clock and this machine's are {abs(seconds):.1f} s apart")
+
+
+def check_permissions(refused: Sequence[str] | None) -> Finding:
+    """Whether this user of Redis may do what a worker does; None: the server cannot tell."""
+    subject = "rights in Redis"
+    if refused is None:
+        return bad(subject, "cannot be told by this server", "Redis 7.0 or newer, or Valkey, is needed.")
+    if not refused:
+        return good(subject, "every command of a worker is allowed")
+    shown = ", ".join(refused[:SHOWN_COMMANDS]) + (", …" if len(refused) > SHOWN_COMMANDS else "")
+    return bad(
+        subject,
+        f"{len(refused)} are missing: {shown}",
+        "The worker's calls fail: readers' numbers stand still, or a part of them is never there.",
+        "redis-cli ACL SETUSER …   # ~cr1:<group>:* &cr1:<group>:* and these commands",
+    )
 
 
 def _check_version(version: str | None) -> Finding:

@@ -64,6 +64,10 @@ class TopicsError(Exception):
     """Kafka did not do, or did not answer, what was asked about topics; the text is for the person who asked."""
 
 
+class TopicHidden(TopicsError):
+    """Kafka does not let us see a topic."""
+
+
 class TopicsRefused(TopicsError):
     """Kafka answered that it does not do it, so nothing was done."""
 
@@ -268,7 +272,7 @@ class Topics:
         try:
             return list_visible(response)
         except TopicAuthorizationFailedError as error:
-            raise TopicsError(f"Kafka at {self._kafka} does not let us describe {error.args[0]}") from error
+            raise TopicHidden(f"Kafka at {self._kafka} does not let us describe {error.args[0]}") from error
 
     async def request_bytes(self) -> int | None:
         """The largest request that every broker takes; None where they do not tell us, which is no trouble."""

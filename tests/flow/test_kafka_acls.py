@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -145,3 +146,36 @@ def test_where_kafka_lets_nobody_add_partitions_readers_are_told_nothing(guarded
     assert refused.returncode == 2
     assert "did not give" in refused.stderr
     assert guarded.redis.client.hgetall(f"cr1:{guarded.group}:{{0}}:positions") == {}
+
+
+def doctor(guarded: Guarded) -> dict[str, bool]:
+    """What it says of the topics' being seen and of the worker's rights."""
+    done = command(guarded.environ("worker"), "doctor", "--json")
+    assert done.returncode == 1, done.stdout + done.stderr  # no worker runs
+    found = json.loads(done.stdout)["findings"]
+    return {
+        one["subject"].replace(guarded.topic, "T").replace(guarded.group, "G"): one["good"]
+        for one in found
+        if one["subject"].startswith(("right to ", "topic ", "Kafka"))
+    }
+
+
+@pytest.mark.timeout(400)
+def test_doctor_names_each_right_that_is_missing_and_changes_nothing(guarded: Guarded) -> None:
+    guarded.allow(without="Write")
+    assert command(guarded.environ("topics"), "topics").returncode == 0
+    right = {
+        "Kafka": True,
+        "topic T": True,
+        "topic G-state-changelog": True,
+        "right to read T": True,
+        "right to read G-state-changelog": True,
+        "right to join G": True,
+    }
+    writes = ("right to write T.dlq", "right to write G-state-changelog", "right to transactions G-…")
+    # A worker does not read the dead letters: without Write it does not even see their topic.
+    assert doctor(guarded) == {**right, **dict.fromkeys((*writes, "topic T.dlq"), False)}
+
+    guarded.allow()
+    seen = {"topic T.dlq": True, "right to read T.dlq": False}
+    assert doctor(guarded) == {**right, **seen, **dict.fromkeys(writes, True)}

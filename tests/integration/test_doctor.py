@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
 import redis
 
 from cli.main import main
+from stream.projection.lost_keys import SCRIPT
+from stream.projection.permissions import commands_of
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
 from tests.support.counting import make_topics
@@ -53,6 +56,11 @@ def test_what_is_right_is_good_and_what_is_not_there_is_said(config: WorkerConfi
         f"topic {config.topic}",
         f"right to read {config.changelog_topic}",
         f"right to read {config.dead_letter_topic}",
+        f"right to write {config.changelog_topic}",
+        f"right to write {config.dead_letter_topic}",
+        f"right to join {config.group}",
+        f"right to transactions {config.group}-…",
+        "rights in Redis",
         "Redis",
         "Redis version",
         "Redis maxmemory-policy",
@@ -92,3 +100,35 @@ def test_in_words_each_finding_has_its_meaning_and_its_command(config: WorkerCon
     assert "WRONG  Kafka: cannot reach Kafka at 127.0.0.1:1" in said
     assert "$ contacts-report config" in said
     assert "ok     Redis: answers" in said
+
+
+def test_what_a_user_of_redis_may_not_do_is_named_and_nothing_is_changed(
+    config: WorkerConfig, shared_redis: RunningRedis, capsys: Capture
+) -> None:
+    asyncio.run(make_topics(config, 1))
+    allowed = [f"~cr1:{config.group}:*", f"&cr1:{config.group}:*", "+@all"]
+    with redis.Redis.from_url(config.redis) as client:
+        for user, rules in {
+            "whole": allowed,
+            "reads": [*allowed, "-@write"],
+            "mute": [*allowed, "resetchannels"],
+            "elsewhere": ["~other:*", "&*", "+@all"],
+            "plain": [*allowed, "-eval"],
+        }.items():
+            client.execute_command("ACL", "SETUSER", user, "reset", "on", ">secret", *rules)
+        said = {}
+        for user in ("whole", "reads", "mute", "elsewhere", "plain"):
+            url = config.redis.replace("://", f"://{user}:secret@")
+            _, found = examine(config, capsys, CONTACTS_REDIS=url)
+            said[user] = found["rights in Redis"]["found"]
+        assert list(client.scan_iter(match=f"*{config.group}*")) == []
+    assert said["whole"] == "every command of a worker is allowed"
+    assert f"HSET cr1:{config.group}:{{0}}:" in said["reads"] or "HDEL" in said["reads"]
+    assert said["mute"] == f"1 are missing: PUBLISH cr1:{config.group}:{{0}}:changes"
+    assert "refuses our scripts" in said["elsewhere"]
+    assert "refuses our scripts" in said["plain"]
+
+
+def test_every_command_of_the_script_is_asked_for() -> None:
+    used = set(re.findall(r"redis\.call\('(\w+)'", SCRIPT.read_text()))
+    assert used <= {command[0] for command in commands_of(Keys("g"))}
