@@ -131,7 +131,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
     @property
     def unowned(self) -> list[int]:
-        """The partitions that no worker tells of."""
+        """The partitions that no worker reports."""
         owned = {name for worker in self.workers for name in worker.partitions}
         return [partition for partition in range(self.number) if str(partition) not in owned]
 

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def server_config(app: Any, connections: int, metrics_port: int | None) -> uvicorn.Config:
-    """How an ASGI application is served: to so many connections, and to any number at the port of metrics."""
+    """The server of an ASGI application: a limited number of connections, but any number at the port of metrics."""
     return uvicorn.Config(
         app,
         loop="uvloop",

@@ -30,7 +30,7 @@ LONGEST_LINE_BYTES = 8 * 1024 * 1024
 """What follows in a longer line is read away; the line is too large for any topic of ours anyway."""
 CHUNK_BYTES = 256 * 1024
 PAUSE_SECONDS = 0.1
-"""When nothing more has come for so long, what has is sent."""
+"""Send what has come once nothing more comes for this long."""
 PROGRESS_SECONDS = 0.1
 BAR_CHARACTERS = 24
 

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument("--all-workspaces", action="store_true", help="may read every workspace")
     new.add_argument("--ops", action="store_true", help="may see how the deployment is (/v1/ops)")
     new.add_argument("--name", default="", help="what the token is for, for who reads the file")
-    new.add_argument("--expires-in-days", type=_days, metavar="DAYS", help="the token ends after so many days")
+    new.add_argument("--expires-in-days", type=_days, metavar="DAYS", help="days until the token expires")
     new.add_argument("--json", action="store_true", help="one JSON object instead of the token alone")
     add_settings(new, ApiConfig, only=("tokens_file",))
 

@@ -33,7 +33,7 @@ TRIES = 8
 
 
 class Look(NamedTuple):
-    """Rows that pass, each with its key, of so many that were looked at; `end` is the key of the last of those."""
+    """Rows that pass, each with its key; how many rows were examined; `end` is the key of the last of those."""
 
     rows: list[tuple[Row, bytes]]
     number: int
@@ -138,7 +138,7 @@ class _Walk:
         self._spans: list[Span] = []
 
     async def look(self, wanted: int, at_most: int = ROWS_A_LOOK) -> Look | None:
-        """Look at the next rows, for so many that pass (more may), but not at more than `at_most`; None: no more."""
+        """Examine rows until about this many pass, but at most `at_most` rows; None: no more rows."""
         while True:
             self._spans = self._spans or await self._found.find(wanted)
             if not self._spans:
@@ -214,7 +214,7 @@ class _Page:
         return groups
 
     async def fill(self, walk: _Walk, at_most: int) -> None:
-        """Take rows, looking at so many at most."""
+        """Take rows, examining at most this many."""
         left = at_most
         end: bytes | None = None
         while look := await walk.look(self._rows_wanted(), min(left, ROWS_A_LOOK)):
@@ -252,7 +252,7 @@ def _total(reading: Reading, query: ActivityQuery) -> int:
 
 
 def _rows_to_read(span: Span, wanted: int) -> int:
-    """Enough for so many rows that pass, if they lie evenly; never more than ROWS_A_READ."""
+    """Rows to read for this many that pass, if those lie evenly; at most ROWS_A_READ."""
     share = span.present / max(span.expected, 1)
     return min(int(wanted * share) + 16, ROWS_A_READ)
 

@@ -17,10 +17,10 @@ from stream.storage.row import key_after, occurred_at_of, quarter_bounds
 
 ROWS_A_READ = 1_000
 DAYS_A_SEARCH = 8
-"""So many days' cells are searched for the quarters of rare rows at once."""
+"""Days whose cells are searched for the quarters of rare rows at once."""
 
 RARE = 8
-"""Rows are rare where less than one in so many passes the filters: then quarters are looked for first."""
+"""Rows are rare where fewer than one in this many pass the filters: then their quarters are searched first."""
 
 FEW_ROWS = 500
 """A day of so few rows is read without searching."""
@@ -73,7 +73,7 @@ class Spans:
         self._days = self._days_with_rows(reading, after)
 
     async def find(self, wanted: int) -> list[Span]:
-        """The spans of the next days, for so many rows; none where there are no more days."""
+        """The spans of the next days, for this many rows; empty after the last day."""
         found: list[Span] = []
         while self._days and not found:
             spans = await self._spans_of(self._next_days(wanted))
@@ -97,7 +97,7 @@ class Spans:
         return days[::-1] if self._descending else days
 
     def _next_days(self, wanted: int) -> list[DayRows]:
-        """Enough days for so many rows, or DAYS_A_SEARCH of them."""
+        """Days that hold this many rows, at most DAYS_A_SEARCH."""
         days: list[DayRows] = []
         while self._days and len(days) < DAYS_A_SEARCH and sum(day.passing for day in days) < wanted:
             days.append(self._days.pop(0))

@@ -31,7 +31,7 @@ SCOPE = "reports:read"
 OPS_SCOPE = "ops:read"
 REALM = 'Bearer realm="contacts-report"'
 REMEMBERED_SECONDS = 60.0
-"""A token's signature is checked again after so long, so a key that was withdrawn ends its tokens soon."""
+"""How long a checked signature is trusted, so that a withdrawn key soon ends its tokens."""
 
 JWKS_SECONDS = 600.0
 JWKS_RETRY_SECONDS = 10.0
@@ -45,7 +45,7 @@ LAST_SECOND = 253_402_300_799
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. `workspaces` None: all of them. `expires_at`: seconds since 1970; None: never.
+    """The caller. `workspaces` None: all of them. `expires_at`: seconds since 1970; None: never.
 
     `name` is equal for tokens of one subject, else for one token; None where no token is asked for.
     """
@@ -61,7 +61,7 @@ class Principal:
 
 
 EVERYONE = Principal(None, operates=True)
-"""Who asks where no authentication is configured: only this machine can."""
+"""The caller where no authentication is configured: only this machine can call."""
 
 
 class Authentication:
@@ -280,7 +280,9 @@ def _fetch_keys(url: str) -> list[jwt.PyJWK]:
 
 
 def _read_in_time(response: Any) -> bytes:
-    """The body. A server that gives a byte now and then holds nobody: `timeout` bounds each read, not all of them."""
+    """Read the body within a limit for the whole: `timeout` limits each read only, and a server may send a byte at a
+    time.
+    """
     until = time.monotonic() + JWKS_TIMEOUT_SECONDS
     body = b""
     while piece := response.read1(JWKS_BYTES_LIMIT):

@@ -26,7 +26,7 @@ GROUP_BYTES = 4_000
 """What a group takes beside its report."""
 
 SHARD_LISTENERS = 200
-"""So many listeners of a group are woken at once; then others may go on."""
+"""Listeners of a group that are woken at once, before other work has its turn."""
 
 
 class Shard:
@@ -97,7 +97,7 @@ class Group:
             shard.wake()
 
     def make_due(self, after_seconds: float = 0.0) -> None:
-        """Compute the report after so long, or sooner if it was due sooner."""
+        """Compute the report after this delay, or earlier if it was due earlier."""
         at = time.monotonic() + after_seconds
         self._due_at = at if self._due_at is None else min(at, self._due_at)
         self._roused.set()
@@ -114,7 +114,7 @@ class Group:
         return reports.stamp_view(of, state, now).revision != self._stamp.revision
 
     async def have_report(self, revision: str | None) -> bool:
-        """See to it that there is a report to send, unless who asks has the present one, which is told.
+        """Ensure a report is ready. Returns True if the caller already has the current one.
 
         By a state that is read now: of what changed before the group was there, nobody hears.
         """
@@ -138,7 +138,7 @@ class Group:
         self._hold(GROUP_BYTES + len(self.report))
 
     def release(self) -> None:
-        """Hold nothing any more: nobody listens."""
+        """Let everything go: no listener is left."""
         self._hold(0)
 
     def _hold(self, size_bytes: int) -> None:

@@ -11,7 +11,7 @@ from api.metrics import Metrics
 
 RETRY_MS = 2_000
 SEND_SECONDS = 10.0
-"""A listener whose connection takes no more for so long is dropped."""
+"""Drop a listener whose connection takes nothing for this long."""
 
 RENEW_SECONDS = 60.0
 """A stream's token is looked at again so often: it may have been taken out of the file, or its key withdrawn."""

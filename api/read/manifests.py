@@ -60,7 +60,7 @@ class Seen(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What a read asks of a day: these parts of each partition, which has so many bases."""
+    """What a read asks of a day: these parts of each partition, and how many bases that has."""
 
     parts: Parts
     bases: Mapping[int, int]

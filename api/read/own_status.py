@@ -1,4 +1,4 @@
-"""This process tells of itself in Redis, for `/v1/ops`. Where it may not write there, it is just not listed."""
+"""Reports this process in Redis, for `/v1/ops`. Where it may not write there, it is only missing from the list."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from api.read.connection import Connection
 
 KEEP_ALIVE_SECONDS = 10.0
-"""A subscription of which nothing came for so long is pinged, and given up after as long again. A connection that was
+"""Ping a subscription that was silent for this long, and give it up after as long again. A connection that was
 forgotten on its way (a firewall, a machine that lost its power) looks like one on which nothing is published."""
 
 

@@ -189,7 +189,7 @@ class UserFold:
 
 
 def _widen(counts: Numbers, users: int) -> Numbers:
-    """A copy, for so many users."""
+    """A copy with places for this many users."""
     wider = np.zeros(users, np.int64)
     wider[: len(counts)] = counts
     return wider

@@ -17,7 +17,7 @@ from stream.settings.worker import WorkerConfig
 from stream.worker.assignment import OwnedPartitions
 from stream.worker.partition_task import OwnedPartition
 
-# A batch holds at most so many records: some 25 ms of counting, after which other work of the process has its turn.
+# Records of a batch, at most: some 25 ms of counting, after which other work of the process has its turn.
 BATCH_RECORDS = 5_000
 PARTITION_FETCH_BYTES = 2 << 20
 # How often metadata is refreshed: how soon new partitions are noticed, and a topic that was too new for a rebalance.

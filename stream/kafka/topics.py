@@ -255,7 +255,7 @@ class Topics:
         return True
 
     async def add_partitions(self, name: str, partitions: int, *, validate_only: bool = False) -> None:
-        """Raise a topic to so many partitions. Returns when they can be seen. Raises TopicsRefused.
+        """Raise a topic to this many partitions. Returns when they can be seen. Raises TopicsRefused.
 
         `validate_only`: do nothing, but raise where Kafka would refuse.
         """
@@ -362,7 +362,7 @@ async def ensure_topics(
 ) -> Outcome:
     """Make the missing topics, each with the activity topic's partitions; change none that is there, but to raise it.
 
-    With `raise_to` all are raised to so many partitions, the activity topic last: right before, `growth` prepares them,
+    With `raise_to` all topics get this many partitions, the activity topic last: right before, `growth` prepares them,
     for readers must know of a partition before it can hold an event. May be repeated after a failure at any point.
     Raises TopicsError; where `raise_to` is less than what is there, or Kafka would refuse it, before anything is
     changed.

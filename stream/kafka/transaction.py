@@ -29,7 +29,7 @@ from stream.tables.partition import Commit
 # neighbours.
 BATCH_BYTES = 1 << 20
 PACKED_BYTES = BATCH_BYTES - BATCH_OVERHEAD
-# A changelog of which nothing comes for so long is not read to its end: aiokafka may have given up without a word.
+# Give up reading a changelog when nothing comes for this long: aiokafka may have given up silently.
 READING_SECONDS = 30.0
 
 

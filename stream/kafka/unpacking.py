@@ -52,7 +52,7 @@ class LargeRecord(msgspec.Struct, frozen=True):
 
 
 def unpacked_limit(max_event_bytes: int) -> int:
-    """How many bytes a batch may have, where events may have so many."""
+    """The most bytes that a batch may have, given the most that an event may have."""
     return max(UNPACKED_BYTES, max_event_bytes + FIRST_BYTES)
 
 

@@ -39,7 +39,7 @@ def source_number_of(kind: int) -> int:
 
 
 def kind_count(sources: int) -> int:
-    """How many kinds there may be with so many sources."""
+    """The number of kinds that this many sources allow."""
     return kind_of(sources + 1, 0)
 
 

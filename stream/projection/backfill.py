@@ -24,7 +24,7 @@ from stream.tables.state import State
 # How many offsets are read and written between two commits: some 20 ms of work, so that counting goes on.
 STEP_OFFSETS = 2_000
 
-# After so many that could be read, twice as many are tried again.
+# Successful reads until twice as many offsets are tried again.
 READS_UNTIL_DOUBLED = 8
 
 # The window of recent ids allows for as much (stream/tables/recent_ids.py).

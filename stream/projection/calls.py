@@ -41,7 +41,7 @@ class Calls:
         self._bytes = 0
 
     def room_for(self, size: int) -> Iterator[Call]:
-        """Yields the call that is full before about so many bytes are added, if it is."""
+        """Yields the current call first, where about this many more bytes would make it too large."""
         if self._bytes and self._bytes + size > CALL_BYTES:
             yield self.close()
         self._bytes += size

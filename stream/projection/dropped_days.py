@@ -1,7 +1,7 @@
 """Days that retention has dropped while Redis was told nothing: what they left there is taken away.
 
-A day goes with the commit that drops it. Where Redis was away then, or was lost and restored to a time before, nobody
-tells it of that day again, for the state knows it no more; readers pass it over, and it would lie there for ever.
+A day goes with the commit that drops it. Where Redis was away then, or was lost and restored to a time before, no
+commit deletes that day again, for the state has forgotten it; readers pass it over, and it would lie there for ever.
 """
 
 from __future__ import annotations

@@ -28,13 +28,13 @@ return 1
 
 
 class Announcements:
-    """How many partitions there are, as readers are told. Each call raises ReplicaAway."""
+    """The number of partitions that readers wait for. Each call raises ReplicaAway."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis, self._keys = redis, keys
 
     async def announce(self, partitions: int, begun: Sequence[int] = ()) -> int:
-        """Say that there are so many, unless more were known: readers answer only when each has a position.
+        """Announce this many partitions, unless more are known: readers answer only when each has a position.
 
         `begun`: those that have one, as far as the caller knows. Where Redis has lost one since, nothing is said, and
         ReplicaAway is raised. Returns how many were known before, 0 where none. May run twice.
@@ -45,7 +45,7 @@ class Announcements:
         return known
 
     async def withdraw(self, announced: int, partitions: int) -> bool:
-        """There are only so many: take an announcement back; False where another number was announced meanwhile."""
+        """Take an announcement back to this number; False where another number was announced meanwhile."""
         return bool(await self._run(_LOWER, announced, partitions))
 
     async def _run(self, script: str, *numbers: int) -> Any:

@@ -26,7 +26,7 @@ EVIDENCE_LIMIT = 4096
 
 
 class Projector:
-    """What one owner tells Redis of its partition, and what it knows of the answer."""
+    """Sends Redis what one owner committed of its partition, and keeps track of the answers."""
 
     def __init__(
         self,
@@ -185,8 +185,8 @@ class Projector:
         call.fields |= self._name_fields(fields)
 
     def _note_missing_rows(self, first: int, end: int, position: Position) -> dict[str, str]:
-        """The rows of [first, end) are missing, and counted now. Where rows are not kept it stays so: readers are told,
-        and who keeps them again writes them.
+        """The rows of [first, end) are missing, and counted now. Where rows are not kept they stay missing: readers see
+        it, and a worker that keeps rows again writes them.
         """
         if first >= end:
             return {}

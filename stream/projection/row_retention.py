@@ -1,6 +1,6 @@
 """Limits the rows of the activity table in Redis: deletes the oldest first, and tells readers.
 
-Three reasons: rows older than so many days, and more than so many rows of a workspace, where that is set; and Redis
+Three reasons: rows older than the set number of days, more rows of a workspace than the set number; and Redis
 nearly full, since counts must find room. Whole days go, but for the oldest day that a workspace's limit reaches into:
 its newest rows stay, and since it is not complete, readers are told of the day after it. The worker that owns partition
 0 sees to it for the whole deployment. Nothing else depends on it: rows of a day that has gone, late ones and ones that
@@ -33,7 +33,7 @@ DAYS_A_STEP = 7
 LOOKS_A_ROUND = 720
 """An hour of the worker's looks."""
 ROWS_A_CUT = 20_000
-"""Redis answers nobody else while it takes them out of a sorted set: some 10 ms."""
+"""Redis answers no other client while it removes them from a sorted set: some 10 ms."""
 FREEING_SECONDS = 0.05
 FREEING_LOOKS = 200
 
@@ -169,7 +169,7 @@ class RowLimits:
             self._note(why, int(await self._forget(keys=keys, args=[secrets.token_hex(8), kept_from, ""])))
 
     async def _cut(self, workspace: str, day: int, rows: int) -> None:
-        """Forget so many of a day's oldest rows; readers are told with the first of them."""
+        """Delete this many of a day's oldest rows; the first call tells readers."""
         for at in range(0, rows, ROWS_A_CUT):
             keys = [self._keys.days(workspace), self._keys.rows(workspace, day)]
             cut = min(ROWS_A_CUT, rows - at)

@@ -28,7 +28,7 @@ EXPIRES_SECONDS: Final = 10
 LONGEST_SECONDS: Final = 1.0
 """That a telling may take: a process that ends waits for the last one."""
 FORGET_MS: Final = 60_000
-"""After so long a process that tells nothing leaves the list."""
+"""A process that has reported nothing for this long leaves the list."""
 
 
 class _Status:

@@ -45,7 +45,7 @@ class KafkaAccess:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
-    """Certificates of those who may vouch for a broker; None: those that the system trusts."""
+    """CA certificates to verify brokers; None: the system trust store."""
     cert_file: Path | None = None
     """The client's own certificate, and in `key_file` its key; None: the broker asks for none."""
     key_file: Path | None = None

@@ -21,9 +21,9 @@ one server. Below, `p` is a source partition, `day` the number of a UTC day sinc
                                       `s:<source>` -> empty. `s:` alone -> events without a source were seen
     changes                  channel  workspace ids, one a line, of what a call changed
     ops                      zset     workers -> ms since 1970 when each told its status last
-    ops:<worker>             string   JSON: what a worker tells of itself every two seconds; it expires
+    ops:<worker>             string   JSON: what a worker reports of itself every two seconds; it expires
     apis                     zset     processes of the API, as in `ops`
-    apis:<process>           string   JSON: what a process of the API tells of itself, as `ops:<worker>`
+    apis:<process>           string   JSON: what a process of the API reports of itself, as `ops:<worker>`
 
 A version is a word drawn at random for each call: equal versions mean equal content, and they have no order.
 """
@@ -80,7 +80,7 @@ class Keys:
         return f"{self.prefix}days:{workspace_id}"
 
     def cells(self, workspace_id: str, day: int) -> str:
-        """The hash that holds a day's cells; so many days in a row share one."""
+        """The hash that holds a day's cells; DAYS_A_HASH consecutive days share one."""
         return f"{self.prefix}cells:{workspace_id}:{day // DAYS_A_HASH}"
 
     def rows(self, workspace_id: str, day: int) -> str:

@@ -232,7 +232,7 @@ class CompiledState(Progress):
         return PackedCommit(bodies, [PackedCall(*call) for call in calls])
 
     def _position_record(self, keys: int) -> tuple[bytes, bytes]:
-        """The changelog's record of the position, with so many other keys."""
+        """The changelog's record of the position, given the number of other keys."""
         self._move(live_keys=1 + keys)
         return position.KEY, encode_position(self.position)
 

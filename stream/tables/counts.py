@@ -38,7 +38,7 @@ KIND: Final = b"c"
 TAIL_SLOT: Final = 0xFFFF
 
 IDLE_OFFSETS: Final = 20_000
-"""An entry keeps its dicts for so many offsets of the partition after its last event, for making them again costs as
+"""Offsets of the partition after its last event for which an entry keeps its dicts, for making them again costs as
 much as keeping them does memory, whatever its size."""
 FREE_SERIES: Final = 50_000
 """Series of idle entries to keep in memory anyway: 5 MB, or 25 where each is alone in its entry."""

@@ -21,7 +21,7 @@ NEVER: Final = -(1 << 62)
 """The hour of a tag that is not in use: long before any."""
 
 FEW: Final = 48
-"""Up to so many ids are handled one by one: numpy takes some 100 us for any number, one by one takes 1 to 2 us each."""
+"""Handle up to this many ids one by one: numpy takes some 100 us for any number, one by one takes 1 to 2 us each."""
 
 _LEAST_SLOTS: Final = 1_024
 _FULL: Final = (7, 10)
@@ -105,7 +105,7 @@ class IdTable:
         self._slots = _Slots(max(least, int((alive + more) * _SLOTS_AN_ID)))
 
     def _move_on(self, slots: int) -> None:
-        """Takes the next so many slots of the old table into the new one."""
+        """Takes the next slots of the old table into the new one."""
         old = self._old
         if old is None:
             return

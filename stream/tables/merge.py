@@ -19,7 +19,7 @@ from stream.model.time import QUARTERS_A_DAY
 from stream.storage import day_parts as packed
 
 PLAIN_CELLS: Final = 200
-"""Up to so many cells plain Python is quicker: at 34 cells it takes half the time of numpy, at 800 twice it."""
+"""Up to this many cells plain Python is quicker: at 34 cells it takes half the time of numpy, at 800 twice it."""
 
 _EMPTY: Final = np.empty(0, np.int64)
 _FRAME_BYTES: Final = 64

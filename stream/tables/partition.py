@@ -64,7 +64,7 @@ class CountingRules:
     dedupe_window_hours: int = WorkerConfig.dedupe_window_hours
     dedupe_max_ids: int = WorkerConfig.dedupe_max_ids
     tail_floor: int = 16
-    """A tail of at most so many cells is not merged, however small its base."""
+    """A tail of at most this many cells is not merged, however small its base."""
     base_bytes_limit: int = 512 * 1024
     """A base that reaches it is cut: well below a broker's limit of a message."""
     keep_rows: bool = True

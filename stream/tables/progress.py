@@ -30,7 +30,7 @@ class Progress:
         return self.position.greatest_broker_ms
 
     def note_partitions(self, partitions: int) -> None:
-        """The topic was seen to have so many partitions; the next commit remembers the largest number."""
+        """Note how many partitions the topic has; the next commit remembers the largest number."""
         self._move(partitions=max(partitions, self.position.partitions))
 
     def skip_to(self, offset: int) -> None:

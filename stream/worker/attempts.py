@@ -10,10 +10,10 @@ from typing import Final
 
 from stream.ports import KafkaAway, TooLarge
 
-# So often a commit fails at one offset before a person is called.
+# Failed commits at one offset before a person is called.
 STUCK_AFTER: Final = 5
-# So often before dead letters are held to what any broker takes: it does not refuse a request that is too large for it,
-# but closes the connection.
+# Failed commits before dead letters are limited to what any broker takes: it does not refuse a request that is too
+# large for it, but closes the connection.
 CAREFUL_AFTER: Final = 3
 
 

@@ -37,7 +37,7 @@ class Resync(StrEnum):
 
 
 class Listener:
-    """What an owned partition tells about itself: metrics and probes override what they need."""
+    """Receives what an owned partition reports; metrics and probes override what they need."""
 
     def note_phase(self, partition: int, phase: Phase) -> None: ...
 

@@ -65,7 +65,7 @@ class NewPartitions:
         self._config, self._replica, self._announcements, self._count = config, replica, announcements, count
 
     async def prepare(self, known: int, partitions: int) -> None:
-        """Called when changelog and dead letters have so many partitions, and the activity topic has `known`."""
+        """Called when changelog and dead letters have this many partitions, and the activity topic has `known`."""
         try:
             begun = [p for p in range(known, partitions) if await self._begin(p)]
             await self._announcements.announce(partitions, begun)

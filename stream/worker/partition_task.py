@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 # A library may lose a cancel: `asyncio.wait_for` does before Python 3.12.
 CANCELLED_AGAIN_SECONDS = 1.0
-# So often it is logged why a partition waits.
+# How often to log why a partition waits.
 WAITING_LOG_SECONDS = 60.0
 # A shorter rest may end where it began, by the rounding of the loop's clock.
 LEAST_REST_SECONDS = 0.001
@@ -194,7 +194,7 @@ class OwnedPartition:
         return self._projector.last_call
 
     def note_partitions(self, partitions: int) -> None:
-        """The topic has so many partitions now."""
+        """Note how many partitions the topic has now."""
         self._projector.partitions = max(partitions, self._projector.partitions)
 
     def note_end(self, end: int, asked_ms: int) -> None:
@@ -232,14 +232,14 @@ class OwnedPartition:
 
     def keep(self) -> bool:
         """The partition stays here after all. False where it has ended meanwhile, even if its task still lets go of
-        its changelog store: then it must be begun anew.
+        its changelog store: then it must begin again.
         """
         self._stays.set()
         return self._phase is not Phase.ENDED and self._task is not None and not self._task.done()
 
     async def close(self) -> None:
-        """End the task. Nothing more is told of the partition, and its stream is left alone: a new owner of it may have
-        begun here meanwhile.
+        """End the task. It reports nothing more of the partition, and its stream is left alone: a new owner of it may
+        have begun here meanwhile.
         """
         self._listener.note_phase(self.partition, Phase.ENDED)
         self._listener, self._fetch_control = Listener(), _NoFetchControl()
@@ -299,7 +299,7 @@ class OwnedPartition:
             self._stop_worker(error)
 
     async def _wait_to_fence(self, seconds: float) -> None:
-        """Wait until the back-off is over and the partition is not being revoked. Who was closed fences nobody: the
+        """Wait until the back-off is over and the partition is not being revoked. A closed partition fences no one: the
         partition has its next owner by now, and a library may have lost the cancel that `close` sent.
         """
         await asyncio.sleep(seconds)
@@ -357,7 +357,7 @@ class OwnedPartition:
         started = asyncio.get_running_loop().time()
         back_off = BackOff(self._policy.back_off_seconds, self._policy.replica_back_off_limit_seconds)
         while True:
-            await self._commit(store)  # who was replaced learns it here, and disturbs nobody
+            await self._commit(store)  # a replaced owner learns it here, and disturbs no other
             try:
                 self._listener.note_claim(why)
                 if await self._projector.resync(self._require_state(), self._committed_offset):

@@ -2,7 +2,7 @@
 
 /livez     200 while the process does its work; 503 once it is ending
 /readyz    200 once the consumer group has given this worker its partitions and each of them is counting; a spare
-worker, which was given none, is ready too. Else 503 with what it waits for. `?verbose` tells each partition's phase
+worker, which was given none, is ready too. Else 503 with what it waits for. `?verbose` shows each partition's phase
 and position, and how far a recovery is
 /metrics   Prometheus' text
 """

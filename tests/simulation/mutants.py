@@ -295,7 +295,7 @@ MUTANTS = (
         (
             (
                 OWNERSHIP,
-                "            await self._commit(store)  # who was replaced learns it here, and disturbs nobody\n",
+                "            await self._commit(store)  # a replaced owner learns it here, and disturbs no other\n",
                 "            await asyncio.sleep(0.001)\n            if self._state.pending_weight or "
                 "not hasattr(self, '_once'):\n                self._once = True\n"
                 "                await self._commit(store)\n",
@@ -315,7 +315,7 @@ MUTANTS = (
         (
             (
                 OWNERSHIP,
-                "            await self._commit(store)  # who was replaced learns it here, and disturbs nobody\n",
+                "            await self._commit(store)  # a replaced owner learns it here, and disturbs no other\n",
                 "            await asyncio.sleep(0.001)\n            if self._state.pending_weight or "
                 "not hasattr(self, '_once'):\n                self._once = True\n"
                 "                await self._commit(store)\n",

@@ -31,12 +31,12 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
-ROOMS = {
+FOLDERS = {
     "stream": {"agents", "audit", "ingest", "kafka", "model", "projection", "settings", "storage", "tables", "worker"},
     "api": {"activities", "http", "live", "query", "read", "report"},
 }
 SHARED_WITH_THE_API = {"ingest", "model", "settings", "slices", "storage"}
-BESIDE_THE_ROOMS = {
+BESIDE_THE_FOLDERS = {
     "stream": {"ports", "retry", "slices", "version"},
     "api": {
         "app",
@@ -57,17 +57,17 @@ BESIDE_THE_ROOMS = {
 }
 
 
-def test_every_module_stands_in_a_room() -> None:
-    for package, rooms in ROOMS.items():
+def test_every_module_stands_in_a_folder() -> None:
+    for package, folders in FOLDERS.items():
         inside = {name.split(".")[1] for name in modules(package) if name != package}
-        assert inside == rooms | BESIDE_THE_ROOMS[package]
+        assert inside == folders | BESIDE_THE_FOLDERS[package]
 
 
 def test_the_api_knows_nothing_of_counting() -> None:
     used = {name for tree in modules("api").values() for name in imported(tree) if name.startswith("stream.")}
-    rooms = {name.split(".")[1] for name in used} - {"version"}
+    folders = {name.split(".")[1] for name in used} - {"version"}
     # The exceptions send everything again where keys are missing, and tell of the process (pyproject.toml names them).
-    assert rooms - {"projection"} <= SHARED_WITH_THE_API
+    assert folders - {"projection"} <= SHARED_WITH_THE_API
     assert {name for name in used if name.startswith("stream.projection")} <= {
         "stream.projection.lost_keys",
         "stream.projection.lost_keys.report_lost_keys",
