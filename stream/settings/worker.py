@@ -423,9 +423,10 @@ class WorkerConfig(SharedConfig):
 
     core: CoreChoice = setting(
         choice(CoreChoice),
-        CoreChoice.PYTHON,
-        meaning="Which form of the counting runs: `python`, the `compiled` core, or (`auto`) the compiled one where it "
-        "is installed. Both give the same bytes, so workers with either may take partitions from each other.",
+        CoreChoice.AUTO,
+        meaning="Which form of the counting runs: the `compiled` core, the one in `python`, or (`auto`) the compiled "
+        "one where it is installed and the one in Python elsewhere. Both give the same bytes, so workers with either "
+        "may take partitions from each other.",
         when_wrong="`compiled` where it is not installed: the worker stops at its start, with the reason. `python`: "
         "counting takes some 5 times the CPU.",
     )

@@ -1,4 +1,6 @@
-"""Two workers on a cluster of three brokers, each of which is lost for a while: what was published is counted once."""
+"""Two workers, one with the compiled core where it is installed and one without, on a cluster of three brokers, each of
+which is lost for a while: what was published is counted once.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ EVENTS = 3_000  # in each of four parts
 
 @pytest.fixture
 def deployment(tmp_path: Path, kafka_cluster: Callable[..., KafkaCluster]) -> Iterator[Deployment]:
-    with closing(Deployment(tmp_path, kafka_cluster(nodes=3))) as made:
+    with closing(Deployment(tmp_path, kafka_cluster(nodes=3), ("auto", "python"))) as made:
         yield made
 
 

@@ -39,8 +39,9 @@ async def put_changelog(kafka: str, topic: str, table: dict[bytes, bytes]) -> No
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("form", ["auto", "python"])
 @pytest.mark.parametrize("version", ["40045b9"])
-def test_a_worker_carries_on_what_was_recorded(kafka: RunningKafka, tmp_path: Path, version: str) -> None:
+def test_a_worker_carries_on_what_was_recorded(kafka: RunningKafka, tmp_path: Path, version: str, form: str) -> None:
     # Given the topic, the changelog and the Redis that that version left,
     topic, group, recorded = unique_name("recorded"), unique_name("recorded"), recording(version)
     config = WorkerConfig(kafka=kafka.bootstrap, topic=topic, group=group, partitions=1)
@@ -50,7 +51,7 @@ def test_a_worker_carries_on_what_was_recorded(kafka: RunningKafka, tmp_path: Pa
     redis = RedisServer(tmp_path / "redis")
     redis.start()
     recorded.restore(redis.client, f"cr1:{group}:{{0}}:")
-    environ = environ_of(kafka.bootstrap, redis.url, topic, group)
+    environ = environ_of(kafka.bootstrap, redis.url, topic, group) | {"CONTACTS_CORE": form}
     worker, api = Worker(tmp_path, "worker", environ), Api(tmp_path, "api", environ)
     try:
         # when this version runs on them, and more records come, copies among them,

@@ -21,6 +21,8 @@ from tests.support.partition_log import Recount, batch
 from tests.support.recorded import RECORDED, RETENTION_DAYS, recording, records
 from tests.support.redis_server import RunningRedis
 
+pytestmark = pytest.mark.usefixtures("each_form")
+
 RULES = CountingRules(EventRules(retention_days=RETENTION_DAYS))
 KEYS = Keys("sim")
 

@@ -19,6 +19,8 @@ from tests.support.kafka import unique_name
 from tests.support.records import Received
 from tests.support.redis_server import RunningRedis
 
+pytestmark = pytest.mark.usefixtures("each_form")
+
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
 DAYS = 60
 
