@@ -14,6 +14,7 @@ from cli import output
 
 BENCHMARKS: Mapping[str, str] = {
     "counting": "benchmarks.counting",
+    "written": "benchmarks.written",
     "worker": "benchmarks.worker",
     "latency": "benchmarks.latency",
     "takeover": "benchmarks.takeover",

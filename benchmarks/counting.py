@@ -5,7 +5,7 @@ commit. One process, no broker and no Redis: what both forms share around this (
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,24 +47,29 @@ def run() -> Iterator[dict[str, Any]]:
 
 
 def as_fetches(events: list[tuple[bytes, bytes]]) -> Iterator[bytes]:
-    """Record batches, a fetch each, as a broker holds them."""
-    now = int(END.timestamp() * 1000)
     for start in range(0, len(events), FETCH_RECORDS):
-        builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, 0, 1 << 26)
-        for place, (key, value) in enumerate(events[start : start + FETCH_RECORDS]):
-            builder.append(place, now, key, value, [])
-        yield start.to_bytes(8, "big") + bytes(builder.build())[8:]
+        yield as_fetch(events[start : start + FETCH_RECORDS], start)
+
+
+def as_fetch(events: Sequence[tuple[bytes, bytes]], start: int) -> bytes:
+    """A record batch as a broker holds it."""
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, 0, 1 << 26)
+    for place, (key, value) in enumerate(events):
+        builder.append(place, int(END.timestamp() * 1000), key, value, [])
+    return start.to_bytes(8, "big") + bytes(builder.build())[8:]
+
+
+def new_state(core: str, rules: CountingRules, packing: Packing | None = None) -> PartitionState | CompiledState:
+    """Of a partition of which nothing was counted yet."""
+    made = CompiledState(0, rules, packing) if core == "compiled" else PartitionState(0, rules)
+    made.begin(incarnation=bytes(INCARNATION_BYTES), first_offset=0, partitions=1)
+    return made
 
 
 def count(core: str, fetches: list[bytes]) -> tuple[float, float, int]:
     """CPU seconds of reading and judging, and of commits; and how many records there were."""
-    state: PartitionState | CompiledState
-    if core == "compiled":
-        packing = Packing(KEYS.prefix, PACKED_BYTES, calls.CALL_BYTES, calls.OPERATION_LIMIT)
-        state = CompiledState(0, CountingRules(), packing)
-    else:
-        state = PartitionState(0, CountingRules())
-    state.begin(incarnation=bytes(INCARNATION_BYTES), first_offset=0, partitions=1)
+    packing = Packing(KEYS.prefix, PACKED_BYTES, calls.CALL_BYTES, calls.OPERATION_LIMIT)
+    state = new_state(core, CountingRules(), packing)
     applied = committed = 0.0
     for number, raw in enumerate(fetches):
         start, end = number * FETCH_RECORDS, (number + 1) * FETCH_RECORDS
