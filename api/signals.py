@@ -21,18 +21,18 @@ class Signals:
         try:
             deployment = await read_deployment(self._reader)
         except Unavailable:
-            self._show(None)
+            self._show(None, answers=self._reader.refuses)
         else:
-            self._show(deployment)
+            self._show(deployment, answers=True)
 
-    def _show(self, deployment: Deployment | None) -> None:
-        """None: Redis does not answer."""
+    def _show(self, deployment: Deployment | None, *, answers: bool) -> None:
+        """`deployment`: None where it was not read; `answers`: whether Redis answers, be it with a refusal."""
         metrics, unknown = self._metrics, math.nan
         positions = None if deployment is None else deployment.positions
-        answers = positions is not None and positions.complete
-        metrics.dependency_up.labels("redis").set(deployment is not None)
-        metrics.reports_answered.set(answers)
-        metrics.as_of_age.set(lag_seconds(positions, self._reports.clock()) if positions and answers else unknown)
+        complete = positions is not None and positions.complete
+        metrics.dependency_up.labels("redis").set(answers)
+        metrics.reports_answered.set(complete)
+        metrics.as_of_age.set(lag_seconds(positions, self._reports.clock()) if positions and complete else unknown)
         metrics.partitions_expected.set(unknown if deployment is None else deployment.number)
         metrics.partitions_found.set(unknown if positions is None else len(positions.partitions))
         metrics.partitions_unowned.set(unknown if deployment is None else len(deployment.unowned))

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from api.errors import Unavailable
 from stream.settings.redis import redis_client
@@ -28,6 +28,8 @@ class Connection:
         self._timeout_seconds = timeout_seconds
         self._client: Redis | None = None
         self._away = False
+        self.refuses = False
+        """Whether Redis answered the last read that failed, and would not do it."""
         self._slots = asyncio.Semaphore(READS_AT_ONCE)
 
     async def close(self) -> None:
@@ -76,7 +78,13 @@ class Connection:
 
     def unavailable(self, error: Exception) -> Unavailable:
         """What to raise for an error of the client."""
+        self.refuses = isinstance(error, ResponseError)
+        what = "refuses our reads" if self.refuses else "does not answer"
         if not self._away:
             self._away = True
-            log.warning("Redis does not answer: %s", str(error) or type(error).__name__)
+            log.warning("Redis %s: %s", what, str(error) or type(error).__name__)
+        if self.refuses:
+            return Unavailable(
+                "redis_unavailable", "Redis refuses reads: it is full (maxmemory), or does not let us in."
+            )
         return Unavailable("redis_unavailable", "Redis does not answer.")

@@ -64,6 +64,11 @@ class Reader:
     def reads(self) -> int:
         return self._connection.transactions
 
+    @property
+    def refuses(self) -> bool:
+        """Whether Redis answered the last read that failed, and would not do it."""
+        return self._connection.refuses
+
     async def close(self) -> None:
         await self._connection.close()
 

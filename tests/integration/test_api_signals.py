@@ -55,6 +55,20 @@ async def test_without_redis_the_scrape_says_that_it_is_away_and_nothing_that_is
         assert await scraped(api) == [0, None, None, None, None, 0]
 
 
+async def test_a_redis_that_is_full_answers_and_refuses(own_redis: RunningRedis) -> None:
+    async with api_over(own_redis, NOW) as api:
+        api.write([], as_of=NOW, partitions=2)
+        # Given a Redis above its maxmemory, which takes no transaction, not even one that reads,
+        api.data.client.config_set("maxmemory", "1")
+        assert await scraped(api) == [0, None, None, None, None, 1]
+        answer = await api.get("/summary")
+        assert answer.status_code == 503
+        assert "Redis refuses reads: it is full" in answer.json()["detail"]
+        # when it has room, then all is well.
+        api.data.client.config_set("maxmemory", "0")
+        assert await scraped(api) == [1, 0, 2, 2, 2, 1]
+
+
 async def test_probes_and_scrapes_are_no_answers_to_readers(shared_redis: RunningRedis) -> None:
     async with api_over(shared_redis, NOW) as api:
         api.write([])
