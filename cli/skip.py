@@ -15,7 +15,7 @@ from stream.kafka.clients import mute_unread_failures
 from stream.kafka.topics import TopicsError
 from stream.model.activity import ACTIVITIES, ContactActivity
 from stream.model.time import quarter_of
-from stream.ports import KafkaAway, WorkerMustStop
+from stream.ports import CommitFailed, KafkaAway, WorkerMustStop
 from stream.settings.logs import configure
 from stream.settings.worker import WorkerConfig
 from stream.worker.skip import Seen, Skip, SkipRefused
@@ -41,6 +41,11 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     configure(config.log_format, config.log_level)
     try:
         return asyncio.run(_run(args, config))
+    except CommitFailed as error:
+        raise CommandError(
+            f"whether it was passed over is not known ({error}): give the same command again, which says where the "
+            "partition goes on"
+        ) from error
     except (SkipRefused, KafkaAway, WorkerMustStop, TopicsError) as error:
         raise CommandError(f"nothing was passed over: {error}") from error
 

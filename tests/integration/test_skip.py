@@ -13,7 +13,10 @@ from aiokafka import AIOKafkaConsumer
 
 from cli.main import main
 from stream.kafka.groups import group_members
+from stream.ports import ChangelogStore, CommitFailed
 from stream.settings.worker import WorkerConfig
+from stream.tables.partition import PartitionState
+from stream.worker.skip import Skip
 from tests.integration.test_trace import config, environ, one, traced, verdicts  # noqa: F401  a fixture
 from tests.support.counting import count, published, send, settle
 from tests.support.kafka import unique_name
@@ -137,3 +140,26 @@ async def test_while_a_worker_runs_nothing_is_passed_over(config: WorkerConfig, 
         assert await asyncio.to_thread(skip, config, 3, "--yes") == 2
     assert "has 1 members" in capsys.readouterr().err
     assert await asyncio.to_thread(skip, config, 3, "--yes") == 0
+
+
+def test_where_kafka_does_not_say_whether_it_took_the_commit_nothing_is_claimed(
+    config: WorkerConfig,  # noqa: F811
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publish_some(config)
+    commit = Skip._commit
+
+    async def lose_the_answer(of: Skip, state: PartitionState, store: ChangelogStore) -> None:
+        await commit(of, state, store)
+        raise CommitFailed("no answer")
+
+    monkeypatch.setattr(Skip, "_commit", lose_the_answer)
+    assert skip(config, 1, "--yes") == 2
+    said = capsys.readouterr().err
+    assert "is not known (no answer): give the same command again" in said
+    assert "nothing was passed over" not in said
+    # It was; and the same command says so.
+    monkeypatch.undo()
+    assert skip(config, 1, "--yes") == 2
+    assert "goes on at 2" in capsys.readouterr().err
