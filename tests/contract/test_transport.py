@@ -307,7 +307,7 @@ async def test_a_read_whose_cancel_a_library_lost_ends_by_itself(
             await asyncio.sleep(0.2)
         return {}
 
-    monkeypatch.setattr("stream.kafka.source.fetched_batches", losing)
+    monkeypatch.setattr("stream.kafka.source.take_fetched_batches", losing)
     monkeypatch.setattr("stream.kafka.source.ANSWER_SECONDS", 1.0)
     async with asyncio.timeout(20):
         with pytest.raises(KafkaAway):

@@ -429,7 +429,7 @@ async def test_who_fails_at_one_offset_again_and_again_does_not_look_as_if_it_ad
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[bool] = []
-    monkeypatch.setattr(Listener, "stuck", lambda self, partition, stuck: told.append(stuck))
+    monkeypatch.setattr(Listener, "note_stuck", lambda self, partition, stuck: told.append(stuck))
     monkeypatch.setattr(_Store, "commit", failing_with_events(_Store.commit))
     # Given an owner whose commits of events all fail, while those of the position alone do not,
     site.topic.publish(1)
