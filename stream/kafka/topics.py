@@ -64,6 +64,10 @@ class TopicsError(Exception):
     """Kafka did not do, or did not answer, what was asked about topics; the text is for the person who asked."""
 
 
+class TopicsUnreachable(TopicsError):
+    """No broker let us in."""
+
+
 class TopicHidden(TopicsError):
     """Kafka does not let us see a topic."""
 
@@ -333,7 +337,7 @@ async def open_topics(kafka: KafkaAccess, *, timeout_seconds: float = 10.0) -> A
             async with asyncio.timeout(timeout_seconds):
                 await admin.start()
         except (KafkaError, TimeoutError) as error:
-            raise TopicsError(f"cannot reach Kafka at {kafka}") from error
+            raise TopicsUnreachable(f"cannot reach Kafka at {kafka}") from error
         yield Topics(admin, kafka, timeout_seconds)
     finally:
         await admin.close()

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from stream.kafka.letter_limit import letter_limit
+from stream.kafka.reach import why_unreachable
 from stream.kafka.topics import (
     Role,
     Topics,
     TopicsError,
+    TopicsUnreachable,
     find_differences,
     open_topics,
     refuse_unless_compacted,
@@ -49,6 +51,10 @@ async def wait_for_topics(
                 found = await _check(config, topics)
                 note_kafka(found.partitions)
                 return found
+        except TopicsUnreachable as error:
+            why = TopicsError(f"{error}: {await why_unreachable(config.kafka)}")
+            readiness.waits_for = str(why)
+            note_kafka(why)
         except TopicsError as error:
             readiness.waits_for = str(error)
             note_kafka(error)

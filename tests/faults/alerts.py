@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import shutil
 import tempfile
 import threading
@@ -26,6 +27,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.errors import KafkaError
 
+from stream.kafka.clients import mute_unread_failures
 from tests.support.deployment import PARTITIONS, Deployment
 from tests.support.kafka import KafkaCluster, spawn
 from tests.support.ports import free_port
@@ -106,6 +108,7 @@ class Publisher:
         self._thread.join(30)
 
     async def _publish(self) -> None:
+        mute_unread_failures(asyncio.get_running_loop())
         while not self._closed:
             producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, request_timeout_ms=5000)
             try:
@@ -359,6 +362,7 @@ def try_breakage(of: Night, breakage: Breakage) -> list[str]:
 
 def replay(only: str = "") -> list[str]:
     """Every breakage whose name holds `only`; returns what was wrong."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the publisher's, while Kafka is stopped
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as folder, night(Path(folder)) as of:
         for breakage in BREAKAGES:

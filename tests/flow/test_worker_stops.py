@@ -224,7 +224,7 @@ def test_kafka_that_is_away_at_the_start_is_waited_for(tmp_path: Path, site: Sit
     port = free_port()
     worker = site.worker(CONTACTS_KAFKA=f"127.0.0.1:{port}")
     eventually("the line about Kafka", lambda: f"cannot reach Kafka at 127.0.0.1:{port}" in worker.tail())
-    assert "retrying" in worker.tail()
+    assert f"127.0.0.1:{port}: Connection refused; retrying" in worker.tail()
     assert "Traceback" not in worker.tail()
     assert worker.stop() == 0
 
