@@ -184,10 +184,10 @@ class Reader:
                 return
             cursor = following
 
-    async def some_names(self, workspace_id: str, fields: Sequence[str]) -> dict[str, bytes | None]:
-        """The given fields of `names`, as they are now."""
+    async def some_names(self, workspace_id: str, fields: Sequence[str]) -> list[bytes | None]:
+        """The values of these fields of `names`, as they are now."""
         [values] = await self._connection.transaction([("HMGET", self.keys.names(workspace_id), *fields)])
-        return dict(zip(fields, values, strict=True))
+        return cast("list[bytes | None]", values)
 
     async def workspaces(self, after: str, limit: int) -> list[str]:
         """Ids of workspaces above `after`, in the order of their bytes."""

@@ -183,8 +183,15 @@ def is_user(name: bytes) -> bool:
 
 def user_of(name: bytes, value: bytes) -> User:
     """A field of a user: its value ends in a digit, whether there is a label, and the label (projection/keys.py)."""
-    text = text_of(value)
-    return name[2:].decode(), text[1:].decode() if text[:1] == b"1" else None
+    return name[2:].decode(), label_of(value)
+
+
+def label_of(value: bytes | None) -> str | None:
+    """The label in the value of a user's field."""
+    if not value:
+        return None
+    text = value.split(b" ", 4)[4]
+    return text[1:].decode() if text.startswith(b"1") else None
 
 
 def text_of(value: bytes) -> bytes:

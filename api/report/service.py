@@ -16,18 +16,19 @@ from api.read.redis import Reader
 from api.read.snapshot import Snapshot, State, require_complete
 from api.report.days import KindSums
 from api.report.fold import Counts
+from api.report.names import label_of
 from api.report.plan import Plan, plan_of_bounds, size_of_plan
 from api.report.sources import sources
 from api.report.summary import total
 from api.report.sums import Chosen, Sums, UserFolds
 from api.report.timeline import bucket_states, timeline
-from api.report.user_fold import NO_USERS, Ranked, UserFold, UserTotal
+from api.report.user_fold import NO_USERS, Ranked, UserFold, UserTotal, columns_of
 from api.report.users import MAX_USERS, sum_omitted, user_counts
 from api.report.warnings import filter_fields, warnings_of
 from api.wire import BucketState, Freshness, FreshnessState
 from stream.model.activity import NONE
 from stream.settings.api import ApiConfig
-from stream.storage.keys import Keys, parse_label
+from stream.storage.keys import Keys
 
 REMEMBERED_USERS = 1_000
 """Whose labels a workspace's next report asks for at once."""
@@ -97,7 +98,7 @@ class Reading:
     """The first of them; `fold` has all."""
     users_total: UserTotal
     fold: UserFold
-    labels: Mapping[str, str | None]
+    labels: Mapping[str | None, str | None]
     warnings: list[answers.Warning]
     snapshot: Snapshot
 
@@ -165,7 +166,7 @@ class Reports:
             deleted,
             timeline(reading.plan, reading.counts, reading.states),
             sources(reading.plan, reading.counts, reading.states),
-            user_counts(reading.users[:MAX_USERS], reading.labels),
+            user_counts(columns_of(reading.users[:MAX_USERS]), reading.labels),
             sum_omitted(reading.users_total, reading.users[:MAX_USERS]),
             reading.warnings,
         )
@@ -192,10 +193,10 @@ class Reports:
         """All users, of whom the first LABELS_AT_ONCE have their labels."""
         return await self.read(workspace_id, query, USERS)
 
-    async def labels(self, workspace_id: str, users: Sequence[str]) -> dict[str, str | None]:
+    async def labels(self, workspace_id: str, users: Sequence[str]) -> dict[str | None, str | None]:
         """The latest labels of users."""
-        names = await self._reader.some_names(workspace_id, [Keys.user_field(user) for user in users])
-        return dict(zip(users, map(_label, names.values()), strict=True))
+        values = await self._reader.some_names(workspace_id, [Keys.user_field(user) for user in users])
+        return dict(zip(users, map(label_of, values), strict=True))
 
     async def read(
         self, workspace_id: str, query: Query, need: Need, of: View | None = None, more: bytes = b""
@@ -276,7 +277,9 @@ class Reports:
         counts = sums.kinds.counts
         bounds = of.bounds if need.buckets else (of.start, of.end)
         states = bucket_states(bounds, counts, now, min(snapshot.state.positions.as_of, now))
-        labels = {user: _label(snapshot.names[Keys.user_field(user)]) for user in listed}
+        labels: dict[str | None, str | None] = {
+            user: label_of(snapshot.names[Keys.user_field(user)]) for user in listed
+        }
         warnings = warnings_of(of, snapshot)
         return Reading(
             stamp,
@@ -376,13 +379,6 @@ def _totals(reading: Reading) -> tuple[answers.Total, answers.Total]:
         total(counts.added, sum(counts.added_before) if compared else None),
         total(counts.deleted, sum(counts.deleted_before) if compared else None),
     )
-
-
-def _label(value: bytes | None) -> str | None:
-    if not value:
-        return None
-    label = parse_label(value)
-    return label.label if label.has_label else None
 
 
 def size_of_view(of: View) -> int:

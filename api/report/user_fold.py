@@ -4,9 +4,9 @@ A fold is kept, and the days that changed in it since are exchanged. All work th
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import merge, nsmallest
+from heapq import nsmallest
 from itertools import chain
 from typing import NamedTuple
 
@@ -22,6 +22,15 @@ Row = tuple[str | None, int, int]
 
 Ranked = list[Row]
 """In the report's order: by added, then deleted, descending, then id; the null user last."""
+
+
+class Columns(NamedTuple):
+    """Rows, column by column."""
+
+    users: Sequence[str | None]
+    added: Sequence[int]
+    deleted: Sequence[int]
+
 
 Chosen = frozenset[str | None] | None
 """Users that are asked for; None: all."""
@@ -104,29 +113,25 @@ class UserFold:
             known = self._first[limit] = await run_in_slices(self._ranked_first(limit))
         return known
 
-    async def all(self, users: Chosen) -> AsyncIterator[Ranked]:
+    async def all(self, users: Chosen) -> AsyncIterator[Columns]:
         """All users with activity, or some of them, a piece at a time."""
         if users is not None:
             ranked = sorted(self._rows_of(users), key=_order)
             for start in range(0, len(ranked), ROWS_A_PIECE):
-                yield ranked[start : start + ROWS_A_PIECE]
+                yield columns_of(ranked[start : start + ROWS_A_PIECE])
             return
         places, null = self._active()
+        ranks = await run_in_slices(self.table.ranks())
         # The one step that is not cut: numpy lets go of the interpreter while it sorts.
-        order = await asyncio.to_thread(np.lexsort, (-self.deleted[places], -self.added[places]))
-        places = places[order]
-        piece: Ranked = []
-        for row in self._rows_in_order(places):
-            if row is not None:
-                piece.append(row)
-            if row is None or len(piece) == ROWS_A_PIECE:
-                if piece:
-                    yield piece
-                    piece = []
-                await asyncio.sleep(0)
-        piece += null
-        if piece:
-            yield piece
+        keys = ranks[places], -self.deleted[places], -self.added[places]
+        places = places[await asyncio.to_thread(np.lexsort, keys)]
+        ids = self.table.users()
+        for start in range(0, len(places), ROWS_A_PIECE):
+            piece = places[start : start + ROWS_A_PIECE]
+            yield Columns([ids[place] for place in piece.tolist()], *self._counts_at(piece))
+            await asyncio.sleep(0)
+        if null:
+            yield columns_of(null)
 
     def _rows_of(self, users: frozenset[str | None]) -> Ranked:
         """Those of them that have any activity."""
@@ -166,26 +171,14 @@ class UserFold:
         return [*sorted(rows, key=_order), *null][:limit]
 
     def _rows_at(self, places: Places, ids: Sequence[str | None]) -> Ranked:
-        added, deleted = self.added[places].tolist(), self.deleted[places].tolist()
-        return [(ids[place], *counts) for place, *counts in zip(places.tolist(), added, deleted, strict=True)]
+        return [(ids[place], *counts) for place, *counts in zip(places.tolist(), *self._counts_at(places), strict=True)]
 
-    def _rows_in_order(self, places: Places) -> Iterator[Row | None]:
-        """Rows in order; `places` are, but for those of equal counts. None: a piece of work was done."""
-        ids = self.table.users()
-        added, deleted = self.added[places], self.deleted[places]
-        changes = np.flatnonzero(np.diff(added) | np.diff(deleted)) + 1
-        start = 0
-        for end in [*changes.tolist(), len(places)]:
-            alike = places[start:end]
-            counts = (int(added[start]), int(deleted[start])) if len(alike) else (0, 0)
-            start = end
-            runs: list[list[str]] = []
-            for first in range(0, len(alike), USERS_A_PIECE):
-                if first:
-                    yield None
-                runs.append(sorted(ids[place] or "" for place in alike[first : first + USERS_A_PIECE].tolist()))
-            for user in merge(*runs):
-                yield user, *counts
+    def _counts_at(self, places: Places) -> tuple[list[int], list[int]]:
+        return self.added[places].tolist(), self.deleted[places].tolist()
+
+
+def columns_of(rows: Ranked) -> Columns:
+    return Columns(*map(list, zip(*rows, strict=True))) if rows else Columns([], [], [])
 
 
 def _widen(counts: Numbers, users: int) -> Numbers:

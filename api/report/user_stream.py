@@ -13,9 +13,9 @@ from api.report.users import user_counts
 async def label_users(reports: Reports, workspace_id: str, reading: Reading) -> AsyncIterator[list[answers.UserCounts]]:
     """All users of a reading. Labels of those that it does not label itself are the latest at the time."""
     async for piece in reading.fold.all(resolve_choice(reading.stamp.view.query.users)):
-        missing = [user for user, _, _ in piece if user is not None and user not in reading.labels]
+        missing = [user for user in piece.users if user is not None and user not in reading.labels]
         labels = await reports.labels(workspace_id, missing) if missing else {}
-        yield user_counts(piece, {**{u: reading.labels.get(u) for u, _, _ in piece if u is not None}, **labels})
+        yield user_counts(piece, {**reading.labels, **labels})
 
 
 async def json_pieces(reading: Reading, users: AsyncIterator[list[answers.UserCounts]]) -> AsyncIterator[bytes]:

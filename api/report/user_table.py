@@ -5,7 +5,8 @@ and ranges of a workspace in this process, and it only grows: what was numbered 
 """
 
 from collections.abc import Sequence
-from itertools import count
+from heapq import merge
+from itertools import count, islice
 from sys import getsizeof
 
 import numpy as np
@@ -19,8 +20,8 @@ Places = npt.NDArray[np.int32]
 USERS_A_PIECE = 5_000
 """Some milliseconds, where none has a number yet."""
 
-NUMBER_BYTES = 32
-"""A number as an object, in the table."""
+NUMBER_BYTES = 36
+"""A number as an object, in the table, and the user's rank."""
 
 
 class UserTable:
@@ -30,6 +31,7 @@ class UserTable:
         # Only texts and numbers are in it: such a dictionary the garbage collector does not look into.
         self._places: dict[str | None, int] = {}
         self._text_bytes = 0
+        self._ranks: Places = np.zeros(0, np.int32)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -57,6 +59,24 @@ class UserTable:
     def users(self) -> list[str | None]:
         """By number."""
         return list(self._places)
+
+    def ranks(self) -> Steps[Places]:
+        """By number: where a user comes among all, by id; None before all others. Kept until there are more users."""
+        if len(self._ranks) < len(self):
+            users = self.users()
+            runs = []
+            for start in range(0, len(users), USERS_A_PIECE):
+                runs.append(sorted(user for user in users[start : start + USERS_A_PIECE] if user is not None))
+                yield
+            ranks = np.zeros(len(users), np.int32)
+            in_order, done = merge(*runs), 1
+            while piece := list(islice(in_order, USERS_A_PIECE)):
+                places = np.fromiter(map(self._places.__getitem__, piece), np.int32, len(piece))
+                ranks[places] = np.arange(done, done + len(piece), dtype=np.int32)
+                done += len(piece)
+                yield
+            self._ranks = max(self._ranks, ranks, key=len)
+        return self._ranks
 
     @property
     def size_bytes(self) -> int:

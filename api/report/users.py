@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 
-from api.report.user_fold import Ranked, UserTotal
+from api.report.user_fold import Columns, Ranked, UserTotal
 from api.wire import OmittedUsers, UserCounts
 
 MAX_USERS = 500
 """How many users the whole report lists; the resource of users lists all."""
 
 
-def user_counts(rows: Ranked, labels: Mapping[str, str | None]) -> list[UserCounts]:
-    return [
-        UserCounts(user, None if user is None else labels.get(user), added, deleted) for user, added, deleted in rows
-    ]
+def user_counts(rows: Columns, labels: Mapping[str | None, str | None]) -> list[UserCounts]:
+    return list(map(UserCounts, rows.users, map(labels.get, rows.users), rows.added, rows.deleted))
 
 
 def sum_omitted(total: UserTotal, listed: Ranked) -> OmittedUsers:

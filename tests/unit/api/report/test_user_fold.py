@@ -10,7 +10,7 @@ import pytest
 from api.read.parts import PartitionDay
 from api.report import user_fold, user_table
 from api.report.user_days import UserSums, user_sums
-from api.report.user_fold import Chosen, Ranked, UserFold, UserTotal
+from api.report.user_fold import Chosen, Ranked, UserFold, UserTotal, columns_of
 from api.report.user_table import UserTable
 from api.report.users import sum_omitted, user_counts
 from api.wire import OmittedUsers
@@ -20,7 +20,7 @@ from tests.support.user_columns import by_user, sums_of
 
 
 async def everyone(fold: UserFold, users: Chosen = None) -> Ranked:
-    return [row async for piece in fold.all(users) for row in piece]
+    return [row async for piece in fold.all(users) for row in zip(*piece, strict=True)]
 
 
 def fold_of(added: dict[str | None, int], deleted: dict[str | None, int]) -> UserFold:
@@ -34,7 +34,7 @@ async def test_users_are_ordered_by_added_deleted_and_id_and_the_null_user_is_la
     assert await everyone(fold) == ranked
     for limit in range(1, 8):
         assert await fold.first(limit, None) == ranked[:limit]
-    assert [user.user_name for user in user_counts(ranked, {"a": "Ada"})] == [None, "Ada", None, None, None]
+    assert [user.user_name for user in user_counts(columns_of(ranked), {"a": "Ada"})] == [None, "Ada", None, None, None]
     assert fold.total(None) == UserTotal(5, 14, 7)
     assert sum_omitted(fold.total(None), ranked[:2]) == OmittedUsers(3, 10, 6)
     some = frozenset([None, "c", "e"])
@@ -51,6 +51,7 @@ async def test_a_fold_of_nobody_is_empty() -> None:
 async def test_a_fold_that_is_kept_is_what_its_days_sum_to(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
     monkeypatch.setattr(user_fold, "USERS_A_PIECE", piece)
     monkeypatch.setattr(user_fold, "ROWS_A_PIECE", piece)
+    monkeypatch.setattr(user_table, "USERS_A_PIECE", piece)
     rng = random.Random(7)
     table = UserTable()
     fold = UserFold(table)
@@ -121,7 +122,18 @@ def test_ranking_many_equal_users_is_cut_in_pieces(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(user_fold, "USERS_A_PIECE", 50)
     fold = fold_of(dict.fromkeys((f"u{user}" for user in range(2_000)), 1), {})
     assert sum(1 for _ in fold._ranked_first(10)) >= 2_000 / 50
-    places, _ = fold._active()
-    rows = list(fold._rows_in_order(places))
-    assert rows.count(None) == 2_000 / 50 - 1
-    assert [row[0] for row in rows if row is not None] == sorted(f"u{user}" for user in range(2_000))
+
+
+def test_users_are_ranked_by_id_in_pieces_and_again_where_there_are_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_table, "USERS_A_PIECE", 50)
+    table = UserTable()
+    users = [None, *(f"u{user}" for user in range(2_000))]
+    random.Random(5).shuffle(users)
+    for known in (1_000, 2_001):
+        places = finish(table.places_of(users[:known]))
+        steps = table.ranks()
+        assert sum(1 for _ in steps) >= 2 * (known - 1) / 50
+        ranks = finish(table.ranks())
+        in_order = sorted(zip(ranks[places].tolist(), users[:known], strict=True))
+        assert [user for _, user in in_order] == sorted(users[:known], key=lambda user: user or "")
+        assert list(table.ranks()) == []
