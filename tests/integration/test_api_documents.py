@@ -116,6 +116,41 @@ async def test_the_documents_are_served(shared_redis: RunningRedis) -> None:
         assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
+def parameters() -> Iterator[tuple[str, str, Draft202012Validator]]:
+    """The address, the name and what its text may be of each parameter of each resource that ends."""
+    document = openapi()
+    components = document["components"]
+    for path, item in document["paths"].items():
+        for parameter in item["get"].get("parameters", ()) if not path.endswith("/live") else ():
+            described = components["parameters"][parameter["$ref"].split("/")[-1]] if "$ref" in parameter else parameter
+            if described["in"] == "query":
+                validator = Draft202012Validator({**described["schema"], "components": components})
+                yield path.replace(DOCUMENTED_BASE, BASE), described["name"], validator
+
+
+def fits(text: str, validator: Draft202012Validator) -> bool:
+    """Whether a text in an address is, or can be read as, something that the schema takes."""
+    values = [text, *([json.loads(text)] if text in ("null", "true", "1", "[]") else [])]
+    return any(validator.is_valid(value) for value in values)
+
+
+async def test_what_fits_no_schema_is_refused_and_an_empty_value_is_as_if_absent(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, 1_795_000_000.0) as api:
+        api.write([Event(1_795_000_000 * 10**9, "e")])
+        wrong = []
+        for path, name, validator in parameters():
+            absent = await api.client.get(path)
+            for text in ("null", "", "true", "1", "[]"):
+                answer = await api.client.get(path, params={name: text})
+                if answer.status_code == 200 and not fits(text, validator):
+                    wrong.append(f"{path}?{name}={text} is answered")
+                if name == "verbose":
+                    continue  # its name alone asks
+                if text == "" and (answer.status_code, answer.content) != (absent.status_code, absent.content):
+                    wrong.append(f"{path}?{name}= is not as if absent")
+        assert wrong == []
+
+
 async def test_schemathesis_finds_nothing(shared_redis: RunningRedis) -> None:
     """Left out: `live`, which never ends; and that whatever fits the schema is accepted, since no schema can say that
     `from` is not after `to` or that a cursor is one of ours."""
