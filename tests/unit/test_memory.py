@@ -85,10 +85,10 @@ def test_equal_tables_of_kinds_are_one_until_there_are_too_many_names() -> None:
 
 
 FIXED = {
-    "http/request._remembered_qualities": (256, 12_000),
+    "http/request._recall_qualities": (256, 12_000),
     "query/periods.day_start": (8_192, 400),
     "query/periods.bucket_bounds": (32, 50_000),
-    "query/earlier._laid": (32, 50_000),
+    "query/earlier._lay_buckets": (32, 50_000),
     "report/days.pieces_of": (1_024, 1_200),
     "read/manifests.part_fields": (2_048, 1_600),
     "read/manifests._bases": (512, 6_000),
