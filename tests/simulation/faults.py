@@ -239,7 +239,8 @@ def say_ahead(world: World) -> None:
 
 def evict_some(world: World) -> None:
     """By a policy that an administrator sets for a while. The list of workspaces and the days of one never go together:
-    of that no reader can tell.
+    of that no reader can tell. Nor is a `volatile-…` policy there before and after, with no look between:
+    docs/guarantees.md says so.
     """
     rng, redis = world.rng, world.redis
     if not reader.is_spoilt(redis.state, redis.evicted_keys) and rng.random() < 0.2:
@@ -253,6 +254,9 @@ def evict_some(world: World) -> None:
     redis.evict([key for key in keys if key in redis.state])
     world.note("redis", lambda: f"evicts {keys}")
     after = rng.choice(("noeviction", "noeviction", "volatile-lru"))
+    if redis.was_volatile:
+        after = "noeviction"
+    redis.was_volatile |= after == "volatile-lru"
     world.loop.call_later(rng.random() * world.profile.evicts_seconds, setattr, redis, "policy", after)
 
 

@@ -216,6 +216,8 @@ class ModelRedis:
         self.states: list[State] = [self.state]
         self.away = False
         self.policy = "noeviction"
+        self.was_volatile = False
+        """Whether it had, or is about to have, a policy that takes only keys that expire."""
         self.evicted_keys = 0
         self.said_ahead: set[int] = set()
         """What was once put into `as_of`, and was not true: when its time has come nobody can tell any more."""
