@@ -1,7 +1,8 @@
 """Days that retention has dropped while Redis was told nothing: what they left there is taken away.
 
 A day goes with the commit that drops it. Where Redis was away then, or was lost and restored to a time before, no
-commit deletes that day again, for the state has forgotten it; readers pass it over, and it would lie there for ever.
+commit deletes that day again, for the state has forgotten it; readers pass it over, and it would lie there for ever. So
+would the id of a workspace that has no day any more, nor a name.
 """
 
 from __future__ import annotations
@@ -52,13 +53,24 @@ redis.call('HSET', KEYS[2], 'all', ARGV[2] .. (all and string.match(all, ' %d+$'
 return gone
 """
 
+# KEYS workspaces, days and names of a workspace · ARGV workspace. Whoever counts in it lists it again, with its days.
+FORGET_WORKSPACE = """
+if redis.call('HLEN', KEYS[2]) ~= 1 or redis.call('HEXISTS', KEYS[2], 'all') == 0 then return end
+if redis.call('EXISTS', KEYS[3]) == 1 then return end
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('UNLINK', KEYS[2])
+"""
+
 
 async def forget_dropped_days(client: Redis, keys: Keys) -> int:
-    """Look through all workspaces once. Returns how many parts of days went. Raises RedisError, and is tried again."""
+    """Look through all workspaces once. Returns how many parts of days went. Raises RedisError, and is tried again.
+
+    Of a workspace without days only the look after this one lets go: readers see first that its days are gone.
+    """
     kept_from = await _find_kept_from(client, keys)
     if kept_from is None:
         return 0
-    drop = client.register_script(DROP)
+    drop, forget = client.register_script(DROP), client.register_script(FORGET_WORKSPACE)
     gone, low = 0, "-"
     while True:
         found: list[Any] = await client.zrangebylex(keys.workspaces, low, "+", 0, WORKSPACES_A_LOOK)
@@ -70,6 +82,8 @@ async def forget_dropped_days(client: Redis, keys: Keys) -> int:
             for day in [int(field) for field in fields if field != ALL.encode() and int(field) < kept_from]:
                 of_day = [keys.positions, keys.days(name), keys.cells(name, day), keys.rows(name, day)]
                 gone += int(await drop(keys=of_day, args=[day, secrets.token_hex(8)]))
+            if fields == [ALL.encode()]:
+                await forget(keys=[keys.workspaces, keys.days(name), keys.names(name)], args=[name])
         if len(names) < WORKSPACES_A_LOOK:
             return gone
         low = f"({names[-1]}"

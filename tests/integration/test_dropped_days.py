@@ -87,3 +87,18 @@ async def test_of_each_day_the_parts_go_of_partitions_that_have_dropped_it(shown
     # And it is done
     assert await forget_dropped_days(shown.client, shown.keys) == 0
     assert await shown.client.hget(shown.keys.days("w"), "all") == after
+
+
+async def test_a_workspace_without_days_and_names_goes(shown: Shown) -> None:
+    # Given workspaces without a day: one with names, one without, and one whose days are missing, as after an eviction
+    await told(shown, p0=DAY, p1=DAY)
+    for workspace in ("named", "empty", "lost"):
+        await shown.client.zadd(shown.keys.workspaces, {workspace: 0})
+    for workspace in ("named", "empty"):
+        await shown.client.hset(shown.keys.days(workspace), "all", "word")
+    await shown.client.hset(shown.keys.names("named"), "s:", "")
+    # When Redis is looked through, then the one of which nothing is left is gone, with the key of its days
+    await forget_dropped_days(shown.client, shown.keys)
+    assert await shown.client.zrange(shown.keys.workspaces, 0, -1) == [b"lost", b"named", b"w"]
+    assert not await shown.client.exists(shown.keys.days("empty"))
+    assert await shown.client.exists(shown.keys.days("named"))
