@@ -280,7 +280,7 @@ class Reports:
         labels: dict[str | None, str | None] = {
             user: label_of(snapshot.names[Keys.user_field(user)]) for user in listed
         }
-        warnings = warnings_of(of, snapshot)
+        warnings = warnings_of(of, snapshot, anything=any(counts.added) or any(counts.deleted))
         return Reading(
             stamp,
             sums.plan,

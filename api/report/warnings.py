@@ -27,12 +27,19 @@ def filter_fields(query: Query) -> list[str]:
     return [*map(Keys.source_field, sources), *map(Keys.user_field, users)]
 
 
-def warnings_of(of: View, snapshot: Snapshot) -> list[answers.Warning]:
-    return [*_unknown_values(of.query, snapshot), *_before_retention(of, snapshot.state.positions)]
+def warnings_of(of: View, snapshot: Snapshot, *, anything: bool) -> list[answers.Warning]:
+    """`anything`: the answer counts something. Then it is of the one source, or user, that was asked for: where no
+    name of it is kept (CONTACTS_NAME_LIMIT), it is known all the same.
+    """
+    return [*_unknown_values(of.query, snapshot, anything=anything), *_before_retention(of, snapshot.state.positions)]
 
 
-def _unknown_values(query: Query, snapshot: Snapshot) -> Iterator[answers.Warning]:
+def _unknown_values(query: Query, snapshot: Snapshot, *, anything: bool) -> Iterator[answers.Warning]:
     sources, users = _unknowable(query)
+    if anything and len(query.sources or ()) == 1:
+        sources = []
+    if anything and len(query.users or ()) == 1:
+        users = []
     for source in sources:
         if snapshot.names[Keys.source_field(source)] is None:
             yield answers.Warning("unknown_source", "source", source, _unknown_source(source))

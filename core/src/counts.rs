@@ -1,14 +1,14 @@
 //! How many events of each kind happened in each quarter-hour: entries, each one workspace and UTC day of the partition.
 //! The Python form, with what is stored, is `stream/tables/counts.py`.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use crate::day_parts::{encode_base, encode_tail, read_base, read_cells, read_head, read_tail, summarize};
 use crate::day_parts::{written_at, NewSeries, QUARTERS_A_DAY};
 use crate::formats::{damaged, shown, Changes, FormatError};
 use crate::merge::{merge, Addition};
 use crate::mutants::kept;
-use crate::names::{Names, NO_SOURCE};
+use crate::names::{Names, Place, NO_SOURCE};
 use crate::small_map::SmallMap;
 
 pub const KIND: u8 = b'c';
@@ -519,33 +519,58 @@ impl Counts {
         }
     }
 
+    /// Takes back what counting needs in all entries; what is committed makes it anew.
+    pub fn close_all(&mut self) {
+        assert!(self.changed.is_empty(), "an entry with events that no commit has stays open");
+        for (number, _) in std::mem::take(&mut self.open) {
+            self.forget_open(number);
+            self.entries[number as usize].counting = None;
+        }
+    }
+
+    /// Whether a workspace has days, or may have.
+    pub fn has_days(&self, workspace: u32) -> bool {
+        self.met.get(workspace as usize).is_some_and(|&met| met)
+    }
+
+    /// Those of the days that retention has dropped and the changelog still has.
+    pub fn workspaces_to_drop(&self) -> HashSet<u32> {
+        self.to_drop.iter().map(|&entry| self.entries[entry as usize].workspace).collect()
+    }
+
     fn forget_open(&mut self, number: u32) {
         let entry = &mut self.entries[number as usize];
         self.open_weight -= entry.weight as usize;
         (entry.weight, entry.queued) = (0, 0);
     }
 
-    /// The entries whose last event is at an offset above this one, by that offset.
-    pub fn changed_after(&self, after: i64) -> Vec<u32> {
+    /// Looks at so many entries from a place on. Returns those whose last event is at an offset above this one, as
+    /// (offset, number), ascending; and where to go on, where there are more.
+    pub fn piece_after(
+        &self,
+        after: i64,
+        (mut workspace_at, mut day_at): Place,
+        limit: usize,
+    ) -> (Vec<(i64, u32)>, Option<Place>) {
         let committed = self.changed.is_empty() || !kept("rest-while-sending");
         assert!(committed, "a whole entry is one that is committed");
-        let mut found = Vec::new();
-        for &workspace in &self.order {
-            for &(_, entry) in self.days[workspace as usize].items() {
-                if self.entries[entry as usize].changed_at > after {
-                    found.push(entry as u32);
+        let (mut found, mut looked_at) = (Vec::new(), 0);
+        while looked_at < limit && workspace_at < self.order.len() {
+            let days = self.days[self.order[workspace_at] as usize].items();
+            let end = days.len().min(day_at + limit - looked_at);
+            for &(_, entry) in &days[day_at..end] {
+                let changed_at = self.entries[entry as usize].changed_at;
+                if changed_at > after {
+                    found.push((changed_at, entry as u32));
                 }
             }
+            looked_at += end - day_at + 1;
+            (workspace_at, day_at) = if end == days.len() { (workspace_at + 1, 0) } else { (workspace_at, end) };
         }
         if kept("copied-of-what-was-sent") {
-            found.sort_by_key(|&entry| self.entries[entry as usize].changed_at);
+            found.sort_unstable();
         }
-        found
-    }
-
-    /// The offset of an entry's last event.
-    pub fn changed_at(&self, number: u32) -> i64 {
-        self.entries[number as usize].changed_at
+        (found, (workspace_at < self.order.len()).then_some((workspace_at, day_at)))
     }
 
     /// All of an entry as it is committed.

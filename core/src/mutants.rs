@@ -22,6 +22,7 @@ mod asked {
         "extra-hour",
         "ids-in-the-transaction",
         "label-by-its-time",
+        "no-more-names",
         "publishers-time-far-ahead",
         "rest-while-sending",
         "retention-never-goes-back",

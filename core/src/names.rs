@@ -21,23 +21,51 @@ pub struct Interned {
     hasher: DefaultHashBuilder,
     numbers: HashTable<u32>,
     texts: Vec<Box<str>>,
+    free: Vec<u32>,
+}
+
+fn remove(numbers: &mut HashTable<u32>, hash: u64, number: u32) {
+    if let Ok(found) = numbers.find_entry(hash, |&other| other == number) {
+        found.remove();
+    }
 }
 
 impl Interned {
     fn new() -> Self {
-        Interned { hasher: DefaultHashBuilder::default(), numbers: HashTable::new(), texts: Vec::new() }
+        Interned {
+            hasher: DefaultHashBuilder::default(),
+            numbers: HashTable::new(),
+            texts: Vec::new(),
+            free: Vec::new(),
+        }
     }
 
     pub fn number_of(&mut self, text: &str) -> u32 {
+        self.find_or_add(text).0
+    }
+
+    /// The number of a text, and whether it was added.
+    fn find_or_add(&mut self, text: &str) -> (u32, bool) {
         let hash = self.hasher.hash_one(text);
         if let Some(&number) = self.numbers.find(hash, |&number| *self.texts[number as usize] == *text) {
-            return number;
+            return (number, false);
         }
-        let number = self.texts.len() as u32;
-        self.texts.push(text.into());
+        let number = self.free.pop().unwrap_or(self.texts.len() as u32);
+        if number as usize == self.texts.len() {
+            self.texts.push(text.into());
+        } else {
+            self.texts[number as usize] = text.into();
+        }
         let (hasher, texts) = (&self.hasher, &self.texts);
         self.numbers.insert_unique(hash, number, |&number| hasher.hash_one(&*texts[number as usize]));
-        number
+        (number, true)
+    }
+
+    /// Forgets a text: its number will be another's.
+    fn release(&mut self, number: u32) {
+        remove(&mut self.numbers, self.hasher.hash_one(&*self.texts[number as usize]), number);
+        self.texts[number as usize] = "".into();
+        self.free.push(number);
     }
 
     pub fn text(&self, number: u32) -> &str {
@@ -56,9 +84,12 @@ struct User {
     label: Option<Box<str>>,
 }
 
+#[derive(Default)]
 struct Workspace {
-    /// Whether an event counted in it, or the changelog has it.
-    seen: bool,
+    /// Whether a name of it is kept.
+    named: bool,
+    /// Users from this number on came when no name more was kept; 0: none did.
+    unkept_from: u32,
     /// Users by their id; "" is without one.
     numbers: HashTable<u32>,
     users: Vec<User>,
@@ -82,12 +113,27 @@ pub struct Names {
     workspace_ids: Interned,
     source_texts: Interned,
     workspaces: Vec<Workspace>,
-    /// Workspaces in the order in which they were seen.
+    /// Workspaces in the order in which their first name was kept.
     order: Vec<u32>,
+    limit: usize,
+    /// How often a user or source came whose name is not kept.
+    pub not_kept: u64,
+    unkept: Unkept,
     moved_users: Vec<(u32, u32)>,
     moved_sources: Vec<(u32, u32)>,
     /// How many keys the changelog has of them, with what was encoded.
     pub keys: usize,
+}
+
+/// What got a number when no name more was kept, and may be forgotten.
+#[derive(Default)]
+struct Unkept {
+    /// How many, since some were forgotten last.
+    count: usize,
+    /// Workspaces that have such users.
+    users_of: Vec<u32>,
+    sources: Vec<u32>,
+    workspaces: Vec<u32>,
 }
 
 /// What moved since the last commit: (workspace, user) and (workspace, source).
@@ -97,8 +143,22 @@ pub struct Moved {
     pub sources: Vec<(u32, u32)>,
 }
 
+/// Where a walk over a partition goes on: which of the workspaces, and which of its names or days.
+pub type Place = (usize, usize);
+
+/// Some of the names that moved after an offset.
+#[derive(Default)]
+pub struct NamesPiece {
+    /// (workspace, source), in the order in which they were seen.
+    pub sources: Vec<(u32, u32)>,
+    /// (offset, workspace, user), ascending.
+    pub users: Vec<(i64, u32, u32)>,
+    pub next: Option<Place>,
+}
+
 impl Names {
-    pub fn new() -> Self {
+    /// `limit`: how many names to keep at most.
+    pub fn new(limit: usize) -> Self {
         let mut source_texts = Interned::new();
         source_texts.number_of(""); // NO_SOURCE
         Names {
@@ -107,6 +167,9 @@ impl Names {
             source_texts,
             workspaces: Vec::new(),
             order: Vec::new(),
+            limit,
+            not_kept: 0,
+            unkept: Unkept::default(),
             moved_users: Vec::new(),
             moved_sources: Vec::new(),
             keys: 0,
@@ -114,17 +177,25 @@ impl Names {
     }
 
     pub fn workspace(&mut self, id: &str) -> u32 {
-        let number = self.workspace_ids.number_of(id);
-        if number as usize == self.workspaces.len() {
-            self.workspaces.push(Workspace {
-                seen: false,
-                numbers: HashTable::new(),
-                users: Vec::new(),
-                order: Vec::new(),
-                sources: SmallMap::default(),
-            });
+        let (number, is_new) = self.find_or_add_workspace(id);
+        if is_new && self.is_full() {
+            self.unkept.workspaces.push(number);
+            self.unkept.count += 1;
         }
         number
+    }
+
+    fn find_or_add_workspace(&mut self, id: &str) -> (u32, bool) {
+        let found = self.workspace_ids.find_or_add(id);
+        if found.0 as usize == self.workspaces.len() {
+            self.workspaces.push(Workspace::default());
+        }
+        found
+    }
+
+    /// Whether no name more is kept. Once it is so it stays so, for no name is ever dropped.
+    fn is_full(&self) -> bool {
+        self.keys >= self.limit && kept("no-more-names")
     }
 
     pub fn workspace_id(&self, workspace: u32) -> &str {
@@ -136,7 +207,13 @@ impl Names {
     }
 
     pub fn source(&mut self, source: Option<&str>) -> u32 {
-        source.map_or(NO_SOURCE, |source| self.source_texts.number_of(source))
+        let Some(source) = source else { return NO_SOURCE };
+        let (number, is_new) = self.source_texts.find_or_add(source);
+        if is_new && self.is_full() {
+            self.unkept.sources.push(number);
+            self.unkept.count += 1;
+        }
+        number
     }
 
     pub fn source_text(&self, source: u32) -> Option<&str> {
@@ -145,18 +222,31 @@ impl Names {
 
     /// `user_id`: never empty.
     pub fn user(&mut self, workspace: u32, user_id: Option<&str>) -> u32 {
+        let (number, is_new) = self.find_or_add_user(workspace, user_id);
+        if is_new && self.is_full() {
+            self.unkept.count += 1;
+            let known = &mut self.workspaces[workspace as usize];
+            if known.unkept_from == 0 {
+                known.unkept_from = number + 1;
+                self.unkept.users_of.push(workspace);
+            }
+        }
+        number
+    }
+
+    fn find_or_add_user(&mut self, workspace: u32, user_id: Option<&str>) -> (u32, bool) {
         let known = &mut self.workspaces[workspace as usize];
         let id = user_id.unwrap_or("");
         let hash = self.hasher.hash_one(id);
         if let Some(&number) = known.numbers.find(hash, |&number| *known.users[number as usize].id == *id) {
-            return number;
+            return (number, false);
         }
         let number = known.users.len() as u32;
         let user = User { id: id.into(), seen: false, moved: false, occurred_at: 0, offset: 0, label: None };
         known.users.push(user);
         let (hasher, users) = (&self.hasher, &known.users);
         known.numbers.insert_unique(hash, number, |&number| hasher.hash_one(&*users[number as usize].id));
-        number
+        (number, true)
     }
 
     pub fn user_id(&self, workspace: u32, user: u32) -> Option<&str> {
@@ -164,26 +254,38 @@ impl Names {
         (!id.is_empty()).then_some(id)
     }
 
-    /// Notes that a workspace is counted in. True: for the first time.
-    pub fn see_workspace(&mut self, workspace: u32) -> bool {
+    /// Notes that a name of a workspace is kept.
+    fn name_workspace(&mut self, workspace: u32) {
         let known = &mut self.workspaces[workspace as usize];
-        let first = !known.seen;
-        if first {
-            known.seen = true;
+        if !known.named {
+            known.named = true;
             self.order.push(workspace);
         }
-        first
+    }
+
+    /// Whether one name more is kept.
+    fn take_room(&mut self, workspace: u32) -> bool {
+        if self.is_full() {
+            self.not_kept += 1;
+            return false;
+        }
+        self.keys += 1;
+        self.name_workspace(workspace);
+        true
     }
 
     /// Notes who did it.
     pub fn see_user(&mut self, workspace: u32, user: u32, label: Option<&str>, occurred_at: i64, offset: i64) {
+        let is_new = !self.workspaces[workspace as usize].users[user as usize].seen;
+        if is_new && !self.take_room(workspace) {
+            return;
+        }
         let names = &mut self.workspaces[workspace as usize];
         let known = &mut names.users[user as usize];
         let label = label.filter(|_| !known.id.is_empty());
-        if !known.seen {
+        if is_new {
             known.seen = true;
             names.order.push(user);
-            self.keys += 1;
         } else if label.is_none()
             || (occurred_at < known.occurred_at && known.label.is_some() && kept("label-by-its-time"))
         {
@@ -201,11 +303,42 @@ impl Names {
 
     /// Notes the first event of a source.
     pub fn see_source(&mut self, workspace: u32, source: u32, offset: i64) {
-        let sources = &mut self.workspaces[workspace as usize].sources;
-        if sources.get(u64::from(source)).is_none() {
-            sources.insert(u64::from(source), offset as u64);
+        let is_new = self.workspaces[workspace as usize].sources.get(u64::from(source)).is_none();
+        if is_new && self.take_room(workspace) {
+            self.workspaces[workspace as usize].sources.insert(u64::from(source), offset as u64);
             self.moved_sources.push((workspace, source));
-            self.keys += 1;
+        }
+    }
+
+    /// How many users, sources and workspaces have a number and no name.
+    pub fn unkept(&self) -> usize {
+        self.unkept.count
+    }
+
+    /// Takes back the numbers of users and sources without a name, and of workspaces that nobody needs. Nothing may hold
+    /// such a number: no entry is open, nothing is read and not judged.
+    pub fn forget_unkept(&mut self, is_needed: impl Fn(u32) -> bool) {
+        self.unkept.count = 0;
+        for workspace in std::mem::take(&mut self.unkept.users_of) {
+            let known = &mut self.workspaces[workspace as usize];
+            let first = known.unkept_from - 1;
+            for (place, user) in known.users[first as usize..].iter().enumerate() {
+                remove(&mut known.numbers, self.hasher.hash_one(&*user.id), first + place as u32);
+            }
+            known.users.truncate(first as usize);
+            known.users.shrink_to_fit();
+            known.unkept_from = 0;
+        }
+        for source in std::mem::take(&mut self.unkept.sources) {
+            self.source_texts.release(source);
+        }
+        for workspace in std::mem::take(&mut self.unkept.workspaces) {
+            if is_needed(workspace) {
+                self.unkept.workspaces.push(workspace);
+            } else {
+                self.workspace_ids.release(workspace);
+                self.workspaces[workspace as usize] = Workspace::default();
+            }
         }
     }
 
@@ -247,28 +380,36 @@ impl Names {
         }
     }
 
-    /// The users whose label moved last, and the sources that were first seen, at an offset above this one.
-    pub fn after(&self, offset: i64) -> Moved {
-        let mut moved = Moved::default();
-        for &workspace in &self.order {
+    /// Looks at so many names from a place on, and finds those that moved last, or sources that were first seen, at an
+    /// offset above this one.
+    pub fn piece_after(&self, offset: i64, (mut workspace_at, mut name_at): Place, limit: usize) -> NamesPiece {
+        let mut piece = NamesPiece::default();
+        let mut looked_at = 0;
+        while looked_at < limit && workspace_at < self.order.len() {
+            let workspace = self.order[workspace_at];
             let known = &self.workspaces[workspace as usize];
-            for &user in &known.order {
-                if known.users[user as usize].offset > offset {
-                    moved.users.push((workspace, user));
+            let sources = known.sources.items();
+            let names = sources.len() + known.order.len();
+            let end = names.min(name_at + limit - looked_at);
+            for place in name_at..end {
+                if let Some(&(source, seen)) = sources.get(place) {
+                    if seen as i64 > offset {
+                        piece.sources.push((workspace, source as u32));
+                    }
+                    continue;
+                }
+                let user = known.order[place - sources.len()];
+                let moved_at = known.users[user as usize].offset;
+                if moved_at > offset {
+                    piece.users.push((moved_at, workspace, user));
                 }
             }
-            for &(source, seen) in known.sources.items() {
-                if seen as i64 > offset {
-                    moved.sources.push((workspace, source as u32));
-                }
-            }
+            looked_at += end - name_at + 1;
+            (workspace_at, name_at) = if end == names { (workspace_at + 1, 0) } else { (workspace_at, end) };
         }
-        moved
-    }
-
-    /// The workspaces seen, in the order in which they were.
-    pub fn seen(&self) -> &[u32] {
-        &self.order
+        piece.users.sort_unstable();
+        piece.next = (workspace_at < self.order.len()).then_some((workspace_at, name_at));
+        piece
     }
 
     /// Takes a record of the changelog.
@@ -276,12 +417,12 @@ impl Names {
         let fault = || FormatError(format!("{} is no name's key", shown(stored_key)));
         let text = std::str::from_utf8(&stored_key[1..]).map_err(|_| fault())?;
         let (workspace, rest) = text.split_once('\0').ok_or_else(fault)?;
-        let workspace = self.workspace(workspace);
-        self.see_workspace(workspace);
+        let (workspace, _) = self.find_or_add_workspace(workspace);
+        self.name_workspace(workspace);
         let mut from = Reader::versioned(value, VERSION, stored_key)?;
         self.keys += 1;
         if let Some(user) = rest.strip_prefix('u') {
-            let number = self.user(workspace, (!user.is_empty()).then_some(user));
+            let (number, _) = self.find_or_add_user(workspace, (!user.is_empty()).then_some(user));
             let (occurred_at, offset, label) = (from.int()?, from.int()?, from.text()?);
             let names = &mut self.workspaces[workspace as usize];
             let known = &mut names.users[number as usize];
@@ -291,7 +432,7 @@ impl Names {
             }
             (known.occurred_at, known.offset, known.label) = (occurred_at, offset, label.map(Into::into));
         } else if let Some(source) = rest.strip_prefix('s') {
-            let number = self.source((!source.is_empty()).then_some(source));
+            let number = self.source_texts.number_of(source);
             let offset = from.int()?;
             self.workspaces[workspace as usize].sources.insert(u64::from(number), offset as u64);
         } else {

@@ -36,11 +36,14 @@ pub struct Rules {
     pub retention_days: Option<i64>,
     pub dedupe_window_hours: i64,
     pub dedupe_max_ids: usize,
+    pub name_limit: usize,
     pub tail_floor: usize,
     pub base_bytes_limit: usize,
     pub keep_rows: bool,
     pub block_ids: usize,
     pub uncounted_block_bytes: usize,
+    /// See `Names::unkept`.
+    pub unkept_limit: usize,
 }
 
 /// An event as it is counted: names are numbers, texts lie in `Reading::texts`.
@@ -164,7 +167,7 @@ impl Partition {
             number,
             ids: RecentIds::new(rules.dedupe_window_hours, rules.dedupe_max_ids, rules.block_ids),
             uncounted: Uncounted::new(rules.uncounted_block_bytes),
-            names: Names::new(),
+            names: Names::new(rules.name_limit),
             counts: Counts::new(count_rules),
             scratch: Vec::new(),
             rules,
@@ -421,7 +424,6 @@ impl Partition {
     /// Adds one to an event's cell. False: it has none, since retention has dropped its day.
     fn count(&mut self, event: &Counted, texts: &[u8]) -> Result<bool, FormatError> {
         let text = |range: (u32, u32)| &texts[range.0 as usize..range.1 as usize];
-        self.names.see_workspace(event.workspace);
         self.counts.meet(event.workspace);
         let label = event.label.map(|range| std::str::from_utf8(text(range)).expect("a label is a text"));
         self.names.see_user(event.workspace, event.user, label, event.occurred_at, event.offset);
@@ -461,5 +463,16 @@ impl Partition {
             assert!(bytes <= VALUE_BYTES_LIMIT, "{} has {bytes} bytes", shown(key));
         }
         Ok(Commit { table, entries, moved })
+    }
+
+    /// Lets go of the numbers of what has no name, where there are many: between two commits, when what the last one
+    /// gave is written.
+    pub fn forget_unkept(&mut self) {
+        if self.names.unkept() > self.rules.unkept_limit {
+            self.counts.close_all();
+            let to_drop = self.counts.workspaces_to_drop();
+            let counts = &self.counts;
+            self.names.forget_unkept(|workspace| counts.has_days(workspace) || to_drop.contains(&workspace));
+        }
     }
 }

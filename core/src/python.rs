@@ -14,7 +14,7 @@ use crate::calls::{Call, Calls, Limits};
 use crate::counts::EntryChange;
 use crate::days::{self, PartitionDay};
 use crate::formats::FormatError;
-use crate::names::Moved;
+use crate::names::{self, Moved};
 use crate::partition::{Activity, Commit, Partition, Reading, Rules};
 use crate::records::{Fetch, Place, RecordsError};
 
@@ -24,7 +24,7 @@ create_exception!(contacts_core, UnsupportedError, PyValueError, "A record batch
 create_exception!(contacts_core, TooLargeError, PyValueError, "A record batch that comes to too many bytes.");
 
 /// Raised with each change that Python must know of: it takes no other (`stream/tables/core.py`).
-const INTERFACE: u32 = 1;
+const INTERFACE: u32 = 2;
 
 fn of_format(error: FormatError) -> PyErr {
     DamagedError::new_err(error.0)
@@ -117,7 +117,8 @@ struct CorePartition {
 impl CorePartition {
     #[new]
     #[pyo3(signature = (partition, *, max_event_bytes, future_tolerance_seconds, retention_days, dedupe_window_hours,
-        dedupe_max_ids, tail_floor, base_bytes_limit, keep_rows, block_ids=128, uncounted_block_bytes=512))]
+        dedupe_max_ids, tail_floor, base_bytes_limit, keep_rows, name_limit=5_000_000, block_ids=128,
+        uncounted_block_bytes=512, unkept_limit=1_000_000))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         partition: u16,
@@ -129,8 +130,10 @@ impl CorePartition {
         tail_floor: usize,
         base_bytes_limit: usize,
         keep_rows: bool,
+        name_limit: usize,
         block_ids: usize,
         uncounted_block_bytes: usize,
+        unkept_limit: usize,
     ) -> Self {
         let rules = Rules {
             max_event_bytes,
@@ -138,11 +141,13 @@ impl CorePartition {
             retention_days,
             dedupe_window_hours,
             dedupe_max_ids,
+            name_limit,
             tail_floor,
             base_bytes_limit,
             keep_rows,
             block_ids,
             uncounted_block_bytes,
+            unkept_limit,
         };
         CorePartition { state: Partition::new(partition, rules), reading: None, panics_in: None }
     }
@@ -252,7 +257,9 @@ impl CorePartition {
         self.reach("encode");
         let state = &mut self.state;
         let commit = py.allow_threads(|| state.encode(next_offset)).map_err(of_format)?;
-        self.shown(py, &commit)
+        let shown = self.shown(py, &commit);
+        self.forget_unkept(py);
+        shown
     }
 
     /// The same, packed: bodies of record batches as (records, number), the position's record the last of all; and calls
@@ -280,16 +287,21 @@ impl CorePartition {
             let calls = calls.of_commit(&commit.entries, &commit.moved);
             (bodies(&commit.table, batch_bytes), calls)
         });
+        self.forget_unkept(py);
         let bodies = bodies.iter().map(|body| (PyBytes::new(py, &body.records), body.count)).collect();
         Ok((bodies, calls.iter().map(|call| packed_call(py, call)).collect()))
     }
 
-    /// The entries whose last event has an offset above this one, by that offset: (offset, number) each.
-    fn changed_after(&self, py: Python<'_>, after: i64) -> Vec<(i64, u32)> {
-        py.allow_threads(|| {
-            let changed = self.state.counts.changed_after(after).into_iter();
-            changed.map(|entry| (self.state.counts.changed_at(entry), entry)).collect()
-        })
+    /// Look at so many entries from a place on: (offset, number) of those whose last event has an offset above this one,
+    /// ascending; and the place to go on from, or None.
+    fn entries_piece(
+        &self,
+        after: i64,
+        workspace: usize,
+        day: usize,
+        limit: usize,
+    ) -> (Vec<(i64, u32)>, Option<names::Place>) {
+        self.state.counts.piece_after(after, (workspace, day), limit)
     }
 
     /// All of an entry, by its number.
@@ -297,25 +309,26 @@ impl CorePartition {
         self.shown_entry(py, &self.state.counts.whole(entry, &self.state.names).map_err(of_format)?)
     }
 
-    /// The users whose label moved last, and the sources first seen, at an offset above this one.
-    fn names_after<'py>(&self, py: Python<'py>, after: i64) -> PyResult<Bound<'py, PyTuple>> {
-        let (users, sources) = self.shown_names(py, &self.state.names.after(after))?;
-        (users, sources).into_pyobject(py)
+    /// Look at so many names from a place on: the users whose label moved last, as (offset, workspace, user), ascending,
+    /// and the sources first seen, as texts, at an offset above this one; and the place to go on from, or None.
+    #[allow(clippy::type_complexity)]
+    fn names_piece<'py>(
+        &self,
+        py: Python<'py>,
+        after: i64,
+        workspace: usize,
+        name: usize,
+        limit: usize,
+    ) -> PyResult<(Vec<(i64, u32, u32)>, Bound<'py, PyList>, Option<names::Place>)> {
+        let piece = self.state.names.piece_after(after, (workspace, name), limit);
+        Ok((piece.users, self.shown_sources(py, &piece.sources)?, piece.next))
     }
 
-    /// Every entry whose last event has an offset above this one, whole; and the names that moved after it.
-    fn whole<'py>(&self, py: Python<'py>, after: i64) -> PyResult<Bound<'py, PyTuple>> {
-        let state = &self.state;
-        let commit = py.allow_threads(|| {
-            let changed = state.counts.changed_after(after);
-            let entries = changed.into_iter().map(|entry| state.counts.whole(entry, &state.names));
-            entries.collect::<Result<Vec<_>, _>>().map(|entries| Commit {
-                table: Vec::new(),
-                entries,
-                moved: state.names.after(after),
-            })
-        });
-        self.shown(py, &commit.map_err(of_format)?)
+    /// A user's label, by the numbers of workspace and user.
+    fn user_name<'py>(&self, py: Python<'py>, workspace: u32, user: u32) -> PyResult<Bound<'py, PyTuple>> {
+        let name = self.state.names.user_name(workspace, user);
+        let workspace_id = self.state.names.workspace_id(workspace);
+        (workspace_id, name.user_id, name.occurred_at, name.offset, name.label).into_pyobject(py)
     }
 
     fn is_uncounted(&self, offset: i64) -> bool {
@@ -347,6 +360,17 @@ impl CorePartition {
     }
 
     #[getter]
+    fn names_not_kept(&self) -> u64 {
+        self.state.names.not_kept
+    }
+
+    /// How many users, sources and workspaces have a number and no name.
+    #[getter]
+    fn unkept(&self) -> usize {
+        self.state.names.unkept()
+    }
+
+    #[getter]
     fn latest_hour(&self) -> Option<i64> {
         self.state.ids.latest_hour
     }
@@ -364,6 +388,12 @@ impl CorePartition {
 }
 
 impl CorePartition {
+    fn forget_unkept(&mut self, py: Python<'_>) {
+        if self.reading.is_none() {
+            py.allow_threads(|| self.state.forget_unkept());
+        }
+    }
+
     fn reach(&self, place: &str) {
         assert!(self.panics_in.as_deref() != Some(place), "a panic in {place}, as a test asked for");
     }
@@ -382,18 +412,20 @@ impl CorePartition {
     }
 
     fn shown_names<'py>(&self, py: Python<'py>, moved: &Moved) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>)> {
-        let names = &self.state.names;
         let users = PyList::empty(py);
         for &(workspace, user) in &moved.users {
-            let name = names.user_name(workspace, user);
-            let workspace_id = names.workspace_id(workspace);
-            users.append((workspace_id, name.user_id, name.occurred_at, name.offset, name.label))?;
+            users.append(self.user_name(py, workspace, user)?)?;
         }
-        let sources = PyList::empty(py);
-        for &(workspace, source) in &moved.sources {
-            sources.append((names.workspace_id(workspace), names.source_text(source)))?;
+        Ok((users, self.shown_sources(py, &moved.sources)?))
+    }
+
+    fn shown_sources<'py>(&self, py: Python<'py>, sources: &[(u32, u32)]) -> PyResult<Bound<'py, PyList>> {
+        let names = &self.state.names;
+        let shown = PyList::empty(py);
+        for &(workspace, source) in sources {
+            shown.append((names.workspace_id(workspace), names.source_text(source)))?;
         }
-        Ok((users, sources))
+        Ok(shown)
     }
 
     fn shown_entry<'py>(&self, py: Python<'py>, entry: &EntryChange) -> PyResult<Bound<'py, PyTuple>> {

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from operator import attrgetter, itemgetter
+from typing import NamedTuple
 
+from stream.model.steps import Steps
 from stream.ports import Call
 from stream.storage.keys import Keys, format_label, format_segment
 from stream.tables.counts import EntryChange
@@ -139,19 +141,29 @@ def calls_of_commit(keys: Keys, partition: int, commit: Commit) -> Iterator[Call
     yield calls.close()
 
 
-def calls_of_whole(keys: Keys, partition: int, state: State, after: int) -> Iterator[Call]:
-    """All entries and names that changed after an offset, whole, in place of what Redis has of them. Perhaps one empty
-    call.
+class Copy(NamedTuple):
+    """All entries and names that changed after an offset, whole: parts of a copy, each with the offset that it changed
+    at, ascending."""
 
-    In the order of their offsets, so that each call can say how far the copy is, and whoever begins it again goes on
+    sources: list[SourceName]
+    parts: Iterator[tuple[int, UserName | EntryChange]]
+
+
+def whole_copy(state: State, after: int) -> Steps[Copy]:
+    changed = yield from state.names_after(after)
+    entries = yield from state.whole_in_order(after)
+    return Copy(changed.sources, merge(changed.users, entries, key=itemgetter(0)))
+
+
+def calls_of_whole(keys: Keys, partition: int, copy: Copy) -> Iterator[Call]:
+    """The copy in place of what Redis has of it. Perhaps one empty call.
+
+    In the order of the offsets, so that each call can say how far the copy is, and whoever begins it again goes on
     there: what has changed since then has a greater offset.
     """
     calls = Calls(keys, partition)
-    changed = state.names_after(after)
-    yield from names(calls, NameChanges([], changed.sources))
-    users = ((user.offset, user) for user in sorted(changed.users, key=attrgetter("offset")))
-    parts: Iterator[tuple[int, UserName | EntryChange]] = merge(users, state.whole_in_order(after), key=itemgetter(0))
-    for offset, part in parts:
+    yield from names(calls, NameChanges([], copy.sources))
+    for offset, part in copy.parts:
         for call in calls.room_for(NAME_BYTES if isinstance(part, UserName) else size_of(part)):
             call.fields[keys.position_field(partition, "copied")] = str(offset)
             yield call

@@ -5,8 +5,9 @@ order of offsets; what is right, `stream/tables/partition.py` says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from heapq import merge
 from typing import Any, Final
 
 import msgspec
@@ -15,13 +16,13 @@ from stream.ingest.event import LOG_APPEND_TIME, PlainRecord, Record, Rejected, 
 from stream.ingest.raw import RawRecords
 from stream.ingest.record_time import too_far_ahead
 from stream.model.activity import ContactActivity
-from stream.model.steps import Steps, finish
+from stream.model.steps import ITEMS_A_STEP, Steps, finish
 from stream.storage.formats import FormatError
 from stream.storage.row import PARTITION_LIMIT
 from stream.tables import names, position, recent_ids, uncounted
 from stream.tables.core import CoreFailed, load_core
 from stream.tables.counts import RECORDS_A_STEP, EntryChange
-from stream.tables.names import NameChanges, SourceName, UserName
+from stream.tables.names import NameChanges, NamesAfter, SourceName, UserName
 from stream.tables.partition import (
     Batch,
     Commit,
@@ -39,6 +40,11 @@ from stream.tables.progress import Progress
 LATEST_MS: Final = 2**63 - 1
 BYTES_A_STEP: Final = 1 << 20
 """Of a changelog: some milliseconds."""
+UNKEPT_LIMIT: Final = 1_000_000
+"""Users, sources and workspaces without a name of which the core remembers the ids, some 120 MB: more than there are
+series of open entries (SERIES_LIMIT in stream/tables/counts.py), which are numbered by them."""
+EVERY: Final = 1 << 60
+"""Entries or names: more than there are."""
 RECORDS_AT_ONCE: Final = 10_000
 """Of a batch: what the core remembers between reading and judging takes some megabytes."""
 
@@ -83,11 +89,13 @@ class CompiledState(Progress):
             retention_days=event.retention_days,
             dedupe_window_hours=rules.dedupe_window_hours,
             dedupe_max_ids=rules.dedupe_max_ids,
+            name_limit=rules.name_limit,
             tail_floor=rules.tail_floor,
             base_bytes_limit=rules.base_bytes_limit,
             keep_rows=rules.keep_rows,
             block_ids=recent_ids.BLOCK_IDS,
             uncounted_block_bytes=uncounted.BLOCK_BYTES,
+            unkept_limit=UNKEPT_LIMIT,
         )
 
     @classmethod
@@ -186,6 +194,7 @@ class CompiledState(Progress):
         outcomes.skipped += skipped
         outcomes.expired += expired
         outcomes.ids_dropped_early = core.ids_dropped_early - self._dropped_before
+        outcomes.names_not_kept = core.names_not_kept
         self.pending_weight += number
         self._move(
             fingerprint=last,
@@ -250,27 +259,46 @@ class CompiledState(Progress):
         return Commit(self.position, table, dead_letters, entries, moved, outcomes, self.ids, packed)
 
     def whole(self, after: int) -> Iterator[EntryChange]:
-        return (change for _, change in self.whole_in_order(after))
+        return (change for _, change in finish(self.whole_in_order(after)))
 
-    def whole_in_order(self, after: int) -> Iterator[tuple[int, EntryChange]]:
-        with self._border(FormatError):
-            changed = self._core.changed_after(after)
-        for offset, entry in changed:
+    def whole_in_order(self, after: int) -> Steps[Iterator[tuple[int, EntryChange]]]:
+        pieces = yield from self._walk(self._core.entries_piece, after)
+        return ((offset, self._whole(entry)) for offset, entry in merge(*(entries for [entries] in pieces)))
+
+    def names_after(self, after: int) -> Steps[NamesAfter]:
+        pieces = yield from self._walk(self._core.names_piece, after)
+        sources = [SourceName(*source) for _, some in pieces for source in some]
+        return NamesAfter(
+            sources,
+            ((offset, self._user_name(workspace, user)) for offset, workspace, user in merge(*(u for u, _ in pieces))),
+        )
+
+    def _walk(self, look: Callable[..., Any], after: int) -> Steps[list[Any]]:
+        """All that the core finds above an offset, in pieces."""
+        pieces = []
+        place: tuple[int, int] | None = (0, 0)
+        while place is not None:
             with self._border(FormatError):
-                found = self._core.whole_entry(entry)
-            yield offset, _entry_change(found, whole=True)
+                *piece, place = look(after, *place, ITEMS_A_STEP)
+            pieces.append(piece)
+            yield
+        return pieces
 
     def draw(self, chance: float) -> tuple[int, EntryChange] | None:
         with self._border(FormatError):
-            entries = self._core.changed_after(-1)
+            entries, _ = self._core.entries_piece(-1, 0, 0, EVERY)
             if not entries:
                 return None
             offset, entry = entries[int(chance * len(entries))]
             return offset, _entry_change(self._core.whole_entry(entry), whole=True)
 
-    def names_after(self, after: int) -> NameChanges:
+    def _whole(self, entry: int) -> EntryChange:
         with self._border(FormatError):
-            return _name_changes(*self._core.names_after(after))
+            return _entry_change(self._core.whole_entry(entry), whole=True)
+
+    def _user_name(self, workspace: int, user: int) -> UserName:
+        with self._border(FormatError):
+            return UserName(*self._core.user_name(workspace, user))
 
     def was_counted(self, offset: int) -> bool:
         known = self.position.first_offset <= offset < self.position.next_offset

@@ -6,6 +6,9 @@
 The label is that of the event with the latest `occurred_at`; of equal ones the later offset stands. An event without a
 label changes nothing, but for the first sight of a user. An empty user, or source, stands for events without one.
 A record is written whenever a label's text or time moves, at most one a user and commit.
+
+A partition keeps so many names; a user or source that comes when it has them is counted without one. So which names it
+keeps depends on the log alone.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import Final
 import msgspec
 
 from stream.model.activity import ContactActivity
+from stream.model.steps import ITEMS_A_STEP, Steps, order_after
 from stream.storage.formats import Changes, FormatError, decode_array
 
 KIND: Final = b"n"
@@ -52,6 +56,14 @@ class NameChanges(msgspec.Struct, frozen=True):
     sources: list[SourceName]
 
 
+class NamesAfter(msgspec.Struct, frozen=True):
+    """What changed about names after an offset."""
+
+    sources: list[SourceName]
+    users: Iterator[tuple[int, UserName]]
+    """With the offset that moved each last, ascending."""
+
+
 class WorkspaceNames:
     """The names of one workspace; the counting loop reads and changes them in place."""
 
@@ -75,13 +87,17 @@ class LatestLabel(msgspec.Struct, eq=False, gc=False):
 class Names:
     """The names that a partition has seen, by workspace."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        """`limit`: how many names of users and sources to keep at most; those of the changelog stay, however many."""
+        self._limit: Final = limit
         self._workspaces: dict[str, WorkspaceNames] = {}
         self._users: dict[tuple[str, str | None], LatestLabel] = {}
         """Those that moved since the last commit."""
         self._sources: dict[tuple[str, str | None], int] = {}
         self.keys = 0
         """How many keys the changelog has of them, with what was encoded."""
+        self.not_kept = 0
+        """How often a user or source came whose name is not kept."""
 
     def of(self, workspace_id: str) -> WorkspaceNames:
         """The names of a workspace, which is seen from now on."""
@@ -96,8 +112,9 @@ class Names:
         label = None if user_id is None else event.user_name
         known = names.users.get(user_id)
         if known is None:
+            if not self._take_room():
+                return
             known = names.users[user_id] = LatestLabel(event.occurred_at, offset, label)
-            self.keys += 1
         elif label is not None and (event.occurred_at >= known.occurred_at or known.label is None):
             known.occurred_at, known.offset, known.label = event.occurred_at, offset, label
         else:
@@ -106,8 +123,22 @@ class Names:
 
     def see_source(self, names: WorkspaceNames, source: str | None, offset: int) -> None:
         """Notes the first event of a source."""
+        if self._take_room():
+            names.sources[source] = self._sources[names.workspace_id, source] = offset
+
+    def let_go(self, workspace_id: str) -> None:
+        """A workspace has no counts any more: without names of it nothing is kept."""
+        known = self._workspaces.get(workspace_id)
+        if known is not None and not known.users and not known.sources:
+            del self._workspaces[workspace_id]
+
+    def _take_room(self) -> bool:
+        """Whether one name more is kept."""
+        if self.keys >= self._limit:
+            self.not_kept += 1
+            return False
         self.keys += 1
-        names.sources[source] = self._sources[names.workspace_id, source] = offset
+        return True
 
     def encode(self, changes: Changes) -> NameChanges:
         """Adds the changelog records of what moved since the last call, and says what it was."""
@@ -123,22 +154,27 @@ class Names:
         self._users, self._sources = {}, {}
         return moved
 
-    def after(self, offset: int) -> NameChanges:
+    def after(self, offset: int) -> Steps[NamesAfter]:
         """The users whose label moved last, and the sources that were first seen, at an offset above this one."""
-        return NameChanges(
-            [
-                _user_name(names.workspace_id, user_id, known)
-                for names in self._workspaces.values()
-                for user_id, known in names.users.items()
-                if known.offset > offset
-            ],
-            [
-                SourceName(names.workspace_id, source)
-                for names in self._workspaces.values()
-                for source, seen in names.sources.items()
-                if seen > offset
-            ],
-        )
+        sources: list[SourceName] = []
+        for number, (workspace_id, source, seen) in enumerate(self._all_sources()):
+            if seen > offset:
+                sources.append(SourceName(workspace_id, source))
+            if number % ITEMS_A_STEP == 0:
+                yield
+        moved = yield from order_after(self._all_users(), lambda user: user[2].offset, offset)
+        return NamesAfter(sources, ((user[2].offset, _user_name(*user)) for user in moved))
+
+    def _all_sources(self) -> Iterator[tuple[str, str | None, int]]:
+        """Each with the offset of its first sight."""
+        for names in self._workspaces.values():
+            for source, seen in names.sources.items():
+                yield names.workspace_id, source, seen
+
+    def _all_users(self) -> Iterator[tuple[str, str | None, LatestLabel]]:
+        for names in self._workspaces.values():
+            for user_id, known in names.users.items():
+                yield names.workspace_id, user_id, known
 
     def __iter__(self) -> Iterator[str]:
         """The workspaces seen."""

@@ -35,7 +35,7 @@ from stream.storage.formats import VALUE_BYTES_LIMIT, Changes, FormatError, Lost
 from stream.storage.row import PARTITION_LIMIT, encode_row
 from stream.tables import counts, names, position, recent_ids, uncounted
 from stream.tables.counts import RECORDS_A_STEP, CountRules, Counts, Entry, EntryChange
-from stream.tables.names import LatestLabel, NameChanges, Names, WorkspaceNames
+from stream.tables.names import LatestLabel, NameChanges, Names, NamesAfter, WorkspaceNames
 from stream.tables.position import Fingerprint, Position, decode_position, encode_position
 from stream.tables.progress import Progress
 from stream.tables.recent_ids import RecentIds
@@ -63,6 +63,7 @@ class CountingRules:
     event: EventRules = field(default_factory=EventRules)
     dedupe_window_hours: int = WorkerConfig.dedupe_window_hours
     dedupe_max_ids: int = WorkerConfig.dedupe_max_ids
+    name_limit: int = WorkerConfig.name_limit
     tail_floor: int = 16
     """A tail of at most this many cells is not merged, however small its base."""
     base_bytes_limit: int = 512 * 1024
@@ -83,6 +84,8 @@ class Outcomes(msgspec.Struct):
     """Not records: ids that were forgotten before their time, since there were too many."""
     expired: int = 0
     """Judged like those that count, and remembered, but of a day that retention had dropped before they came."""
+    names_not_kept: int = 0
+    """Not records: how often a user or source came whose name is not kept, since there are too many."""
 
     def __sub__(self, earlier: Outcomes) -> Outcomes:
         """What came since."""
@@ -97,6 +100,7 @@ class Outcomes(msgspec.Struct):
             },
             self.ids_dropped_early - earlier.ids_dropped_early,
             self.expired - earlier.expired,
+            self.names_not_kept - earlier.names_not_kept,
         )
 
     def copy(self) -> Outcomes:
@@ -176,7 +180,7 @@ class PartitionState(Progress):
         self._rules: Final = rules
         self._ids = RecentIds(rules.dedupe_window_hours, rules.dedupe_max_ids)
         self._uncounted = Uncounted()
-        self._names = Names()
+        self._names = Names(rules.name_limit)
         self._counts = Counts(CountRules(rules.tail_floor, rules.base_bytes_limit))
         self._workspaces: dict[str, _Workspace] = {}
         self._encoded_outcomes = Outcomes()
@@ -270,10 +274,10 @@ class PartitionState(Progress):
     def whole(self, after: int) -> Iterator[EntryChange]:
         """Every entry whose last event has an offset above this one (-1: every entry), all of it. Only of a clean
         state: between `encode` and the next `apply`."""
-        return (change for _, change in self._counts.whole(after))
+        return (change for _, change in finish(self.whole_in_order(after)))
 
-    def whole_in_order(self, after: int) -> Iterator[tuple[int, EntryChange]]:
-        """The same with the offset of the entry's last event, ascending."""
+    def whole_in_order(self, after: int) -> Steps[Iterator[tuple[int, EntryChange]]]:
+        """The same in steps, with the offset of the entry's last event, ascending."""
         return self._counts.whole(after)
 
     def draw(self, chance: float) -> tuple[int, EntryChange] | None:
@@ -281,8 +285,9 @@ class PartitionState(Progress):
         and says which. Only of a clean state."""
         return self._counts.draw(chance)
 
-    def names_after(self, after: int) -> NameChanges:
-        """The users whose label moved last, and the sources first seen, at an offset above this one."""
+    def names_after(self, after: int) -> Steps[NamesAfter]:
+        """The users whose label moved last, and the sources first seen, at an offset above this one. As the entries,
+        they are read while they are taken: nothing is applied until then."""
         return self._names.after(after)
 
     def was_counted(self, offset: int) -> bool:
@@ -334,6 +339,7 @@ class PartitionState(Progress):
         self.outcomes.expired += expired
         self.outcomes.duplicate += len(duplicates)
         self.outcomes.ids_dropped_early = self._ids.dropped_early
+        self.outcomes.names_not_kept = self._names.not_kept
 
     def _set_aside(self, records: Sequence[Record], parsed: Sequence[ContactActivity | Rejected | None]) -> list[int]:
         """Notes what cannot be counted, and why. Returns its offsets."""
@@ -357,6 +363,7 @@ class PartitionState(Progress):
         if days is not None and latest_hour is not None:
             for workspace_id in self._counts.drop_before(day_of_hour(latest_hour) - days):
                 self._workspaces.pop(workspace_id, None)
+                self._names.let_go(workspace_id)
 
     def _count(self, records: Sequence[Record], events: Sequence[ContactActivity]) -> int:
         """Adds one to the cell of each event. Returns how many had none, since retention has dropped their day. The hot

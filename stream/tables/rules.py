@@ -18,5 +18,6 @@ def counting_rules(config: WorkerConfig) -> CountingRules:
         ),
         dedupe_window_hours=config.dedupe_window_hours,
         dedupe_max_ids=config.dedupe_max_ids,
+        name_limit=config.name_limit,
         keep_rows=config.row_days != 0,
     )

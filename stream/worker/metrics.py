@@ -214,6 +214,12 @@ class Metrics:
             ["partition"],
             registry=registry,
         )
+        self.names_not_kept = Counter(
+            "contacts_names_not_kept",
+            "Events whose user or source has no name kept, since the partition holds CONTACTS_NAME_LIMIT of them.",
+            ["partition"],
+            registry=registry,
+        )
         self.offsets_to_backfill = Gauge(
             "contacts_owed_offsets",
             "Offsets whose activity rows are still to be written to Redis.",
@@ -266,7 +272,7 @@ class Metrics:
             self.verify_differences,
         )
         """Without a value for a partition that this worker does not own, or not any more."""
-        self.counted_of_owned = (self.failures, self.lost, self.ids_early)
+        self.counted_of_owned = (self.failures, self.lost, self.ids_early, self.names_not_kept)
         """From 0 on for each partition that is owned, so that the first increase is one."""
         for why in Dropped:
             self.rows_dropped.labels(why.value)

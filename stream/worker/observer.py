@@ -125,6 +125,7 @@ class Reporter(Listener):
         metrics.skipped.labels(partition).set(commit.position.skipped)
         metrics.state_keys.labels(partition).set(commit.position.live_keys or 0)
         metrics.ids_early.labels(partition).inc(outcomes.ids_dropped_early)
+        metrics.names_not_kept.labels(partition).inc(outcomes.names_not_kept)
         metrics.last_commit.labels(partition).set(self._clock.now_ms() / 1000)
         metrics.commit_seconds.observe(seconds)
         metrics.commit_bytes.inc(commit.bytes_committed)

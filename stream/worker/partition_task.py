@@ -17,6 +17,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
+from stream.model.steps import finish
 from stream.ports import ChangelogStore, FetchControl, KafkaAway, ReplicaAway, Source, WorkerMustStop
 from stream.projection.projector import Projector
 from stream.retry import BackOff
@@ -175,7 +176,7 @@ class OwnedPartition:
 
     def sample(self, after: int) -> Sample | None:
         """The first committed entry whose last event comes behind an offset."""
-        return self._sample(lambda state: next(state.whole_in_order(after), None))
+        return self._sample(lambda state: next(finish(state.whole_in_order(after)), None))
 
     def _sample(self, take: Callable[[State], tuple[int, EntryChange] | None]) -> Sample | None:
         """None: something was applied since the last commit was encoded, so that no entry can be told as it is

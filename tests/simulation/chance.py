@@ -20,6 +20,7 @@ class Profile:
     commit_max_events: int = 40
     window_hours: int = 2
     max_ids: int = 1_000
+    name_limit: int = 100_000
     tail_floor: int = 2
     base_bytes_limit: int = 400
     retention_days: int | None = None
@@ -190,6 +191,7 @@ def draw(seed: int) -> Profile:
         clock_steps=rate(0.5, 0.6),
         as_of_ahead=rate(0.2, 0.7),
         topics_command=rate(0.3, 0.7),
+        name_limit=some([100_000, 100_000, 100_000, 9, 3]),
     )
 
 

@@ -353,9 +353,10 @@ class Checks:
     def _check_covered(self, state: State, recount: Recount, start: int, position: int, gone: int) -> None:
         """All that counted below the position is shown: cells, workspace, labels, sources."""
         p = recount.partition
+        named = {workspace for workspace, _ in (*recount.labels, *recount.sources)}
         for (workspace, day), entry in recount.entries.items():
             number = entry.before(position)
-            if entry.before(start) == number:
+            if entry.before(start) == number or (day < gone and workspace not in named):
                 continue
             if workspace.encode() not in state.get(reader.WORKSPACES, {}):
                 raise Broken(f"{workspace} is not in the list")

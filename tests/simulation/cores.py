@@ -17,13 +17,13 @@ from stream.ingest.raw import RawRecords
 from stream.kafka.fetch import decode_batches
 from stream.kafka.framed_batch import FramedBatch
 from stream.kafka.unpacking import UNPACKED_BYTES
-from stream.model.steps import Steps
+from stream.model.steps import Steps, finish
 from stream.ports import Call
 from stream.projection import calls
 from stream.storage.keys import Keys
 from stream.tables.compiled import CompiledState, Packing
 from stream.tables.counts import EntryChange
-from stream.tables.names import NameChanges
+from stream.tables.names import NamesAfter
 from stream.tables.partition import Batch, Commit, CountingRules, PackedCall, PartitionState
 from stream.tables.position import Position
 from stream.tables.state import Unpack
@@ -171,20 +171,25 @@ class BothStates:
         self._compare()
         return compiled
 
-    def whole_in_order(self, after: int) -> Iterator[tuple[int, EntryChange]]:
-        return iter(same("whole", list(self._python.whole_in_order(after)), list(self._compiled.whole_in_order(after))))
+    def whole_in_order(self, after: int) -> Steps[Iterator[tuple[int, EntryChange]]]:
+        python = yield from self._python.whole_in_order(after)
+        compiled = yield from self._compiled.whole_in_order(after)
+        return iter(same("whole", list(python), list(compiled)))
 
     def draw(self, chance: float) -> tuple[int, EntryChange] | None:
         """Each form has an order of its own."""
-        whole = dict(self.whole_in_order(-1))
+        whole = dict(finish(self.whole_in_order(-1)))
         drawn = [self._python.draw(chance), self._compiled.draw(chance)]
         for one in drawn:
             same("what was drawn", one and whole.get(one[0]), one and one[1])
         same("whether there is anything to draw", *(one is None for one in drawn))
         return drawn[0]
 
-    def names_after(self, after: int) -> NameChanges:
-        return same("names", self._python.names_after(after), self._compiled.names_after(after))
+    def names_after(self, after: int) -> Steps[NamesAfter]:
+        python = yield from self._python.names_after(after)
+        compiled = yield from self._compiled.names_after(after)
+        users = same("the users", list(python.users), list(compiled.users))
+        return NamesAfter(same("the sources", python.sources, compiled.sources), iter(users))
 
     def was_counted(self, offset: int) -> bool:
         return same("a verdict", self._python.was_counted(offset), self._compiled.was_counted(offset))

@@ -358,7 +358,13 @@ MUTANTS = (
     Mutant(
         "copied-of-what-was-sent",
         "How far a copy came is said of what was sent, in the order in which things changed.",
-        ((COUNTS, '        entries.sort(key=attrgetter("changed_at"))\n', ""),),
+        (
+            (
+                COUNTS,
+                '        entries = yield from order_after(self, attrgetter("changed_at"), after)\n',
+                "        entries = [entry for entry in self if entry.changed_at > after]\n        yield\n",
+            ),
+        ),
         LOSSES | CALLS_LOST | {"call_bytes": 200},
     ),
     Mutant(
@@ -372,7 +378,7 @@ MUTANTS = (
     Mutant(
         "names-again",
         "A resync sends names too.",
-        ((CALLS, "    changed = state.names_after(after)\n", "    changed = NameChanges([], [])\n"),),
+        ((CALLS, "return Copy(changed.sources, merge(changed.users, entries,", "return Copy([], merge(entries,"),),
         LOSSES,
     ),
     Mutant(
@@ -473,8 +479,8 @@ MUTANTS = (
             ),
             (
                 COUNTS,
-                '        assert not self.changed, "a whole entry is one that is committed"\n        entries = [e',
-                "        entries = [e",
+                '        assert not self.changed, "a whole entry is one that is committed"\n        entries = yield',
+                "        entries = yield",
             ),
         ),
         LOSSES | {"events": 110},
@@ -586,6 +592,24 @@ MUTANTS = (
             ),
         ),
         {"partitions": 2, "events": 110, "poison": 0.0},
+    ),
+    Mutant(
+        "no-more-names",
+        "A partition keeps no more names than its limit.",
+        ((NAMES, "        if self.keys >= self._limit:\n", "        if False:\n"),),
+        {"name_limit": 3},
+    ),
+    Mutant(
+        "names-of-the-changelog",
+        "Names that the changelog has count for the limit.",
+        (
+            (
+                NAMES,
+                "        names = self.of(workspace.decode())\n        self.keys += 1\n",
+                "        names = self.of(workspace.decode())\n        self.keys += 1\n        self._limit += 1\n",
+            ),
+        ),
+        {"name_limit": 3, "crash": 0.3},
     ),
     Mutant(
         "label-tie",
@@ -845,6 +869,7 @@ IN_CORE = tuple(
         "extra-hour",
         "ids-in-the-transaction",
         "label-by-its-time",
+        "no-more-names",
         "publishers-time-far-ahead",
         "rest-while-sending",
         "retention-never-goes-back",

@@ -69,11 +69,11 @@ class Recount:
         self.entries: dict[tuple[str, int], Entry] = {}
         self.letters: dict[int, str] = {}
         self.labels: dict[tuple[str, str | None], list[tuple[bool, int, int, int, str]]] = {}
-        """Of each user, every counted event: (has a label, occurred at, partition, offset, label), in the order of
-        offsets.
+        """Of each user whose name is kept, every counted event: (has a label, occurred at, partition, offset, label),
+        in the order of offsets.
         """
         self.sources: dict[tuple[str, str | None], int] = {}
-        """The offset at which each source was counted first."""
+        """The offset at which each source that is kept was counted first."""
         self._latest_hour: int | None = None
         self._hours: dict[int, set[tuple[str, str]]] = {}
 
@@ -128,8 +128,15 @@ class Recount:
         entry.cells.append((activity.activity, activity.source, activity.user, quarter))
         label = activity.user_name if activity.user is not None else None
         stamp = (label is not None, activity.occurred_at, self.partition, offset, label or "")
-        self.labels.setdefault((activity.workspace, activity.user), []).append(stamp)
-        self.sources.setdefault((activity.workspace, activity.source), offset)
+        user, source = (activity.workspace, activity.user), (activity.workspace, activity.source)
+        if user in self.labels or self._has_room():
+            self.labels.setdefault(user, []).append(stamp)
+        if source not in self.sources and self._has_room():
+            self.sources[source] = offset
+
+    def _has_room(self) -> bool:
+        """Whether one name more is kept."""
+        return len(self.labels) + len(self.sources) < self._profile.name_limit
 
     def day_of(self, offset: int) -> int:
         """UTC day of the event of a counted offset."""

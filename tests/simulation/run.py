@@ -19,6 +19,7 @@ import stream.projection.evictions
 import stream.projection.projector
 import stream.projection.replica
 import stream.slices
+import stream.tables.compiled
 import stream.tables.recent_ids
 import stream.tables.uncounted
 import stream.worker.ends
@@ -97,6 +98,7 @@ def _product_in(world: World) -> Iterator[None]:
         put(stream.projection.backfill, "STEP_OFFSETS", profile.step_offsets)
         put(stream.tables.uncounted, "BLOCK_BYTES", profile.uncounted_block_bytes)
         put(stream.tables.recent_ids, "BLOCK_IDS", profile.block_ids)
+        put(stream.tables.compiled, "UNKEPT_LIMIT", 2)
         yield
 
 

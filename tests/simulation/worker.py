@@ -93,6 +93,7 @@ class World:
             retention_days=profile.retention_days,
             dedupe_window_hours=profile.window_hours,
             dedupe_max_ids=profile.max_ids,
+            name_limit=profile.name_limit,
             commit_interval_seconds=profile.commit_interval,
             commit_max_events=profile.commit_max_events,
             **given,

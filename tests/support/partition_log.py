@@ -88,12 +88,21 @@ class Recount:
         cell = (event.workspace_id, day, quarter, event.activity, event.source, event.user_id)
         self.cells[cell] += 1
         self.rows[offset] = cell
-        self.sources.add((event.workspace_id, event.source))
-        user = event.workspace_id, event.user_id
+        user, source = (event.workspace_id, event.user_id), (event.workspace_id, event.source)
         label = None if event.user_id is None else event.user_name
-        old = self.labels.setdefault(user, (event.occurred_at, offset, label))
-        if label is not None and (old[2] is None or event.occurred_at >= old[0]):
-            self.labels[user] = event.occurred_at, offset, label
+        if user in self.labels or self._has_room():
+            old = self.labels.setdefault(user, (event.occurred_at, offset, label))
+            if label is not None and (old[2] is None or event.occurred_at >= old[0]):
+                self.labels[user] = event.occurred_at, offset, label
+        if source not in self.sources and self._has_room():
+            self.sources.add(source)
+
+    def _has_room(self) -> bool:
+        """Whether one name more is kept."""
+        if len(self.labels) + len(self.sources) < self.rules.name_limit:
+            return True
+        self.outcomes["names_not_kept"] += 1
+        return False
 
 
 def cells_of(changes: Iterable[EntryChange]) -> Counter[Cell]:

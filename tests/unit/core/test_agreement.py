@@ -2,7 +2,7 @@
 calls to Redis and sums of days, for the same records in the same batches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from stream.projection.calls import calls_of_commit
 from stream.storage.keys import Keys
 from stream.tables import position
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
+from tests.support.names import changes
 from tests.support.partition_log import begun
 from tests.support.records import Received
 from tests.support.user_columns import by_user
@@ -65,6 +66,8 @@ class Compiled:
             retention_days=event.retention_days,
             dedupe_window_hours=rules.dedupe_window_hours,
             dedupe_max_ids=rules.dedupe_max_ids,
+            name_limit=rules.name_limit,
+            unkept_limit=3,
             tail_floor=rules.tail_floor,
             base_bytes_limit=rules.base_bytes_limit,
             keep_rows=rules.keep_rows,
@@ -170,6 +173,7 @@ def test_the_same_records_give_the_same_bytes(
             own = compiled.state
             assert (own.ids, own.latest_hour) == (state.ids, state.position.latest_hour)
             assert own.counts_from == state.position.counts_from
+            assert own.names_not_kept == state.outcomes.names_not_kept
             assert own.ids_dropped_early == state.outcomes.ids_dropped_early - early
         if then:
             commit = state.encode()
@@ -184,14 +188,28 @@ def test_the_same_records_give_the_same_bytes(
             early = state.outcomes.ids_dropped_early - compiled.state.ids_dropped_early
 
 
+def walk(look: Callable[..., Any], after: int) -> Iterator[list[Any]]:
+    """All that the core finds above an offset, three at a time."""
+    place: tuple[int, int] | None = (0, 0)
+    while place is not None:
+        *piece, place = look(after, *place, 3)
+        yield piece
+
+
 def compare_whole(state: PartitionState, compiled: Compiled, after: int) -> None:
-    _, entries, users, sources = compiled.state.whole(after)
-    assert [entry[:5] for entry in entries] == [
+    pieces = list(walk(compiled.state.entries_piece, after))
+    numbers = [number for _, number in sorted(entry for [entries] in pieces for entry in entries)]
+    assert [compiled.state.whole_entry(number)[:5] for number in numbers] == [
         (e.workspace_id, e.day, list(e.bases), e.tail, e.base_count) for e in state.whole(after)
     ]
-    names = state.names_after(after)
+    names = changes(state.names_after(after))
+    pieces = list(walk(compiled.state.names_piece, after))
+    moved = sorted(user for users, _ in pieces for user in users)
+    users = [compiled.state.user_name(workspace, user) for _, workspace, user in moved]
     assert users == [(n.workspace_id, n.user_id, n.occurred_at, n.offset, n.label) for n in names.users]
-    assert sources == [(n.workspace_id, n.source) for n in names.sources]
+    assert [source for _, sources in pieces for source in sources] == [
+        (n.workspace_id, n.source) for n in names.sources
+    ]
     known = range(state.position.first_offset, state.position.next_offset)
     assert [compiled.state.is_uncounted(o) for o in known] == [not state.was_counted(o) for o in known]
     assert compiled.state.uncounted(after, known.stop) == list(state.uncounted(after, known.stop))

@@ -22,6 +22,7 @@ from stream.tables.partition import Batch, CountingRules, PartitionState
 from tests.simulation import chosen_core
 from tests.simulation.cores import KEYS, BothStates
 from tests.simulation.run import run_seed
+from tests.support.names import changes
 from tests.support.partition_log import INCARNATION
 from tests.support.records import Received
 from tests.unit.core.test_agreement import BATCH_BYTES, EVENT, PARTITION, packed, remembered
@@ -73,10 +74,10 @@ def test_both_forms_say_the_same(
             state.apply(batch if as_bytes else Batch(some, start, end, at_ms))
         if then:
             remembered(latest, state.encode())
-            list(state.whole_in_order(-1))
+            list(finish(state.whole_in_order(-1)))
             for chance in (0.0, 0.5, 0.999):
                 state.draw(chance)
-            state.names_after(len(records) // 2 + 100)
+            changes(state.names_after(len(records) // 2 + 100))
         if then == "recover":
             state = finish(BothStates.unpack(PARTITION, rules, latest))
 

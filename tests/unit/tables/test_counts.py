@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from stream.model.steps import finish
 from stream.storage import day_parts as packed
 from stream.storage.formats import VALUE_BYTES_LIMIT, FormatError
 from stream.tables import counts
@@ -195,7 +196,7 @@ def test_a_day_of_many_users_is_several_values_below_the_limit() -> None:
         days.changed.append(entry)
         days.encode(first + 1, table)
 
-    ((_, whole),) = days.whole(-1)
+    ((_, whole),) = finish(days.whole(-1))
     assert len(table) == whole.base_count > 5
     assert all(stored is not None and len(stored) <= limit + 16 < VALUE_BYTES_LIMIT for stored in table.values())
     assert max(len(part) for base in whole.bases for part in base[1:]) < limit

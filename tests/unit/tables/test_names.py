@@ -1,11 +1,15 @@
 """Latest labels, and what was seen."""
 
+from functools import partial
+
 import msgspec
 import pytest
 
 from stream.model.activity import ContactActivity
+from stream.model.steps import ITEMS_A_STEP
 from stream.storage.formats import FormatError
 from stream.tables.names import NameChanges, Names, SourceName, UserName
+from tests.support.names import changes
 
 
 def saw(names: Names, offset: int, user_id: str | None, label: str | None, occurred_at: int) -> None:
@@ -13,22 +17,25 @@ def saw(names: Names, offset: int, user_id: str | None, label: str | None, occur
     names.see_user(names.of("w"), event, offset)
 
 
+LIMIT = 1_000
+
+
 def encoded(names: Names) -> NameChanges:
     return names.encode({})
 
 
-def recovered(names: Names, table: dict[bytes, bytes]) -> Names:
-    changes: dict[bytes, bytes | None] = {}
-    names.encode(changes)
-    table.update({key: value for key, value in changes.items() if value is not None})
-    again = Names()
+def recovered(names: Names, table: dict[bytes, bytes], limit: int = LIMIT) -> Names:
+    records: dict[bytes, bytes | None] = {}
+    names.encode(records)
+    table.update({key: value for key, value in records.items() if value is not None})
+    again = Names(limit)
     for key, value in table.items():
         again.adopt(key, value)
     return again
 
 
 def test_the_latest_by_time_is_the_label() -> None:
-    names = Names()
+    names = Names(LIMIT)
 
     saw(names, 0, "u", "late", 20)
     saw(names, 1, "u", "early", 10)
@@ -38,7 +45,7 @@ def test_the_latest_by_time_is_the_label() -> None:
 
 
 def test_of_one_time_the_later_offset_is_the_label() -> None:
-    names = Names()
+    names = Names(LIMIT)
 
     saw(names, 0, "u", "first", 20)
     saw(names, 1, "u", "second", 20)
@@ -47,7 +54,7 @@ def test_of_one_time_the_later_offset_is_the_label() -> None:
 
 
 def test_any_label_beats_none_and_an_empty_one_is_a_label() -> None:
-    names = Names()
+    names = Names(LIMIT)
 
     saw(names, 0, "u", None, 50)
     assert encoded(names) == NameChanges([UserName("w", "u", 50, 0, None)], [])
@@ -59,7 +66,7 @@ def test_any_label_beats_none_and_an_empty_one_is_a_label() -> None:
 
 def test_a_label_that_only_moves_in_time_is_written() -> None:
     # Without it, a label of an event between the two would win after a recovery.
-    names = Names()
+    names = Names(LIMIT)
     saw(names, 0, "u", "A", 10)
     encoded(names)
 
@@ -71,7 +78,7 @@ def test_a_label_that_only_moves_in_time_is_written() -> None:
 
 
 def test_events_without_a_user_or_source_are_seen_and_have_no_label() -> None:
-    names = Names()
+    names = Names(LIMIT)
 
     saw(names, 3, None, "nobody", 10)
     names.see_source(names.of("w"), None, 3)
@@ -79,7 +86,7 @@ def test_events_without_a_user_or_source_are_seen_and_have_no_label() -> None:
 
     table: dict[bytes, bytes] = {}
     again = recovered(names, table)
-    assert again.after(-1) == NameChanges(
+    assert changes(again.after(-1)) == NameChanges(
         [UserName("w", None, 10, 3, None)], [SourceName("w", None), SourceName("w", "user")]
     )
     assert table == {
@@ -90,7 +97,7 @@ def test_events_without_a_user_or_source_are_seen_and_have_no_label() -> None:
 
 
 def test_what_moved_after_an_offset_is_told_apart() -> None:
-    names = Names()
+    names = Names(LIMIT)
     saw(names, 1, "a", "A", 10)
     saw(names, 2, "b", "B", 10)
     saw(names, 3, "a", "AA", 20)
@@ -98,18 +105,18 @@ def test_what_moved_after_an_offset_is_told_apart() -> None:
     names.see_source(names.of("w"), "y", 2)
     names = recovered(names, {})
 
-    assert names.after(1) == NameChanges(
-        [UserName("w", "a", 20, 3, "AA"), UserName("w", "b", 10, 2, "B")], [SourceName("w", "y")]
+    assert changes(names.after(1)) == NameChanges(
+        [UserName("w", "b", 10, 2, "B"), UserName("w", "a", 20, 3, "AA")], [SourceName("w", "y")]
     )
-    assert names.after(2) == NameChanges([UserName("w", "a", 20, 3, "AA")], [])
-    assert names.after(3) == NameChanges([], [])
+    assert changes(names.after(2)) == NameChanges([UserName("w", "a", 20, 3, "AA")], [])
+    assert changes(names.after(3)) == NameChanges([], [])
 
 
 def test_ids_with_zero_bytes_keep_to_their_workspace() -> None:
-    names = Names()
+    names = Names(LIMIT)
     saw(names, 1, "\0u\0s", "odd", 10)
 
-    assert recovered(names, {}).after(-1).users == [UserName("w", "\0u\0s", 10, 1, "odd")]
+    assert changes(recovered(names, {}).after(-1)).users == [UserName("w", "\0u\0s", 10, 1, "odd")]
 
 
 @pytest.mark.parametrize(
@@ -118,4 +125,58 @@ def test_ids_with_zero_bytes_keep_to_their_workspace() -> None:
 )
 def test_another_format_is_refused(key: bytes, value: bytes) -> None:
     with pytest.raises(FormatError, match="b'nw"):
-        Names().adopt(key, value)
+        Names(LIMIT).adopt(key, value)
+
+
+def test_a_name_that_comes_above_the_limit_is_not_kept_and_those_that_are_go_on() -> None:
+    # Given a partition that keeps three names, and has them
+    names = Names(3)
+    saw(names, 0, "a", "A", 10)
+    names.see_source(names.of("w"), "user", 0)
+    saw(names, 1, "b", "B", 10)
+    # When another user, another source and another workspace come, and labels of all users
+    saw(names, 2, "c", "C", 20)
+    names.see_source(names.of("w"), "api", 2)
+    names.see_source(names.of("x"), "user", 3)
+    saw(names, 4, "c", "CC", 30)
+    saw(names, 5, "a", "AA", 30)
+    # Then those that are kept move, of the others nothing is there, and each time is counted
+    kept = NameChanges([UserName("w", "b", 10, 1, "B"), UserName("w", "a", 30, 5, "AA")], [SourceName("w", "user")])
+    table: dict[bytes, bytes] = {}
+    again = recovered(names, table, 3)
+    assert (names.keys, names.not_kept, len(table)) == (3, 4, 3)
+    assert changes(names.after(-1)) == kept
+    # And after a recovery it is full as before: by a smaller limit too, which takes nothing away.
+    for known in (again, recovered(again, table, 2)):
+        saw(known, 6, "d", "D", 40)
+        assert (known.keys, known.not_kept) == (3, 1)
+        assert changes(known.after(-1)) == kept
+    # By a larger one a user that comes again is kept.
+    larger = recovered(again, table, 4)
+    saw(larger, 6, "c", "C", 40)
+    assert [user.user_id for user in changes(larger.after(-1)).users] == ["b", "a", "c"]
+
+
+def test_of_a_workspace_without_counts_and_names_nothing_is_kept() -> None:
+    names = Names(1)
+    saw(names, 0, "a", "A", 10)
+    names.of("x")
+    for workspace_id in ("w", "x", "never"):
+        names.let_go(workspace_id)
+    assert list(names) == ["w"]
+
+
+def test_names_are_looked_at_and_sorted_a_few_at_a_time() -> None:
+    # Given more users and sources than a step takes, whose labels moved in an order of their own
+    names = Names(10 * ITEMS_A_STEP)
+    for number in range(3 * ITEMS_A_STEP):
+        saw(names, number * 7 % (3 * ITEMS_A_STEP), f"u{number}", "label", 10)
+    for number in range(2 * ITEMS_A_STEP):
+        names.see_source(names.of("w"), f"s{number}", number)
+    # When those after an offset are asked for, then that takes as many steps as there are thousands of them,
+    steps = names.after(ITEMS_A_STEP)
+    assert sum(1 for _ in iter(partial(next, steps, "done"), "done")) == 5
+    # and all are there, by their offsets.
+    found = changes(names.after(ITEMS_A_STEP))
+    assert [user.offset for user in found.users] == list(range(ITEMS_A_STEP + 1, 3 * ITEMS_A_STEP))
+    assert len(found.sources) == ITEMS_A_STEP - 1

@@ -16,6 +16,7 @@ from stream.tables.names import NameChanges, SourceName, UserName
 from stream.tables.partition import Batch, CountingRules, DeadLetter, Outcomes, PartitionState
 from stream.tables.position import Fingerprint, Position
 from tests.support.forms import ONLY_PYTHON
+from tests.support.names import changes
 from tests.support.partition_log import INCARNATION, CommitSink, batch, begun, cells_of, record
 from tests.support.records import Received, milliseconds, nanoseconds
 
@@ -315,7 +316,7 @@ def test_whole_entries_and_names_are_those_changed_after_an_offset() -> None:
         found = [[change.workspace_id for change in known.whole(after)] for after in (-1, 0, 1)]
         assert found == [["x", "y"], ["y"], []]
         assert [change.whole for change in known.whole(-1)] == [True, True]
-        assert [name.label for name in known.names_after(0).users] == ["Y"]
+        assert [name.label for name in changes(known.names_after(0)).users] == ["Y"]
 
 
 def test_a_whole_entry_is_one_that_is_committed() -> None:

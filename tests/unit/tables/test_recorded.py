@@ -7,6 +7,7 @@ import pytest
 from stream.ingest.event import EventRules
 from stream.storage.formats import LostKeysError
 from stream.tables.partition import CountingRules, PartitionState
+from tests.support.names import changes
 from tests.support.partition_log import CommitSink, Recount, batch, cells_of
 from tests.support.recorded import RECORDED, RETENTION_DAYS, recording, records
 
@@ -29,7 +30,7 @@ def test_a_recorded_changelog_is_read_whole_and_carried_on(version: str) -> None
     assert {offset for offset in range(RECORDED) if not state.was_counted(offset)} == recount.uncounted
     assert state.ids == len(recount.ids)
     assert (state.position.next_offset, state.position.latest_hour) == (RECORDED, recount.latest_hour)
-    names = state.names_after(-1)
+    names = changes(state.names_after(-1))
     labels = {(user.workspace_id, user.user_id): (user.occurred_at, user.offset, user.label) for user in names.users}
     assert labels == recount.labels
     assert {(source.workspace_id, source.source) for source in names.sources} == recount.sources

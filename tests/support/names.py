@@ -1,0 +1,14 @@
+"""What a partition knows about names, all at once."""
+
+from __future__ import annotations
+
+from stream.model.steps import Steps, finish
+from stream.tables.names import NameChanges, NamesAfter
+
+
+def changes(steps: Steps[NamesAfter]) -> NameChanges:
+    """Users in the order of the offsets that moved them, and sources."""
+    found = finish(steps)
+    users = list(found.users)
+    assert [offset for offset, _ in users] == sorted(user.offset for _, user in users)
+    return NameChanges([user for _, user in users], found.sources)
