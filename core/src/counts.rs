@@ -567,8 +567,9 @@ impl Counts {
             looked_at += end - day_at + 1;
             (workspace_at, day_at) = if end == days.len() { (workspace_at + 1, 0) } else { (workspace_at, end) };
         }
-        if kept("copied-of-what-was-sent") {
-            found.sort_unstable();
+        found.sort_unstable();
+        if !kept("copied-of-what-was-sent") {
+            found.reverse();
         }
         (found, (workspace_at < self.order.len()).then_some((workspace_at, day_at)))
     }

@@ -362,7 +362,8 @@ MUTANTS = (
             (
                 COUNTS,
                 '        entries = yield from order_after(self, attrgetter("changed_at"), after)\n',
-                "        entries = [entry for entry in self if entry.changed_at > after]\n        yield\n",
+                "        entries = yield from order_after(self, lambda entry: -entry.changed_at, -(1 << 62))\n"
+                "        entries = [entry for entry in entries if entry.changed_at > after]\n",
             ),
         ),
         LOSSES | CALLS_LOST | {"call_bytes": 200},
