@@ -75,4 +75,4 @@ def _lay_hours(zone_name: str, dates: Dates, before: Dates) -> tuple[int, ...]:
 def _lay_hour(zone_name: str, quarter: int, starts: date | None, shift: timedelta) -> int:
     if starts is not None:
         return day_start(zone_name, starts + shift)
-    return wall_quarter(zone_name, local_time(zone_name, quarter).replace(tzinfo=None, fold=0) + shift)
+    return wall_quarter(zone_name, local_time(zone_name, quarter).replace(tzinfo=None) + shift)

@@ -46,7 +46,7 @@ def test_partitions_move_between_both_forms_and_nothing_is_missing_or_extra(depl
     # Given a worker of each form, both counting,
     eventually("two workers", lambda: both_count(deployment))
     for worker, form in zip(deployment.workers, FORMS, strict=True):
-        assert f"the {form} form counts" in worker.log.read_text()
+        assert f"counting in the {form} form" in worker.log.read_text()
 
     # when each in turn is killed with events under way, so that the other takes all partitions, and comes back, twice,
     for killed, left in [(python, compiled), (compiled, python)] * 2:

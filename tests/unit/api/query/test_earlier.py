@@ -182,3 +182,17 @@ def test_drawn_ranges_equal_a_recount_and_leave_no_gap(zone_name: str) -> None:
             now * 900 if side.to_same_time else None,
         )  # fmt: skip
         assert [(a * 900, b * 900) for a, b in pairwise(bounds)] == expected, (zone_name, dates, interval, period, now)
+
+
+def test_hours_that_a_clock_shows_again_leave_their_bucket_empty_beside_them() -> None:
+    # Given a day whose clock shows two hours again, at 01:00 UTC, and whose earlier day has each once,
+    dates = Dates(date(2013, 10, 27), date(2013, 10, 27))
+    side = comparison("Antarctica/Troll", dates, None, Compare.PREVIOUS_PERIOD, now_quarter(0))
+    assert side is not None
+    # when it is compared by hour, then no bound lies before the one before it.
+    bounds = earlier_bounds(
+        "Antarctica/Troll", dates, Interval.HOUR, Weekday.MONDAY, side, preset=False, now=now_quarter(2e9)
+    )
+    assert list(bounds) == sorted(bounds)
+    assert bounds[0] == side.start
+    assert bounds[-1] == side.end
