@@ -22,9 +22,9 @@ from benchmarks.worker import cores
 from stream.ingest.raw import RawRecords
 from stream.kafka.fetch import decode_batches
 from stream.kafka.unpacking import UNPACKED_BYTES
-from stream.projection.calls import calls_of_commit
 from stream.tables.partition import Batch, CountingRules
 from stream.tables.state import State
+from tests.support.written import CALL_OVERHEAD_BYTES, RECORD_BYTES, commit_bytes
 
 COMMIT_SECONDS = 0.05
 WORKSPACES = 400
@@ -34,10 +34,6 @@ CELLS = (200, 2_000, 20_000)
 QUARTERS = 96
 EVENTS = 8_000
 DAY = END - timedelta(days=1)
-RECORD_BYTES = 10
-"""Of a record in a batch of Kafka, besides key and value, about."""
-CALL_BYTES = 110
-"""Of a call to Redis, besides what it carries: the script's name, token, number, and the position's fields."""
 
 Event = tuple[bytes, bytes]
 
@@ -46,7 +42,7 @@ def run() -> Iterator[dict[str, Any]]:
     for cells in CELLS:
         for rate in RATES:
             say(f"written: {cells} cells a day, {rate} events/s")
-            changelog, redis = an_event(cells, rate)
+            changelog, redis = measure_an_event(cells, rate)
             yield {
                 "cells_a_day": cells,
                 "events_per_second": rate,
@@ -54,7 +50,7 @@ def run() -> Iterator[dict[str, Any]]:
                 "redis_bytes_per_event": round(redis),
             }
     say("written: an hour")
-    yield an_hour(cells=2_000, rate=2_000)
+    yield measure_an_hour(cells=2_000, rate=2_000)
 
 
 class Partition:
@@ -76,14 +72,14 @@ class Partition:
         self.state.apply(Batch(records, start, start + len(events)))
 
 
-def an_event(cells: int, rate: int) -> tuple[float, float]:
+def measure_an_event(cells: int, rate: int) -> tuple[float, float]:
     """Bytes to the changelog and to Redis. What a commit writes in any case is shared by the events of a whole one."""
     workspaces = 8 if cells > 2_000 else 40
     partition, rng = Partition("python"), Random(f"{cells} {rate}")
     for workspace in range(workspaces):
         partition.apply([contact(rng, workspace, place) for place in range(cells // 2)])
-        written(partition)
-    alone = written(partition)
+        commit_bytes(partition.state, KEYS)
+    alone = commit_bytes(partition.state, KEYS)
     some = max(1, round(rate * COMMIT_SECONDS * workspaces / WORKSPACES))
     of_commit = max(1.0, rate * COMMIT_SECONDS / PARTITIONS)
     sums = [0, 0]
@@ -91,27 +87,19 @@ def an_event(cells: int, rate: int) -> tuple[float, float]:
     while counted < EVENTS:
         partition.apply([contact(rng, rng.randrange(workspaces), rng.randrange(cells)) for _ in range(some)])
         counted += some
-        sums = [total + of - empty for total, of, empty in zip(sums, written(partition), alone, strict=True)]
+        sums = [
+            total + of - empty
+            for total, of, empty in zip(sums, commit_bytes(partition.state, KEYS), alone, strict=True)
+        ]
     assert partition.state.outcomes.counted == counted + workspaces * (cells // 2)
     changelog, redis = (
         total / counted + (empty + more) / of_commit
-        for total, empty, more in zip(sums, alone, (0, CALL_BYTES), strict=True)
+        for total, empty, more in zip(sums, alone, (0, CALL_OVERHEAD_BYTES), strict=True)
     )
     return changelog, redis
 
 
-def written(partition: Partition) -> tuple[int, int]:
-    """Bytes of the next commit, in the changelog without recent ids, and in the calls to Redis."""
-    commit = partition.state.encode()
-    changelog = sum(len(key) + len(value or b"") + RECORD_BYTES for key, value in commit.table if key[:1] != b"i")
-    return changelog, sum(
-        len(str(word)) if isinstance(word, int) else len(word)
-        for call in calls_of_commit(KEYS, partition.state.partition, commit)
-        for word in (*call.keys, *call.operations, *call.workspaces)
-    )
-
-
-def an_hour(cells: int, rate: int) -> dict[str, Any]:
+def measure_an_hour(cells: int, rate: int) -> dict[str, Any]:
     """What one partition of four appends within an hour, what compaction leaves of it, and what its recovery costs."""
     partition, rng = Partition(cores()[-1]), Random(1)
     live: dict[bytes, bytes] = {}

@@ -14,8 +14,8 @@ from typing import Any
 from aiokafka import TopicPartition
 
 QUIET_WAIT_SECONDS = 0.25
-"""The longest time that a broker waits for the first event, where it is asked about all of our partitions that it
-leads. Until it answers it is not asked about a partition that was sought anew.
+"""The longest time that a broker waits for the first event, where a fetch names all of our partitions that it leads. A
+partition whose position is set meanwhile is fetched from there only after the answer.
 """
 
 
@@ -52,8 +52,8 @@ class PacedFetches:
         return came
 
     def _asks_about_all(self, assignment: Any, node_id: int, request: Any) -> bool:
-        """Whether no partition of the topic is left out, because it is paused or its last answer is not taken yet: such
-        a one must not wait for the others' first event.
+        """Whether the request names every partition of the topic that the broker leads. One is left out while it is
+        paused or its last answer is not taken yet: once it may be fetched, it must not wait for events of the others.
         """
         ours = {tp for tp in assignment.tps if tp.topic == self._topic}
         return all(self._fetcher._select_read_replica(tp) != node_id for tp in ours - _partitions(request))

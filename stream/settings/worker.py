@@ -330,7 +330,7 @@ class WorkerConfig(SharedConfig):
         number(0.001, 30.0),
         0.02,
         unit="seconds",
-        meaning="The rest after a fetch that brought little. In a quiet moment the first event comes at once.",
+        meaning="How long the worker waits after a small fetch. On a quiet topic the first event arrives at once.",
         when_wrong="Too short: more load on worker and brokers. Too long: events are read late by it.",
     )
     session_timeout_seconds: float = setting(

@@ -1,11 +1,9 @@
 """What happens at the limits: many workspaces at once, slow commits, absurd times, and how much is written an event."""
 
 import random
-from collections.abc import Iterator
 
 import pytest
 
-from stream.ports import Call
 from stream.projection.calls import CALL_BYTES, calls_of_commit
 from stream.storage.formats import VALUE_BYTES_LIMIT
 from stream.storage.keys import Keys
@@ -13,15 +11,12 @@ from stream.tables.partition import Batch, CountingRules, PartitionState
 from stream.worker.commit_policy import CommitPolicy
 from tests.support.partition_log import begun, record
 from tests.support.records import Received, milliseconds
+from tests.support.written import CALL_OVERHEAD_BYTES, call_bytes, commit_bytes
 
 pytestmark = pytest.mark.usefixtures("each_form")
 
 ARRIVED = milliseconds("2026-11-23T23:59:00Z")
 KEYS = Keys("g")
-RECORD_BYTES = 10
-"""Of a record in a batch of Kafka, besides key and value, about."""
-CALL_OVERHEAD_BYTES = 110
-"""Of a call to Redis, besides what it carries: the script's name, token, number, and the position's fields."""
 
 
 def event(offset: int, workspace: str, *, quarter: int = 0, user: str = "u", timestamp: int = ARRIVED) -> Received:
@@ -55,7 +50,7 @@ def test_ten_thousand_workspaces_in_a_batch_are_a_commit_of_bounded_parts() -> N
     calls = list(calls_of_commit(KEYS, 0, commit))
     assert {workspace for call in calls for workspace in call.workspaces} == {f"workspace-{n}" for n in range(10_000)}
     # A call may go over its size by one workspace and its rows.
-    assert max(map(size_of, calls)) < CALL_BYTES + 10_000
+    assert max(map(call_bytes, calls)) < CALL_BYTES + 10_000
     assert len(calls) > 10
 
 
@@ -97,7 +92,7 @@ def test_what_is_written_an_event_is_bounded(cells: int, workspaces: int, limit:
         offset += len(earlier)
         state.encode()
     events, written = 0, 0
-    empty = sum(sizes(state))
+    empty = sum(commit_bytes(state, KEYS))
     while events < 160 * workspaces:
         some = workspaces // 4
         drawn = [
@@ -111,18 +106,5 @@ def test_what_is_written_an_event_is_bounded(cells: int, workspaces: int, limit:
         ]
         apply(state, drawn)
         offset, events = offset + some, events + some
-        written += sum(sizes(state)) - empty
+        written += sum(commit_bytes(state, KEYS)) - empty
     assert written / events + (empty + CALL_OVERHEAD_BYTES) / 100 < limit
-
-
-def sizes(state: PartitionState) -> Iterator[int]:
-    """Bytes of the next commit, in the changelog and in the calls to Redis; recent ids apart."""
-    commit = state.encode()
-    for key, value in commit.table:
-        if key[:1] != b"i":
-            yield len(key) + len(value or b"") + RECORD_BYTES
-    yield from map(size_of, calls_of_commit(KEYS, 0, commit))
-
-
-def size_of(call: Call) -> int:
-    return sum(len(str(o)) if isinstance(o, int) else len(o) for o in (*call.keys, *call.operations, *call.workspaces))
