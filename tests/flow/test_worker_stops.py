@@ -235,7 +235,9 @@ def test_redis_that_is_away_at_the_start_and_while_running_costs_nothing(site: S
     site.redis.kill()
     worker = site.worker()
     site.publish(3)
-    eventually("the line about Redis", lambda: "Redis does not answer" in worker.tail(20_000))
+    # which both the partition and the look at what the worker depends on have told,
+    eventually("the partition's line", lambda: "partition 0: Redis does not answer" in worker.tail(20_000))
+    eventually("the line of the look", lambda: "faults: Redis does not answer" in worker.tail(20_000))
     # when it comes, is lost again, and comes back empty,
     site.redis.start()
     eventually("counted", lambda: site.projected() == 3)
@@ -247,16 +249,14 @@ def test_redis_that_is_away_at_the_start_and_while_running_costs_nothing(site: S
     rows = f"cr1:{site.group}:{{0}}:rows1:w:20454"
     eventually("every row", lambda: site.redis.client.zcard(rows) == 7)
     # Each fault is told from its beginning to its end, and each copy with its reason.
-    said = worker.tail(20_000)
     for line in (
-        "partition 0: Redis does not answer",
         "partition 0: counting again after",
         "Redis answers again after",
         "this worker begins with the partition",
         "a call to Redis failed",
     ):
-        assert line in said, line
-    assert "Traceback" not in said
+        eventually(line, lambda line=line: line in worker.tail(20_000))
+    assert "Traceback" not in worker.tail(20_000)
     assert worker.stop() == 0
 
 
