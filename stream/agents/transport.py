@@ -1,11 +1,9 @@
 """One Faust message per fetched batch of one partition, fetched in gulps, read committed.
 
 Faust's cost lies in its plumbing per message: 65 us an event with an empty agent, where aiokafka's `getmany` takes 2-3
-us. So the consumer hands the agent
-what one fetch brought of one partition as one message, and takes aiokafka's C records as they are, without a
-ConsumerRecord for each. A batch tells where it
-begins and ends, by the consumer's position: markers of transactions and aborted records leave gaps between the records,
-never between the batches.
+us. So the consumer hands the agent what one fetch brought of one partition as one message, and takes aiokafka's C
+records as they are, without a ConsumerRecord for each. A batch tells where it begins and ends, by the consumer's
+position: markers of transactions and aborted records leave gaps between the records, never between the batches.
 
 What is used of aiokafka's and Faust's inside is pinned by the contract tests of this module.
 """
@@ -33,7 +31,7 @@ from faust.types.tuples import TP
 from mode import Service
 
 from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, mute_unread_failures
-from stream.kafka.fetch import keep_fetched_bytes, take_fetched_batches
+from stream.kafka.fetch import keep_fetched_bytes, notify_waiters, take_fetched_batches
 from stream.kafka.fetch_pacing import PacedFetches
 from stream.kafka.metadata import limit_metadata
 from stream.kafka.unpacking import unpacked_limit
@@ -126,6 +124,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def verify_recovery_event_path(self, now: float, tp: TP) -> None:
         """Nothing, as above."""
 
+    def look_again(self) -> None:
+        """Look again at what was fetched, if the thread waits for more: a partition may be taken from that might not
+        before. What was fetched of it already lies here, and no answer of a broker would end the wait.
+        """
+        if self._consumer is not None:
+            self.soon(notify_waiters, self._consumer._fetcher)
+
     def soon(self, act: Callable[..., None], *args: Any) -> None:
         """Call something in the consumer's own thread; what it complains about a partition that has just gone is no
         error.
@@ -148,6 +153,10 @@ class Consumer(driver.Consumer):
     _thread: ConsumerThread
     _monitored: Future[None] | None = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._resumed = asyncio.Event()
+
     def _new_consumer_thread(self) -> ConsumerThread:
         thread = ConsumerThread(self, loop=self.loop, beacon=self.beacon)
         thread.settings = self.settings
@@ -155,6 +164,11 @@ class Consumer(driver.Consumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         self._stay_in_group()
+        if self.flow_active and not self._get_active_partitions():
+            # Faust's own sleeps for a second, while partitions that were paused for a moment may go on.
+            self._resumed.clear()
+            await self.wait_first(self._resumed.wait(), self.suspend_flow.wait(), timeout=timeout)
+            return
         fetched, _active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if fetched is None or self.should_stop:
@@ -235,6 +249,8 @@ class Consumer(driver.Consumer):
         tp = TP(self.settings.topic, partition)
         if tp in self._paused_partitions and tp in self.assignment():
             self.resume_partitions({tp})
+            self._resumed.set()
+            self._thread.look_again()
 
     def seek_soon(self, partition: int, offset: int) -> None:
         consumer = self._thread._consumer

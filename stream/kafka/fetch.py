@@ -247,7 +247,8 @@ async def take_fetched_batches(
     raw: bool = False,
 ) -> dict[TopicPartition, Batch | Exception]:
     """What has been fetched of these partitions, a batch each, or why there is none; waits up to `timeout` seconds for
-    the first. `raw`: as bytes, for the compiled core.
+    the first. `partitions` is looked at again at each answer, and after `notify_waiters`. `raw`: as bytes, for the
+    compiled core.
     """
     cursor = RawCursor if raw else Cursor
     deadline = asyncio.get_running_loop().time() + timeout
@@ -271,6 +272,12 @@ async def take_fetched_batches(
             waiter.result()  # raises what the coordinator found
         else:
             waiter.cancel()
+
+
+def notify_waiters(fetcher: Any) -> None:
+    """Let `take_fetched_batches` look again; `partitions` may have changed under it."""
+    for waiter in list(fetcher._fetch_waiters):
+        fetcher._notify(waiter)
 
 
 def take_batch(

@@ -111,6 +111,31 @@ async def test_faust_fixes_how_it_fetches_and_we_set_it() -> None:
     assert not own._enable_auto_commit
 
 
+async def test_a_consumer_whose_partitions_are_all_paused_goes_on_once_one_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given a consumer all of whose partitions are paused, and which Faust's own would let sleep for a second
+    app = ours.create_app(WorkerConfig(kafka="127.0.0.1:1", topic=PLACE.topic), 1, make=MagicMock())
+    consumer = app.transport.create_consumer(
+        callback=AsyncMock(), on_partitions_revoked=AsyncMock(), on_partitions_assigned=AsyncMock()
+    )
+    monkeypatch.setattr(consumer, "assignment", lambda: {PLACE})
+    monkeypatch.setattr(consumer, "sleep", AsyncMock(side_effect=AssertionError("sleeps")))
+    consumer._thread = MagicMock(_consumer=None)
+    consumer.resume_flow()
+    consumer.pause_partitions({PLACE})
+    waiting = asyncio.create_task(anext(consumer.getmany(timeout=600), None))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    # When one may deliver again
+    consumer.resume_owned(PLACE.partition)
+    # Then it looks at once at what was fetched
+    async with asyncio.timeout(60):
+        assert await waiting is None
+    assert consumer._get_active_partitions() == {PLACE}
+    consumer._thread.look_again.assert_called_once_with()
+
+
 def test_the_defaults_that_we_must_not_have() -> None:
     conf = faust.App("plain", broker="kafka://127.0.0.1:1", store="memory://").conf
     assert {

@@ -10,7 +10,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.protocol.fetch import FetchRequest
 
-from stream.kafka.fetch import keep_fetched_bytes, take_fetched_batches
+from stream.kafka.fetch import keep_fetched_bytes, notify_waiters, take_fetched_batches
 from stream.kafka.fetch_pacing import QUIET_WAIT_SECONDS, PacedFetches
 from stream.tables.partition import Batch
 from tests.support.kafka import RunningKafka, create_topic, unique_name
@@ -131,3 +131,25 @@ async def test_every_event_of_a_trickle_is_taken_once_and_in_order(reader: Reade
 
     taken, _ = await asyncio.gather(reader.take(len(sent)), trickle())
     assert taken == sent
+
+
+async def test_what_lies_here_of_a_partition_that_may_deliver_again_waits_for_no_other(
+    reader: Reader, producer: AIOKafkaProducer
+) -> None:
+    # Given two partitions of which one may not deliver: what was fetched of it lies here; nothing comes of the other
+    one, other = reader.partitions
+    await producer.send_and_wait(reader.topic, b"held back", partition=1)
+    async with asyncio.timeout(60):
+        while other not in reader.consumer._fetcher._records:
+            await asyncio.sleep(0.01)
+    may_deliver = {one}
+    waiting = asyncio.create_task(take_fetched_batches(reader.consumer._fetcher, may_deliver, 600.0, 1000))
+    while not reader.consumer._fetcher._fetch_waiters:
+        await asyncio.sleep(0)
+    # When it may again
+    may_deliver.add(other)
+    notify_waiters(reader.consumer._fetcher)
+    # Then it is taken at once
+    async with asyncio.timeout(60):
+        found = await waiting
+    assert list(found) == [other]
