@@ -185,14 +185,13 @@ class RedisData:
 def _cells(events: Sequence[Event], series: list[tuple[int, str | None]], sources: list[str]) -> Counter[int]:
     """Cell key -> count; new series and sources are numbered on."""
     cells: Counter[int] = Counter()
+    number_of = {source: number for number, source in enumerate(sources, start=1)}
+    place_of = {one: place for place, one in enumerate(series)}
     for event in events:
-        if event.source is not None and event.source not in sources:
-            sources.append(event.source)
-        number = 0 if event.source is None else sources.index(event.source) + 1
+        number = 0 if event.source is None else number_of.setdefault(event.source, len(number_of) + 1)
         one = (number * 2 + (event.activity == "deleted"), event.user)
-        if one not in series:
-            series.append(one)
-        cells[series.index(one) * 96 + event.at % DAY // QUARTER] += 1
+        cells[place_of.setdefault(one, len(place_of)) * 96 + event.at % DAY // QUARTER] += 1
+    sources[:], series[:] = number_of, place_of
     return cells
 
 
@@ -200,11 +199,11 @@ def _base(
     number: int, cells: Mapping[int, int], series: Sequence[tuple[int, str | None]], sources: Sequence[str]
 ) -> dict[str, bytes]:
     keys = sorted(cells)
-    numbers = range(len(series))
     kinds = sorted({kind for kind, _ in series})
+    place_of = {kind: place for place, kind in enumerate(kinds)}
     by_kind: Counter[int] = Counter()
     for key, count in cells.items():
-        by_kind[kinds.index(series[key // 96][0]) * 96 + key % 96] += count
+        by_kind[place_of[series[key // 96][0]] * 96 + key % 96] += count
     summary_keys = sorted(by_kind)
     head = [
         1,
@@ -212,15 +211,13 @@ def _base(
         list(sources),
         column([kind for kind, _ in series]),
         [user for _, user in series],
-        column([sum(key // 96 == i for key in keys) for i in numbers]),
-        column([sum(count for key, count in cells.items() if key // 96 == i) for i in numbers]),
+        *_cells_and_counts(cells, len(series)),
     ]
     summary = [
         1,
         list(sources),
         column(kinds),
-        column([sum(key // 96 == i for key in summary_keys) for i in range(len(kinds))]),
-        column([sum(count for key, count in by_kind.items() if key // 96 == i) for i in range(len(kinds))]),
+        *_cells_and_counts(by_kind, len(kinds)),
         column(summary_keys, 2),
         column([by_kind[key] for key in summary_keys]),
     ]
@@ -230,6 +227,15 @@ def _base(
         f"{number}.c": encode([1, column(keys, 2), column([cells[key] for key in keys])]),
         f"{number}.s": encode(summary),
     }
+
+
+def _cells_and_counts(cells: Mapping[int, int], series: int) -> tuple[bytes, bytes]:
+    """Two columns: how many cells each series has, and what they come to."""
+    numbers, counts = [0] * series, [0] * series
+    for key, count in cells.items():
+        numbers[key // 96] += 1
+        counts[key // 96] += count
+    return column(numbers), column(counts)
 
 
 def column(values: Sequence[int], at_least: int = 1) -> bytes:
