@@ -138,7 +138,7 @@ def part_fields(day: int, partition: int, bases: int, parts: Parts) -> tuple[str
         names.extend(Keys.head_field(day, partition, base) for base in range(bases))
     if parts & Parts.CELLS:
         names.extend(Keys.cells_field(day, partition, base) for base in range(bases))
-    names.append(Keys.tail_field(day, partition))
+    names.append(Keys.delta_field(day, partition))
     return tuple(names)
 
 
@@ -154,26 +154,26 @@ def read_parts(
         kinds = _kinds_of_parts(parts)
         of_day = []
         for number in bases.values():
-            tail = at + number * len(kinds)
+            delta = at + number * len(kinds)
             if day in kept:
-                of_day.append(_partition_day(values[at:tail], values[tail], kinds, number))
-            at = tail + 1
+                of_day.append(_partition_day(values[at:delta], values[delta], kinds, number))
+            at = delta + 1
         if day in kept:
             found[day] = of_day
     return found
 
 
 def _partition_day(
-    of_bases: Sequence[bytes | None], tail: bytes | None, kinds: Sequence[PartName], bases: int
+    of_bases: Sequence[bytes | None], delta: bytes | None, kinds: Sequence[PartName], bases: int
 ) -> PartitionDay:
     if None in of_bases:
         raise KeysLost("a base that the manifest of its day names")
-    if bases == 0 and tail is None:
-        raise KeysLost("the tail of a day that has nothing else")
+    if bases == 0 and delta is None:
+        raise KeysLost("the delta of a day that has nothing else")
     present = cast("Sequence[bytes]", of_bases)
     return PartitionDay(
         **{kind: present[i * bases : (i + 1) * bases] for i, kind in enumerate(kinds)},
-        tail=tail,
+        delta=delta,
     )
 
 

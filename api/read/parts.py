@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Parts(IntFlag):
-    """What is wanted of a day; its tail comes with any of them."""
+    """What is wanted of a day; its delta comes with any of them."""
 
     NOTHING = 0
     SUMMARIES = 1
@@ -17,10 +17,10 @@ class Parts(IntFlag):
 class PartitionDay(NamedTuple):
     """The packed parts of one day of one source partition, as far as they were asked for.
 
-    One item a base in each; `tail` is None where it is empty.
+    One item a base in each; `delta` is None where it is empty.
     """
 
     summaries: Sequence[bytes] = ()
     heads: Sequence[bytes] = ()
     cells: Sequence[bytes] = ()
-    tail: bytes | None = None
+    delta: bytes | None = None

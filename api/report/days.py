@@ -1,8 +1,8 @@
 """Sums one UTC day of a workspace: packed parts -> counts by kind and piece, or by user.
 
-A day is the sum of its source partitions; each of them is bases and a tail (stream/storage/day_parts.py). What needs no
-user is read from summaries, what needs whole days of users from heads alone. All loops here run once a series, a kind
-or a tail's cell: in a report of sixty busy days that is tens of thousands of times, so they are kept bare.
+A day is the sum of its source partitions; each of them is bases and a delta (stream/storage/day_parts.py). What needs
+no user is read from summaries, what needs whole days of users from heads alone. All loops here run once a series, a
+kind or a delta's cell: in a report of sixty busy days that is tens of thousands of times, so they are kept bare.
 """
 
 from bisect import bisect_left
@@ -17,7 +17,7 @@ from api.read.parts import PartitionDay
 from stream.model.dimensions import Kind, kind_count, kinds_of
 from stream.model.steps import Steps
 from stream.model.time import QUARTERS_A_DAY
-from stream.storage.day_parts import Head, Tail, decode_cells, decode_head, decode_summary, decode_tail
+from stream.storage.day_parts import Delta, Head, decode_cells, decode_delta, decode_head, decode_summary
 from stream.storage.formats import FormatError
 
 WHOLE_DAY = (QUARTERS_A_DAY,)
@@ -35,7 +35,7 @@ class KindSums(NamedTuple):
 
 
 def kind_sums(parts: Iterable[PartitionDay], cuts: tuple[int, ...]) -> KindSums:
-    """Sums without regard to users. Needs summaries and tails."""
+    """Sums without regard to users. Needs summaries and deltas."""
     found: list[KindSums] = []
     for part in parts:
         sources: list[str] = []
@@ -47,14 +47,14 @@ def kind_sums(parts: Iterable[PartitionDay], cuts: tuple[int, ...]) -> KindSums:
             sources = summary.sources
             counts = [0] * (kind_count(len(sources)) * len(cuts))
             _add_series(counts, summary.kinds, summary.cell_counts, summary.totals, summary.keys, summary.counts, cuts)
-        if part.tail is not None:
-            tail = decode_tail(part.tail)
-            if not tail.first_source and sources:
+        if part.delta is not None:
+            delta = decode_delta(part.delta)
+            if not delta.first_source and sources:
                 found.append(_kind_sums(sources, counts))
                 sources, counts = [], []
-            sources = sources_with(sources, tail)
+            sources = sources_with(sources, delta)
             counts.extend([0] * (kind_count(len(sources)) * len(cuts) - len(counts)))
-            _add_tail(counts, tail, cuts)
+            _add_delta(counts, delta, cuts)
         if counts:
             found.append(_kind_sums(sources, counts))
     return _merge(found, len(cuts))
@@ -63,7 +63,7 @@ def kind_sums(parts: Iterable[PartitionDay], cuts: tuple[int, ...]) -> KindSums:
 def kind_sums_of_users(
     parts: Iterable[PartitionDay], cuts: tuple[int, ...], users: frozenset[str | None]
 ) -> Steps[KindSums]:
-    """Sums of some users. Needs heads and tails, and cells where the day is cut. Each base is a piece of work: it may
+    """Sums of some users. Needs heads and deltas, and cells where the day is cut. Each base is a piece of work: it may
     have thousands of users.
     """
     found: list[KindSums] = []
@@ -81,27 +81,27 @@ def kind_sums_of_users(
                     counts[at : at + width] = map(add, counts[at : at + width], pieces)
                 found.append(_kind_sums(head.sources, counts))
             yield
-        if part.tail is not None:
-            tail = decode_tail(part.tail)
-            user_of = _users_with(head, tail)
+        if part.delta is not None:
+            delta = decode_delta(part.delta)
+            user_of = _users_with(head, delta)
             series_on = [user in users for user in user_of]
             if any(series_on):
-                sources = sources_with(head.sources if head else [], tail)
+                sources = sources_with(head.sources if head else [], delta)
                 counts = [0] * (kind_count(len(sources)) * width)
-                _add_tail(counts, tail, cuts, series_on)
+                _add_delta(counts, delta, cuts, series_on)
                 found.append(_kind_sums(sources, counts))
             yield
     return _merge(found, width)
 
 
 def first_quarter(parts: Iterable[PartitionDay]) -> int | None:
-    """The first quarter of the day that holds an event. Needs summaries and tails."""
+    """The first quarter of the day that holds an event. Needs summaries and deltas."""
     quarters: list[int] = []
     for part in parts:
         for packed in part.summaries:
             quarters.extend(key % QUARTERS_A_DAY for key in decode_summary(packed).keys)
-        if part.tail is not None:
-            quarters.extend(key % QUARTERS_A_DAY for key in decode_tail(part.tail).keys)
+        if part.delta is not None:
+            quarters.extend(key % QUARTERS_A_DAY for key in decode_delta(part.delta).keys)
     return min(quarters, default=None)
 
 
@@ -228,19 +228,19 @@ def _add_cut_series(
         base += QUARTERS_A_DAY
 
 
-def _add_tail(sums: list[int], tail: Tail, cuts: tuple[int, ...], series_on: Sequence[bool] | None = None) -> None:
+def _add_delta(sums: list[int], delta: Delta, cuts: tuple[int, ...], series_on: Sequence[bool] | None = None) -> None:
     width = len(cuts)
     if series_on is not None:
         pieces = pieces_of(cuts)
-        for key, count, kind in zip(tail.keys, tail.counts, tail.kinds, strict=True):
+        for key, count, kind in zip(delta.keys, delta.counts, delta.kinds, strict=True):
             if series_on[key // QUARTERS_A_DAY]:
                 sums[kind * width + pieces[key % QUARTERS_A_DAY]] += count
     elif width == 1:
-        for count, kind in zip(tail.counts, tail.kinds, strict=True):
+        for count, kind in zip(delta.counts, delta.kinds, strict=True):
             sums[kind] += count
     else:
         pieces = pieces_of(cuts)
-        for key, count, kind in zip(tail.keys, tail.counts, tail.kinds, strict=True):
+        for key, count, kind in zip(delta.keys, delta.counts, delta.kinds, strict=True):
             sums[kind * width + pieces[key % QUARTERS_A_DAY]] += count
 
 
@@ -261,22 +261,22 @@ def _sum_chosen_pieces(head: Head, packed: bytes, chosen: Sequence[int], cuts: t
         yield pieces
 
 
-def _users_with(head: Head | None, tail: Tail) -> Sequence[str | None]:
-    """The users of a tail's series, by number: the last base's, which it continues, then its own."""
-    if not tail.first_series:
-        return tail.new_users
-    if head is None or len(head.users) != tail.first_series:
-        raise FormatError(f"a tail continues {tail.first_series} series of a base that is not there")
-    return head.users + tail.new_users
+def _users_with(head: Head | None, delta: Delta) -> Sequence[str | None]:
+    """The users of a delta's series, by number: the last base's, which it continues, then its own."""
+    if not delta.first_series:
+        return delta.new_users
+    if head is None or len(head.users) != delta.first_series:
+        raise FormatError(f"a delta continues {delta.first_series} series of a base that is not there")
+    return head.users + delta.new_users
 
 
-def sources_with(sources: list[str], tail: Tail) -> list[str]:
-    """The sources that a tail's kinds number. It continues the last base, unless that one was frozen before it."""
-    if not tail.first_source:
-        return tail.new_sources
-    if len(sources) != tail.first_source:
-        raise FormatError(f"a tail continues {tail.first_source} sources of a base that is not there")
-    return sources + tail.new_sources
+def sources_with(sources: list[str], delta: Delta) -> list[str]:
+    """The sources that a delta's kinds number. It continues the last base, unless that one was frozen before it."""
+    if not delta.first_source:
+        return delta.new_sources
+    if len(sources) != delta.first_source:
+        raise FormatError(f"a delta continues {delta.first_source} sources of a base that is not there")
+    return sources + delta.new_sources
 
 
 def kinds_on(table: Sequence[str], sources: frozenset[str | None] | None) -> list[bool]:

@@ -16,7 +16,7 @@ from stream.model.activity import ACTIVITIES, ADDED, DELETED
 from stream.model.dimensions import activity_of
 from stream.model.steps import Steps
 from stream.model.time import QUARTERS_A_DAY
-from stream.storage.day_parts import Head, Tail, decode_cells, decode_head, decode_tail
+from stream.storage.day_parts import Delta, Head, decode_cells, decode_delta, decode_head
 from stream.storage.formats import FormatError
 
 Numbers = npt.NDArray[np.int64]
@@ -49,7 +49,7 @@ def user_sums(
 ) -> Steps[UserSums]:
     """Sums by user over the quarters [first, end) of the day, of all sources or some.
 
-    Needs heads and tails, and cells where the window is not the whole day.
+    Needs heads and deltas, and cells where the window is not the whole day.
     """
     found = _Found()
     for part in parts:
@@ -61,10 +61,10 @@ def user_sums(
             counts = totals if window == WHOLE else _window_counts(head, part.cells[number], window)
             found.add(users, _numbers(head.kinds), counts, kinds_on(head.sources, sources))
             yield
-        if part.tail is not None:
-            tail = decode_tail(part.tail)
-            new = yield from table.places_of(tail.new_users)
-            _add_tail(found, tail, head, users, new, window, sources)
+        if part.delta is not None:
+            delta = decode_delta(part.delta)
+            new = yield from table.places_of(delta.new_users)
+            _add_delta(found, delta, head, users, new, window, sources)
             yield
     return UserSums(table, found.sum_of(ADDED), found.sum_of(DELETED))
 
@@ -95,27 +95,27 @@ class _Found:
         return Column(places[starts], np.add.reduceat(counts, starts)) if len(starts) else _NOTHING
 
 
-def _add_tail(
+def _add_delta(
     found: _Found,
-    tail: Tail,
+    delta: Delta,
     head: Head | None,
     users: Places,
     new: Places,
     window: tuple[int, int],
     sources: Sources,
 ) -> None:
-    """`users`: those of the last base, whose series the tail continues; `new`: those of the tail's own."""
-    if not tail.first_series:
+    """`users`: those of the last base, whose series the delta continues; `new`: those of the delta's own."""
+    if not delta.first_series:
         users = _NO_PLACES
-    elif len(users) != tail.first_series:
-        raise FormatError(f"a tail continues {tail.first_series} series of a base that is not there")
+    elif len(users) != delta.first_series:
+        raise FormatError(f"a delta continues {delta.first_series} series of a base that is not there")
     users = np.concatenate([users, new])
-    keys = _numbers(tail.keys)
+    keys = _numbers(delta.keys)
     quarters = keys % QUARTERS_A_DAY
     inside = (quarters >= window[0]) & (quarters < window[1])
-    wanted = kinds_on(sources_with(head.sources if head else [], tail), sources)
+    wanted = kinds_on(sources_with(head.sources if head else [], delta), sources)
     series = (keys // QUARTERS_A_DAY)[inside]
-    found.add(users[series], _numbers(tail.kinds)[inside], _numbers(tail.counts)[inside], wanted)
+    found.add(users[series], _numbers(delta.kinds)[inside], _numbers(delta.counts)[inside], wanted)
 
 
 def _window_counts(head: Head, packed: bytes, window: tuple[int, int]) -> Numbers:

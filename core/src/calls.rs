@@ -1,4 +1,4 @@
-//! How a commit is cut into calls to Redis: each of bounded size, each entry whole within one. Keys and
+//! How a commit is cut into calls to Redis: each of bounded size, each day aggregate whole within one. Keys and
 //! arguments come as Redis' protocol has them, one bulk text after the other. The Python form, with the reasons, is
 //! `stream/projection/calls.py`; what the operations do stands in `replica.lua`.
 
@@ -6,7 +6,7 @@ use std::io::Write;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::counts::{EntryChange, Rows};
+use crate::counts::{AggregateChange, Rows};
 use crate::names::{Moved, Names};
 
 const NAME_BYTES: usize = 400;
@@ -74,11 +74,11 @@ impl<'a> Calls<'a> {
     }
 
     /// The calls of one commit, in order; at least one.
-    pub fn of_commit(mut self, entries: &[EntryChange], moved: &Moved) -> Vec<Call> {
-        let mut order: Vec<&EntryChange> = entries.iter().collect();
-        order.sort_by_key(|entry| self.names.workspace_id(entry.workspace));
-        for entry in order {
-            self.entry_with_rows(entry);
+    pub fn of_commit(mut self, aggregates: &[AggregateChange], moved: &Moved) -> Vec<Call> {
+        let mut order: Vec<&AggregateChange> = aggregates.iter().collect();
+        order.sort_by_key(|aggregate| self.names.workspace_id(aggregate.workspace));
+        for aggregate in order {
+            self.aggregate_with_rows(aggregate);
         }
         self.moved(moved);
         self.finish()
@@ -104,33 +104,33 @@ impl<'a> Calls<'a> {
         self.bytes += size;
     }
 
-    fn entry_with_rows(&mut self, entry: &EntryChange) {
-        let (size, of_rows) = (size_of(entry), entry.rows.bytes.len());
+    fn aggregate_with_rows(&mut self, aggregate: &AggregateChange) {
+        let (size, of_rows) = (size_of(aggregate), aggregate.rows.bytes.len());
         if of_rows + size > self.limits.call_bytes {
-            self.cut_rows(entry);
+            self.cut_rows(aggregate);
             self.make_room(size);
         } else {
             self.make_room(of_rows + size);
-            self.rows(entry.workspace, entry.day, &entry.rows, 0, entry.rows.ends.len());
+            self.rows(aggregate.workspace, aggregate.day, &aggregate.rows, 0, aggregate.rows.ends.len());
         }
-        self.entry(entry);
+        self.aggregate(aggregate);
     }
 
-    fn cut_rows(&mut self, entry: &EntryChange) {
+    fn cut_rows(&mut self, aggregate: &AggregateChange) {
         let (mut first, mut size) = (0, 0);
-        for (place, row) in entry.rows.iter().enumerate() {
+        for (place, row) in aggregate.rows.iter().enumerate() {
             if size + row.len() > self.limits.call_bytes / 2 {
                 self.make_room(size);
-                self.rows(entry.workspace, entry.day, &entry.rows, first, place);
+                self.rows(aggregate.workspace, aggregate.day, &aggregate.rows, first, place);
                 (first, size) = (place, 0);
             }
             size += row.len();
         }
         self.make_room(size);
-        self.rows(entry.workspace, entry.day, &entry.rows, first, entry.rows.ends.len());
+        self.rows(aggregate.workspace, aggregate.day, &aggregate.rows, first, aggregate.rows.ends.len());
     }
 
-    /// Adds rows of an entry, by their places from `first` to `end`.
+    /// Adds rows of a day aggregate, by their places from `first` to `end`.
     fn rows(&mut self, workspace: u32, day: i64, rows: &Rows, mut first: usize, end: usize) {
         if first == end {
             return;
@@ -148,13 +148,13 @@ impl<'a> Calls<'a> {
         }
     }
 
-    fn entry(&mut self, entry: &EntryChange) {
-        let (workspace, day, partition) = (entry.workspace, entry.day, self.partition);
+    fn aggregate(&mut self, aggregate: &AggregateChange) {
+        let (workspace, day, partition) = (aggregate.workspace, aggregate.day, self.partition);
         self.touch(workspace);
-        let tail_field = format!("{day}.{partition}.t");
-        if entry.dropped {
-            let mut fields = vec![tail_field];
-            for number in 0..entry.base_count {
+        let delta_field = format!("{day}.{partition}.t");
+        if aggregate.dropped {
+            let mut fields = vec![delta_field];
+            for number in 0..aggregate.base_count {
                 fields.extend(["h", "c", "s"].map(|part| format!("{day}.{partition}.{number}.{part}")));
             }
             for some in fields.chunks(self.limits.operation_values) {
@@ -167,18 +167,18 @@ impl<'a> Calls<'a> {
             return;
         }
         let mut put: Vec<(String, &[u8])> = Vec::new();
-        for base in &entry.bases {
+        for base in &aggregate.bases {
             let field = |part: &str| format!("{day}.{partition}.{}.{part}", base.number);
             put.push((field("h"), &base.head));
             put.push((field("c"), &base.cells));
             put.push((field("s"), &base.summary));
         }
-        match &entry.tail {
-            Some(tail) => put.push((tail_field, tail)),
+        match &aggregate.delta {
+            Some(delta) => put.push((delta_field, delta)),
             None => {
                 self.operation(b"x", workspace, Key::cells(day));
                 self.number(1);
-                self.argument(tail_field.as_bytes());
+                self.argument(delta_field.as_bytes());
             }
         }
         for some in put.chunks(self.limits.operation_values / 2) {
@@ -189,7 +189,7 @@ impl<'a> Calls<'a> {
                 self.argument(value);
             }
         }
-        self.manifest(workspace, day, &format!("{partition}:{}", entry.base_count));
+        self.manifest(workspace, day, &format!("{partition}:{}", aggregate.base_count));
     }
 
     fn manifest(&mut self, workspace: u32, day: i64, segment: &str) {
@@ -300,7 +300,7 @@ impl Key {
     }
 }
 
-fn size_of(entry: &EntryChange) -> usize {
-    let bases = entry.bases.iter().map(|base| base.head.len() + base.cells.len() + base.summary.len());
-    200 + entry.tail.as_ref().map_or(0, Vec::len) + bases.sum::<usize>()
+fn size_of(aggregate: &AggregateChange) -> usize {
+    let bases = aggregate.bases.iter().map(|base| base.head.len() + base.cells.len() + base.summary.len());
+    200 + aggregate.delta.as_ref().map_or(0, Vec::len) + bases.sum::<usize>()
 }

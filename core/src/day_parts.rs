@@ -1,4 +1,4 @@
-//! How the counts of a workspace-day are packed: heads, cells, summaries, tails and bases. The form is drawn in
+//! How the counts of a workspace-day are packed: heads, cells, summaries, deltas and bases. The form is drawn in
 //! `stream/storage/day_parts.py`.
 
 use crate::formats::{column, damaged, put_array, put_bin, put_int, put_str, put_text, put_uint, FormatError, Reader};
@@ -23,7 +23,7 @@ pub struct Cells {
     pub counts: Vec<u64>,
 }
 
-pub struct Tail<'a> {
+pub struct Delta<'a> {
     pub written_at: i64,
     pub first_series: u64,
     pub first_source: u64,
@@ -77,7 +77,7 @@ pub fn read_cells(packed: &[u8], name: &[u8]) -> Result<Cells, FormatError> {
     Ok(Cells { keys, counts })
 }
 
-pub fn read_tail<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<Tail<'a>, FormatError> {
+pub fn read_delta<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<Delta<'a>, FormatError> {
     let mut from = Reader::versioned(packed, VERSION, name)?;
     let written_at = from.int()?;
     let first_series = u64::try_from(from.int()?).map_err(|_| damaged(name))?;
@@ -86,7 +86,7 @@ pub fn read_tail<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<Tail<'a>, Forma
     let new_users = from.texts()?;
     let (keys, counts, kinds) = (from.column()?, from.column()?, from.column()?);
     same_length(name, keys.len(), &[counts.len(), kinds.len()])?;
-    Ok(Tail { written_at, first_series, first_source, new_sources, new_users, keys, counts, kinds })
+    Ok(Delta { written_at, first_series, first_source, new_sources, new_users, keys, counts, kinds })
 }
 
 pub fn read_summary<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<Summary<'a>, FormatError> {
@@ -105,7 +105,7 @@ pub fn read_base<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<(&'a [u8], &'a 
     Ok((from.bin()?, from.bin()?))
 }
 
-/// The last source offset that is counted in a head or a tail, without unpacking the rest.
+/// The last source offset that is counted in a head or a delta, without unpacking the rest.
 pub fn written_at(packed: &[u8], name: &[u8]) -> Result<i64, FormatError> {
     Reader::versioned(packed, VERSION, name)?.int()
 }
@@ -133,7 +133,7 @@ pub fn encode_base(head: &[u8], cells: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The parts of a tail that are not its cells.
+/// The parts of a delta that are not its cells.
 pub struct NewSeries<'a> {
     pub first_series: u64,
     pub first_source: u64,
@@ -141,8 +141,8 @@ pub struct NewSeries<'a> {
     pub users: &'a [Option<&'a str>],
 }
 
-/// Packs a tail. `cells`: (key, count, kind) by ascending key.
-pub fn encode_tail(written_at: i64, new: &NewSeries<'_>, cells: &[(u64, u64, u64)]) -> Vec<u8> {
+/// Packs a delta. `cells`: (key, count, kind) by ascending key.
+pub fn encode_delta(written_at: i64, new: &NewSeries<'_>, cells: &[(u64, u64, u64)]) -> Vec<u8> {
     let mut out = begin(9);
     put_int(&mut out, written_at);
     put_uint(&mut out, new.first_series);

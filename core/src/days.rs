@@ -3,7 +3,7 @@
 
 use hashbrown::HashMap;
 
-use crate::day_parts::{read_cells, read_head, read_summary, read_tail, Tail, QUARTERS_A_DAY};
+use crate::day_parts::{read_cells, read_delta, read_head, read_summary, Delta, QUARTERS_A_DAY};
 use crate::formats::{shown, FormatError};
 
 /// (activity, source); `None`: without a source.
@@ -14,7 +14,7 @@ pub struct PartitionDay<'a> {
     pub summaries: Vec<&'a [u8]>,
     pub heads: Vec<&'a [u8]>,
     pub cells: Vec<&'a [u8]>,
-    pub tail: Option<&'a [u8]>,
+    pub delta: Option<&'a [u8]>,
 }
 
 /// Counts by kind: of each kind as many, one after the other, as the day has pieces.
@@ -102,7 +102,7 @@ fn at<T: Copy>(items: &[T], place: u64) -> Result<T, FormatError> {
     items.get(place as usize).copied().ok_or_else(damaged)
 }
 
-/// Sums without regard to users. Needs summaries and tails.
+/// Sums without regard to users. Needs summaries and deltas.
 pub fn kind_sums<'a>(parts: &[PartitionDay<'a>], cuts: &[u64]) -> Result<KindSums<'a>, FormatError> {
     let pieces = pieces_of(cuts)?;
     let mut sums = ByKind::new(cuts.len());
@@ -125,10 +125,10 @@ pub fn kind_sums<'a>(parts: &[PartitionDay<'a>], cuts: &[u64]) -> Result<KindSum
                 }
             }
         }
-        if let Some(packed) = part.tail {
-            let tail = read_tail(packed, NAME)?;
-            let places = sums.places_of(&sources_with(&sources, &tail)?);
-            for ((&key, &count), &kind) in tail.keys.iter().zip(&tail.counts).zip(&tail.kinds) {
+        if let Some(packed) = part.delta {
+            let delta = read_delta(packed, NAME)?;
+            let places = sums.places_of(&sources_with(&sources, &delta)?);
+            for ((&key, &count), &kind) in delta.keys.iter().zip(&delta.counts).zip(&delta.kinds) {
                 let piece = usize::from(pieces[(key % QUARTERS_A_DAY) as usize]);
                 sums.counts[at(&places, kind)? + piece] += count;
             }
@@ -137,7 +137,7 @@ pub fn kind_sums<'a>(parts: &[PartitionDay<'a>], cuts: &[u64]) -> Result<KindSum
     Ok(sums.sorted())
 }
 
-/// Sums of some users. Needs heads and tails, and cells where the day is cut.
+/// Sums of some users. Needs heads and deltas, and cells where the day is cut.
 pub fn kind_sums_of_users<'a>(
     parts: &[PartitionDay<'a>],
     cuts: &[u64],
@@ -171,11 +171,11 @@ pub fn kind_sums_of_users<'a>(
                 }
             }
         }
-        if let Some(packed) = part.tail {
-            let tail = read_tail(packed, NAME)?;
-            let on: Vec<bool> = users_with(&users, &tail)?.iter().map(|user| wanted(*user)).collect();
-            let places = sums.places_of(&sources_with(&sources, &tail)?);
-            for ((&key, &count), &kind) in tail.keys.iter().zip(&tail.counts).zip(&tail.kinds) {
+        if let Some(packed) = part.delta {
+            let delta = read_delta(packed, NAME)?;
+            let on: Vec<bool> = users_with(&users, &delta)?.iter().map(|user| wanted(*user)).collect();
+            let places = sums.places_of(&sources_with(&sources, &delta)?);
+            for ((&key, &count), &kind) in delta.keys.iter().zip(&delta.counts).zip(&delta.kinds) {
                 if at(&on, key / QUARTERS_A_DAY)? {
                     let piece = usize::from(pieces[(key % QUARTERS_A_DAY) as usize]);
                     sums.counts[at(&places, kind)? + piece] += count;
@@ -186,7 +186,7 @@ pub fn kind_sums_of_users<'a>(
     Ok(sums.sorted())
 }
 
-/// Sums by user over the quarters [first, end) of the day, of the sources that are wanted. Needs heads and tails, and
+/// Sums by user over the quarters [first, end) of the day, of the sources that are wanted. Needs heads and deltas, and
 /// cells where the window is not the whole day.
 pub fn user_sums<'a>(
     parts: &[PartitionDay<'a>],
@@ -219,11 +219,11 @@ pub fn user_sums<'a>(
                 }
             }
         }
-        if let Some(packed) = part.tail {
-            let tail = read_tail(packed, NAME)?;
-            let on = kinds_on(&sources_with(&sources, &tail)?, wanted);
-            let users = users_with(&users, &tail)?;
-            for ((&key, &count), &kind) in tail.keys.iter().zip(&tail.counts).zip(&tail.kinds) {
+        if let Some(packed) = part.delta {
+            let delta = read_delta(packed, NAME)?;
+            let on = kinds_on(&sources_with(&sources, &delta)?, wanted);
+            let users = users_with(&users, &delta)?;
+            for ((&key, &count), &kind) in delta.keys.iter().zip(&delta.counts).zip(&delta.kinds) {
                 if inside(key) && at(&on, kind)? {
                     sums.add(kind, at(&users, key / QUARTERS_A_DAY)?, count);
                 }
@@ -240,7 +240,7 @@ impl<'a> UserSums<'a> {
     }
 }
 
-/// The first quarter of the day that holds an event. Needs summaries and tails.
+/// The first quarter of the day that holds an event. Needs summaries and deltas.
 pub fn first_quarter(parts: &[PartitionDay<'_>]) -> Result<Option<u64>, FormatError> {
     let mut first: Option<u64> = None;
     let mut see = |keys: &[u64]| {
@@ -253,8 +253,8 @@ pub fn first_quarter(parts: &[PartitionDay<'_>]) -> Result<Option<u64>, FormatEr
         for packed in &part.summaries {
             see(&read_summary(packed, NAME)?.keys);
         }
-        if let Some(packed) = part.tail {
-            see(&read_tail(packed, NAME)?.keys);
+        if let Some(packed) = part.delta {
+            see(&read_delta(packed, NAME)?.keys);
         }
     }
     Ok(first)
@@ -266,26 +266,27 @@ fn kinds_on(sources: &[&str], wanted: &dyn Fn(Option<&str>) -> bool) -> Vec<bool
     texts.flat_map(|source| [wanted(source); 2]).collect()
 }
 
-/// The sources that a tail's kinds number. It continues the last base, unless that one was frozen before it.
-fn sources_with<'a>(sources: &[&'a str], tail: &Tail<'a>) -> Result<Vec<&'a str>, FormatError> {
-    if tail.first_source == 0 {
-        return Ok(tail.new_sources.clone());
+/// The sources that a delta's kinds number. It continues the last base, unless that one was frozen before it.
+fn sources_with<'a>(sources: &[&'a str], delta: &Delta<'a>) -> Result<Vec<&'a str>, FormatError> {
+    if delta.first_source == 0 {
+        return Ok(delta.new_sources.clone());
     }
-    if sources.len() as u64 != tail.first_source {
-        let text = format!("{} continues {} sources of a base that is not there", shown(b"a tail"), tail.first_source);
+    if sources.len() as u64 != delta.first_source {
+        let text =
+            format!("{} continues {} sources of a base that is not there", shown(b"a delta"), delta.first_source);
         return Err(FormatError(text));
     }
-    Ok(sources.iter().chain(&tail.new_sources).copied().collect())
+    Ok(sources.iter().chain(&delta.new_sources).copied().collect())
 }
 
-/// The users of a tail's series, by number: the last base's, which it continues, then its own.
-fn users_with<'a>(users: &[Option<&'a str>], tail: &Tail<'a>) -> Result<Vec<Option<&'a str>>, FormatError> {
-    if tail.first_series == 0 {
-        return Ok(tail.new_users.clone());
+/// The users of a delta's series, by number: the last base's, which it continues, then its own.
+fn users_with<'a>(users: &[Option<&'a str>], delta: &Delta<'a>) -> Result<Vec<Option<&'a str>>, FormatError> {
+    if delta.first_series == 0 {
+        return Ok(delta.new_users.clone());
     }
-    if users.len() as u64 != tail.first_series {
-        let text = format!("{} continues {} series of a base that is not there", shown(b"a tail"), tail.first_series);
+    if users.len() as u64 != delta.first_series {
+        let text = format!("{} continues {} series of a base that is not there", shown(b"a delta"), delta.first_series);
         return Err(FormatError(text));
     }
-    Ok(users.iter().chain(&tail.new_users).copied().collect())
+    Ok(users.iter().chain(&delta.new_users).copied().collect())
 }

@@ -1,5 +1,5 @@
-//! A tail becomes part of its base. A base that would reach its limit is cut into several, by series. The Python form is
-//! `stream/tables/merge.py`.
+//! A delta becomes part of its base. A base that would reach its limit is cut into several, by series. The Python form
+//! is `stream/tables/merge.py`.
 
 use crate::day_parts::{encode_series, read_cells, read_head, Base, Cells, Series, QUARTERS_A_DAY};
 use crate::formats::{item_size, put_text, FormatError, Reader};
@@ -7,7 +7,7 @@ use crate::formats::{item_size, put_text, FormatError, Reader};
 /// What msgpack and the columns add to a base, at most.
 const FRAME_BYTES: usize = 64;
 
-/// What is to be added to a base: a tail, unpacked.
+/// What is to be added to a base: a delta, unpacked.
 pub struct Addition<'a> {
     pub written_at: i64,
     /// (key, count) by ascending key; keys continue those of the base.
@@ -18,7 +18,7 @@ pub struct Addition<'a> {
     pub new_users: &'a [Option<&'a str>],
 }
 
-/// Adds a tail to a base, or to nothing. Gives one base, or several where it would reach the limit.
+/// Adds a delta to a base, or to nothing. Gives one base, or several where it would reach the limit.
 pub fn merge(
     stored: Option<(&[u8], &[u8])>,
     addition: &Addition<'_>,

@@ -28,7 +28,7 @@ mod asked {
         "retention-never-goes-back",
         "retention-when-read",
         "skipped-not-judged",
-        "whole-entries",
+        "whole-aggregates",
         "window-of-the-two-records",
     ];
 

@@ -315,8 +315,8 @@ impl Names {
         self.unkept.count
     }
 
-    /// Takes back the numbers of users and sources without a name, and of workspaces that nobody needs. Nothing may hold
-    /// such a number: no entry is open, nothing is read and not judged.
+    /// Takes back the numbers of users and sources without a name, and of workspaces that nobody needs. Nothing may
+    /// hold such a number: no day aggregate is open, nothing is read and not judged.
     pub fn forget_unkept(&mut self, is_needed: impl Fn(u32) -> bool) {
         self.unkept.count = 0;
         for workspace in std::mem::take(&mut self.unkept.users_of) {

@@ -1,10 +1,10 @@
-//! All that is known of one source partition, and what each record changes about it. The Python form, which says what is
-//! right, is `stream/tables/partition.py`.
+//! All that is known of one source partition, and what each record changes about it. The Python form, which says what
+//! is right, is `stream/tables/partition.py`.
 //!
 //! A fetch is judged in two steps: `read` reads what it can and names the rest, whose activities or refusals the strict
 //! reader gives; `judge` then judges all in the order of their offsets.
 
-use crate::counts::{CountRules, Counts, EntryChange};
+use crate::counts::{AggregateChange, CountRules, Counts};
 use crate::event::{self, source_of, user_of};
 use crate::formats::{damaged, shown, Changes, FormatError, VALUE_BYTES_LIMIT};
 use crate::mutants::kept;
@@ -37,7 +37,7 @@ pub struct Rules {
     pub dedupe_window_hours: i64,
     pub dedupe_max_ids: usize,
     pub name_limit: usize,
-    pub tail_floor: usize,
+    pub delta_floor: usize,
     pub base_bytes_limit: usize,
     pub keep_rows: bool,
     pub block_ids: usize,
@@ -146,7 +146,7 @@ pub struct Outcomes {
 /// All that changed since the commit before.
 pub struct Commit {
     pub table: Changes,
-    pub entries: Vec<EntryChange>,
+    pub aggregates: Vec<AggregateChange>,
     pub moved: Moved,
 }
 
@@ -162,7 +162,7 @@ pub struct Partition {
 
 impl Partition {
     pub fn new(number: u16, rules: Rules) -> Self {
-        let count_rules = CountRules { tail_floor: rules.tail_floor, base_bytes_limit: rules.base_bytes_limit };
+        let count_rules = CountRules { delta_floor: rules.delta_floor, base_bytes_limit: rules.base_bytes_limit };
         Partition {
             number,
             ids: RecentIds::new(rules.dedupe_window_hours, rules.dedupe_max_ids, rules.block_ids),
@@ -222,8 +222,8 @@ impl Partition {
         Ok(())
     }
 
-    /// Reads whole batches until so many records were read, they take READING_BYTES, or nothing is left. `trusted_ms`: the latest timestamp that a
-    /// record may have.
+    /// Reads whole batches until so many records were read, they take READING_BYTES, or nothing is left. `trusted_ms`:
+    /// the latest timestamp that a record may have.
     pub fn read(&mut self, fetch: &mut Fetch<'_>, limit: usize, trusted_ms: i64) -> Result<Reading, RecordsError> {
         let mut reading = Reading { greatest_timestamp: i64::MIN, trusted_ms, ..Reading::default() };
         while reading.len() < limit && reading.bytes() < READING_BYTES {
@@ -234,7 +234,8 @@ impl Partition {
         Ok(reading)
     }
 
-    /// As `read`, of records that the strict reader reads, all of them: by (offset, timestamp, whether there is a value).
+    /// As `read`, of records that the strict reader reads, all of them: by (offset, timestamp, whether there is a
+    /// value).
     pub fn take(&mut self, records: &[(i64, i64, bool)]) -> Reading {
         let mut reading = Reading::default();
         for &(offset, timestamp, has_value) in records {
@@ -430,9 +431,9 @@ impl Partition {
         self.names.see_source(event.workspace, event.source, event.offset);
         let quarter = event.occurred_at.div_euclid(QUARTER_NANOSECONDS);
         let (day, of_day) = (quarter.div_euclid(QUARTERS_A_DAY), quarter.rem_euclid(QUARTERS_A_DAY));
-        let Some(entry) = self.counts.entry(event.workspace, day) else { return Ok(false) };
+        let Some(aggregate) = self.counts.aggregate(event.workspace, day) else { return Ok(false) };
         self.counts.add(
-            entry,
+            aggregate,
             event.activity,
             event.source,
             event.user,
@@ -457,12 +458,12 @@ impl Partition {
         }
         self.uncounted.encode(&mut table);
         let moved = self.names.encode(&mut table);
-        let entries = self.counts.encode(next_offset, &self.names, &mut table)?;
+        let aggregates = self.counts.encode(next_offset, &self.names, &mut table)?;
         for (key, value) in &table {
             let bytes = value.as_ref().map_or(0, Vec::len);
             assert!(bytes <= VALUE_BYTES_LIMIT, "{} has {bytes} bytes", shown(key));
         }
-        Ok(Commit { table, entries, moved })
+        Ok(Commit { table, aggregates, moved })
     }
 
     /// Lets go of the numbers of what has no name, where there are many: between two commits, when what the last one

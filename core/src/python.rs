@@ -11,7 +11,7 @@ use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use crate::batches::{bodies, frame, Header};
 use crate::calls::{Call, Calls, Limits};
-use crate::counts::EntryChange;
+use crate::counts::AggregateChange;
 use crate::days::{self, PartitionDay};
 use crate::formats::FormatError;
 use crate::names::{self, Moved};
@@ -24,7 +24,7 @@ create_exception!(contacts_core, UnsupportedError, PyValueError, "A record batch
 create_exception!(contacts_core, TooLargeError, PyValueError, "A record batch that comes to too many bytes.");
 
 /// Raised with each change that Python must know of: it takes no other (`stream/tables/core.py`).
-const INTERFACE: u32 = 2;
+const INTERFACE: u32 = 3;
 
 fn of_format(error: FormatError) -> PyErr {
     DamagedError::new_err(error.0)
@@ -117,7 +117,7 @@ struct CorePartition {
 impl CorePartition {
     #[new]
     #[pyo3(signature = (partition, *, max_event_bytes, future_tolerance_seconds, retention_days, dedupe_window_hours,
-        dedupe_max_ids, tail_floor, base_bytes_limit, keep_rows, name_limit=5_000_000, block_ids=128,
+        dedupe_max_ids, delta_floor, base_bytes_limit, keep_rows, name_limit=5_000_000, block_ids=128,
         uncounted_block_bytes=512, unkept_limit=1_000_000))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -127,7 +127,7 @@ impl CorePartition {
         retention_days: Option<i64>,
         dedupe_window_hours: i64,
         dedupe_max_ids: usize,
-        tail_floor: usize,
+        delta_floor: usize,
         base_bytes_limit: usize,
         keep_rows: bool,
         name_limit: usize,
@@ -142,7 +142,7 @@ impl CorePartition {
             dedupe_window_hours,
             dedupe_max_ids,
             name_limit,
-            tail_floor,
+            delta_floor,
             base_bytes_limit,
             keep_rows,
             block_ids,
@@ -194,8 +194,8 @@ impl CorePartition {
 
     /// Read whole batches until so many records were read. Returns the number of records, what the last one looked like
     /// (offset, timestamp, checksum), the greatest timestamp, and the records that are for the strict reader, each as
-    /// (offset, timestamp, by the broker's clock, key, value, headers). `trusted_ms`: the latest timestamp that a record may
-    /// have; the strict reader is to say what becomes of one beyond it.
+    /// (offset, timestamp, by the broker's clock, key, value, headers). `trusted_ms`: the latest timestamp that a
+    /// record may have; the strict reader is to say what becomes of one beyond it.
     #[allow(clippy::type_complexity)]
     fn read<'py>(
         &mut self,
@@ -230,9 +230,9 @@ impl CorePartition {
         Ok(answer)
     }
 
-    /// Judge and count what was read last. `resolved`: of each odd record what the strict reader made of it, an activity
-    /// as a tuple of its fields, or None where it does not count. Returns how many counted, were duplicates, had no value, and
-    /// were of a day that retention had dropped.
+    /// Judge and count what was read last. `resolved`: of each odd record what the strict reader made of it, an
+    /// activity as a tuple of its fields, or None where it does not count. Returns how many counted, were duplicates,
+    /// had no value, and were of a day that retention had dropped.
     fn judge(&mut self, py: Python<'_>, resolved: Vec<Resolved>) -> PyResult<(u64, u64, u64, u64)> {
         self.reach("judge");
         let Some(mut reading) = self.reading.take() else {
@@ -251,8 +251,8 @@ impl CorePartition {
         Ok((outcomes.counted, outcomes.duplicate, outcomes.skipped, outcomes.expired))
     }
 
-    /// Everything that changed since the last call: changelog records, the position's as the last; entries as (workspace,
-    /// day, bases, tail, number of bases, rows, whether it was dropped); users and sources that moved.
+    /// Everything that changed since the last call: changelog records, the position's as the last; day aggregates as
+    /// (workspace, day, bases, delta, number of bases, rows, whether it was dropped); users and sources that moved.
     fn encode<'py>(&mut self, py: Python<'py>, next_offset: i64) -> PyResult<Bound<'py, PyTuple>> {
         self.reach("encode");
         let state = &mut self.state;
@@ -262,9 +262,9 @@ impl CorePartition {
         shown
     }
 
-    /// The same, packed: bodies of record batches as (records, number), the position's record the last of all; and calls
-    /// to Redis as (keys, number, operations, number, workspaces). `position` is told how many keys the changelog has of all
-    /// but the position, and gives its record.
+    /// The same, packed: bodies of record batches as (records, number), the position's record the last of all; and
+    /// calls to Redis as (keys, number, operations, number, workspaces). `position` is told how many keys the changelog
+    /// has of all but the position, and gives its record.
     #[allow(clippy::type_complexity, clippy::too_many_arguments)]
     fn encode_packed<'py>(
         &mut self,
@@ -284,7 +284,7 @@ impl CorePartition {
             commit.table.push((key.to_vec(), Some(value.to_vec())));
             let limits = Limits { call_bytes, operation_values: operation_values.max(2) };
             let calls = Calls::new(&state.names, prefix, state.number(), limits);
-            let calls = calls.of_commit(&commit.entries, &commit.moved);
+            let calls = calls.of_commit(&commit.aggregates, &commit.moved);
             (bodies(&commit.table, batch_bytes), calls)
         });
         self.forget_unkept(py);
@@ -292,9 +292,9 @@ impl CorePartition {
         Ok((bodies, calls.iter().map(|call| packed_call(py, call)).collect()))
     }
 
-    /// Look at so many entries from a place on: (offset, number) of those whose last event has an offset above this one,
-    /// ascending; and the place to go on from, or None.
-    fn entries_piece(
+    /// Look at so many day aggregates from a place on: (offset, number) of those whose last event has an offset above
+    /// this one, ascending; and the place to go on from, or None.
+    fn aggregates_piece(
         &self,
         after: i64,
         workspace: usize,
@@ -304,13 +304,14 @@ impl CorePartition {
         self.state.counts.piece_after(after, (workspace, day), limit)
     }
 
-    /// All of an entry, by its number.
-    fn whole_entry<'py>(&self, py: Python<'py>, entry: u32) -> PyResult<Bound<'py, PyTuple>> {
-        self.shown_entry(py, &self.state.counts.whole(entry, &self.state.names).map_err(of_format)?)
+    /// All of a day aggregate, by its number.
+    fn whole_aggregate<'py>(&self, py: Python<'py>, aggregate: u32) -> PyResult<Bound<'py, PyTuple>> {
+        self.shown_aggregate(py, &self.state.counts.whole(aggregate, &self.state.names).map_err(of_format)?)
     }
 
-    /// Look at so many names from a place on: the users whose label moved last, as (offset, workspace, user), ascending,
-    /// and the sources first seen, as texts, at an offset above this one; and the place to go on from, or None.
+    /// Look at so many names from a place on: the users whose label moved last, as (offset, workspace, user),
+    /// ascending, and the sources first seen, as texts, at an offset above this one; and the place to go on from, or
+    /// None.
     #[allow(clippy::type_complexity)]
     fn names_piece<'py>(
         &self,
@@ -380,10 +381,10 @@ impl CorePartition {
         self.state.counts.counts_from
     }
 
-    /// Entries, the bytes that they take, and the bytes that recent ids take.
+    /// Day aggregates, the bytes that they take, and the bytes that recent ids take.
     fn size(&self) -> (usize, usize, usize) {
-        let (entries, bytes) = self.state.counts.size();
-        (entries, bytes, self.state.ids.bytes())
+        let (aggregates, bytes) = self.state.counts.size();
+        (aggregates, bytes, self.state.ids.bytes())
     }
 }
 
@@ -403,12 +404,12 @@ impl CorePartition {
         for (key, value) in &commit.table {
             table.append((PyBytes::new(py, key), value.as_ref().map(|value| PyBytes::new(py, value))))?;
         }
-        let entries = PyList::empty(py);
-        for entry in &commit.entries {
-            entries.append(self.shown_entry(py, entry)?)?;
+        let aggregates = PyList::empty(py);
+        for aggregate in &commit.aggregates {
+            aggregates.append(self.shown_aggregate(py, aggregate)?)?;
         }
         let (users, sources) = self.shown_names(py, &commit.moved)?;
-        (table, entries, users, sources).into_pyobject(py)
+        (table, aggregates, users, sources).into_pyobject(py)
     }
 
     fn shown_names<'py>(&self, py: Python<'py>, moved: &Moved) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>)> {
@@ -428,20 +429,20 @@ impl CorePartition {
         Ok(shown)
     }
 
-    fn shown_entry<'py>(&self, py: Python<'py>, entry: &EntryChange) -> PyResult<Bound<'py, PyTuple>> {
+    fn shown_aggregate<'py>(&self, py: Python<'py>, aggregate: &AggregateChange) -> PyResult<Bound<'py, PyTuple>> {
         let bases = PyList::empty(py);
-        for base in &entry.bases {
+        for base in &aggregate.bases {
             let parts = [&base.head, &base.cells, &base.summary].map(|part| PyBytes::new(py, part));
             let [head, cells, summary] = parts;
             bases.append((base.number, head, cells, summary))?;
         }
         let rows = PyList::empty(py);
-        for row in entry.rows.iter() {
+        for row in aggregate.rows.iter() {
             rows.append(PyBytes::new(py, row))?;
         }
-        let tail = entry.tail.as_ref().map(|tail| PyBytes::new(py, tail));
-        let workspace = self.state.names.workspace_id(entry.workspace);
-        (workspace, entry.day, bases, tail, entry.base_count, rows, entry.dropped).into_pyobject(py)
+        let delta = aggregate.delta.as_ref().map(|delta| PyBytes::new(py, delta));
+        let workspace = self.state.names.workspace_id(aggregate.workspace);
+        (workspace, aggregate.day, bases, delta, aggregate.base_count, rows, aggregate.dropped).into_pyobject(py)
     }
 }
 
@@ -483,7 +484,7 @@ fn activity_of(of: &Fields) -> Activity<'_> {
     }
 }
 
-/// The packed parts of one day of one source partition: summaries, heads, cells, and the tail.
+/// The packed parts of one day of one source partition: summaries, heads, cells, and the delta.
 type Parts = (Vec<PyBackedBytes>, Vec<PyBackedBytes>, Vec<PyBackedBytes>, Option<PyBackedBytes>);
 
 fn day_of(parts: &[Parts]) -> Vec<PartitionDay<'_>> {
@@ -495,7 +496,7 @@ fn partition_day(of: &Parts) -> PartitionDay<'_> {
         summaries: of.0.iter().map(|part| &part[..]).collect(),
         heads: of.1.iter().map(|part| &part[..]).collect(),
         cells: of.2.iter().map(|part| &part[..]).collect(),
-        tail: of.3.as_ref().map(|part| &part[..]),
+        delta: of.3.as_ref().map(|part| &part[..]),
     }
 }
 

@@ -40,8 +40,8 @@ class SeriesNumbers:
         day, quarter = divmod(event.occurred_at // QUARTER_NANOSECONDS, QUARTERS_A_DAY)
         return day, self.of(event.activity, event.source, event.user_id) * QUARTERS_A_DAY + quarter
 
-    def unpack(self, bases: Iterable[tuple[bytes, bytes]], tail: bytes | None) -> Cells:
-        """The cells of an entry: head and cells of each base, and its tail. Raises FormatError."""
+    def unpack(self, bases: Iterable[tuple[bytes, bytes]], delta: bytes | None) -> Cells:
+        """The cells of a day aggregate: head and cells of each base, and its delta. Raises FormatError."""
         found: Cells = {}
         sources: list[str | None] = [None]
         users: Sequence[str | None] = ()
@@ -55,17 +55,17 @@ class SeriesNumbers:
             for key, count in zip(cells.keys, cells.counts, strict=True):
                 series, quarter = divmod(key, QUARTERS_A_DAY)
                 _add(found, numbers[series] * QUARTERS_A_DAY + quarter, count)
-        if tail is not None:
-            self._unpack_tail(packed.decode_tail(tail), sources, users, found)
+        if delta is not None:
+            self._unpack_delta(packed.decode_delta(delta), sources, users, found)
         return found
 
-    def _unpack_tail(
-        self, tail: packed.Tail, sources: Sequence[str | None], users: Sequence[str | None], found: Cells
+    def _unpack_delta(
+        self, delta: packed.Delta, sources: Sequence[str | None], users: Sequence[str | None], found: Cells
     ) -> None:
-        if tail.first_series != len(users) or tail.first_source != len(sources) - 1:
-            raise FormatError("a tail does not go on where its base ends")
-        sources, users = [*sources, *tail.new_sources], [*users, *tail.new_users]
-        for key, count, kind in zip(tail.keys, tail.counts, tail.kinds, strict=True):
+        if delta.first_series != len(users) or delta.first_source != len(sources) - 1:
+            raise FormatError("a delta does not go on where its base ends")
+        sources, users = [*sources, *delta.new_sources], [*users, *delta.new_users]
+        for key, count, kind in zip(delta.keys, delta.counts, delta.kinds, strict=True):
             series, quarter = divmod(key, QUARTERS_A_DAY)
             number = self.of(activity_of(kind), sources[source_number_of(kind)], users[series])
             _add(found, number * QUARTERS_A_DAY + quarter, count)

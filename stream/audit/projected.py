@@ -17,11 +17,11 @@ import msgspec
 
 from stream.audit.cells import Difference, SeriesNumbers, compare
 from stream.kafka.committed import CommittedState
-from stream.projection.stored import StoredCounts, StoredEntry, StoredWorkspace
+from stream.projection.stored import StoredAggregate, StoredCounts, StoredWorkspace
 from stream.storage import day_parts as packed
 from stream.storage.formats import FormatError
 from stream.tables import counts
-from stream.tables.counts import TAIL_SLOT
+from stream.tables.counts import DELTA_SLOT
 from stream.tables.merge import summarize
 
 ROUNDS: Final = 20
@@ -48,17 +48,17 @@ class Outcome(msgspec.Struct):
     problem: str | None = None
 
 
-class _Entry(msgspec.Struct, frozen=True):
+class _Aggregate(msgspec.Struct, frozen=True):
     """A workspace-day as it is committed."""
 
     bases: tuple[tuple[bytes, bytes, bytes], ...] = ()
     """Head, cells and summary."""
-    tail: bytes | None = None
+    delta: bytes | None = None
 
     @property
     def changed_at(self) -> int:
         heads = [packed.read_written_at(head) for head, _, _ in self.bases]
-        return max([*heads, NEVER if self.tail is None else packed.read_written_at(self.tail)], default=NEVER)
+        return max([*heads, NEVER if self.delta is None else packed.read_written_at(self.delta)], default=NEVER)
 
 
 class ProjectedCounts:
@@ -108,7 +108,7 @@ class ProjectedCounts:
             if workspace_id not in seen:
                 seen.add(workspace_id)
                 stored = await self._stored.read(committed.partition, workspace_id)
-                days = slots.get(workspace_id, set()) | {day for day in stored.entries if day >= first_day}
+                days = slots.get(workspace_id, set()) | {day for day in stored.aggregates if day >= first_day}
                 moving.update(self._settle(committed, workspace_id, days, stored, None, outcome))
 
         async for workspace_id in self._stored.workspaces():
@@ -150,13 +150,13 @@ class ProjectedCounts:
         assert committed.position is not None, "there are tables"
         moving: set[tuple[str, int]] = set()
         for day in days:
-            entry, shown = _committed_entry(committed.records, workspace_id, day), stored.entries.get(day)
+            aggregate, shown = _committed_aggregate(committed.records, workspace_id, day), stored.aggregates.get(day)
             position = shown.position if shown is not None else stored.position
             ahead = _changed_at(shown) >= committed.position.next_offset
-            if position is None or ahead or entry.changed_at >= position:
+            if position is None or ahead or aggregate.changed_at >= position:
                 moving.add((workspace_id, day))
                 continue
-            mismatch = _mismatch(workspace_id, day, entry, shown)
+            mismatch = _mismatch(workspace_id, day, aggregate, shown)
             if mismatch is not None and note is None:
                 moving.add((workspace_id, day))
                 continue
@@ -177,41 +177,41 @@ def _slots(records: Mapping[bytes, bytes], first_day: int) -> dict[str, set[int]
     return found
 
 
-def _committed_entry(records: Mapping[bytes, bytes], workspace_id: str, day: int) -> _Entry:
+def _committed_aggregate(records: Mapping[bytes, bytes], workspace_id: str, day: int) -> _Aggregate:
     bases: list[tuple[bytes, bytes, bytes]] = []
     while (value := records.get(counts.key_of(workspace_id, day, len(bases)))) is not None:
         head, cells = packed.decode_base(value)
         bases.append((head, cells, summarize(head, cells)))
-    return _Entry(tuple(bases), records.get(counts.key_of(workspace_id, day, TAIL_SLOT)))
+    return _Aggregate(tuple(bases), records.get(counts.key_of(workspace_id, day, DELTA_SLOT)))
 
 
-def _changed_at(shown: StoredEntry | None) -> int:
-    """The offset of the last event that Redis shows of an entry, as far as it can be read."""
+def _changed_at(shown: StoredAggregate | None) -> int:
+    """The offset of the last event that Redis shows of a day aggregate, as far as it can be read."""
     if shown is None:
         return NEVER
-    parts = [head for head, _, _ in shown.bases] + [shown.tail]
+    parts = [head for head, _, _ in shown.bases] + [shown.delta]
     try:
         return max((packed.read_written_at(part) for part in parts if part is not None), default=NEVER)
     except FormatError:
         return NEVER
 
 
-def _mismatch(workspace_id: str, day: int, entry: _Entry, shown: StoredEntry | None) -> Mismatch | None:
-    if shown is not None and (shown.bases, shown.tail) == (entry.bases, entry.tail):
+def _mismatch(workspace_id: str, day: int, aggregate: _Aggregate, shown: StoredAggregate | None) -> Mismatch | None:
+    if shown is not None and (shown.bases, shown.delta) == (aggregate.bases, aggregate.delta):
         return None
-    if shown is None and entry == _Entry():
+    if shown is None and aggregate == _Aggregate():
         return None
     numbers = SeriesNumbers()
-    right = numbers.unpack(((head, cells) for head, cells, _ in entry.bases), entry.tail)
+    right = numbers.unpack(((head, cells) for head, cells, _ in aggregate.bases), aggregate.delta)
     try:
-        found = {} if shown is None else numbers.unpack(_whole(shown), shown.tail)
+        found = {} if shown is None else numbers.unpack(_whole(shown), shown.delta)
     except FormatError:
         found = {}
     difference = compare(right, found)
     return Mismatch(workspace_id, day, difference, damaged=not difference)
 
 
-def _whole(shown: StoredEntry) -> list[tuple[bytes, bytes]]:
+def _whole(shown: StoredAggregate) -> list[tuple[bytes, bytes]]:
     """Raises FormatError where a part is missing: then nothing of the day can be read."""
     whole = [(head, cells) for head, cells, _ in shown.bases if head is not None and cells is not None]
     if len(whole) < len(shown.bases):

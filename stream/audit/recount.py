@@ -68,14 +68,14 @@ class Recount:
     """The cells of those workspaces that are in this share of all."""
 
     def __init__(self, numbers: SeriesNumbers, from_day: int, share: int, shares: int) -> None:
-        self.entries: dict[tuple[str, int], Cells] = {}
+        self.aggregates: dict[tuple[str, int], Cells] = {}
         self.counted = 0
         self.unreadable = 0
         """Records that counted, and cannot be read as events any more."""
         self._numbers, self._from_day, self._share, self._shares = numbers, from_day, share, shares
 
     def has(self, workspace_id: str, day: int) -> bool:
-        """Whether an entry is one of this share."""
+        """Whether a day aggregate is one of this share."""
         return day >= self._from_day and share_of(workspace_id, self._shares) == self._share
 
     def take(
@@ -97,7 +97,7 @@ class Recount:
     def _count(self, event: ContactActivity) -> None:
         day, cell = self._numbers.day_and_cell(event)
         if self.has(event.workspace_id, day):
-            cells = self.entries.setdefault((event.workspace_id, day), {})
+            cells = self.aggregates.setdefault((event.workspace_id, day), {})
             cells[cell] = cells.get(cell, 0) + 1
             self.counted += 1
 

@@ -218,13 +218,13 @@ class Verifier:
         return 1 << 62
 
     def _hold_against(self, state: PartitionState, recount: Recount, numbers: SeriesNumbers, certain_from: int) -> None:
-        for entry in state.whole(-1):
-            if not recount.has(entry.workspace_id, entry.day):
+        for aggregate in state.whole(-1):
+            if not recount.has(aggregate.workspace_id, aggregate.day):
                 continue
-            right = recount.entries.pop((entry.workspace_id, entry.day), {})
-            found = numbers.unpack(((head, cells) for _, head, cells, _ in entry.bases), entry.tail)
-            self._note("tables", entry.workspace_id, entry.day, compare(right, found), certain_from)
-        for (workspace_id, day), right in recount.entries.items():
+            right = recount.aggregates.pop((aggregate.workspace_id, aggregate.day), {})
+            found = numbers.unpack(((head, cells) for _, head, cells, _ in aggregate.bases), aggregate.delta)
+            self._note("tables", aggregate.workspace_id, aggregate.day, compare(right, found), certain_from)
+        for (workspace_id, day), right in recount.aggregates.items():
             self._note("tables", workspace_id, day, compare(right, {}), certain_from)
 
     def _note(self, where: str, workspace_id: str, day: int, difference: Difference, certain_from: int) -> None:

@@ -53,7 +53,7 @@ MEBIBYTE = 1024 * 1024
 BROKER_MESSAGE_BYTES = MEBIBYTE + 12
 """What brokers take where nothing is set: 1 MiB and the overhead of a batch."""
 CHANGELOG_MESSAGE_BYTES = 4 * MEBIBYTE
-"""Eight times the largest packed base, so that a batch of several changed entries fits."""
+"""Eight times the largest packed base, so that a batch of several changed day aggregates fits."""
 CHANGELOG_SEGMENT_BYTES = 32 * MEBIBYTE
 """The newest segment is never compacted, so a recovery reads up to this much more than what is alive."""
 

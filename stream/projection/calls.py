@@ -1,7 +1,7 @@
-"""Cuts a commit, or a whole state, into calls to Redis: each of bounded size, each entry whole within one.
+"""Cuts a commit, or a whole state, into calls to Redis: each of bounded size, each day aggregate whole within one.
 
-An entry's base and tail speak of each other (the tail goes on with the base's numbers), so they never travel apart.
-Rows come with the entry that counts
+A day aggregate's base and delta speak of each other (the delta goes on with the base's numbers), so they never travel
+apart. Rows come with the day aggregate that counts
 them; where they alone are more than a call may hold they go ahead of it, since a row may wait for its count and never
 the other way round.
 """
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from stream.model.steps import Steps
 from stream.ports import Call
 from stream.storage.keys import Keys, format_label, format_segment
-from stream.tables.counts import EntryChange
+from stream.tables.counts import AggregateChange
 from stream.tables.names import NameChanges, SourceName, UserName
 from stream.tables.partition import Commit
 from stream.tables.state import State
@@ -53,7 +53,7 @@ class Calls:
         self._begin()
         return call
 
-    def entry(self, change: EntryChange) -> None:
+    def aggregate(self, change: AggregateChange) -> None:
         workspace, day = change.workspace_id, change.day
         self._touch(workspace)
         cells = self._keys.cells(workspace, day)
@@ -65,11 +65,11 @@ class Calls:
             put += (self._keys.head_field(day, self._partition, number), head)
             put += (self._keys.cells_field(day, self._partition, number), counts)
             put += (self._keys.summary_field(day, self._partition, number), summary)
-        tail = self._keys.tail_field(day, self._partition)
-        if change.tail is None:
-            self._add("x", cells, [tail])
+        delta = self._keys.delta_field(day, self._partition)
+        if change.delta is None:
+            self._add("x", cells, [delta])
         else:
-            put += (tail, change.tail)
+            put += (delta, change.delta)
         self._add("h", cells, put, pairs=True)
         self._manifest(workspace, day, format_segment(self._partition, change.base_count))
 
@@ -87,9 +87,9 @@ class Calls:
         self._touch(name.workspace_id)
         self._operation("h", self._keys.names(name.workspace_id), 1, self._keys.source_field(name.source), "")
 
-    def _drop(self, change: EntryChange, cells: str) -> None:
+    def _drop(self, change: AggregateChange, cells: str) -> None:
         day = change.day
-        fields = [self._keys.tail_field(day, self._partition)]
+        fields = [self._keys.delta_field(day, self._partition)]
         for number in range(change.base_count):
             fields.append(self._keys.head_field(day, self._partition, number))
             fields.append(self._keys.cells_field(day, self._partition, number))
@@ -128,31 +128,31 @@ class Calls:
 def calls_of_commit(keys: Keys, partition: int, commit: Commit) -> Iterator[Call]:
     """The calls of one commit, in order; at least one, and the last is the one to move the position with.
 
-    A workspace's entries follow each other, so that few calls have to tell that it has changed.
+    A workspace's day aggregates follow each other, so that few calls have to tell that it has changed.
     """
     if commit.packed is not None:
         for packed in commit.packed.calls:
             yield Call(keys=[], operations=[], workspaces=[], fields={}, packed=packed)
         return
     calls = Calls(keys, partition)
-    for change in sorted(commit.entries, key=attrgetter("workspace_id")):
+    for change in sorted(commit.aggregates, key=attrgetter("workspace_id")):
         yield from with_rows(calls, change)
     yield from names(calls, commit.names)
     yield calls.close()
 
 
 class Copy(NamedTuple):
-    """All entries and names that changed after an offset, whole: parts of a copy, each with the offset that it changed
-    at, ascending."""
+    """All day aggregates and names that changed after an offset, whole: parts of a copy, each with the offset that it
+    changed at, ascending."""
 
     sources: list[SourceName]
-    parts: Iterator[tuple[int, UserName | EntryChange]]
+    parts: Iterator[tuple[int, UserName | AggregateChange]]
 
 
 def whole_copy(state: State, after: int) -> Steps[Copy]:
     changed = yield from state.names_after(after)
-    entries = yield from state.whole_in_order(after)
-    return Copy(changed.sources, merge(changed.users, entries, key=itemgetter(0)))
+    aggregates = yield from state.whole_in_order(after)
+    return Copy(changed.sources, merge(changed.users, aggregates, key=itemgetter(0)))
 
 
 def calls_of_whole(keys: Keys, partition: int, copy: Copy) -> Iterator[Call]:
@@ -170,7 +170,7 @@ def calls_of_whole(keys: Keys, partition: int, copy: Copy) -> Iterator[Call]:
         if isinstance(part, UserName):
             calls.label(part)
         else:
-            calls.entry(part)
+            calls.aggregate(part)
     yield calls.close()
 
 
@@ -182,7 +182,7 @@ def calls_of_rows(keys: Keys, partition: int, rows: Iterable[tuple[str, int, Seq
     yield calls.close()
 
 
-def with_rows(calls: Calls, change: EntryChange) -> Iterator[Call]:
+def with_rows(calls: Calls, change: AggregateChange) -> Iterator[Call]:
     size, of_rows = size_of(change), sum(map(len, change.rows))
     if of_rows + size > CALL_BYTES:
         yield from cut_rows(calls, change.workspace_id, change.day, change.rows)
@@ -190,7 +190,7 @@ def with_rows(calls: Calls, change: EntryChange) -> Iterator[Call]:
     else:
         yield from calls.room_for(of_rows + size)
         calls.rows(change.workspace_id, change.day, change.rows)
-    calls.entry(change)
+    calls.aggregate(change)
 
 
 def cut_rows(calls: Calls, workspace: str, day: int, rows: Sequence[bytes]) -> Iterator[Call]:
@@ -216,8 +216,8 @@ def names(calls: Calls, changes: NameChanges) -> Iterator[Call]:
         calls.source(source)
 
 
-def size_of(change: EntryChange) -> int:
-    size = 200 + len(change.tail or b"")
+def size_of(change: AggregateChange) -> int:
+    size = 200 + len(change.delta or b"")
     for _, head, cells, summary in change.bases:
         size += len(head) + len(cells) + len(summary)
     return size

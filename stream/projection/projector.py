@@ -132,8 +132,8 @@ class Projector:
         """Send what was just committed; the last call moves the position. False or ReplicaAway: out of sync."""
         calls = list(calls_of_commit(self._keys, self._partition, commit))
         position = commit.position
-        # Before any entry of those days goes, readers know that they are gone; and before any count without its row
-        # is there, that this one is.
+        # Before any day aggregate of those days goes, readers know that they are gone; and before any count without its
+        # row is there, that this one is.
         opening = self._note_counts_from(position)
         if self._rows is None:
             opening |= self._note_missing_rows(self._sent, position.next_offset, position)

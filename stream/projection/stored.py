@@ -15,14 +15,14 @@ TRIES: Final = 20
 """A read is done again where the manifest moved between two of them."""
 
 
-class StoredEntry(msgspec.Struct, frozen=True):
+class StoredAggregate(msgspec.Struct, frozen=True):
     """One partition's part of a workspace-day."""
 
     position: int
     """The partition's position in Redis, read together with the rest."""
     bases: tuple[tuple[bytes | None, bytes | None, bytes | None], ...]
     """Head, cells and summary of each base that the manifest names; None: it is not there."""
-    tail: bytes | None
+    delta: bytes | None
 
 
 class StoredWorkspace(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ class StoredWorkspace(msgspec.Struct, frozen=True):
 
     position: int | None
     """None: Redis shows nothing of the partition."""
-    entries: Mapping[int, StoredEntry]
+    aggregates: Mapping[int, StoredAggregate]
     """By UTC day; a day that is not here has nothing."""
 
 
@@ -53,12 +53,12 @@ class StoredCounts:
     async def read(self, partition: int, workspace_id: str) -> StoredWorkspace:
         """A workspace as it is, day by day each in one state."""
         position, manifests = await self._manifests(partition, workspace_id)
-        entries: dict[int, StoredEntry] = {}
+        aggregates: dict[int, StoredAggregate] = {}
         if position is not None:
             days = sorted(manifests)
             for at in range(0, len(days), DAYS_A_READ):
-                entries |= await self._entries(partition, workspace_id, days[at : at + DAYS_A_READ], manifests)
-        return StoredWorkspace(position, entries)
+                aggregates |= await self._aggregates(partition, workspace_id, days[at : at + DAYS_A_READ], manifests)
+        return StoredWorkspace(position, aggregates)
 
     async def read_day(self, partition: int, workspace_id: str, day: int) -> StoredWorkspace:
         """One day of a workspace, with the position as it was read together with it."""
@@ -71,9 +71,9 @@ class StoredCounts:
         manifests = _bases(partition, {day: value})
         if not manifests:
             return StoredWorkspace(int(position), {})
-        entries = await self._entries(partition, workspace_id, [day], manifests)
-        at = next((entry.position for entry in entries.values()), int(position))
-        return StoredWorkspace(at, entries)
+        aggregates = await self._aggregates(partition, workspace_id, [day], manifests)
+        at = next((aggregate.position for aggregate in aggregates.values()), int(position))
+        return StoredWorkspace(at, aggregates)
 
     async def _manifests(self, partition: int, workspace_id: str) -> tuple[int | None, dict[int, int]]:
         """The position, and the number of bases of each day of which the partition has something."""
@@ -84,9 +84,9 @@ class StoredCounts:
         found = {int(day): value for day, value in values.items() if day.decode() != ALL}
         return (int(position) if position else None), _bases(partition, found)
 
-    async def _entries(
+    async def _aggregates(
         self, partition: int, workspace_id: str, days: Sequence[int], manifests: Mapping[int, int]
-    ) -> dict[int, StoredEntry]:
+    ) -> dict[int, StoredAggregate]:
         known = {day: manifests[day] for day in days}
         for _ in range(TRIES):
             asked = {day: self._fields(day, partition, bases) for day, bases in known.items()}
@@ -99,14 +99,14 @@ class StoredCounts:
             now = _bases(partition, dict(zip(days, values, strict=True)))
             if position is None or now == known:
                 at = int(position or 0)
-                return {day: _entry(at, found) for day, found in zip(asked, parts, strict=True)}
+                return {day: _aggregate(at, found) for day, found in zip(asked, parts, strict=True)}
             known = now
             if not known:
                 return {}
         raise TimeoutError(f"the days of {workspace_id} move faster than they can be read")
 
     def _fields(self, day: int, partition: int, bases: int) -> list[str]:
-        fields = [self._keys.tail_field(day, partition)]
+        fields = [self._keys.delta_field(day, partition)]
         for number in range(bases):
             fields += (
                 self._keys.head_field(day, partition, number),
@@ -121,6 +121,6 @@ def _bases(partition: int, values: Mapping[int, bytes | None]) -> dict[int, int]
     return {day: bases[partition] for day, bases in manifests.items() if partition in bases}
 
 
-def _entry(position: int, found: Sequence[Any]) -> StoredEntry:
-    tail, *rest = found
-    return StoredEntry(position, tuple(zip(rest[::3], rest[1::3], rest[2::3], strict=True)), tail)
+def _aggregate(position: int, found: Sequence[Any]) -> StoredAggregate:
+    delta, *rest = found
+    return StoredAggregate(position, tuple(zip(rest[::3], rest[1::3], rest[2::3], strict=True)), delta)

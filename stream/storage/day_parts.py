@@ -1,7 +1,7 @@
 """Packs the counts of a workspace-day: the same bytes in the changelog and in Redis.
 
-An entry (one workspace and UTC day of one source partition) is some *bases*, each complete in itself, and a *tail* of
-what came since, which continues the last base. Its count is the sum of them all.
+A day aggregate (one workspace and UTC day of one source partition) is some *bases*, each complete in itself, and a
+*delta* of what came since, which continues the last base. Its count is the sum of them all.
 
 A *series* is (activity, source, user); its *kind* is one number of activity and source (stream/model/dimensions.py),
 where source i > 0 is the i-th of `sources`. A *cell* is a series in a quarter of the day: `key = series number * 96 +
@@ -13,16 +13,16 @@ quarter`. Parts are msgpack arrays:
     summary  1, sources [str],
              kinds column, cell_counts column, totals column,                    one item a kind that occurs
              keys column, counts column                                          one item a kind and quarter
-    tail     1, written_at, first_series, first_source,
+    delta    1, written_at, first_series, first_source,
              new_sources [str], new_users [str|nil],                             one item a new source, a new series
              keys column, counts column, kinds column                            one item a cell
     base     1, head bin, cells bin                                              the changelog's value
 
 `written_at` is the last source offset that is counted in the part. Keys ascend. A head's cell_counts say how many of
 the cells, in order, are of each series, and totals their sum: a whole day is summed without looking at a cell. A
-summary's series are the kinds that occur, ascending. A tail's series numbers and source numbers continue those of the
+summary's series are the kinds that occur, ascending. A delta's series numbers and source numbers continue those of the
 last base (which has `first_series` and `first_source` of them), so it carries only new ones; `kinds` has the kind of
-each cell, so that who asks for no user needs no head. Every new series has a cell in the tail.
+each cell, so that who asks for no user needs no head. Every new series has a cell in the delta.
 
 A *column* is one byte, the size of an item (1, 2, 4 or 8), and the items, unsigned and little-endian, in the smallest
 size that holds all; keys take at least 2. Plain columns, not differences: decision 0009.
@@ -78,7 +78,7 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     counts: array[int]
 
 
-class Tail(msgspec.Struct, frozen=True, gc=False):
+class Delta(msgspec.Struct, frozen=True, gc=False):
     """What came after the last base; `keys`, `counts` and `kinds` have one item a cell."""
 
     written_at: int
@@ -141,7 +141,7 @@ def encode_summary(
     return _encode((VERSION, sources, kinds, cell_counts, totals, keys, counts))
 
 
-def encode_tail(
+def encode_delta(
     written_at: int,
     first_series: int,
     first_source: int,
@@ -151,7 +151,7 @@ def encode_tail(
     counts: bytes,
     kinds: bytes,
 ) -> bytes:
-    """Packs a tail from its columns."""
+    """Packs a delta from its columns."""
     parts = (VERSION, written_at, first_series, first_source, new_sources, new_users, keys, counts, kinds)
     return _fit(_encode(parts))
 
@@ -207,10 +207,10 @@ def decode_summary(packed: bytes, name: object = "a summary") -> Summary:
     return summary
 
 
-def decode_tail(packed: bytes, name: object = "a tail") -> Tail:
-    """Unpacks a tail. Raises FormatError with `name`."""
-    parts = decode_array(_TAIL, packed, VERSION, name)
-    tail = Tail(
+def decode_delta(packed: bytes, name: object = "a delta") -> Delta:
+    """Unpacks a delta. Raises FormatError with `name`."""
+    parts = decode_array(_DELTA, packed, VERSION, name)
+    delta = Delta(
         parts.written_at,
         parts.first_series,
         parts.first_source,
@@ -220,8 +220,8 @@ def decode_tail(packed: bytes, name: object = "a tail") -> Tail:
         decode_column(parts.counts, name),
         decode_column(parts.kinds, name),
     )
-    _check_same_length(name, tail.keys, tail.counts, tail.kinds)
-    return tail
+    _check_same_length(name, delta.keys, delta.counts, delta.kinds)
+    return delta
 
 
 def decode_base(packed: bytes, name: object = "a base") -> tuple[bytes, bytes]:
@@ -263,8 +263,8 @@ def _array_of(count: int) -> bytes:
     return b"\xdc" + count.to_bytes(2, "big") if count < 1 << 16 else b"\xdd" + count.to_bytes(4, "big")
 
 
-def read_written_at(packed: bytes, name: object = "a head or tail") -> int:
-    """The last source offset that is counted in a head or a tail, without unpacking the rest."""
+def read_written_at(packed: bytes, name: object = "a head or delta") -> int:
+    """The last source offset that is counted in a head or a delta, without unpacking the rest."""
     return decode_array(_WRITTEN, packed, VERSION, name).written_at
 
 
@@ -312,7 +312,7 @@ class _Summary(msgspec.Struct, array_like=True, gc=False):
     counts: bytes
 
 
-class _Tail(msgspec.Struct, array_like=True, gc=False):
+class _Delta(msgspec.Struct, array_like=True, gc=False):
     version: int
     written_at: int
     first_series: int
@@ -339,7 +339,7 @@ _HEAD: Final = msgspec.msgpack.Decoder(_Head)
 _PACKED_HEAD: Final = msgspec.msgpack.Decoder(PackedHead)
 _CELLS: Final = msgspec.msgpack.Decoder(_Cells)
 _SUMMARY: Final = msgspec.msgpack.Decoder(_Summary)
-_TAIL: Final = msgspec.msgpack.Decoder(_Tail)
+_DELTA: Final = msgspec.msgpack.Decoder(_Delta)
 _BASE: Final = msgspec.msgpack.Decoder(_Base)
 _WRITTEN: Final = msgspec.msgpack.Decoder(_Written)
 _encode: Final = msgspec.msgpack.Encoder().encode

@@ -13,7 +13,7 @@ one server. Below, `p` is a source partition, `day` the number of a UTC day sinc
                                       `<day>` -> `<version> <p>:<bases> <p>:<bases>…`: version of the last call that
                                       changed the day, and which parts there are of it
     cells:<workspace>:<n>    hash     `<day>.<p>.<base>.h` `.c` `.s` -> head, cells and summary of each base, from 0 on
-                                      `<day>.<p>.t` -> the tail, absent where it is empty  (stream/storage/day_parts.py)
+                                      `<day>.<p>.t` -> the delta, absent where empty    (stream/storage/day_parts.py)
     rows1:<workspace>:<day>  zset     packed activity rows, all of score 0                  (stream/storage/row.py)
     names:<workspace>        hash     `u:<user id>` -> `<seconds> <nanos> <partition> <offset> <0|1><label>`: the later
                                       stamp stands; 1 means that there is a label, and any label beats none.
@@ -43,7 +43,7 @@ POSITION_FIELDS: Final = (
     "copied",  # all that changed last below this offset is there whole, where a copy was disturbed before its end
     "owed",  # JSON [[after, upto, greatest ms], …]: offsets in (after, upto] whose rows are still missing
     "as_of",  # ms since 1970 up to which all that the broker had taken is counted; never ahead of Redis' own time
-    "moved",  # ms since 1970 by the worker, never ahead of Redis: when position or as_of moved, or entries were sent
+    "moved",  # ms since 1970 by the worker, never ahead of Redis: when position or as_of moved, or counts were sent
     "counts_from",  # UTC day before which retention has dropped counts
     "rows_from",  # UTC day before which rows are gone for good
     "end",  # the partition's end, when the worker asked last
@@ -113,7 +113,7 @@ class Keys:
         return f"{day}.{partition}.{base}.s"
 
     @staticmethod
-    def tail_field(day: int, partition: int) -> str:
+    def delta_field(day: int, partition: int) -> str:
         return f"{day}.{partition}.t"
 
     @staticmethod
@@ -136,7 +136,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     version: str
     bases: dict[int, int]
-    """Number of bases by partition; 0: a tail alone. A partition that is not here has nothing of this day."""
+    """Number of bases by partition; 0: a delta alone. A partition that is not here has nothing of this day."""
 
 
 def format_manifest(manifest: Manifest) -> str:

@@ -1,6 +1,7 @@
 """The state of a partition, one module a kind, each with its changelog key and its packed form.
 
-    counts.py      b"c"  workspace-days: base and tail        (packed.py: their format, merge.py: a tail into its base)
+    counts.py      b"c"  day aggregates: bases and a delta  (stream/storage/day_parts.py: their format;
+                         merge.py: a delta into its base)
     recent_ids.py  b"i"  which ids were counted lately
     uncounted.py   b"u"  which offsets did not count
     names.py       b"n"  latest labels of users, sources seen

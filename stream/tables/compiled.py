@@ -21,7 +21,7 @@ from stream.storage.formats import FormatError
 from stream.storage.row import PARTITION_LIMIT
 from stream.tables import names, position, recent_ids, uncounted
 from stream.tables.core import CoreFailed, load_core
-from stream.tables.counts import RECORDS_A_STEP, EntryChange
+from stream.tables.counts import RECORDS_A_STEP, AggregateChange
 from stream.tables.names import NameChanges, NamesAfter, SourceName, UserName
 from stream.tables.partition import (
     Batch,
@@ -42,9 +42,9 @@ BYTES_A_STEP: Final = 1 << 20
 """Of a changelog: some milliseconds."""
 UNKEPT_LIMIT: Final = 1_000_000
 """Users, sources and workspaces without a name of which the core remembers the ids, some 120 MB: more than there are
-series of open entries (SERIES_LIMIT in stream/tables/counts.py), which are numbered by them."""
+series of open day aggregates (SERIES_LIMIT in stream/tables/counts.py), which are numbered by them."""
 EVERY: Final = 1 << 60
-"""Entries or names: more than there are."""
+"""Day aggregates or names: more than there are."""
 RECORDS_AT_ONCE: Final = 10_000
 """Of a batch: what the core remembers between reading and judging takes some megabytes."""
 
@@ -90,7 +90,7 @@ class CompiledState(Progress):
             dedupe_window_hours=rules.dedupe_window_hours,
             dedupe_max_ids=rules.dedupe_max_ids,
             name_limit=rules.name_limit,
-            tail_floor=rules.tail_floor,
+            delta_floor=rules.delta_floor,
             base_bytes_limit=rules.base_bytes_limit,
             keep_rows=rules.keep_rows,
             block_ids=recent_ids.BLOCK_IDS,
@@ -224,9 +224,11 @@ class CompiledState(Progress):
         if self._packing is not None:
             return self._commit([], [], NameChanges([], []), self._pack(self._packing))
         with self._border(AssertionError):
-            table, entries, users, sources = self._core.encode(self.position.next_offset)
+            table, aggregates, users, sources = self._core.encode(self.position.next_offset)
         table.append(self._position_record(self._core.keys))
-        return self._commit(table, [_entry_change(entry) for entry in entries], _name_changes(users, sources))
+        return self._commit(
+            table, [_aggregate_change(aggregate) for aggregate in aggregates], _name_changes(users, sources)
+        )
 
     def _pack(self, packing: Packing) -> PackedCommit:
         with self._border(AssertionError):
@@ -248,7 +250,7 @@ class CompiledState(Progress):
     def _commit(
         self,
         table: list[tuple[bytes, bytes | None]],
-        entries: list[EntryChange],
+        aggregates: list[AggregateChange],
         moved: NameChanges,
         packed: PackedCommit | None = None,
     ) -> Commit:
@@ -256,14 +258,16 @@ class CompiledState(Progress):
         self._encoded_outcomes = self.outcomes.copy()
         dead_letters, self._dead_letters = self._dead_letters, []
         self.pending_weight = 0
-        return Commit(self.position, table, dead_letters, entries, moved, outcomes, self.ids, packed)
+        return Commit(self.position, table, dead_letters, aggregates, moved, outcomes, self.ids, packed)
 
-    def whole(self, after: int) -> Iterator[EntryChange]:
+    def whole(self, after: int) -> Iterator[AggregateChange]:
         return (change for _, change in finish(self.whole_in_order(after)))
 
-    def whole_in_order(self, after: int) -> Steps[Iterator[tuple[int, EntryChange]]]:
-        pieces = yield from self._walk(self._core.entries_piece, after)
-        return ((offset, self._whole(entry)) for offset, entry in merge(*(entries for [entries] in pieces)))
+    def whole_in_order(self, after: int) -> Steps[Iterator[tuple[int, AggregateChange]]]:
+        pieces = yield from self._walk(self._core.aggregates_piece, after)
+        return (
+            (offset, self._whole(aggregate)) for offset, aggregate in merge(*(aggregates for [aggregates] in pieces))
+        )
 
     def names_after(self, after: int) -> Steps[NamesAfter]:
         pieces = yield from self._walk(self._core.names_piece, after)
@@ -284,17 +288,17 @@ class CompiledState(Progress):
             yield
         return pieces
 
-    def draw(self, chance: float) -> tuple[int, EntryChange] | None:
+    def draw(self, chance: float) -> tuple[int, AggregateChange] | None:
         with self._border(FormatError):
-            entries, _ = self._core.entries_piece(-1, 0, 0, EVERY)
-            if not entries:
+            aggregates, _ = self._core.aggregates_piece(-1, 0, 0, EVERY)
+            if not aggregates:
                 return None
-            offset, entry = entries[int(chance * len(entries))]
-            return offset, _entry_change(self._core.whole_entry(entry), whole=True)
+            offset, aggregate = aggregates[int(chance * len(aggregates))]
+            return offset, _aggregate_change(self._core.whole_aggregate(aggregate), whole=True)
 
-    def _whole(self, entry: int) -> EntryChange:
+    def _whole(self, aggregate: int) -> AggregateChange:
         with self._border(FormatError):
-            return _entry_change(self._core.whole_entry(entry), whole=True)
+            return _aggregate_change(self._core.whole_aggregate(aggregate), whole=True)
 
     def _user_name(self, workspace: int, user: int) -> UserName:
         with self._border(FormatError):
@@ -363,9 +367,9 @@ def _odd_record(found: tuple[int, int, bool, bytes | None, bytes | None, list[tu
     return PlainRecord(offset, timestamp, int(by_broker), key, value, named)
 
 
-def _entry_change(found: Any, *, whole: bool = False) -> EntryChange:
-    workspace_id, day, bases, tail, base_count, rows, dropped = found
-    return EntryChange(workspace_id, day, tuple(bases), tail, base_count, rows, whole, dropped)
+def _aggregate_change(found: Any, *, whole: bool = False) -> AggregateChange:
+    workspace_id, day, bases, delta, base_count, rows, dropped = found
+    return AggregateChange(workspace_id, day, tuple(bases), delta, base_count, rows, whole, dropped)
 
 
 def _name_changes(users: list[Any], sources: list[Any]) -> NameChanges:

@@ -1,16 +1,17 @@
 """Counts the events of each series in each quarter-hour.
 
     key    63 ("c"), u32 UTC day, u16 slot, big-endian, then the workspace id in UTF-8
-    value  slot 0, 1, 2…: a base; slot FFFF: the tail                                                       (packed.py)
+    value  slot 0, 1, 2…: a base; slot FFFF: the delta                                    (stream/storage/day_parts.py)
 
-An entry is one workspace and UTC day of this partition: bases 0 to n, of which only the last still changes, and the
-tail, what came since that one was written. To count is `tail[cell] += 1`: the base is not read. At a commit, a tail of
-more than max(tail_floor, sqrt(cells of the last base)) cells is merged into the base (merge.py), and its slot deleted.
+A day aggregate is one workspace and UTC day of this partition: bases 0 to n, of which only the last still changes, and
+the delta, what came since that one was written. To count is `delta[cell] += 1`: the base is not read. At a commit, a
+delta of more than max(delta_floor, sqrt(cells of the last base)) cells is merged into the base (merge.py), and its slot
+deleted.
 
-An entry lies in memory as the bytes that were committed. While it is counted in, it also has the numbers of its series
-and its tail as dicts (Counting): 60 to 100 bytes a series, a kilobyte for one alone. Where that was not touched for
-IDLE_OFFSETS, or there are too many of them, it goes, and is made again from the bytes when the next event comes (0.2 us
-a series).
+A day aggregate lies in memory as the bytes that were committed. While it is counted in, it also has the numbers of its
+series and its delta as dicts (Counting): 60 to 100 bytes a series, a kilobyte for one alone. Where that was not touched
+for IDLE_OFFSETS, or there are too many of them, it goes, and is made again from the bytes when the next event comes
+(0.2 us a series).
 """
 
 from __future__ import annotations
@@ -35,19 +36,19 @@ from stream.storage.formats import Changes, FormatError
 from stream.tables.merge import Addition, merge, summarize
 
 KIND: Final = b"c"
-TAIL_SLOT: Final = 0xFFFF
+DELTA_SLOT: Final = 0xFFFF
 
 IDLE_OFFSETS: Final = 20_000
-"""Offsets of the partition after its last event for which an entry keeps its dicts, for making them again costs as
-much as keeping them does memory, whatever its size."""
+"""Offsets of the partition after its last event for which a day aggregate keeps its dicts, for making them again costs
+as much as keeping them does memory, whatever its size."""
 FREE_SERIES: Final = 50_000
-"""Series of idle entries to keep in memory anyway: 5 MB, or 25 where each is alone in its entry."""
+"""Series of idle day aggregates to keep in memory anyway: 5 MB, or 25 where each is alone in its day aggregate."""
 SERIES_LIMIT: Final = 600_000
 """More are not kept even if they are not idle: some 60 MB a partition."""
 RECORDS_A_STEP: Final = 500
 """Of a changelog, where one takes some microseconds."""
 DROPS_A_COMMIT: Final = 1_000
-"""Entries that one commit deletes at most, when retention has moved on: 60 KB of keys."""
+"""Day aggregates that one commit deletes at most, when retention has moved on: 60 KB of keys."""
 
 _KEY: Final = Struct(">cIH")
 
@@ -56,30 +57,30 @@ ChangedBase = tuple[int, bytes, bytes, bytes]
 """Number, head, cells and summary."""
 
 
-class EntryChange(msgspec.Struct, frozen=True, gc=False):
-    """What became of an entry of a workspace and UTC day of one partition."""
+class AggregateChange(msgspec.Struct, frozen=True, gc=False):
+    """What became of a day aggregate of a workspace and UTC day of one partition."""
 
     workspace_id: str
     day: int
     bases: tuple[ChangedBase, ...]
     """Number, head, cells and summary of each base that is new or was written again; of every base where `whole`."""
-    tail: bytes | None
-    """None: no tail; delete the stored one, if any."""
+    delta: bytes | None
+    """None: no delta; delete the stored one, if any."""
     base_count: int
     """Bases 0 up to this number, exclusive, exist; where `dropped`, they did."""
     rows: list[bytes]
     """Packed activity rows (stream/storage/row.py) of the events counted since the last commit; none where
     `whole`."""
     whole: bool = False
-    """This is all of the entry, in place of whatever was there."""
+    """This is all of the day aggregate, in place of whatever was there."""
     dropped: bool = False
     """The day is older than the retention allows: nothing of it is left."""
 
 
-# To Python's garbage collector neither entries nor what counting needs are containers (gc=False): none can hold itself,
-# and going through them took a tenth of the counting where nearly every event begins one. So numbers are in arrays and
-# dicts below: lists would be containers again.
-class Entry(msgspec.Struct, eq=False, gc=False):
+# To Python's garbage collector neither day aggregates nor what counting needs are containers (gc=False): none can hold
+# itself, and going through them took a tenth of the counting where nearly every event begins one. So numbers are in
+# arrays and dicts below: lists would be containers again.
+class DayAggregate(msgspec.Struct, eq=False, gc=False):
     """One workspace and UTC day of one partition."""
 
     workspace_id: str
@@ -90,8 +91,8 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     """Changelog values of bases 0, 1, … that will not change."""
     last: bytes | None = None
     """Changelog value of the last base; None where there is none yet."""
-    tail: bytes | None = None
-    """Changelog value of the tail as committed; None where it is empty."""
+    delta: bytes | None = None
+    """Changelog value of the delta as committed; None where it is empty."""
     counting: Counting | None = None
     rows: list[bytes] | None = None
     """Rows that no commit has yet; a list from the first event after a commit to the next."""
@@ -103,40 +104,40 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     @property
     def keys(self) -> int:
         """How many keys the changelog has of it, with what was encoded."""
-        return self.base_count + (self.tail is not None)
+        return self.base_count + (self.delta is not None)
 
     def open(self) -> Counting:
         """Makes what counting needs from what is committed."""
-        assert self.counting is None, "an entry is opened once"
+        assert self.counting is None, "a day aggregate is opened once"
         counting = self.counting = Counting()
         if self.last is not None:
             counting.take_base(self.last)
-        if self.tail is not None:
-            counting.take_tail(packed.decode_tail(self.tail))
+        if self.delta is not None:
+            counting.take_delta(packed.decode_delta(self.delta))
         return counting
 
-    def encode(self, rules: CountRules, changes: Changes) -> EntryChange:
+    def encode(self, rules: CountRules, changes: Changes) -> AggregateChange:
         """Adds the changelog records of what was counted since the last commit."""
         counting = self.counting
-        assert counting is not None, "an entry changes while it is open"
+        assert counting is not None, "a day aggregate changes while it is open"
         rows, self.rows = self.rows, None
         bases: tuple[ChangedBase, ...] = ()
-        if len(counting.tail) > counting.tail_limit(rules.tail_floor):
+        if len(counting.delta) > counting.delta_limit(rules.delta_floor):
             bases = self._merge(counting, rules.base_bytes_limit, changes)
-            if self.tail is not None:
-                changes[key_of(self.workspace_id, self.day, TAIL_SLOT)] = None
-            self.tail = None
+            if self.delta is not None:
+                changes[key_of(self.workspace_id, self.day, DELTA_SLOT)] = None
+            self.delta = None
         else:
-            self.tail = counting.encode_tail(self.changed_at)
-            changes[key_of(self.workspace_id, self.day, TAIL_SLOT)] = self.tail
-        return EntryChange(self.workspace_id, self.day, bases, self.tail, self.base_count, rows or [])
+            self.delta = counting.encode_delta(self.changed_at)
+            changes[key_of(self.workspace_id, self.day, DELTA_SLOT)] = self.delta
+        return AggregateChange(self.workspace_id, self.day, bases, self.delta, self.base_count, rows or [])
 
     def _merge(self, counting: Counting, limit_bytes: int, changes: Changes) -> tuple[ChangedBase, ...]:
         head, cells = packed.decode_base(self.last) if self.last is not None else (None, None)
         parts = merge(head, cells, counting.addition(self.changed_at), limit_bytes)
         values = [packed.encode_base(part.head, part.cells) for part in parts]
         first = len(self.frozen)
-        assert first + len(parts) <= TAIL_SLOT, f"{first + len(parts)} bases of one workspace and day"
+        assert first + len(parts) <= DELTA_SLOT, f"{first + len(parts)} bases of one workspace and day"
         for number, value in enumerate(values, first):
             changes[key_of(self.workspace_id, self.day, number)] = value
         self.frozen = (*self.frozen, *values[:-1])
@@ -147,19 +148,19 @@ class Entry(msgspec.Struct, eq=False, gc=False):
             self.counting = None
         return tuple((number, part.head, part.cells, part.summary) for number, part in enumerate(parts, first))
 
-    def whole(self) -> EntryChange:
-        """All of the entry as it is committed."""
+    def whole(self) -> AggregateChange:
+        """All of the day aggregate as it is committed."""
         values = self.frozen if self.last is None else (*self.frozen, self.last)
         bases = []
         for number, value in enumerate(values):
             head, cells = packed.decode_base(value, key_of(self.workspace_id, self.day, number))
             bases.append((number, head, cells, summarize(head, cells)))
-        return EntryChange(self.workspace_id, self.day, tuple(bases), self.tail, self.base_count, [], whole=True)
+        return AggregateChange(self.workspace_id, self.day, tuple(bases), self.delta, self.base_count, [], whole=True)
 
     def adopt(self, slot: int, value: bytes, key: bytes) -> None:
         """Takes a record of the changelog; bases in their order. Raises FormatError."""
-        if slot == TAIL_SLOT:
-            self.tail = value
+        if slot == DELTA_SLOT:
+            self.delta = value
             self.changed_at = max(self.changed_at, packed.read_written_at(value, key))
             return
         if slot != self.base_count:
@@ -172,11 +173,11 @@ class Entry(msgspec.Struct, eq=False, gc=False):
 
 
 class Counting(msgspec.Struct, eq=False, gc=False):
-    """What counting in an entry needs: the numbers of the series of its last base and tail, and the tail."""
+    """What counting in a day aggregate needs: the numbers of the series of its last base and delta, and the delta."""
 
     series: tuple[Series, ...] = msgspec.field(default_factory=lambda: tuple({} for _ in ACTIVITIES))
     """By activity: source -> user -> key of the series' first quarter."""
-    tail: dict[int, int] = {}
+    delta: dict[int, int] = {}
     """Counts by key of cell."""
     _kinds: array[int] = msgspec.field(default_factory=partial(array, "I"))
     _source_numbers: dict[str, int] = {}
@@ -185,7 +186,7 @@ class Counting(msgspec.Struct, eq=False, gc=False):
     _first_series: int = 0
     _first_source: int = 0
     _new_users: dict[int, str | None] = {}
-    """Of the tail's new series, by their number, ascending."""
+    """Of the delta's new series, by their number, ascending."""
 
     def begin_series(self, activity: int, source: str | None, user_id: str | None) -> int:
         """Gives the next number to a series that is not there. Returns the key of its first quarter."""
@@ -197,40 +198,40 @@ class Counting(msgspec.Struct, eq=False, gc=False):
         self._new_users[len(self._kinds)] = user_id
         return self._number_series(kind_of(number, activity), source, user_id)
 
-    def tail_limit(self, floor: int) -> int:
-        """A tail of more cells is merged: so it is rewritten about as often as it makes its base be."""
+    def delta_limit(self, floor: int) -> int:
+        """A delta of more cells is merged: so it is rewritten about as often as it makes its base be."""
         return max(floor, isqrt(self._base_cells))
 
-    def encode_tail(self, written_at: int) -> bytes:
-        tail, kinds = self.tail, self._kinds
-        keys = sorted(tail)
-        return packed.encode_tail(
+    def encode_delta(self, written_at: int) -> bytes:
+        delta, kinds = self.delta, self._kinds
+        keys = sorted(delta)
+        return packed.encode_delta(
             written_at,
             self._first_series,
             self._first_source,
             self._new_sources(),
             list(self._new_users.values()),
             packed.encode_column(keys, 2),
-            packed.encode_column([tail[key] for key in keys]),
+            packed.encode_column([delta[key] for key in keys]),
             packed.encode_column([kinds[key // QUARTERS_A_DAY] for key in keys]),
         )
 
     def addition(self, written_at: int) -> Addition:
-        """The tail, for a merge."""
+        """The delta, for a merge."""
         return Addition(
-            written_at, self.tail, self._kinds.tolist(), self._new_sources(), list(self._new_users.values())
+            written_at, self.delta, self._kinds.tolist(), self._new_sources(), list(self._new_users.values())
         )
 
     def go_on(self, base_cells: int) -> None:
-        """The tail is part of the base now, which has so many cells."""
+        """The delta is part of the base now, which has so many cells."""
         self._base_cells = base_cells
         self._first_series = len(self._kinds)
         self._first_source = len(self._source_numbers)
-        self._new_users, self.tail = {}, {}
+        self._new_users, self.delta = {}, {}
 
     def weight(self) -> int:
-        """The number of series and tail cells."""
-        return len(self._kinds) + len(self.tail)
+        """The number of series and delta cells."""
+        return len(self._kinds) + len(self.delta)
 
     def take_base(self, base: bytes) -> None:
         """The committed base that counting goes on with."""
@@ -241,20 +242,20 @@ class Counting(msgspec.Struct, eq=False, gc=False):
             self._number_series(kind, sources[source_number_of(kind)], user_id)
         self.go_on(len(packed.decode_cells(cells).keys))
 
-    def take_tail(self, tail: packed.Tail) -> None:
-        """The committed tail, after its base."""
-        assert tail.first_series == self._first_series, "a tail continues the series of its base"
-        assert tail.first_source == self._first_source, "a tail continues the sources of its base"
-        sources = self._number_sources(tail.new_sources)
-        kinds = dict(zip((key // QUARTERS_A_DAY for key in tail.keys), tail.kinds, strict=True))
-        for number, user_id in enumerate(tail.new_users, self._first_series):
+    def take_delta(self, delta: packed.Delta) -> None:
+        """The committed delta, after its base."""
+        assert delta.first_series == self._first_series, "a delta continues the series of its base"
+        assert delta.first_source == self._first_source, "a delta continues the sources of its base"
+        sources = self._number_sources(delta.new_sources)
+        kinds = dict(zip((key // QUARTERS_A_DAY for key in delta.keys), delta.kinds, strict=True))
+        for number, user_id in enumerate(delta.new_users, self._first_series):
             kind = kinds[number]
             self._number_series(kind, sources[source_number_of(kind)], user_id)
             self._new_users[number] = user_id
-        self.tail = dict(zip(tail.keys, tail.counts, strict=True))
+        self.delta = dict(zip(delta.keys, delta.counts, strict=True))
 
     def _new_sources(self) -> list[str]:
-        """Those of the tail."""
+        """Those of the delta."""
         if len(self._source_numbers) == self._first_source:
             return []
         return list(self._source_numbers)[self._first_source :]
@@ -280,45 +281,45 @@ Series = dict[str | None, dict[str | None, int]]
 
 
 class CountRules(msgspec.Struct, frozen=True):
-    """How entries are kept."""
+    """How day aggregates are kept."""
 
-    tail_floor: int
+    delta_floor: int
     base_bytes_limit: int
 
 
 class Counts:
-    """The entries of a partition."""
+    """The day aggregates of a partition."""
 
     def __init__(self, rules: CountRules) -> None:
         self._rules = rules
-        self._days: dict[str, dict[int, Entry]] = {}
+        self._days: dict[str, dict[int, DayAggregate]] = {}
         self.counts_from: int | None = None
         """UTC day before which retention has dropped counts; it never goes back."""
-        self.changed: list[Entry] = []
-        """Entries with an event that no commit has; the counting loop adds to it."""
-        self._open: OrderedDict[Entry, int] = OrderedDict()
-        """Weights of the entries with a Counting, in the order of their last commit. A dict that loses its first keys
-        would look for the next one from its beginning each time."""
+        self.changed: list[DayAggregate] = []
+        """Day aggregates with an event that no commit has; the counting loop adds to it."""
+        self._open: OrderedDict[DayAggregate, int] = OrderedDict()
+        """Weights of the day aggregates with a Counting, in the order of their last commit. A dict that loses its first
+        keys would look for the next one from its beginning each time."""
         self._open_series = 0
-        self._to_drop: deque[Entry] = deque()
+        self._to_drop: deque[DayAggregate] = deque()
         self.keys = 0
-        """How many keys the changelog has of the entries, with what was encoded."""
+        """How many keys the changelog has of the day aggregates, with what was encoded."""
 
-    def days_of(self, workspace_id: str) -> dict[int, Entry]:
-        """The entries of a workspace by day; `begin` adds to it."""
+    def days_of(self, workspace_id: str) -> dict[int, DayAggregate]:
+        """The day aggregates of a workspace by day; `begin` adds to it."""
         return self._days.setdefault(workspace_id, {})
 
-    def begin(self, workspace_id: str, day: int) -> Entry | None:
-        """A new entry; None where the day is one that retention has dropped."""
+    def begin(self, workspace_id: str, day: int) -> DayAggregate | None:
+        """A new day aggregate; None where the day is one that retention has dropped."""
         if self.counts_from is not None and day < self.counts_from:
             return None
-        entry = self._days[workspace_id][day] = Entry(workspace_id, day)
-        return entry
+        aggregate = self._days[workspace_id][day] = DayAggregate(workspace_id, day)
+        return aggregate
 
     def drop_before(self, day: int) -> list[str]:
-        """Drops the entries of days before this one; never takes it back. They are gone from reports at once, and from
-        the changelog within the next commits. Returns the workspaces of which nothing is left; `days_of` begins them
-        anew."""
+        """Drops the day aggregates of days before this one; never takes it back. They are gone from reports at once,
+        and from the changelog within the next commits. Returns the workspaces of which nothing is left; `days_of`
+        begins them anew."""
         if self.counts_from is not None and day <= self.counts_from:
             return []
         self.counts_from = day
@@ -330,36 +331,38 @@ class Counts:
             del self._days[workspace_id]
         return empty
 
-    def encode(self, upto: int, changes: Changes) -> list[EntryChange]:
+    def encode(self, upto: int, changes: Changes) -> list[AggregateChange]:
         """Adds the changelog records of what was counted since the last call; `upto` is the next offset."""
         changed, self.changed = self.changed, []
-        kept = [entry for entry in changed if self._is_kept(entry)]
-        self.keys -= sum(entry.keys for entry in kept)
-        entries = [entry.encode(self._rules, changes) for entry in kept]
-        self.keys += sum(entry.keys for entry in kept)
+        kept = [aggregate for aggregate in changed if self._is_kept(aggregate)]
+        self.keys -= sum(aggregate.keys for aggregate in kept)
+        aggregates = [aggregate.encode(self._rules, changes) for aggregate in kept]
+        self.keys += sum(aggregate.keys for aggregate in kept)
         for _ in range(min(len(self._to_drop), DROPS_A_COMMIT)):
             gone = self._to_drop.popleft()
             if self._drop(gone, changes):
-                entries.append(EntryChange(gone.workspace_id, gone.day, (), None, gone.base_count, [], dropped=True))
+                aggregates.append(
+                    AggregateChange(gone.workspace_id, gone.day, (), None, gone.base_count, [], dropped=True)
+                )
         self._close_some(changed, upto)
-        return entries
+        return aggregates
 
-    def whole(self, after: int) -> Steps[Iterator[tuple[int, EntryChange]]]:
-        """Every entry whose last event is at an offset above this one, as it was committed, with that offset: they
-        ascend.
+    def whole(self, after: int) -> Steps[Iterator[tuple[int, AggregateChange]]]:
+        """Every day aggregate whose last event is at an offset above this one, as it was committed, with that offset:
+        they ascend.
         """
-        assert not self.changed, "a whole entry is one that is committed"
-        entries = yield from order_after(self, attrgetter("changed_at"), after)
-        return ((entry.changed_at, entry.whole()) for entry in entries)
+        assert not self.changed, "a whole day aggregate is one that is committed"
+        aggregates = yield from order_after(self, attrgetter("changed_at"), after)
+        return ((aggregate.changed_at, aggregate.whole()) for aggregate in aggregates)
 
-    def draw(self, chance: float) -> tuple[int, EntryChange] | None:
-        """One of the entries as it was committed: to list a million takes 50 ms."""
-        assert not self.changed, "a whole entry is one that is committed"
-        entries = list(self)
-        if not entries:
+    def draw(self, chance: float) -> tuple[int, AggregateChange] | None:
+        """One of the day aggregates as it was committed: to list a million takes 50 ms."""
+        assert not self.changed, "a whole day aggregate is one that is committed"
+        aggregates = list(self)
+        if not aggregates:
             return None
-        entry = entries[int(chance * len(entries))]
-        return entry.changed_at, entry.whole()
+        aggregate = aggregates[int(chance * len(aggregates))]
+        return aggregate.changed_at, aggregate.whole()
 
     def adopt(self, records: list[tuple[bytes, bytes]], counts_from: int | None) -> Steps[None]:
         """Takes the changelog's records, a few a step. Raises FormatError."""
@@ -370,7 +373,7 @@ class Counts:
             if number % RECORDS_A_STEP == 0:
                 yield
         for day in sorted(of_days):
-            for number, (key, value) in enumerate(sorted(of_days[day])):  # by slot: the bases of an entry in order
+            for number, (key, value) in enumerate(sorted(of_days[day])):  # by slot: the bases in their order
                 self._adopt(day, key, value)
                 if number % RECORDS_A_STEP == 0:
                     yield
@@ -381,45 +384,45 @@ class Counts:
         _, _, slot = _KEY.unpack_from(key)
         workspace_id = key[_KEY.size :].decode()
         days = self.days_of(workspace_id)
-        entry = days.get(day)
-        if entry is None:
-            entry = days[day] = Entry(workspace_id, day)
-        entry.adopt(slot, value, key)
+        aggregate = days.get(day)
+        if aggregate is None:
+            aggregate = days[day] = DayAggregate(workspace_id, day)
+        aggregate.adopt(slot, value, key)
 
-    def __iter__(self) -> Iterator[Entry]:
-        """All entries."""
-        return (entry for days in self._days.values() for entry in days.values())
+    def __iter__(self) -> Iterator[DayAggregate]:
+        """All day aggregates."""
+        return (aggregate for days in self._days.values() for aggregate in days.values())
 
-    def _is_kept(self, entry: Entry) -> bool:
-        return self.counts_from is None or entry.day >= self.counts_from
+    def _is_kept(self, aggregate: DayAggregate) -> bool:
+        return self.counts_from is None or aggregate.day >= self.counts_from
 
-    def _drop(self, entry: Entry, changes: Changes) -> bool:
-        """Deletes what the changelog has of an entry. Whether it has anything."""
-        slots = [*range(entry.base_count), *([TAIL_SLOT] if entry.tail is not None else [])]
+    def _drop(self, aggregate: DayAggregate, changes: Changes) -> bool:
+        """Deletes what the changelog has of a day aggregate. Whether it has anything."""
+        slots = [*range(aggregate.base_count), *([DELTA_SLOT] if aggregate.delta is not None else [])]
         for slot in slots:
-            changes[key_of(entry.workspace_id, entry.day, slot)] = None
+            changes[key_of(aggregate.workspace_id, aggregate.day, slot)] = None
         self.keys -= len(slots)
-        self._forget_open(entry)
+        self._forget_open(aggregate)
         return bool(slots)
 
-    def _close_some(self, changed: list[Entry], upto: int) -> None:
-        """Takes back the dicts of entries that were not touched for long, or for longest."""
-        for entry in changed:
-            self._forget_open(entry)
-            if entry.counting is not None and self._is_kept(entry):
-                weight = self._open[entry] = entry.counting.weight()
+    def _close_some(self, changed: list[DayAggregate], upto: int) -> None:
+        """Takes back the dicts of day aggregates that were not touched for long, or for longest."""
+        for aggregate in changed:
+            self._forget_open(aggregate)
+            if aggregate.counting is not None and self._is_kept(aggregate):
+                weight = self._open[aggregate] = aggregate.counting.weight()
                 self._open_series += weight
         while self._open_series > FREE_SERIES:
-            entry = next(iter(self._open))
-            if self._open_series <= SERIES_LIMIT and entry.changed_at > upto - IDLE_OFFSETS:
+            aggregate = next(iter(self._open))
+            if self._open_series <= SERIES_LIMIT and aggregate.changed_at > upto - IDLE_OFFSETS:
                 return
-            self._forget_open(entry)
-            entry.counting = None
+            self._forget_open(aggregate)
+            aggregate.counting = None
 
-    def _forget_open(self, entry: Entry) -> None:
-        self._open_series -= self._open.pop(entry, 0)
+    def _forget_open(self, aggregate: DayAggregate) -> None:
+        self._open_series -= self._open.pop(aggregate, 0)
 
 
 def key_of(workspace_id: str, day: int, slot: int) -> bytes:
-    """The changelog key of a base or of the tail."""
+    """The changelog key of a base or of the delta."""
     return _KEY.pack(KIND, day, slot) + workspace_id.encode()

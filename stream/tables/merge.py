@@ -1,4 +1,4 @@
-"""Merges a tail into its base.
+"""Merges a delta into its base.
 
 Small bases are merged in plain Python, large ones with numpy: both give the same bytes. A base that would be larger
 than its limit is cut into several, by series; all but the last are never touched again.
@@ -42,7 +42,7 @@ class Base(msgspec.Struct, frozen=True, gc=False):
 
 
 class Addition(msgspec.Struct, frozen=True, gc=False):
-    """What is to be added to a base: a tail, unpacked."""
+    """What is to be added to a base: a delta, unpacked."""
 
     written_at: int
     cells: Mapping[int, int]
@@ -54,7 +54,7 @@ class Addition(msgspec.Struct, frozen=True, gc=False):
 
 
 def merge(head: bytes | None, cells: bytes | None, addition: Addition, limit_bytes: int) -> list[Base]:
-    """Adds a tail to a base, or to nothing. Returns one base, or several where it would reach the limit; each is below
+    """Adds a delta to a base, or to nothing. Returns one base, or several where it would reach the limit; each is below
     it where it has more than one series."""
     old = packed.split_head(head) if head is not None else _NOTHING
     sources = [*old.sources, *addition.new_sources]

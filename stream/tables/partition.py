@@ -34,7 +34,7 @@ from stream.settings.worker import WorkerConfig
 from stream.storage.formats import VALUE_BYTES_LIMIT, Changes, FormatError, LostKeysError
 from stream.storage.row import PARTITION_LIMIT, encode_row
 from stream.tables import counts, names, position, recent_ids, uncounted
-from stream.tables.counts import RECORDS_A_STEP, CountRules, Counts, Entry, EntryChange
+from stream.tables.counts import RECORDS_A_STEP, AggregateChange, CountRules, Counts, DayAggregate
 from stream.tables.names import LatestLabel, NameChanges, Names, NamesAfter, WorkspaceNames
 from stream.tables.position import Fingerprint, Position, decode_position, encode_position
 from stream.tables.progress import Progress
@@ -64,8 +64,8 @@ class CountingRules:
     dedupe_window_hours: int = WorkerConfig.dedupe_window_hours
     dedupe_max_ids: int = WorkerConfig.dedupe_max_ids
     name_limit: int = WorkerConfig.name_limit
-    tail_floor: int = 16
-    """A tail of at most this many cells is not merged, however small its base."""
+    delta_floor: int = 16
+    """A delta of at most this many cells is not merged, however small its base."""
     base_bytes_limit: int = 512 * 1024
     """A base that reaches it is cut: well below a broker's limit of a message."""
     keep_rows: bool = True
@@ -141,14 +141,14 @@ class Commit(msgspec.Struct, frozen=True):
     table: list[tuple[bytes, bytes | None]]
     """Changelog records, each key once, the position last; None deletes."""
     dead_letters: list[DeadLetter]
-    entries: list[EntryChange]
+    aggregates: list[AggregateChange]
     names: NameChanges
     outcomes: Outcomes
     """Of the records applied since the commit before."""
     ids: int = 0
     """How many recent ids are remembered."""
     packed: PackedCommit | None = None
-    """In place of `table`, `entries` and `names`, which are empty then."""
+    """In place of `table`, `aggregates` and `names`, which are empty then."""
 
     @property
     def bytes_committed(self) -> int:
@@ -162,8 +162,8 @@ class Commit(msgspec.Struct, frozen=True):
         """Of days and rows as Redis gets them; names, which are few, are not counted in the form in Python."""
         if self.packed is not None:
             return sum(len(call.keys) + len(call.operations) for call in self.packed.calls)
-        bases = sum(len(part) for entry in self.entries for base in entry.bases for part in base[1:])
-        return bases + sum(len(entry.tail or b"") + sum(map(len, entry.rows)) for entry in self.entries)
+        bases = sum(len(part) for aggregate in self.aggregates for base in aggregate.bases for part in base[1:])
+        return bases + sum(len(aggregate.delta or b"") + sum(map(len, aggregate.rows)) for aggregate in self.aggregates)
 
 
 class PartitionState(Progress):
@@ -181,7 +181,7 @@ class PartitionState(Progress):
         self._ids = RecentIds(rules.dedupe_window_hours, rules.dedupe_max_ids)
         self._uncounted = Uncounted()
         self._names = Names(rules.name_limit)
-        self._counts = Counts(CountRules(rules.tail_floor, rules.base_bytes_limit))
+        self._counts = Counts(CountRules(rules.delta_floor, rules.base_bytes_limit))
         self._workspaces: dict[str, _Workspace] = {}
         self._encoded_outcomes = Outcomes()
         self._dead_letters: list[DeadLetter] = []
@@ -260,7 +260,7 @@ class PartitionState(Progress):
         self._ids.encode(table)
         self._uncounted.encode(table)
         moved = self._names.encode(table)
-        entries = self._counts.encode(self.position.next_offset, table)
+        aggregates = self._counts.encode(self.position.next_offset, table)
         self._move(live_keys=1 + self._ids.keys + self._uncounted.keys + self._names.keys + self._counts.keys)
         table[position.KEY] = encode_position(self.position)
         for key, value in table.items():
@@ -269,25 +269,25 @@ class PartitionState(Progress):
         self._encoded_outcomes = self.outcomes.copy()
         dead_letters, self._dead_letters = self._dead_letters, []
         self.pending_weight = 0
-        return Commit(self.position, list(table.items()), dead_letters, entries, moved, outcomes, len(self._ids))
+        return Commit(self.position, list(table.items()), dead_letters, aggregates, moved, outcomes, len(self._ids))
 
-    def whole(self, after: int) -> Iterator[EntryChange]:
-        """Every entry whose last event has an offset above this one (-1: every entry), all of it. Only of a clean
-        state: between `encode` and the next `apply`."""
+    def whole(self, after: int) -> Iterator[AggregateChange]:
+        """Every day aggregate whose last event has an offset above this one (-1: every day aggregate), all of it. Only
+        of a clean state: between `encode` and the next `apply`."""
         return (change for _, change in finish(self.whole_in_order(after)))
 
-    def whole_in_order(self, after: int) -> Steps[Iterator[tuple[int, EntryChange]]]:
-        """The same in steps, with the offset of the entry's last event, ascending."""
+    def whole_in_order(self, after: int) -> Steps[Iterator[tuple[int, AggregateChange]]]:
+        """The same in steps, with the offset of the day aggregate's last event, ascending."""
         return self._counts.whole(after)
 
-    def draw(self, chance: float) -> tuple[int, EntryChange] | None:
-        """One of the entries, all of it, with the offset of its last event; None: there is none. `chance` is in [0, 1)
-        and says which. Only of a clean state."""
+    def draw(self, chance: float) -> tuple[int, AggregateChange] | None:
+        """One of the day aggregates, all of it, with the offset of its last event; None: there is none. `chance` is in
+        [0, 1) and says which. Only of a clean state."""
         return self._counts.draw(chance)
 
     def names_after(self, after: int) -> Steps[NamesAfter]:
-        """The users whose label moved last, and the sources first seen, at an offset above this one. As the entries,
-        they are read while they are taken: nothing is applied until then."""
+        """The users whose label moved last, and the sources first seen, at an offset above this one. As the day
+        aggregates, they are read while they are taken: nothing is applied until then."""
         return self._names.after(after)
 
     def was_counted(self, offset: int) -> bool:
@@ -382,25 +382,25 @@ class PartitionState(Progress):
             if source not in workspace.sources:
                 self._names.see_source(workspace.names, source, offset)
             day, quarter = divmod(event.occurred_at // QUARTER_NANOSECONDS, QUARTERS_A_DAY)
-            entry = workspace.days.get(day)
-            if entry is None:
-                entry = self._counts.begin(workspace.names.workspace_id, day)
-                if entry is None:
+            aggregate = workspace.days.get(day)
+            if aggregate is None:
+                aggregate = self._counts.begin(workspace.names.workspace_id, day)
+                if aggregate is None:
                     expired += 1
                     continue
-            rows = entry.rows
+            rows = aggregate.rows
             if rows is None:
-                rows = entry.rows = []
-                changed.append(entry)
-            entry.changed_at = offset
-            counting = entry.counting or entry.open()
+                rows = aggregate.rows = []
+                changed.append(aggregate)
+            aggregate.changed_at = offset
+            counting = aggregate.counting or aggregate.open()
             by_user = counting.series[event.activity].get(source)
             cell = None if by_user is None else by_user.get(user_id)
             if cell is None:
                 cell = counting.begin_series(event.activity, source, user_id)
             cell += quarter
-            tail = counting.tail
-            tail[cell] = tail.get(cell, 0) + 1
+            delta = counting.delta
+            delta[cell] = delta.get(cell, 0) + 1
             if keep_rows:
                 rows.append(encode_row(event, partition, offset))
         return expired
@@ -417,7 +417,7 @@ class _Workspace:
 
     __slots__ = ("days", "names", "sources", "users")
 
-    def __init__(self, names: WorkspaceNames, days: dict[int, Entry]) -> None:
+    def __init__(self, names: WorkspaceNames, days: dict[int, DayAggregate]) -> None:
         self.names: Final = names
         self.users: Final[dict[str | None, LatestLabel]] = names.users
         self.sources: Final[dict[str | None, int]] = names.sources

@@ -21,7 +21,7 @@ from stream.model.steps import finish
 from stream.ports import ChangelogStore, FetchControl, KafkaAway, ReplicaAway, Source, WorkerMustStop
 from stream.projection.projector import Projector
 from stream.retry import BackOff
-from stream.tables.counts import EntryChange
+from stream.tables.counts import AggregateChange
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
 from stream.tables.state import State, Unpack
 from stream.worker.attempts import Attempts
@@ -171,15 +171,15 @@ class OwnedPartition:
         return None if self._state is None else self._find_covered()
 
     def draw(self, chance: float) -> Sample | None:
-        """One of the committed entries, which `chance` in [0, 1) says."""
+        """One of the committed day aggregates, which `chance` in [0, 1) says."""
         return self._sample(lambda state: state.draw(chance))
 
     def sample(self, after: int) -> Sample | None:
-        """The first committed entry whose last event comes behind an offset."""
+        """The first committed day aggregate whose last event comes behind an offset."""
         return self._sample(lambda state: next(finish(state.whole_in_order(after)), None))
 
-    def _sample(self, take: Callable[[State], tuple[int, EntryChange] | None]) -> Sample | None:
-        """None: something was applied since the last commit was encoded, so that no entry can be told as it is
+    def _sample(self, take: Callable[[State], tuple[int, AggregateChange] | None]) -> Sample | None:
+        """None: something was applied since the last commit was encoded, so that no day aggregate can be told as it is
         committed.
         """
         if self._phase is not Phase.COUNTING or self._state is None or self._state.pending_weight:

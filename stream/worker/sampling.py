@@ -1,8 +1,8 @@
 """A sample of `contacts-report verify`, beside the counting: now and then one workspace-day of each partition is held
 against Redis, byte by byte.
 
-It reads and changes nothing. A sample costs a list of the partition's entries (50 ms for a million) and two reads of
-Redis. What differs is looked at again every minute, until it is right or gone.
+It reads and changes nothing. A sample costs a list of the partition's day aggregates (50 ms for a million) and two
+reads of Redis. What differs is looked at again every minute, until it is right or gone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 from stream.model.time import date_of
 from stream.projection.sampled import Comparison, SampledCounts
 from stream.storage.formats import FormatError
-from stream.tables.counts import EntryChange
+from stream.tables.counts import AggregateChange
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +30,14 @@ CLEAN_SECONDS: Final = 0.05
 
 
 class Sample(NamedTuple):
-    """What a partition tells of one entry. Clean: nothing was applied since the last commit was encoded."""
+    """What a partition tells of one day aggregate. Clean: nothing was applied since the last commit was encoded."""
 
     committed: int
     """The next offset that is not committed."""
     changed_at: int = -1
-    """The offset of the entry's last event."""
-    entry: EntryChange | None = None
-    """The whole entry, as committed; None: none has its last event behind the offset that was asked for."""
+    """The offset of the day aggregate's last event."""
+    aggregate: AggregateChange | None = None
+    """The whole day aggregate, as committed; None: none has its last event behind the offset that was asked for."""
 
 
 class Sampled(Protocol):
@@ -48,11 +48,11 @@ class Sampled(Protocol):
     @property
     def counting(self) -> bool: ...
     def draw(self, chance: float) -> Sample | None:
-        """One of its entries, which `chance` in [0, 1) says. None: nothing can be told just now."""
+        """One of its day aggregates, which `chance` in [0, 1) says. None: nothing can be told just now."""
         ...
 
     def sample(self, after: int) -> Sample | None:
-        """The first entry whose last event comes behind an offset; None as in `draw`."""
+        """The first day aggregate whose last event comes behind an offset; None as in `draw`."""
         ...
 
 
@@ -66,11 +66,13 @@ class Sampler:
         samples_an_hour: int,
         note: Callable[[int, Comparison, int], None],
     ) -> None:
-        """`note` is told of each sample: partition, outcome, and how many entries of the partition differ now."""
+        """`note` is told of each sample: partition, outcome, and how many day aggregates of the partition differ
+        now.
+        """
         self._counts, self._chance, self._note = counts, chance, note
         self._samples_an_hour = samples_an_hour
         self._different: dict[int, dict[_Place, int]] = {}
-        """By partition: entries that differed at the last look, with the offset of their last event."""
+        """By partition: day aggregates that differed at the last look, with the offset of their last event."""
 
     async def watch(self, partitions: Iterable[Sampled]) -> None:
         """Sample for ever."""
@@ -90,12 +92,12 @@ class Sampler:
                 log.exception("a sample of the counts failed; counting goes on")
 
     async def sample(self, one: Sampled) -> Comparison:
-        """Compare one entry, drawn from all."""
+        """Compare one day aggregate, drawn from all."""
         chance = self._chance.random()
         found = await _take(one, lambda: one.draw(chance))
-        if found is None or found.entry is None:
+        if found is None or found.aggregate is None:
             return Comparison.MOVING
-        return await self._compare(one, _place(found.entry), found.changed_at, found)
+        return await self._compare(one, _place(found.aggregate), found.changed_at, found)
 
     async def look_again(self, partitions: Iterable[Sampled]) -> None:
         """Compare again what differed. What this worker does not own any more is its next owner's to find."""
@@ -107,8 +109,8 @@ class Sampler:
                 await self._compare(owned[partition], place, changed_at)
 
     async def _compare(self, one: Sampled, place: _Place, changed_at: int, first: Sample | None = None) -> Comparison:
-        """Compare one entry. It differs when several looks have said so, each at both sides as they were then; `first`
-        is what the first one has of it already.
+        """Compare one day aggregate. It differs when several looks have said so, each at both sides as they were then;
+        `first` is what the first one has of it already.
         """
         outcome = Comparison.MOVING
         for look in range(LOOKS):
@@ -119,9 +121,9 @@ class Sampler:
             if found is None:
                 outcome = Comparison.MOVING
                 continue
-            if found.entry is None or _place(found.entry) != place:
+            if found.aggregate is None or _place(found.aggregate) != place:
                 return self._forget(one.partition, place)  # counted on, or dropped by retention
-            outcome = await self._counts.compare(one.partition, found.entry, found.changed_at, found.committed)
+            outcome = await self._counts.compare(one.partition, found.aggregate, found.changed_at, found.committed)
             if outcome is Comparison.EQUAL:
                 break
         if not one.counting:
@@ -160,8 +162,8 @@ _Place = tuple[str, int]
 """A workspace and a UTC day."""
 
 
-def _place(entry: EntryChange) -> _Place:
-    return entry.workspace_id, entry.day
+def _place(aggregate: AggregateChange) -> _Place:
+    return aggregate.workspace_id, aggregate.day
 
 
 async def _take(one: Sampled, ask: Callable[[], Sample | None]) -> Sample | None:

@@ -30,8 +30,8 @@ NOW = datetime(2024, 11, 23, 12, 7, tzinfo=UTC)
 """Before the time of the machine: `as_of` never lies ahead of Redis' own clock."""
 SOURCES = [None, "user", "shopify"]
 USERS = [None, "u_1", "u_2"]
-RULES = CountingRules(tail_floor=3, base_bytes_limit=400)
-"""So that tails are merged and bases frozen all the time."""
+RULES = CountingRules(delta_floor=3, base_bytes_limit=400)
+"""So that deltas are merged and bases frozen all the time."""
 
 
 class FixedClock:

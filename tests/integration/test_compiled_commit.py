@@ -26,7 +26,7 @@ from tests.unit.tables.test_partition_properties import log_of
 
 pytestmark = pytest.mark.usefixtures("core")
 
-RULES = CountingRules(tail_floor=2)
+RULES = CountingRules(delta_floor=2)
 PARTITION = 0
 
 

@@ -178,7 +178,7 @@ async def test_a_process_that_never_read_the_workspace_misses_its_days_too(own_r
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_a_day_without_its_cells_is_a_503_and_a_resync(own_redis: RunningRedis, seed: int) -> None:
-    # Given days of which some have bases and some a tail alone
+    # Given days of which some have bases and some a delta alone
     async with api_over(own_redis, NOW) as api:
         api.data.random.seed(seed)
         api.write(events(), partitions=2)

@@ -272,8 +272,8 @@ async def test_guard_5_redis_ahead_of_what_is_committed_proves_that_i_was_replac
         await site.projector().resync(site.state(2), 2)
 
 
-async def test_guard_6_after_a_claim_entries_are_sent_whole(site: Site) -> None:
-    # Given Redis at 2, whose tail is of another commit than anyone remembers,
+async def test_guard_6_after_a_claim_aggregates_are_sent_whole(site: Site) -> None:
+    # Given Redis at 2, whose delta is of another commit than anyone remembers,
     site.topic.publish(5)
     await site.projector().resync(site.state(2), 2)
     cells = site.keys.cells("w", 20_780)
@@ -454,7 +454,7 @@ async def test_who_fails_at_one_offset_again_and_again_does_not_look_as_if_it_ad
 
 def failing_with_events(commit: Any) -> Any:
     async def fail(self: _Store, given: Commit, earlier: Earlier) -> None:
-        if given.entries:
+        if given.aggregates:
             raise CommitFailed("refused")
         await commit(self, given, earlier)
 

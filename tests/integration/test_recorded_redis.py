@@ -60,9 +60,9 @@ def shown(state: reader.State) -> tuple[Counter[Any], set[int]]:
     reading = reader.Reading()
     for workspace in (name.decode() for name in state[reader.WORKSPACES]):
         for day in [int(day) for day in state[f"{reader.PREFIX}days:{workspace}".encode()] if day != b"all"]:
-            entry = reading.entry(state, workspace, day, 0)
-            assert not isinstance(entry, str), entry
-            for (activity, source, user, quarter), count in entry.items():
+            aggregate = reading.aggregate(state, workspace, day, 0)
+            assert not isinstance(aggregate, str), aggregate
+            for (activity, source, user, quarter), count in aggregate.items():
                 cells[workspace, day, quarter, activity, source, user] += count
             rows |= {row.offset for row in reader.rows(state, workspace, day)}
     return cells, rows

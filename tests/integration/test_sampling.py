@@ -27,7 +27,7 @@ PARTITION = 0
 
 
 class EachInTurn(Random):
-    """Draws one entry after the other."""
+    """Draws one day aggregate after the other."""
 
     def __init__(self) -> None:
         super().__init__()

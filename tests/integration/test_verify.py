@@ -22,7 +22,7 @@ from stream.projection.replica import RedisReplica
 from stream.settings.redis import redis_client
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
-from stream.tables.counts import TAIL_SLOT, key_of
+from stream.tables.counts import DELTA_SLOT, key_of
 from stream.tables.partition import CountingRules, PartitionState
 from stream.worker.new_partitions import SystemClock
 from tests.integration.test_trace import AT, one
@@ -98,7 +98,7 @@ async def write(config: WorkerConfig, key: bytes, value: bytes | None) -> None:
 
 
 def day_key(day: Any, workspace: str = "w") -> bytes:
-    return key_of(workspace, day_number(day), TAIL_SLOT)
+    return key_of(workspace, day_number(day), DELTA_SLOT)
 
 
 def publish_some(config: WorkerConfig) -> None:
@@ -170,13 +170,13 @@ def test_a_changelog_that_lost_a_record_cannot_be_recovered(config: WorkerConfig
     assert "it lost records" in answer["problems"][0]
 
 
-@pytest.mark.parametrize("what", ["a tail", "a day", "a whole workspace", "all"])
+@pytest.mark.parametrize("what", ["a delta", "a day", "a whole workspace", "all"])
 def test_what_redis_lacks_is_missing(config: WorkerConfig, capsys: Capture, what: str) -> None:
     publish_some(config)
     keys, day = Keys(config.group), day_number(TODAY)
     with redis.Redis.from_url(config.redis) as client:
-        if what == "a tail":
-            assert client.hdel(keys.cells("w", day), keys.tail_field(day, 0))
+        if what == "a delta":
+            assert client.hdel(keys.cells("w", day), keys.delta_field(day, 0))
         elif what == "a day":
             assert client.hdel(keys.days("w"), str(day))
         elif what == "a whole workspace":
@@ -198,10 +198,10 @@ def test_what_redis_has_too_much_is_extra(config: WorkerConfig, capsys: Capture)
     publish_some(config)
     keys, day = Keys(config.group), day_number(BEFORE)
     with redis.Redis.from_url(config.redis) as client:
-        tail = client.hget(keys.cells("w", day), keys.tail_field(day, 0))
-        assert tail is not None
+        delta = client.hget(keys.cells("w", day), keys.delta_field(day, 0))
+        assert delta is not None
         client.hset(keys.days("x"), mapping={"all": "c", str(day): "c 0:0"})
-        client.hset(keys.cells("x", day), keys.tail_field(day, 0), tail)
+        client.hset(keys.cells("x", day), keys.delta_field(day, 0), delta)
         client.zadd(keys.workspaces, {"x": 0})
     code, answer = verified(config, capsys)
     assert (code, wrong(answer)) == (1, [("redis", "x", str(BEFORE), 0, 1, 0)])

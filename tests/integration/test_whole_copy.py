@@ -42,7 +42,7 @@ class Replica(RedisReplica):
         return await super().project(partition, token, number, call)
 
     @property
-    def entries(self) -> int:
+    def aggregates(self) -> int:
         return sum(call.operations.count("d") for call in self.sent)
 
 
@@ -113,7 +113,7 @@ async def made(own_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch) -> Asyn
 async def test_a_copy_that_is_disturbed_again_and_again_sends_each_day_about_once(made: Deployment) -> None:
     # Given what a copy leaves that nobody disturbs
     whole = await made.resync()
-    assert whole.entries == DAYS
+    assert whole.aggregates == DAYS
     expected = await made.content()
     await made.client.flushall()
     # When one is disturbed every few calls, and each time another owner goes on
@@ -122,7 +122,7 @@ async def test_a_copy_that_is_disturbed_again_and_again_sends_each_day_about_onc
         owners.append(await made.resync(None if len(owners) == 6 else len(whole.sent) // 8))
     # Then no owner began from zero, and the content is the same
     assert len(owners) == 7
-    assert sum(owner.entries for owner in owners) <= DAYS + 3 * len(owners)
+    assert sum(owner.aggregates for owner in owners) <= DAYS + 3 * len(owners)
     assert await made.content() == expected
 
 
@@ -137,7 +137,7 @@ async def test_what_changes_between_two_owners_of_a_copy_is_sent_again(made: Dep
     after = await made.resync()
     # Then they are there as they are now, and no more than needed was sent
     found = await made.content()
-    assert after.entries < DAYS // 2
+    assert after.aggregates < DAYS // 2
     await made.client.flushall()
     await made.resync()
     assert await made.content() == found
@@ -159,7 +159,7 @@ async def test_after_an_eviction_a_copy_begins_from_zero(made: Deployment) -> No
     await made.resync(len(whole.sent) - 3)
     script = Evictions(made.client, made.keys)._script
     assert await script(keys=[made.keys.positions], args=["evicted", "run", 3, "noeviction"]) == 1
-    assert (await made.resync()).entries == DAYS
+    assert (await made.resync()).aggregates == DAYS
 
 
 async def test_a_copy_that_lost_days_while_it_was_under_way_gets_no_position(made: Deployment) -> None:

@@ -21,7 +21,7 @@ class Profile:
     window_hours: int = 2
     max_ids: int = 1_000
     name_limit: int = 100_000
-    tail_floor: int = 2
+    delta_floor: int = 2
     base_bytes_limit: int = 400
     retention_days: int | None = None
     call_bytes: int = 1_500
@@ -82,7 +82,7 @@ class Profile:
     zombie_returns: float = 0.1
     redis_restore: float = 0.1
     redis_empty: float = 0.03
-    redis_lose_tail: float = 0.1
+    redis_lose_delta: float = 0.1
     redis_away: float = 0.03
     kafka_away: float = 0.02
     redis_evicts: float = 0.0
@@ -135,7 +135,7 @@ def draw(seed: int) -> Profile:
         commit_max_events=some([3, 10, 50]),
         window_hours=some([0, 1, 2, 3]),
         max_ids=some([1_000, 1_000, 25, 8]),
-        tail_floor=some([0, 1, 2, 4]),
+        delta_floor=some([0, 1, 2, 4]),
         base_bytes_limit=some([120, 200, 400, 100_000]),
         retention_days=retention,
         call_bytes=some([200, 600, 1_500, 200_000]),
@@ -175,7 +175,7 @@ def draw(seed: int) -> Profile:
         zombie_returns=rate(0.5),
         redis_restore=rate(0.3),
         redis_empty=rate(0.1),
-        redis_lose_tail=rate(0.3),
+        redis_lose_delta=rate(0.3),
         redis_away=rate(0.1),
         kafka_away=rate(0.06),
         wire_survives=some([0.0, 0.5, 1.0]),

@@ -131,7 +131,7 @@ class Checks:
         gone = max((p.counts_from or 0 for p in places), default=0)
         for workspace, day in days:
             for recount in self.recounts:
-                self._check_entry(after, workspace, day, recount, places[recount.partition], gone)
+                self._check_aggregate(after, workspace, day, recount, places[recount.partition], gone)
         for workspace in names:
             self._check_names(after, workspace)
         self._check_moved(old, partition, argv)
@@ -145,10 +145,10 @@ class Checks:
         """Of a workspace that has its days, no day is left out: where they went whole, readers see that they did."""
         listed = state.get(reader.WORKSPACES, {})
         for recount, place in zip(self.recounts, places, strict=True):
-            for (workspace, day), entry in recount.entries.items():
+            for (workspace, day), aggregate in recount.aggregates.items():
                 days = f"{reader.PREFIX}days:{workspace}".encode()
                 known = workspace.encode() in listed and days in state and reader.answers(state)
-                counted = entry.before(place.position or 0) and day >= (place.counts_from or 0)
+                counted = aggregate.before(place.position or 0) and day >= (place.counts_from or 0)
                 if known and counted and recount.partition not in reader.manifest(state, workspace, day):
                     raise Broken(f"p{recount.partition} {workspace} day {day} reads as zero after an eviction")
 
@@ -205,32 +205,34 @@ class Checks:
         self._words.add(word)
         return days, names
 
-    def _check_entry(
+    def _check_aggregate(
         self, state: State, workspace: str, day: int, recount: Recount, place: reader.Place, gone: int
     ) -> None:
-        """An entry is a committed state of it, covers the position, and its rows are there or known to be missing."""
+        """A day aggregate is a committed state of it, covers the position, and its rows are there or known to be
+        missing.
+        """
         if day < gone or (place.position is None and self._world.redis.evicted_keys):
             return  # what is to be sent again is not all there
         what = f"p{recount.partition} {workspace} day {day}"
-        shown = self._reading.entry(state, workspace, day, recount.partition)
+        shown = self._reading.aggregate(state, workspace, day, recount.partition)
         if isinstance(shown, str):
             raise Broken(f"{what}: {shown}")
-        entry = recount.entries.get((workspace, day))
-        if entry is None:
+        aggregate = recount.aggregates.get((workspace, day))
+        if aggregate is None:
             if shown:
                 raise Broken(f"{what}: {dict(shown)} where nothing counts")
             return
         number = shown.total()
-        if number > len(entry.offsets) or shown != entry.first(number):
-            raise Broken(f"{what}: {dict(shown)} is no state of {entry.offsets} {entry.cells}")
+        if number > len(aggregate.offsets) or shown != aggregate.first(number):
+            raise Broken(f"{what}: {dict(shown)} is no state of {aggregate.offsets} {aggregate.cells}")
         upto = self.committed_upto(recount.partition)
-        if number > entry.before(upto):
-            raise Broken(f"{what}: {number} events, of {entry.offsets}, and committed is {upto}")
-        if number and not self._was_committed(recount, entry.offsets, number):
-            raise Broken(f"{what}: {number} events of {entry.offsets} is a state that never was committed")
-        if place.position is not None and number < entry.before(place.position):
-            raise Broken(f"{what}: {number} events of {entry.offsets} at position {place.position}")
-        self._check_rows(state, workspace, day, recount, place, entry.offsets[:number])
+        if number > aggregate.before(upto):
+            raise Broken(f"{what}: {number} events, of {aggregate.offsets}, and committed is {upto}")
+        if number and not self._was_committed(recount, aggregate.offsets, number):
+            raise Broken(f"{what}: {number} events of {aggregate.offsets} is a state that never was committed")
+        if place.position is not None and number < aggregate.before(place.position):
+            raise Broken(f"{what}: {number} events of {aggregate.offsets} at position {place.position}")
+        self._check_rows(state, workspace, day, recount, place, aggregate.offsets[:number])
 
     def _was_committed(self, recount: Recount, offsets: Sequence[int], number: int) -> bool:
         """Whether there was a commit after this event and not after the next."""
@@ -344,25 +346,25 @@ class Checks:
             self._check_as_of(recount, old, new)
         if (new.missing_rows, new.rows_from) != (old.missing_rows, old.rows_from):
             # What is narrowed must have been written.
-            for (workspace, day), entry in recount.entries.items():
+            for (workspace, day), aggregate in recount.aggregates.items():
                 if day >= gone:
-                    shown = self._reading.entry(state, workspace, day, p)
+                    shown = self._reading.aggregate(state, workspace, day, p)
                     number = shown.total() if not isinstance(shown, str) else 0
-                    self._check_rows(state, workspace, day, recount, new, entry.offsets[:number])
+                    self._check_rows(state, workspace, day, recount, new, aggregate.offsets[:number])
 
     def _check_covered(self, state: State, recount: Recount, start: int, position: int, gone: int) -> None:
         """All that counted below the position is shown: cells, workspace, labels, sources."""
         p = recount.partition
         named = {workspace for workspace, _ in (*recount.labels, *recount.sources)}
-        for (workspace, day), entry in recount.entries.items():
-            number = entry.before(position)
-            if entry.before(start) == number or (day < gone and workspace not in named):
+        for (workspace, day), aggregate in recount.aggregates.items():
+            number = aggregate.before(position)
+            if aggregate.before(start) == number or (day < gone and workspace not in named):
                 continue
             if workspace.encode() not in state.get(reader.WORKSPACES, {}):
                 raise Broken(f"{workspace} is not in the list")
             if day < gone:
                 continue
-            shown = self._reading.entry(state, workspace, day, p)
+            shown = self._reading.aggregate(state, workspace, day, p)
             if isinstance(shown, str):
                 raise Broken(f"p{p} {workspace} day {day}: {shown}")
             if shown.total() < number:
@@ -467,17 +469,17 @@ class Checks:
                 counts[key[7:].decode(), int.from_bytes(key[1:5], "big")][int.from_bytes(key[5:7], "big")] = value
         shown = {}
         for (workspace, day), parts in counts.items():
-            tail = parts.pop(0xFFFF, None)
+            delta = parts.pop(0xFFFF, None)
             if sorted(parts) != list(range(len(parts))):
                 raise Broken(f"{what}{workspace} day {day} has bases {sorted(parts)}")
             bases = tuple((*packed.decode_base(parts[n]), None) for n in sorted(parts))
-            cells = reader.cells_of(bases, tail)  # type: ignore[arg-type]
+            cells = reader.cells_of(bases, delta)  # type: ignore[arg-type]
             if isinstance(cells, str):
                 raise Broken(f"{what}{workspace} day {day}: {cells}")
             if day < gone:
                 raise Broken(f"{what}{workspace} day {day} is still there, and counts are kept from {gone}")
             shown[workspace, day] = cells
-        expected = {key: Counter(entry.cells) for key, entry in recount.entries.items() if key[1] >= gone}
+        expected = {key: Counter(aggregate.cells) for key, aggregate in recount.aggregates.items() if key[1] >= gone}
         if shown != expected:
             missing = {k: v - shown.get(k, Counter()) for k, v in expected.items() if v - shown.get(k, Counter())}
             extra = {k: v - expected.get(k, Counter()) for k, v in shown.items() if v - expected.get(k, Counter())}
@@ -493,15 +495,15 @@ class Checks:
         for recount, place in zip(self.recounts, places, strict=True):
             if place.missing_rows:
                 raise Broken(f"p{recount.partition} still lacks rows {place.missing_rows}")
-            for (workspace, day), entry in recount.entries.items():
+            for (workspace, day), aggregate in recount.aggregates.items():
                 if day < gone:
                     continue
-                shown = self._reading.entry(state, workspace, day, recount.partition)
-                if shown != Counter(entry.cells):
+                shown = self._reading.aggregate(state, workspace, day, recount.partition)
+                if shown != Counter(aggregate.cells):
                     raise Broken(
-                        f"p{recount.partition} {workspace} day {day} in Redis: {shown}, recounted: {entry.cells}"
+                        f"p{recount.partition} {workspace} day {day} in Redis: {shown}, recounted: {aggregate.cells}"
                     )
-                self._check_rows(state, workspace, day, recount, place, entry.offsets)
+                self._check_rows(state, workspace, day, recount, place, aggregate.offsets)
         self._check_nothing_else(state, gone)
         self._check_all_names(state)
 
@@ -511,7 +513,7 @@ class Checks:
             if kind == "days":
                 for day in state[raw].keys() - {b"all"}:
                     for partition in reader.manifest(state, rest, int(day)):
-                        if int(day) >= gone and (rest, int(day)) not in self.recounts[partition].entries:
+                        if int(day) >= gone and (rest, int(day)) not in self.recounts[partition].aggregates:
                             raise Broken(f"Redis shows {rest} day {day!r} of p{partition}, where nothing counts")
             elif kind == "rows1":
                 workspace, _, day_text = rest.partition(":")

@@ -22,7 +22,7 @@ from stream.ports import Call
 from stream.projection import calls
 from stream.storage.keys import Keys
 from stream.tables.compiled import CompiledState, Packing
-from stream.tables.counts import EntryChange
+from stream.tables.counts import AggregateChange
 from stream.tables.names import NamesAfter
 from stream.tables.partition import Batch, Commit, CountingRules, PackedCall, PartitionState
 from stream.tables.position import Position
@@ -161,7 +161,7 @@ class BothStates:
         left_out: set[str] = set()
         packing = self._compiled._packing
         if compiled.packed is not None and packing is not None:
-            left_out = {"table", "entries", "names", "packed"}
+            left_out = {"table", "aggregates", "names", "packed"}
             same("the changelog's records", python.table, records_of(compiled.packed.bodies))
             with patch.multiple(calls, CALL_BYTES=packing.call_bytes, OPERATION_LIMIT=max(packing.operation_values, 2)):
                 plain = list(calls.calls_of_commit(self._keys, self._python.partition, python))
@@ -171,12 +171,12 @@ class BothStates:
         self._compare()
         return compiled
 
-    def whole_in_order(self, after: int) -> Steps[Iterator[tuple[int, EntryChange]]]:
+    def whole_in_order(self, after: int) -> Steps[Iterator[tuple[int, AggregateChange]]]:
         python = yield from self._python.whole_in_order(after)
         compiled = yield from self._compiled.whole_in_order(after)
         return iter(same("whole", list(python), list(compiled)))
 
-    def draw(self, chance: float) -> tuple[int, EntryChange] | None:
+    def draw(self, chance: float) -> tuple[int, AggregateChange] | None:
         """Each form has an order of its own."""
         whole = dict(finish(self.whole_in_order(-1)))
         drawn = [self._python.draw(chance), self._compiled.draw(chance)]

@@ -209,7 +209,7 @@ def _redis_goes_wrong(world: World, now: Any) -> None:
         at = rng.randrange(len(redis.states))
         world.note("redis", f"restored to state {at} of {len(redis.states)}")
         redis.restore(redis.states[at])
-    if now(profile.redis_lose_tail):
+    if now(profile.redis_lose_delta):
         lost = min(rng.choice((1, 1, 1, 2, 3, 8)), len(redis.states) - 1)
         if lost == 0:
             return

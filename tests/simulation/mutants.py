@@ -46,7 +46,7 @@ NEW_PARTITIONS, TOPICS = "stream/worker/new_partitions.py", "stream/kafka/topics
 
 FIGHT = {"workers": 3, "rebalance": 0.4, "zombie": 1.0, "pause": 0.3, "zombie_returns": 0.1}
 KAFKA = {"kafka_fails": 0.15, "answer_lost": 0.15, "batch_fails": 0.1}
-LOSSES = {"redis_restore": 0.3, "redis_empty": 0.1, "redis_lose_tail": 0.5}
+LOSSES = {"redis_restore": 0.3, "redis_empty": 0.1, "redis_lose_delta": 0.5}
 CALLS_LOST = {"call_lost": 0.1, "call_late": 0.1, "call_answer_lost": 0.1}
 GROWTH = {"topics_command": 1.0, "raise_partitions": 0.0, "partitions": 1, "events": 200, "poison": 0.0}
 QUIET = {"rebalance": 0.0, "crash": 0.0, "pause": 0.0, "stop": 0.0, "kafka_away": 0.0, "redis_away": 0.0} | {
@@ -182,7 +182,7 @@ MUTANTS = (
         | {"slow": 0.05, "pause": 3.0, "rebalance": 0.6, "compaction": 10.0, "seconds": 20.0, "events": 200}
         | {"commit_interval": 0.02, "commit_max_events": 3, "partitions": 1, "poison": 0.0, "without_rows": 0.0}
         | {"kafka_fails": 0.0, "init_hangs": 0.0, "answer_lost": 0.0, "crash": 0.0, "kafka_away": 0.0}
-        | {"redis_away": 0.0, "redis_restore": 0.0, "redis_empty": 0.0, "redis_lose_tail": 0.0}
+        | {"redis_away": 0.0, "redis_restore": 0.0, "redis_empty": 0.0, "redis_lose_delta": 0.0}
         | {"call_lost": 0.0, "call_late": 0.0, "call_answer_lost": 0.0, "topic_anew": 0.0, "changelog_lost": 0.0},
     ),
     Mutant(
@@ -287,11 +287,11 @@ MUTANTS = (
                 "if False:",
             ),
         ),
-        CALLS_LOST | {"redis_lose_tail": 0.6, "wire_survives": 1.0},
+        CALLS_LOST | {"redis_lose_delta": 0.6, "wire_survives": 1.0},
     ),
     Mutant(
         "commit-before-claim-and-whole",
-        "A claim follows a commit of one's own, and a resync sends entries whole.",
+        "A claim follows a commit of one's own, and a resync sends day aggregates whole.",
         (
             (
                 OWNERSHIP,
@@ -324,8 +324,8 @@ MUTANTS = (
         FIGHT | {"zombies_stay": True},
     ),
     Mutant(
-        "whole-entries",
-        "A resync sends each entry whole, whatever Redis has of it.",
+        "whole-aggregates",
+        "A resync sends each day aggregate whole, whatever Redis has of it.",
         (
             (
                 COUNTS,
@@ -333,7 +333,7 @@ MUTANTS = (
                 "        for number, value in list(enumerate(values))[-1:]:\n",
             ),
         ),
-        LOSSES | {"tail_floor": 0, "base_bytes_limit": 120},
+        LOSSES | {"delta_floor": 0, "base_bytes_limit": 120},
     ),
     Mutant(
         "stop-when-redis-is-ahead",
@@ -361,9 +361,9 @@ MUTANTS = (
         (
             (
                 COUNTS,
-                '        entries = yield from order_after(self, attrgetter("changed_at"), after)\n',
-                "        entries = yield from order_after(self, lambda entry: -entry.changed_at, -(1 << 62))\n"
-                "        entries = [entry for entry in entries if entry.changed_at > after]\n",
+                '        aggregates = yield from order_after(self, attrgetter("changed_at"), after)\n',
+                "        aggregates = yield from order_after(self, lambda one: -one.changed_at, -(1 << 62))\n"
+                "        aggregates = [aggregate for aggregate in aggregates if aggregate.changed_at > after]\n",
             ),
         ),
         LOSSES | CALLS_LOST | {"call_bytes": 200},
@@ -373,13 +373,19 @@ MUTANTS = (
         "Where the positions go, so does how far a copy came: what it left there may be gone.",
         ((SCRIPT, "(position|token|copied)", "(position|token)"),),
         QUIET
-        | {"redis_evicts": 0.6, "call_bytes": 200, "redis_empty": 0.0, "redis_restore": 0.0, "redis_lose_tail": 0.0}
+        | {"redis_evicts": 0.6, "call_bytes": 200, "redis_empty": 0.0, "redis_restore": 0.0, "redis_lose_delta": 0.0}
         | {"call_lost": 0.1, "events": 200, "lateness": 0.9, "seconds": 12.0, "poison": 0.0, "clock_wrong": 0.0},
     ),
     Mutant(
         "names-again",
         "A resync sends names too.",
-        ((CALLS, "return Copy(changed.sources, merge(changed.users, entries,", "return Copy([], merge(entries,"),),
+        (
+            (
+                CALLS,
+                "return Copy(changed.sources, merge(changed.users, aggregates,",
+                "return Copy([], merge(aggregates,",
+            ),
+        ),
         LOSSES,
     ),
     Mutant(
@@ -480,8 +486,9 @@ MUTANTS = (
             ),
             (
                 COUNTS,
-                '        assert not self.changed, "a whole entry is one that is committed"\n        entries = yield',
-                "        entries = yield",
+                '        assert not self.changed, "a whole day aggregate is one that is committed"\n'
+                "        aggregates = yield",
+                "        aggregates = yield",
             ),
         ),
         LOSSES | {"events": 110},
@@ -490,13 +497,13 @@ MUTANTS = (
         "evicted-is-sent-again",
         "Where Redis has evicted keys since the last look, everything is sent again.",
         ((SCRIPT, "    if int(count) <= since or of_others:\n", "    if True:\n"),),
-        {"redis_evicts": 0.5, "redis_empty": 0.0, "redis_restore": 0.0, "redis_lose_tail": 0.0},
+        {"redis_evicts": 0.5, "redis_empty": 0.0, "redis_restore": 0.0, "redis_lose_delta": 0.0},
     ),
     Mutant(
         "evicted-while-it-might-be",
         "What was evicted by a policy that an administrator has changed since is sent again, whatever the new one is.",
         ((SCRIPT, ' and before_policy.startswith(b"volatile")\n', "\n"),),
-        {"redis_evicts": 0.5, "redis_empty": 0.0, "redis_restore": 0.0, "redis_lose_tail": 0.0},
+        {"redis_evicts": 0.5, "redis_empty": 0.0, "redis_restore": 0.0, "redis_lose_delta": 0.0},
         600,
     ),
     Mutant(
@@ -516,7 +523,7 @@ MUTANTS = (
             "clock_steps": 0.0,
             "commit_max_events": 5,
             "redis_restore": 0.0,
-            "redis_lose_tail": 0.0,
+            "redis_lose_delta": 0.0,
             "changelog_lost": 0.0,
             "keys_lost": 0.0,
             "topic_anew": 0.0,
@@ -562,7 +569,7 @@ MUTANTS = (
         "as-of-ahead-goes-back",
         "An `as_of` that lies ahead of Redis' time gives way to an earlier one.",
         ((SCRIPT, "        if stored < int(as_of) or stored > now_ms:\n", "        if stored < int(as_of):\n"),),
-        {"as_of_ahead": 0.5, "redis_empty": 0.0, "redis_restore": 0.0, "redis_lose_tail": 0.0},
+        {"as_of_ahead": 0.5, "redis_empty": 0.0, "redis_restore": 0.0, "redis_lose_delta": 0.0},
     ),
     Mutant(
         "as-of-with-its-position",
@@ -673,8 +680,8 @@ MUTANTS = (
         | {"partitions": 1, "events": 110, "poison": 0.0},
     ),
     Mutant(
-        "retention-before-entries-go",
-        "The day from which counts are kept is told before entries of earlier days go.",
+        "retention-before-aggregates-go",
+        "The day from which counts are kept is told before day aggregates of earlier days go.",
         (
             (
                 PROJECTOR,
@@ -726,14 +733,14 @@ MUTANTS = (
     ),
     Mutant(
         "retention-when-read",
-        "An event of a day that retention has dropped is neither counted into a new entry nor committed.",
+        "An event of a day that retention has dropped is neither counted into a new day aggregate nor committed.",
         (
             (
                 COUNTS,
                 "        if self.counts_from is not None and day < self.counts_from:\n            return None\n",
                 "",
             ),
-            (COUNTS, "kept = [entry for entry in changed if self._is_kept(entry)]", "kept = changed"),
+            (COUNTS, "kept = [aggregate for aggregate in changed if self._is_kept(aggregate)]", "kept = changed"),
         ),
         {
             "retention_days": 1,
@@ -812,7 +819,7 @@ MUTANTS = (
         (("tests/simulation/clients.py", "if profile.copies and world.chance(0.3):", "if world.chance(0.3):"),),
         CALLS_LOST
         | LOSSES
-        | {"wire_survives": 1.0, "redis_restore": 0.8, "redis_lose_tail": 0.9, "workers": 1, "crash": 0.0},
+        | {"wire_survives": 1.0, "redis_restore": 0.8, "redis_lose_delta": 0.9, "workers": 1, "crash": 0.0},
     ),
     Mutant(
         "begun-before-announced",
@@ -876,7 +883,7 @@ IN_CORE = tuple(
         "retention-never-goes-back",
         "retention-when-read",
         "skipped-not-judged",
-        "whole-entries",
+        "whole-aggregates",
         "window-of-the-two-records",
     }
 )

@@ -21,17 +21,17 @@ _cells: dict[tuple[Bases, bytes | None], Counter[Cell] | str] = {}
 _rows: dict[bytes, Row] = {}
 
 
-def cells_of(bases: Bases, tail: bytes | None) -> Counter[Cell] | str:
-    """The sum of an entry's parts; or what is wrong with them."""
-    known = _cells.get((bases, tail))
+def cells_of(bases: Bases, delta: bytes | None) -> Counter[Cell] | str:
+    """The sum of a day aggregate's parts; or what is wrong with them."""
+    known = _cells.get((bases, delta))
     if known is None:
         if len(_cells) > 50_000:
             _cells.clear()
-        known = _cells[bases, tail] = _sum(bases, tail)
+        known = _cells[bases, delta] = _sum(bases, delta)
     return known
 
 
-def _sum(bases: Bases, tail: bytes | None) -> Counter[Cell] | str:
+def _sum(bases: Bases, delta: bytes | None) -> Counter[Cell] | str:
     cells: Counter[Cell] = Counter()
     kinds: list[tuple[int, str | None]] = []
     users: list[str | None] = []
@@ -59,16 +59,16 @@ def _sum(bases: Bases, tail: bytes | None) -> Counter[Cell] | str:
             if wrong:
                 return wrong
         cells += mine
-    if tail is not None:
-        t = packed.decode_tail(tail)
+    if delta is not None:
+        t = packed.decode_delta(delta)
         if t.first_series != len(users) or t.first_source != len(sources):
-            return f"a tail from {t.first_series, t.first_source} on, after a base of {len(users), len(sources)}"
+            return f"a delta from {t.first_series, t.first_source} on, after a base of {len(users), len(sources)}"
         sources = sources + list(t.new_sources)
         users = users + list(t.new_users)
         for key, count, kind in zip(t.keys, t.counts, t.kinds, strict=True):
             series = key // 96
             if series < len(kinds) and kinds[series] != _kind(kind, sources):
-                return f"cell {key} of the tail is of another kind than its series"
+                return f"cell {key} of the delta is of another kind than its series"
             cells[(*_kind(kind, sources), users[series], key % 96)] += count
     return cells
 
@@ -108,23 +108,23 @@ class Reading:
     """What was read of hashes that did not change since: a state's values never do."""
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[int, int, int, int], tuple[Any, Any, Counter[Cell] | str]] = {}
+        self._aggregates: dict[tuple[int, int, int, int], tuple[Any, Any, Counter[Cell] | str]] = {}
 
-    def entry(self, state: State, workspace: str, day: int, partition: int) -> Counter[Cell] | str:
-        """The cells that Redis shows of an entry; or what is wrong with it."""
+    def aggregate(self, state: State, workspace: str, day: int, partition: int) -> Counter[Cell] | str:
+        """The cells that Redis shows of a day aggregate; or what is wrong with it."""
         fields = state.get(f"{PREFIX}cells:{workspace}:{day // 32}".encode(), _NOTHING)
         days = state.get(f"{PREFIX}days:{workspace}".encode(), _NOTHING)
         key = id(fields), id(days), day, partition
-        known = self._entries.get(key)
+        known = self._aggregates.get(key)
         if known is None:
-            known = self._entries[key] = fields, days, _entry(state, fields, workspace, day, partition)
+            known = self._aggregates[key] = fields, days, _aggregate(state, fields, workspace, day, partition)
         return known[2]
 
 
 _NOTHING: dict[bytes, bytes] = {}
 
 
-def _entry(
+def _aggregate(
     state: State, fields: Mapping[bytes, bytes], workspace: str, day: int, partition: int
 ) -> Counter[Cell] | str:
     bases = manifest(state, workspace, day).get(partition)
@@ -132,7 +132,7 @@ def _entry(
         return Counter()
     parts: list[Any] = []
     if not bases and f"{day}.{partition}.t".encode() not in fields:
-        return "a tail alone, and it is not there"
+        return "a delta alone, and it is not there"
     for number in range(bases):
         place = f"{day}.{partition}.{number}."
         found = tuple(fields.get((place + part).encode()) for part in "hcs")

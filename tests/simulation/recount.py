@@ -25,7 +25,7 @@ Cell = tuple[int, str | None, str | None, int]
 
 
 @dataclass(slots=True)
-class Entry:
+class DayAggregate:
     """What a partition counted of one workspace and UTC day, in the order of offsets."""
 
     offsets: list[int] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Recount:
         self._next = 0
         self.verdicts: dict[int, str] = {}
         self.records: dict[int, SimRecord] = {}
-        self.entries: dict[tuple[str, int], Entry] = {}
+        self.aggregates: dict[tuple[str, int], DayAggregate] = {}
         self.letters: dict[int, str] = {}
         self.labels: dict[tuple[str, str | None], list[tuple[bool, int, int, int, str]]] = {}
         """Of each user whose name is kept, every counted event: (has a label, occurred at, partition, offset, label),
@@ -123,9 +123,9 @@ class Recount:
     def _count(self, activity: Activity, offset: int) -> None:
         quarters = activity.occurred_at // QUARTER_NS
         day, quarter = divmod(quarters, 96)
-        entry = self.entries.setdefault((activity.workspace, day), Entry())
-        entry.offsets.append(offset)
-        entry.cells.append((activity.activity, activity.source, activity.user, quarter))
+        aggregate = self.aggregates.setdefault((activity.workspace, day), DayAggregate())
+        aggregate.offsets.append(offset)
+        aggregate.cells.append((activity.activity, activity.source, activity.user, quarter))
         label = activity.user_name if activity.user is not None else None
         stamp = (label is not None, activity.occurred_at, self.partition, offset, label or "")
         user, source = (activity.workspace, activity.user), (activity.workspace, activity.source)

@@ -80,7 +80,7 @@ class World:
     def rules(self) -> CountingRules:
         profile = self.profile
         return replace(
-            counting_rules(self.config()), tail_floor=profile.tail_floor, base_bytes_limit=profile.base_bytes_limit
+            counting_rules(self.config()), delta_floor=profile.delta_floor, base_bytes_limit=profile.base_bytes_limit
         )
 
     def config(self, **given: Any) -> WorkerConfig:

@@ -12,7 +12,7 @@ from stream.ingest.event import Rejected, parse
 from stream.model.activity import ContactActivity
 from stream.storage import day_parts as packed
 from stream.storage.row import decode_row
-from stream.tables.counts import EntryChange
+from stream.tables.counts import AggregateChange
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
 from tests.support.records import Received
 
@@ -105,17 +105,17 @@ class Recount:
         return False
 
 
-def cells_of(changes: Iterable[EntryChange]) -> Counter[Cell]:
-    """The cells of whole entries, by their heads, cells and tails; their summaries are held against them."""
+def cells_of(changes: Iterable[AggregateChange]) -> Counter[Cell]:
+    """The cells of whole day aggregates, by their heads, cells and deltas; their summaries are held against them."""
     found: Counter[Cell] = Counter()
     for change in changes:
-        own = Counter(cells_of_entry(change))
+        own = Counter(cells_of_aggregate(change))
         assert sum(own.values()) == own.total()
         found.update({(change.workspace_id, change.day, *cell): count for cell, count in own.items()})
     return found
 
 
-def cells_of_entry(change: EntryChange) -> Counter[tuple[int, int, str | None, str | None]]:
+def cells_of_aggregate(change: AggregateChange) -> Counter[tuple[int, int, str | None, str | None]]:
     found: Counter[tuple[int, int, str | None, str | None]] = Counter()
     assert [number for number, *_ in change.bases] == list(range(change.base_count))
     sources: list[str | None] = [None]
@@ -137,22 +137,24 @@ def cells_of_entry(change: EntryChange) -> Counter[tuple[int, int, str | None, s
             by_cells[cell[:3]] += count
         assert by_summary == by_cells
         found.update(in_base)
-    if change.tail is not None:
-        tail = packed.decode_tail(change.tail)
-        assert (tail.first_series, tail.first_source) == (len(users), len(sources) - 1)
-        users, sources = [*users, *tail.new_users], [*sources, *tail.new_sources]
-        assert len(tail.keys) > 0
-        for key, count, kind in zip(tail.keys, tail.counts, tail.kinds, strict=True):
+    if change.delta is not None:
+        delta = packed.decode_delta(change.delta)
+        assert (delta.first_series, delta.first_source) == (len(users), len(sources) - 1)
+        users, sources = [*users, *delta.new_users], [*sources, *delta.new_sources]
+        assert len(delta.keys) > 0
+        for key, count, kind in zip(delta.keys, delta.counts, delta.kinds, strict=True):
             found[key % 96, kind & 1, sources[kind >> 1], users[key // 96]] += count
     return found
 
 
 class CommitSink:
-    """What a changelog and a replica hold after each commit: the latest of each key, each entry as it was sent."""
+    """What a changelog and a replica hold after each commit: the latest of each key, each day aggregate as it was
+    sent.
+    """
 
     def __init__(self) -> None:
         self.table: dict[bytes, bytes] = {}
-        self.entries: dict[tuple[str, int], EntryChange] = {}
+        self.aggregates: dict[tuple[str, int], AggregateChange] = {}
         self.rows: dict[int, Cell] = {}
 
     def take(self, commit: Commit) -> None:
@@ -164,18 +166,18 @@ class CommitSink:
             else:
                 self.table[key] = value
         assert commit.position.live_keys == len(self.table)
-        for change in commit.entries:
-            self._take_entry(change)
+        for change in commit.aggregates:
+            self._take_aggregate(change)
 
-    def _take_entry(self, change: EntryChange) -> None:
-        entry = change.workspace_id, change.day
+    def _take_aggregate(self, change: AggregateChange) -> None:
+        aggregate = change.workspace_id, change.day
         if change.dropped:
-            self.entries.pop(entry, None)
+            self.aggregates.pop(aggregate, None)
             return
-        old = self.entries.get(entry)
+        old = self.aggregates.get(aggregate)
         bases = {base[0]: base for base in [*(old.bases if old else ()), *change.bases]}
-        self.entries[entry] = EntryChange(
-            *entry, tuple(bases[n] for n in sorted(bases)), change.tail, change.base_count, []
+        self.aggregates[aggregate] = AggregateChange(
+            *aggregate, tuple(bases[n] for n in sorted(bases)), change.delta, change.base_count, []
         )
         for value in change.rows:
             row = decode_row(value)

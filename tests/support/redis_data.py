@@ -145,13 +145,13 @@ class RedisData:
             pipe.hset(f"{self.prefix}names:{workspace}", mapping=names)
 
     def _parts(self, events: Sequence[Event]) -> tuple[dict[str, bytes], int]:
-        """Frozen bases, a live base and a tail, as many events in each as comes up."""
+        """Frozen bases, a live base and a delta, as many events in each as comes up."""
         shuffled = list(events)
         self.random.shuffle(shuffled)
         number_of_bases = self.random.choice([0, 1, 1, 1, 2, 3])
         cuts = sorted(self.random.randint(0, len(shuffled)) for _ in range(number_of_bases))
         stretches = [shuffled[a:b] for a, b in zip([0, *cuts], [*cuts, len(shuffled)], strict=True)]
-        *base_events, tail_events = stretches
+        *base_events, delta_events = stretches
         base_events = [stretch for stretch in base_events if stretch]
         parts: dict[str, bytes] = {}
         series: list[tuple[int, str | None]] = []
@@ -161,10 +161,10 @@ class RedisData:
             cells = _cells(stretch, series, sources)
             parts |= _base(number, cells, series, sources)
         if base_events and self.random.random() < 0.2:
-            series, sources = [], []  # the last base was frozen: the next one is empty, and the tail begins anew
-        if tail_events:
+            series, sources = [], []  # the last base was frozen: the next one is empty, and the delta begins anew
+        if delta_events:
             first_series, first_source = len(series), len(sources)
-            cells = _cells(tail_events, series, sources)
+            cells = _cells(delta_events, series, sources)
             keys = sorted(cells)
             parts["t"] = msgspec.msgpack.encode(
                 [

@@ -45,7 +45,7 @@ def test_ten_thousand_workspaces_in_a_batch_are_a_commit_of_bounded_parts() -> N
 
     commit = state.encode()
 
-    assert {change.workspace_id for change in commit.entries} == {f"workspace-{n}" for n in range(10_000)}
+    assert {change.workspace_id for change in commit.aggregates} == {f"workspace-{n}" for n in range(10_000)}
     assert max(len(value or b"") for _, value in commit.table) < VALUE_BYTES_LIMIT
     calls = list(calls_of_commit(KEYS, 0, commit))
     assert {workspace for call in calls for workspace in call.workspaces} == {f"workspace-{n}" for n in range(10_000)}

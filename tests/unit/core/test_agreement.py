@@ -68,7 +68,7 @@ class Compiled:
             dedupe_max_ids=rules.dedupe_max_ids,
             name_limit=rules.name_limit,
             unkept_limit=3,
-            tail_floor=rules.tail_floor,
+            delta_floor=rules.delta_floor,
             base_bytes_limit=rules.base_bytes_limit,
             keep_rows=rules.keep_rows,
         )
@@ -106,11 +106,12 @@ class Compiled:
 
 def as_core(commit: Commit) -> tuple[Any, ...]:
     """A commit of the Python form as the core shows one."""
-    entries = [
-        (e.workspace_id, e.day, list(e.bases), e.tail, e.base_count, list(e.rows), e.dropped) for e in commit.entries
+    aggregates = [
+        (e.workspace_id, e.day, list(e.bases), e.delta, e.base_count, list(e.rows), e.dropped)
+        for e in commit.aggregates
     ]
     users = [(n.workspace_id, n.user_id, n.occurred_at, n.offset, n.label) for n in commit.names.users]
-    return commit.table[:-1], entries, users, [(n.workspace_id, n.source) for n in commit.names.sources]
+    return commit.table[:-1], aggregates, users, [(n.workspace_id, n.source) for n in commit.names.sources]
 
 
 def bulk(item: str | bytes | int) -> bytes:
@@ -197,10 +198,10 @@ def walk(look: Callable[..., Any], after: int) -> Iterator[list[Any]]:
 
 
 def compare_whole(state: PartitionState, compiled: Compiled, after: int) -> None:
-    pieces = list(walk(compiled.state.entries_piece, after))
-    numbers = [number for _, number in sorted(entry for [entries] in pieces for entry in entries)]
-    assert [compiled.state.whole_entry(number)[:5] for number in numbers] == [
-        (e.workspace_id, e.day, list(e.bases), e.tail, e.base_count) for e in state.whole(after)
+    pieces = list(walk(compiled.state.aggregates_piece, after))
+    numbers = [number for _, number in sorted(aggregate for [aggregates] in pieces for aggregate in aggregates)]
+    assert [compiled.state.whole_aggregate(number)[:5] for number in numbers] == [
+        (e.workspace_id, e.day, list(e.bases), e.delta, e.base_count) for e in state.whole(after)
     ]
     names = changes(state.names_after(after))
     pieces = list(walk(compiled.state.names_piece, after))
@@ -216,10 +217,10 @@ def compare_whole(state: PartitionState, compiled: Compiled, after: int) -> None
 
 
 def compare_sums(core: Any, state: PartitionState) -> None:
-    for entry in state.whole(-1):
-        heads, cells, summaries = ([base[i] for base in entry.bases] for i in (1, 2, 3))
-        part = PartitionDay(summaries, heads, cells, entry.tail)
-        given_parts = [(summaries, heads, cells, entry.tail)] * 2
+    for aggregate in state.whole(-1):
+        heads, cells, summaries = ([base[i] for base in aggregate.bases] for i in (1, 2, 3))
+        part = PartitionDay(summaries, heads, cells, aggregate.delta)
+        given_parts = [(summaries, heads, cells, aggregate.delta)] * 2
         for cuts in ((96,), (50, 96), (1, 49, 95, 96)):
             for users in (None, frozenset({"u1", None})):
                 of = days.kind_sums([part] * 2, cuts) if users is None else None

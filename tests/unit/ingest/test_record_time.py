@@ -51,7 +51,7 @@ def test_one_record_years_ahead_does_not_end_deduplication() -> None:
     # then each counted once, and the record that is ahead was rejected, and not remembered.
     commit = state.encode()
     assert commit.outcomes == Outcomes(counted=2, duplicate=3, rejected={Reason.TIME_IN_FUTURE: 1})
-    assert cells_of(commit.entries) == {("w", DAY, 40, 0, None, None): 2}
+    assert cells_of(commit.aggregates) == {("w", DAY, 40, 0, None, None): 2}
     assert [(letter.record.offset, letter.message) for letter in commit.dead_letters] == [
         (1, "the record's own timestamp is more than 3600 s ahead of the worker's clock")
     ]
@@ -131,4 +131,4 @@ def test_what_retention_had_dropped_on_arrival_is_not_called_counted() -> None:
     apply(state, published(2, "late", READ), read=READ + 49 * HOUR)
     commit = state.encode()
     assert commit.outcomes == Outcomes(expired=1)
-    assert cells_of(commit.entries) == {}
+    assert cells_of(commit.aggregates) == {}

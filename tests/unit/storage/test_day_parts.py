@@ -62,7 +62,7 @@ def test_a_head_is_what_was_packed(
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2**20), st.integers(1, 2**33), st.integers(0, 500))), TEXTS, USERS)
-def test_cells_a_summary_and_a_tail_are_what_was_packed(
+def test_cells_a_summary_and_a_delta_are_what_was_packed(
     cells: list[tuple[int, int, int]], sources: list[str], users: list[str | None]
 ) -> None:
     keys, counts, kinds = ([item[n] for item in cells] for n in range(3))
@@ -77,12 +77,12 @@ def test_cells_a_summary_and_a_tail_are_what_was_packed(
     assert (summary.sources, summary.kinds.tolist(), summary.totals.tolist()) == (sources, kinds, counts)
     assert (summary.cell_counts.tolist(), summary.keys.tolist(), summary.counts.tolist()) == (counts, keys, counts)
 
-    tail = packed.decode_tail(
-        packed.encode_tail(77, 3, 2, sources, users, column(keys, 2), column(counts), column(kinds))
+    delta = packed.decode_delta(
+        packed.encode_delta(77, 3, 2, sources, users, column(keys, 2), column(counts), column(kinds))
     )
-    assert (tail.written_at, tail.first_series, tail.first_source) == (77, 3, 2)
-    assert (tail.new_sources, tail.new_users) == (sources, users)
-    assert (tail.keys.tolist(), tail.counts.tolist(), tail.kinds.tolist()) == (keys, counts, kinds)
+    assert (delta.written_at, delta.first_series, delta.first_source) == (77, 3, 2)
+    assert (delta.new_sources, delta.new_users) == (sources, users)
+    assert (delta.keys.tolist(), delta.counts.tolist(), delta.kinds.tolist()) == (keys, counts, kinds)
 
 
 @pytest.mark.parametrize("before", [0, 14, 15, 16, 65_534, 65_535, 65_536])
@@ -105,10 +105,10 @@ VALUES = {
     packed.decode_head: packed.encode_head(5, [], EMPTY, [], EMPTY, EMPTY),
     packed.decode_cells: packed.encode_cells(EMPTY, EMPTY),
     packed.decode_summary: packed.encode_summary([], EMPTY, EMPTY, EMPTY, EMPTY, EMPTY),
-    packed.decode_tail: packed.encode_tail(5, 0, 0, [], [], EMPTY, EMPTY, EMPTY),
+    packed.decode_delta: packed.encode_delta(5, 0, 0, [], [], EMPTY, EMPTY, EMPTY),
     packed.decode_base: packed.encode_base(b"", b""),
     packed.split_head: packed.encode_head(5, [], EMPTY, [], EMPTY, EMPTY),
-    packed.read_written_at: packed.encode_tail(5, 0, 0, [], [], EMPTY, EMPTY, EMPTY),
+    packed.read_written_at: packed.encode_delta(5, 0, 0, [], [], EMPTY, EMPTY, EMPTY),
 }
 
 
@@ -142,7 +142,7 @@ def test_columns_of_different_lengths_are_refused() -> None:
 def test_what_stays_in_memory_takes_no_more_than_its_bytes() -> None:
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
-    kept = [packed.encode_tail(n, 0, 0, [], [], EMPTY, EMPTY, EMPTY) for n in range(200)]
+    kept = [packed.encode_delta(n, 0, 0, [], [], EMPTY, EMPTY, EMPTY) for n in range(200)]
     kept += [packed.encode_base(b"head", bytes(600)) for _ in range(200)]
     taken = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()

@@ -49,7 +49,7 @@ def test_fields_name_day_partition_and_base() -> None:
         KEYS.head_field(20_815, 3, 0),
         KEYS.cells_field(20_815, 3, 1),
         KEYS.summary_field(20_815, 3, 2),
-        KEYS.tail_field(20_815, 3),
+        KEYS.delta_field(20_815, 3),
         KEYS.user_field("u_7"),
         KEYS.user_field(None),
         KEYS.source_field("user"),

@@ -1,4 +1,4 @@
-"""Bases and tails of an entry: when they are merged, frozen, closed and opened again."""
+"""Bases and deltas of a day aggregate: when they are merged, frozen, closed and opened again."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from stream.model.steps import finish
 from stream.storage import day_parts as packed
 from stream.storage.formats import VALUE_BYTES_LIMIT, FormatError
 from stream.tables import counts
-from stream.tables.counts import TAIL_SLOT, CountRules, Counts, key_of
+from stream.tables.counts import DELTA_SLOT, CountRules, Counts, key_of
 from stream.tables.partition import CountingRules, PartitionState
 from tests.support.forms import ONLY_PYTHON
 from tests.support.partition_log import CommitSink, batch, begun, cells_of
@@ -16,7 +16,7 @@ from tests.unit.tables.test_partition import DAY, log, value
 
 pytestmark = pytest.mark.usefixtures("each_form")
 
-RULES = CountingRules(tail_floor=2)
+RULES = CountingRules(delta_floor=2)
 
 
 class Counted:
@@ -42,43 +42,43 @@ class Counted:
         return {cell[5]: count for cell, count in found.items()}
 
 
-def test_a_tail_is_written_until_it_has_too_many_cells_then_it_is_part_of_the_base() -> None:
+def test_a_delta_is_written_until_it_has_too_many_cells_then_it_is_part_of_the_base() -> None:
     counted = Counted(RULES)
 
     written = [counted.commit(*users) for users in ("a", "ab", "c", "a", "abc", "d", "ef")]
 
     slots = [{slot: stored is not None for slot, stored in each.items()} for each in written]
-    tail, merged = {TAIL_SLOT: True}, {0: True, TAIL_SLOT: False}
-    assert slots == [tail, tail, merged, tail, merged, tail, merged]
+    delta, merged = {DELTA_SLOT: True}, {0: True, DELTA_SLOT: False}
+    assert slots == [delta, delta, merged, delta, merged, delta, merged]
     assert counted.users() == {"a": 4, "b": 2, "c": 2, "d": 1, "e": 1, "f": 1}
 
 
-def test_a_base_without_a_tail_before_it_deletes_none() -> None:
+def test_a_base_without_a_delta_before_it_deletes_none() -> None:
     assert list(Counted(RULES).commit(*"abcd")) == [0]
 
 
-def test_the_limit_of_a_tail_grows_with_the_root_of_its_base() -> None:
+def test_the_limit_of_a_delta_grows_with_the_root_of_its_base() -> None:
     counted = Counted(RULES)
     counted.commit(*(f"u{n}" for n in range(25)))
 
     below = counted.commit(*(f"v{n}" for n in range(5)))
     above = counted.commit("v5")
 
-    assert (list(below), list(above)) == ([TAIL_SLOT], [0, TAIL_SLOT])
+    assert (list(below), list(above)) == ([DELTA_SLOT], [0, DELTA_SLOT])
 
 
-def test_a_tail_carries_only_what_its_base_has_not() -> None:
+def test_a_delta_carries_only_what_its_base_has_not() -> None:
     counted = Counted(RULES)
     counted.commit("a", "b", source="one")
     counted.commit("c", source="two")
 
-    written = counted.commit("a", "d", source="two")[TAIL_SLOT]
+    written = counted.commit("a", "d", source="two")[DELTA_SLOT]
 
     assert written is not None
-    tail = packed.decode_tail(written)
-    assert (tail.first_series, tail.first_source, tail.new_sources, tail.new_users) == (3, 2, [], ["a", "d"])
-    assert tail.written_at == 4
-    assert (tail.keys.tolist(), tail.counts.tolist(), tail.kinds.tolist()) == (
+    delta = packed.decode_delta(written)
+    assert (delta.first_series, delta.first_source, delta.new_sources, delta.new_users) == (3, 2, [], ["a", "d"])
+    assert delta.written_at == 4
+    assert (delta.keys.tolist(), delta.counts.tolist(), delta.kinds.tolist()) == (
         [3 * 96 + 4, 4 * 96 + 4],
         [1, 1],
         [4, 4],
@@ -109,7 +109,7 @@ def test_only_changed_bases_are_told_and_all_of_them_when_whole() -> None:
     state = counted.state
 
     state.apply(batch(log(*(value(f"x{n}", user_id=f"new {n}") for n in range(9)), first=40), 40))
-    (change,) = state.encode().entries
+    (change,) = state.encode().aggregates
     (whole,) = state.whole(-1)
 
     assert len(whole.bases) == whole.base_count == change.base_count
@@ -127,8 +127,8 @@ def test_what_is_closed_counts_on_when_it_is_opened_again() -> None:
             counted.commit(*users)
             counted.commit("other", workspace_id="busy")
             counted.commit("other", workspace_id="busy")
-            quiet = [entry for entry in counted.state._counts if entry.workspace_id == "w"]
-            open_after.append([entry.counting is not None for entry in quiet])
+            quiet = [aggregate for aggregate in counted.state._counts if aggregate.workspace_id == "w"]
+            open_after.append([aggregate.counting is not None for aggregate in quiet])
 
     assert open_after == [[False]] * 7
     assert cells_of(counted.state.whole(-1)) == {
@@ -145,12 +145,12 @@ def test_a_limit_of_series_closes_those_untouched_for_longest() -> None:
         counted = Counted(RULES)
         for workspace in "xyz":
             counted.commit("a", workspace_id=workspace)
-        opened = {entry.workspace_id: entry.counting is not None for entry in counted.state._counts}
+        opened = {aggregate.workspace_id: aggregate.counting is not None for aggregate in counted.state._counts}
         counted.commit("b", workspace_id="x")
 
     assert opened == {"x": True, "y": True, "z": True}
     # Each has a series and a cell of its own; x has two of each now, and y went.
-    assert {entry.workspace_id: entry.counting is not None for entry in counted.state._counts} == {
+    assert {aggregate.workspace_id: aggregate.counting is not None for aggregate in counted.state._counts} == {
         "x": True,
         "y": False,
         "z": True,
@@ -183,17 +183,17 @@ def test_a_day_of_many_users_is_several_values_below_the_limit() -> None:
     users, limit = 100_000, CountingRules().base_bytes_limit
     days = Counts(CountRules(16, limit))
     days.days_of("w")
-    entry = days.begin("w", DAY)
-    assert entry is not None
+    aggregate = days.begin("w", DAY)
+    assert aggregate is not None
     table: dict[bytes, bytes | None] = {}
 
     for first in range(0, users, 25_000):
-        counting = entry.counting or entry.open()
+        counting = aggregate.counting or aggregate.open()
         for number in range(first, first + 25_000):
             key = counting.begin_series(0, "user", f"a_user_of_ordinary_length_{number}")
-            counting.tail[key + number % 96] = 1
-        entry.changed_at = first
-        days.changed.append(entry)
+            counting.delta[key + number % 96] = 1
+        aggregate.changed_at = first
+        days.changed.append(aggregate)
         days.encode(first + 1, table)
 
     ((_, whole),) = finish(days.whole(-1))

@@ -104,5 +104,5 @@ def test_a_workspace_of_which_retention_has_left_nothing_is_let_go_and_may_come_
     # and if one comes again, it counts.
     state.apply(batch([record(51, AT + 3 * DAY_MS, event(51, 26, "w7"))], 51))
     sink.take(state.encode())
-    assert {entry for entry in sink.entries if entry[0] != "now"} == {("w7", 20_783)}
+    assert {aggregate for aggregate in sink.aggregates if aggregate[0] != "now"} == {("w7", 20_783)}
     assert PartitionState.recover(3, CountingRules(), sink.table).position.live_keys == len(sink.table)

@@ -1,5 +1,5 @@
-"""A tail becomes part of its base: the same bytes in plain Python and with numpy, and in several bases where one is too
-small."""
+"""A delta becomes part of its base: the same bytes in plain Python and with numpy, and in several bases where one is
+too small."""
 
 from collections import Counter
 
@@ -33,7 +33,7 @@ def counted(counting: Counting, cells: list[Cell], times: int = 1) -> None:
         key = counting.series[activity].get(source, {}).get(user_id)
         if key is None:
             key = counting.begin_series(activity, source, user_id)
-        counting.tail[key + quarter] = counting.tail.get(key + quarter, 0) + times
+        counting.delta[key + quarter] = counting.delta.get(key + quarter, 0) + times
 
 
 def cells_of(base: Base) -> Counter[Cell]:

@@ -11,7 +11,7 @@ from stream.storage.formats import FormatError
 from stream.storage.row import decode_row
 from stream.tables import counts
 from stream.tables.core import CoreFailed
-from stream.tables.counts import TAIL_SLOT, EntryChange, key_of
+from stream.tables.counts import DELTA_SLOT, AggregateChange, key_of
 from stream.tables.names import NameChanges, SourceName, UserName
 from stream.tables.partition import Batch, CountingRules, DeadLetter, Outcomes, PartitionState
 from stream.tables.position import Fingerprint, Position
@@ -76,18 +76,18 @@ def test_a_commit_carries_all_that_changed() -> None:
         [UserName("w", "u", at, 0, "Ada"), UserName("w", None, at, 4, None)],
         [SourceName("w", "user"), SourceName("w", None)],
     )
-    (entry,) = commit.entries
-    assert cells_of(commit.entries) == {
+    (aggregate,) = commit.aggregates
+    assert cells_of(commit.aggregates) == {
         ("w", DAY, QUARTER, 0, "user", "u"): 2,
         ("w", DAY, QUARTER, 1, None, None): 1,
     }
-    assert (entry.bases, entry.base_count, entry.whole, entry.dropped) == ((), 0, False, False)
-    assert [(row.offset, row.event_id, row.contact_name, row.batch_id) for row in map(decode_row, entry.rows)] == [
+    assert (aggregate.bases, aggregate.base_count, aggregate.whole, aggregate.dropped) == ((), 0, False, False)
+    assert [(row.offset, row.event_id, row.contact_name, row.batch_id) for row in map(decode_row, aggregate.rows)] == [
         (0, "e1", "Bo", "b"),
         (4, "e2", None, None),
         (5, "e3", None, None),
     ]
-    assert {decode_row(row).partition for row in entry.rows} == {3}
+    assert {decode_row(row).partition for row in aggregate.rows} == {3}
     assert [key for key, _ in commit.table] == [
         b"i" + (ARRIVED // HOUR).to_bytes(4, "big") + bytes(4),
         b"u" + (1).to_bytes(8, "big"),
@@ -95,7 +95,7 @@ def test_a_commit_carries_all_that_changed() -> None:
         b"nw\0u",
         b"nw\0suser",
         b"nw\0s",
-        key_of("w", DAY, TAIL_SLOT),
+        key_of("w", DAY, DELTA_SLOT),
         b"p",
     ]
     assert [state.was_counted(offset) for offset in range(-1, 10)] == [
@@ -118,7 +118,7 @@ def test_a_second_commit_carries_the_position_alone() -> None:
     commit = state.encode()
 
     assert [key for key, _ in commit.table] == [b"p"]
-    assert (commit.dead_letters, commit.entries, commit.names) == ([], [], NameChanges([], []))
+    assert (commit.dead_letters, commit.aggregates, commit.names) == ([], [], NameChanges([], []))
     assert commit.outcomes == Outcomes()
     assert state.pending_weight == 0
     assert state.outcomes == Outcomes(1, 0, 0, {Reason.NOT_JSON: 1}, 0)
@@ -237,12 +237,12 @@ def test_a_rejected_event_does_not_use_up_its_id() -> None:
 
 
 def test_without_rows_nothing_is_packed() -> None:
-    (entry,) = applied(value("e"), rules=CountingRules(keep_rows=False)).encode().entries
+    (aggregate,) = applied(value("e"), rules=CountingRules(keep_rows=False)).encode().aggregates
 
-    assert entry.rows == []
+    assert aggregate.rows == []
 
 
-RETENTION = CountingRules(EventRules(retention_days=2), tail_floor=0)
+RETENTION = CountingRules(EventRules(retention_days=2), delta_floor=0)
 
 
 def late(days: int, event_id: str) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def test_retention_drops_whole_days_as_broker_time_goes_on() -> None:
     state.apply(batch(log(late(2, "a"), late(1, "b"), late(3, "too old")), 0))
     sink.take(state.encode())
     assert state.position.counts_from == DAY - 2
-    assert sorted(day for _, day in sink.entries) == [DAY - 2, DAY - 1]
+    assert sorted(day for _, day in sink.aggregates) == [DAY - 2, DAY - 1]
 
     state.apply(batch(log(late(1, "c"), first=3, hours=24), 3))
     commit = state.encode()
@@ -262,8 +262,8 @@ def test_retention_drops_whole_days_as_broker_time_goes_on() -> None:
 
     assert state.position.counts_from == DAY - 1
     assert state.outcomes == Outcomes(3, 0, 0, {Reason.TIME_TOO_OLD: 1}, 0)
-    assert [change for change in commit.entries if change.dropped] == [
-        EntryChange("w", DAY - 2, (), None, 1, [], dropped=True)
+    assert [change for change in commit.aggregates if change.dropped] == [
+        AggregateChange("w", DAY - 2, (), None, 1, [], dropped=True)
     ]
     assert dict(commit.table)[key_of("w", DAY - 2, 0)] is None
     assert cells_of(state.whole(-1)) == {("w", DAY - 1, 48, 0, "user", "u"): 2}
@@ -299,14 +299,14 @@ def test_many_days_are_dropped_a_few_a_commit() -> None:
         left = []
         for _ in range(3):
             sink.take(state.encode())
-            left.append(len(sink.entries))
+            left.append(len(sink.aggregates))
             assert cells_of(state.whole(-1)) == {("w", DAY, QUARTER, 0, "user", "u"): 1}
 
     assert left == [4, 2, 1]
 
 
-def test_whole_entries_and_names_are_those_changed_after_an_offset() -> None:
-    sink, state = CommitSink(), begun(replace(RULES, tail_floor=0))
+def test_whole_aggregates_and_names_are_those_changed_after_an_offset() -> None:
+    sink, state = CommitSink(), begun(replace(RULES, delta_floor=0))
     state.apply(batch(log(value("a", workspace_id="x", user_name="X")), 0))
     sink.take(state.encode())
     state.apply(batch(log(value("b", workspace_id="y", user_name="Y"), first=1), 1))
@@ -319,7 +319,7 @@ def test_whole_entries_and_names_are_those_changed_after_an_offset() -> None:
         assert [name.label for name in changes(known.names_after(0)).users] == ["Y"]
 
 
-def test_a_whole_entry_is_one_that_is_committed() -> None:
+def test_a_whole_aggregate_is_one_that_is_committed() -> None:
     with pytest.raises((AssertionError, CoreFailed), match="committed"):
         list(applied(value("e")).whole(-1))
 
@@ -358,7 +358,7 @@ def test_records_without_a_position_are_refused() -> None:
 
 
 def test_every_kind_of_value_of_another_version_is_refused_by_its_key() -> None:
-    sink, state = CommitSink(), begun(replace(RULES, tail_floor=1))
+    sink, state = CommitSink(), begun(replace(RULES, delta_floor=1))
     state.apply(batch(log(value("e1"), value("e2", user_id="v"), b"{"), 0))
     sink.take(state.encode())
     state.apply(batch(log(value("e3", source="x"), first=3), 3))

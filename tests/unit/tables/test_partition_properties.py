@@ -56,7 +56,7 @@ RULES = st.builds(
         dedupe_window_hours=window,
         dedupe_max_ids=max_ids,
         name_limit=name_limit,
-        tail_floor=floor,
+        delta_floor=floor,
         base_bytes_limit=base,
     ),
     st.sampled_from([0, 2, 72]),
@@ -106,7 +106,7 @@ def test_any_cutting_of_a_log_counts_the_same(
                 state = PartitionState.recover(3, rules, sink.table)
                 assert state.position == commit.position
                 compare(state, sink, recount)
-        for _ in range(4):  # an entry a commit is dropped
+        for _ in range(4):  # a day aggregate a commit is dropped
             commit = state.encode()
             sink.take(commit)
             tally(outcomes, commit.outcomes)
@@ -127,7 +127,7 @@ def tally(outcomes: Counter[str], of_commit: Outcomes) -> None:
 def compare(state: PartitionState, sink: CommitSink, recount: Recount, *, at_rest: bool = False) -> None:
     expected = recount.kept_cells()
     assert cells_of(state.whole(-1)) == expected
-    replica = [change for change in sink.entries.values() if at_rest or is_kept(change.day, recount)]
+    replica = [change for change in sink.aggregates.values() if at_rest or is_kept(change.day, recount)]
     assert cells_of(replica) == expected
     kept_rows = {offset: cell for offset, cell in recount.rows.items() if is_kept(cell[1], recount)}
     assert kept_rows.items() <= sink.rows.items() <= recount.rows.items()
@@ -160,7 +160,7 @@ def test_a_recovered_state_goes_on_to_the_same_bytes(
                 state.apply(batch(some, state.position.next_offset))
         commit, of_recovered = whole.encode(), again.encode()
         assert sorted(of_recovered.table) == sorted(commit.table)
-        assert sorted(of_recovered.entries, key=repr) == sorted(commit.entries, key=repr)
+        assert sorted(of_recovered.aggregates, key=repr) == sorted(commit.aggregates, key=repr)
         assert (of_recovered.names, of_recovered.position) == (commit.names, commit.position)
         sink.take(commit)
         again = PartitionState.recover(3, rules, sink.table)
