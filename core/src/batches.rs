@@ -1,5 +1,5 @@
-//! The changelog records of a commit as the bodies of record batches (format v2): whoever sends them puts the batch's
-//! header in front, with its producer and transaction.
+//! Encodes the changelog records of a commit as the bodies of record batches (format v2). The sender adds the header of
+//! each batch, with its producer id and transaction.
 
 use crate::formats::Changes;
 

@@ -1,6 +1,6 @@
-//! How a commit is cut into calls to Redis: each of bounded size, each day aggregate whole within one. Keys and
-//! arguments come as Redis' protocol has them, one bulk text after the other. The Python form, with the reasons, is
-//! `stream/projection/calls.py`; what the operations do stands in `replica.lua`.
+//! Splits a commit into calls to Redis. Each call has a bounded size, and each day aggregate is whole within one call.
+//! Keys and arguments are encoded as in the Redis protocol, one bulk string after the other. The Python form, with the
+//! reasons, is `stream/projection/calls.py`; `replica.lua` defines the operations.
 
 use std::io::Write;
 

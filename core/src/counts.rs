@@ -1,5 +1,5 @@
-//! How many events of each kind happened in each quarter-hour: day aggregates, each one workspace and UTC day of the
-//! partition. The Python form, with what is stored, is `stream/tables/counts.py`.
+//! Counts the events of each series in each quarter-hour. A day aggregate has the counts of one workspace and UTC day
+//! of the partition. The Python form, with the stored formats, is `stream/tables/counts.py`.
 
 use std::collections::{HashSet, VecDeque};
 

@@ -1,5 +1,5 @@
-//! How the counts of a workspace-day are packed: heads, cells, summaries, deltas and bases. The form is drawn in
-//! `stream/storage/day_parts.py`.
+//! Packs and unpacks the counts of a day aggregate: heads, cells, summaries, deltas and bases.
+//! `stream/storage/day_parts.py` draws the format.
 
 use crate::formats::{column, damaged, put_array, put_bin, put_int, put_str, put_text, put_uint, FormatError, Reader};
 

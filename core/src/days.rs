@@ -1,4 +1,4 @@
-//! What one UTC day of a workspace sums to: packed parts to counts by kind and piece, or by user. The Python form is
+//! Sums the packed parts of one UTC day of a workspace: by kind and piece of the day, or by user. The Python form is
 //! `api/report/days.py`.
 
 use hashbrown::HashMap;

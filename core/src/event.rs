@@ -1,6 +1,6 @@
-//! The quick reader of an event: what publishers send nearly always. Whatever it stumbles over is `None`, and goes to the
-//! strict reader in Python (`stream/ingest/`), which finds the reason or reads it after all. So this one may refuse what
-//! is good, and must never take what the strict reader refuses, nor read it otherwise.
+//! Reads an event in the form in which nearly all publishers send it. Everything else is `None`: the strict reader in
+//! Python (`stream/ingest/`) then reads it, or finds the reason to reject it. So this reader may refuse a valid event,
+//! but must never accept what the strict reader rejects, nor read it differently.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! What stored values are made of: msgpack, and columns of numbers. The Python form is `stream/storage/formats.py` and
-//! `stream/storage/day_parts.py`.
+//! Encodes and decodes the elements of stored values: msgpack, and columns of numbers. The Python form is
+//! `stream/storage/formats.py` and `stream/storage/day_parts.py`.
 
 use std::fmt;
 

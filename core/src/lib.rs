@@ -1,6 +1,6 @@
-//! The counting core of the contacts report. It holds what is pure and hot, and knows no clock, no thread, no Kafka and no
-//! Redis: bytes and rules go in, bytes and a handful of numbers come out. Each module has a Python form of the same name,
-//! which says what is right and gives the same bytes.
+//! The compiled form of the counting. It contains the pure, hot code: no clock, no thread, no Kafka and no Redis. Bytes
+//! and rules go in, bytes and a few numbers come out. Most modules have a Python form of the same name, which defines
+//! the correct result; both give the same bytes.
 
 pub mod batches;
 pub mod calls;

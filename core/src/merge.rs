@@ -1,5 +1,5 @@
-//! A delta becomes part of its base. A base that would reach its limit is cut into several, by series. The Python form
-//! is `stream/tables/merge.py`.
+//! Merges a delta into its base. If the base would reach its size limit, splits it into several, by series. The Python
+//! form is `stream/tables/merge.py`.
 
 use crate::day_parts::{encode_series, read_cells, read_head, Base, Cells, Series, QUARTERS_A_DAY};
 use crate::formats::{item_size, put_text, FormatError, Reader};

@@ -1,5 +1,5 @@
-//! Guards that may be taken away one at a time, so that the simulation shows that each is missed
-//! (`tests/simulation/mutants.py`). Without the feature `mutants` all are in place, and asking costs nothing.
+//! Lists the guards that the simulation removes, one at a time, to show that it notices each
+//! (`tests/simulation/mutants.py`). Without the feature `mutants` every guard is in place, and `kept` costs nothing.
 
 #[cfg(not(feature = "mutants"))]
 mod asked {

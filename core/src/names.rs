@@ -1,6 +1,5 @@
-//! The users and sources that a partition has seen, and the latest label of each user. The Python form, with what is
-//! stored, is `stream/tables/names.py`. Workspaces, sources and users are numbers everywhere in the core: this is where
-//! they get them.
+//! Numbers workspaces, sources and users, and keeps the latest label of each user. All other modules use these numbers
+//! in place of texts. The Python form, with the stored formats, is `stream/tables/names.py`.
 
 use std::hash::BuildHasher;
 

@@ -1,8 +1,9 @@
-//! All that is known of one source partition, and what each record changes about it. The Python form, which says what
-//! is right, is `stream/tables/partition.py`.
+//! Holds the state of one source partition, and applies records to it. The Python form, which defines the correct
+//! result, is `stream/tables/partition.py`.
 //!
-//! A fetch is judged in two steps: `read` reads what it can and names the rest, whose activities or refusals the strict
-//! reader gives; `judge` then judges all in the order of their offsets.
+//! A fetch is applied in two steps. `read` decodes the records that it can, and lists the others; the strict reader in
+//! Python returns their activities or the reasons to reject them. `judge` then applies all records in the order of
+//! their offsets.
 
 use crate::counts::{AggregateChange, CountRules, Counts};
 use crate::event::{self, source_of, user_of};

@@ -1,4 +1,4 @@
-//! What Python sees: an object for a partition and one for a fetch. Nothing is decided here.
+//! The classes and functions that Python sees. This module only converts arguments and results.
 
 use std::collections::HashSet;
 

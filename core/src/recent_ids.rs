@@ -1,5 +1,5 @@
-//! The ids that a partition counted within the window, by hours of broker time. The Python form, with what is stored, is
-//! `stream/tables/recent_ids.py`.
+//! Remembers the ids that a partition counted within the dedupe window, by hours of broker time. The Python form, with
+//! the stored formats, is `stream/tables/recent_ids.py`.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
-//! Walks fetched record batches (format v2) up to an offset limit, and gives each record that a reader of committed
-//! records sees. Every length is checked against the bytes that are there before it is used, and what a compressed batch
-//! may come to is bounded while it is unpacked.
+//! Walks fetched record batches (format v2) up to an offset limit, and returns the records that a consumer of committed
+//! records sees. It checks every length against the available bytes before it uses it, and limits the uncompressed size
+//! of a batch while it decompresses it.
 
 use std::borrow::Cow;
 use std::fmt;

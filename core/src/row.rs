@@ -1,5 +1,5 @@
-//! One row of the activity table, packed so that the order of its bytes is the order of the table. Its form is drawn in
-//! `stream/storage/row.py`.
+//! Packs one row of the activity table. The order of the packed bytes is the order of the table.
+//! `stream/storage/row.py` draws the format.
 
 use crate::formats::{put_array, put_str, put_text, put_uint};
 

@@ -1,5 +1,5 @@
-//! A map from numbers to numbers that remembers the order in which keys came. Few keys lie in one vector and are looked
-//! through; a table of places comes only with many, so that the many small ones cost no table.
+//! A map from numbers to numbers that keeps the order in which keys were added. A map with few keys is a vector that is
+//! searched from its start. Only a map with many keys has a hash table, so that the many small maps need none.
 
 use hashbrown::HashTable;
 

@@ -1,5 +1,5 @@
-//! Reads RFC 3339 date-times in the form in which nearly all come, `2026-11-23T09:13:07.412+08:00`. What is not in that
-//! form, be it good or not, is left to the strict reader (`stream/ingest/timestamps.py`).
+//! Reads RFC 3339 date-times in the common form, `2026-11-23T09:13:07.412+08:00`. Every other text, valid or not, is
+//! left to the strict reader (`stream/ingest/timestamps.py`).
 
 pub const NANOSECONDS: i64 = 1_000_000_000;
 

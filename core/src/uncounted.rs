@@ -1,5 +1,5 @@
-//! The offsets of a partition whose record did not count, as ranges, in packed blocks. The Python form, with what is
-//! stored, is `stream/tables/uncounted.py`.
+//! Records which offsets of a partition did not count, as ranges in packed blocks. The Python form, with the stored
+//! formats, is `stream/tables/uncounted.py`.
 
 use std::collections::BTreeSet;
 
