@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 # A library may lose a cancel: `asyncio.wait_for` does before Python 3.12.
 CANCELLED_AGAIN_SECONDS = 1.0
+# A partition that commits nothing tells Redis this often how far it is, so that `as_of` advances.
+HEARTBEAT_SECONDS = 1.0
 # How often to log why a partition waits.
 WAITING_LOG_SECONDS = 60.0
 # A shorter rest may end where it began, by the rounding of the loop's clock.
@@ -66,7 +68,7 @@ class OwnedPartition:
         partition: int,
         *,
         rules: CountingRules,
-        policy: CommitPolicy,
+        commit_policy: CommitPolicy,
         in_flight: InFlightLimit,
         new_store: Callable[[], ChangelogStore],
         source: Source,
@@ -76,6 +78,7 @@ class OwnedPartition:
         stop_worker: Callable[[Exception], None],
         why_not: Callable[[Batch], str | None] = apply_any,
         unpack: Unpack = PartitionState.unpack,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         """`why_not`: why a batch that was just fetched must wait, in words; None where it may be applied. `unpack`: the
         form of the counting.
@@ -83,7 +86,8 @@ class OwnedPartition:
         self._unpack: Unpack = unpack
         self.partition = partition
         self._why_not = why_not
-        self._rules, self._policy, self._in_flight = rules, policy, in_flight
+        self._rules, self._commit_policy, self._in_flight = rules, commit_policy, in_flight
+        self._heartbeat_seconds = heartbeat_seconds
         self._new_store, self._source, self._projector = new_store, source, projector
         self._fetch_control: FetchControl = fetch_control
         self._listener, self._stop_worker = listener, stop_worker
@@ -97,8 +101,8 @@ class OwnedPartition:
         self._gaps = Gaps()
         self._waits_since: float | None = None  # when it was last logged that batches must wait
         self._attempts = Attempts()
-        self._back_off = policy.back_off()  # before the next recovery
-        self._backfill = BackfillTask(projector.find_rows, self._wake.set, policy.back_off())
+        self._back_off = BackOff.for_kafka()  # before the next recovery
+        self._backfill = BackfillTask(projector.find_rows, self._wake.set, BackOff.for_kafka())
         self._asking: asyncio.Task[None] | None = None  # a fence or a commit, on its way to Kafka
         self._stays = asyncio.Event()  # not set while the partition is being revoked
         self._stays.set()
@@ -356,7 +360,7 @@ class OwnedPartition:
         """
         self._enter(Phase.REPAIRING)
         started = asyncio.get_running_loop().time()
-        back_off = BackOff(self._policy.back_off_seconds, self._policy.replica_back_off_limit_seconds)
+        back_off = BackOff.for_redis()
         while True:
             await self._commit(store)  # a replaced owner learns it here, and disturbs no other
             try:
@@ -413,19 +417,19 @@ class OwnedPartition:
                 self._backfill.begin(now)
             try:
                 if pending and (
-                    now >= next_commit or pending >= self._policy.commit_max_events or self._in_flight.full
+                    now >= next_commit or pending >= self._commit_policy.max_events or self._in_flight.full
                 ):
                     commit = await self._commit(store)
                     await self._projector.project(commit)
                     self._listener.note_projected(self.partition, self._projector.offsets_to_backfill)
-                    next_commit = self._policy.next_commit(now, time())
+                    next_commit = self._commit_policy.next_commit(now, time())
                 elif self._backfill.ready:
                     await self._write_rows()
-                elif (silent := self._silent_seconds()) >= self._policy.heartbeat_seconds:
+                elif (silent := self._silent_seconds()) >= self._heartbeat_seconds:
                     await self._projector.heartbeat(self._find_covered())
                     self._listener.note_projected(self.partition, self._projector.offsets_to_backfill)
                 else:
-                    rest = next_commit - now if pending else self._policy.heartbeat_seconds - silent
+                    rest = next_commit - now if pending else self._heartbeat_seconds - silent
                     await self._rest(min(rest, self._backfill.due() - now) if self._projector.lacks_rows else rest)
             except ReplicaAway as error:
                 why = Resync.REDIS_AWAY

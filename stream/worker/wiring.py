@@ -67,9 +67,7 @@ class Wiring:
         self.clocks = Clocks(clock, self._replica.now_ms, steady)
         self.rules = rules
         self._gate = Gate(self.clocks, rules.event)
-        self._policy = CommitPolicy(
-            commit_interval_seconds=config.commit_interval_seconds, commit_max_events=config.commit_max_events
-        )
+        self._commit_policy = CommitPolicy(config.commit_interval_seconds, config.commit_max_events)
         self._in_flight = InFlightLimit(2 * config.commit_max_events)
         self._begun: set[int] = set()
         self.unpack: Unpack = PartitionState.unpack
@@ -86,7 +84,7 @@ class Wiring:
         return OwnedPartition(
             partition,
             rules=self.rules,
-            policy=self._policy,
+            commit_policy=self._commit_policy,
             in_flight=self._in_flight,
             new_store=lambda: self._store(partition, transactional),
             source=self._source.partition(partition),

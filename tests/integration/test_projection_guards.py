@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -157,7 +156,8 @@ class Site:
         return OwnedPartition(
             0,
             rules=RULES,
-            policy=CommitPolicy(commit_interval_seconds=0.0, heartbeat_seconds=3600),
+            commit_policy=CommitPolicy(interval_seconds=0.0),
+            heartbeat_seconds=3600,
             in_flight=InFlightLimit(1000),
             new_store=self.stores.new,
             source=self.topic,
@@ -578,7 +578,7 @@ async def test_a_closed_partition_ends_though_a_cancel_was_lost(site: Site, monk
     owner.start()
     await until(lambda: owner.counting)
     heartbeat, lost = owner._projector.heartbeat, asyncio.Event()
-    owner._policy = replace(owner._policy, heartbeat_seconds=0.0)
+    owner._heartbeat_seconds = 0.0
 
     async def losing(covered: int) -> bool:
         if not lost.is_set():

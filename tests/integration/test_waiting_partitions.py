@@ -58,7 +58,8 @@ class Waiting(Site):
         self.owned = OwnedPartition(
             0,
             rules=RULES,
-            policy=CommitPolicy(commit_interval_seconds=0.0, heartbeat_seconds=3600),
+            commit_policy=CommitPolicy(interval_seconds=0.0),
+            heartbeat_seconds=3600,
             in_flight=InFlightLimit(1000),
             new_store=self.stores.new,
             source=self.topic,

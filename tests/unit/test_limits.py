@@ -65,7 +65,7 @@ def test_a_time_that_no_clock_shows_stops_nothing(timestamp: int) -> None:
 
 
 def test_a_commit_follows_at_the_interval_and_later_where_commits_are_slow() -> None:
-    policy = CommitPolicy(commit_interval_seconds=0.05)
+    policy = CommitPolicy(interval_seconds=0.05)
     assert policy.next_commit(10.0, 10.01) == pytest.approx(10.05)
     # A third of the time at most goes into small commits, however many partitions share the worker and the broker,
     assert policy.next_commit(10.0, 10.1) == pytest.approx(10.3)
