@@ -23,6 +23,7 @@ BENCHMARKS: Mapping[str, str] = {
     "tenants": "benchmarks.tenants",
     "listeners": "benchmarks.listeners",
     "page": "benchmarks.page",
+    "peers": "benchmarks.peers.run",
 }
 """Name -> module with `run() -> Iterable[dict]`."""
 

@@ -43,9 +43,9 @@ class Bench:
             **more,
         }
 
-    def topics(self, partitions: int, topic: str | None = None) -> tuple[str, str]:
-        """Topic and group with all that they need, of names that nothing else has."""
-        topic, group = topic or unique_name("bench"), unique_name("group")
+    def topics(self, partitions: int, topic: str | None = None, group: str | None = None) -> tuple[str, str]:
+        """Topic and group with all that they need, of names that nothing else has unless they are given."""
+        topic, group = topic or unique_name("bench"), group or unique_name("group")
         config = WorkerConfig(kafka=self.kafka.bootstrap, topic=topic, group=group, partitions=partitions)
 
         async def make() -> None:
@@ -57,6 +57,9 @@ class Bench:
 
     def worker(self, environ: dict[str, str]) -> Worker:
         return Worker(self.folder, unique_name("worker"), environ)
+
+    def server_pids(self) -> list[int]:
+        return [*(node.pid for node in self.kafka.nodes), int(self.redis.client.info("server")["process_id"])]
 
 
 @contextlib.contextmanager

@@ -137,12 +137,12 @@ def kafka_jars() -> Path:
     return folder
 
 
-def fetch_jars(folder: Path) -> None:
-    """Fetch the jars into `folder`, which appears whole or not at all."""
+def fetch_jars(folder: Path, pom: str = POM) -> None:
+    """Fetch the jars that `pom` names into `folder`, which appears whole or not at all."""
     if shutil.which("mvn") is None:
         raise KafkaUnavailableError(f"mvn is not on PATH, and {folder} does not hold the jars")
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        Path(work, "pom.xml").write_text(POM)
+        Path(work, "pom.xml").write_text(pom)
         command = ["mvn", "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={work}/jars"]
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False, timeout=600)
         if done.returncode != 0:
