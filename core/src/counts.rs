@@ -22,6 +22,8 @@ const FREE_SERIES: usize = 50_000;
 const SERIES_LIMIT: usize = 600_000;
 /// Day aggregates that one commit deletes at most, when retention has moved on.
 const DROPS_A_COMMIT: usize = 1_000;
+/// Places that a draw looks at before it gives up.
+const DRAW_PLACES: usize = 1_000;
 const UNCHANGED: u32 = u32::MAX;
 
 pub struct CountRules {
@@ -580,6 +582,24 @@ impl Counts {
             found.reverse();
         }
         (found, (workspace_at < self.order.len()).then_some((workspace_at, day_at)))
+    }
+
+    /// The day aggregate at the place that `chance` in [0, 1) says, or at the next one that has one, as (offset of its
+    /// last event, number).
+    pub fn draw(&self, chance: f64) -> Option<(i64, u32)> {
+        assert!(self.changed.is_empty(), "a whole day aggregate is one that is committed");
+        let first = (chance * self.aggregates.len() as f64) as usize;
+        let places = (first..self.aggregates.len()).chain(0..first).take(DRAW_PLACES);
+        let mut numbers = places.map(|place| place as u32);
+        let found = numbers.find(|&number| self.aggregates[number as usize].keys() > 0 && self.is_kept(number))?;
+        Some((self.aggregates[found as usize].changed_at, found))
+    }
+
+    /// The day aggregate of a workspace and day.
+    pub fn find(&self, workspace: u32, day: i64) -> Option<(i64, u32)> {
+        assert!(self.changed.is_empty(), "a whole day aggregate is one that is committed");
+        let aggregate = self.days.get(workspace as usize)?.get(day as u64)? as u32;
+        Some((self.aggregates[aggregate as usize].changed_at, aggregate))
     }
 
     /// All of a day aggregate as it is committed.

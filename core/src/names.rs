@@ -43,12 +43,17 @@ impl Interned {
         self.find_or_add(text).0
     }
 
+    fn find(&self, text: &str) -> Option<u32> {
+        let is_it = |&number: &u32| *self.texts[number as usize] == *text;
+        self.numbers.find(self.hasher.hash_one(text), is_it).copied()
+    }
+
     /// The number of a text, and whether it was added.
     fn find_or_add(&mut self, text: &str) -> (u32, bool) {
-        let hash = self.hasher.hash_one(text);
-        if let Some(&number) = self.numbers.find(hash, |&number| *self.texts[number as usize] == *text) {
+        if let Some(number) = self.find(text) {
             return (number, false);
         }
+        let hash = self.hasher.hash_one(text);
         let number = self.free.pop().unwrap_or(self.texts.len() as u32);
         if number as usize == self.texts.len() {
             self.texts.push(text.into());
@@ -182,6 +187,11 @@ impl Names {
             self.unkept.count += 1;
         }
         number
+    }
+
+    /// The number of a workspace, where it has one.
+    pub fn find_workspace(&self, id: &str) -> Option<u32> {
+        self.workspace_ids.find(id)
     }
 
     fn find_or_add_workspace(&mut self, id: &str) -> (u32, bool) {

@@ -24,7 +24,7 @@ create_exception!(contacts_core, UnsupportedError, PyValueError, "A record batch
 create_exception!(contacts_core, TooLargeError, PyValueError, "A record batch that comes to too many bytes.");
 
 /// Raised with each change that Python must know of: it takes no other (`stream/tables/core.py`).
-const INTERFACE: u32 = 3;
+const INTERFACE: u32 = 4;
 
 fn of_format(error: FormatError) -> PyErr {
     DamagedError::new_err(error.0)
@@ -302,6 +302,16 @@ impl CorePartition {
         limit: usize,
     ) -> (Vec<(i64, u32)>, Option<names::Place>) {
         self.state.counts.piece_after(after, (workspace, day), limit)
+    }
+
+    /// One of the day aggregates, which `chance` in [0, 1) says, as (offset of its last event, number).
+    fn draw(&self, chance: f64) -> Option<(i64, u32)> {
+        self.state.counts.draw(chance)
+    }
+
+    /// The day aggregate of a workspace and day, as (offset of its last event, number).
+    fn find(&self, workspace: &str, day: i64) -> Option<(i64, u32)> {
+        self.state.counts.find(self.state.names.find_workspace(workspace)?, day)
     }
 
     /// All of a day aggregate, by its number.

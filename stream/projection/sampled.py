@@ -45,6 +45,8 @@ class SampledCounts:
         shown = stored.aggregates.get(aggregate.day)
         if shown is not None and _last_event(shown) >= committed:
             return Comparison.MOVING
+        if shown is None and aggregate.day < stored.counts_from:
+            return Comparison.MOVING  # dropped by a later commit, perhaps of a newer owner
         bases = tuple((head, cells, summary) for _, head, cells, summary in aggregate.bases)
         if shown is not None and (shown.bases, shown.delta) == (bases, aggregate.delta):
             return Comparison.EQUAL

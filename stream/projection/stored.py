@@ -32,6 +32,8 @@ class StoredWorkspace(msgspec.Struct, frozen=True):
     """None: Redis shows nothing of the partition."""
     aggregates: Mapping[int, StoredAggregate]
     """By UTC day; a day that is not here has nothing."""
+    counts_from: int = 0
+    """Of one day: the day before which retention has dropped the partition's counts."""
 
 
 class StoredCounts:
@@ -61,19 +63,22 @@ class StoredCounts:
         return StoredWorkspace(position, aggregates)
 
     async def read_day(self, partition: int, workspace_id: str, day: int) -> StoredWorkspace:
-        """One day of a workspace, with the position as it was read together with it."""
+        """One day of a workspace, with the position as it was read together with it, and what retention had dropped by
+        then.
+        """
         async with self._client.pipeline(transaction=True) as pipe:
             pipe.hget(self._keys.positions, self._keys.position_field(partition, "position"))
+            pipe.hget(self._keys.positions, self._keys.position_field(partition, "counts_from"))
             pipe.hget(self._keys.days(workspace_id), str(day))
-            position, value = await pipe.execute()
+            position, kept_from, value = await pipe.execute()
         if not position:
             return StoredWorkspace(None, {})
-        manifests = _bases(partition, {day: value})
+        counts_from, manifests = int(kept_from or 0), _bases(partition, {day: value})
         if not manifests:
-            return StoredWorkspace(int(position), {})
+            return StoredWorkspace(int(position), {}, counts_from)
         aggregates = await self._aggregates(partition, workspace_id, [day], manifests)
         at = next((aggregate.position for aggregate in aggregates.values()), int(position))
-        return StoredWorkspace(at, aggregates)
+        return StoredWorkspace(at, aggregates, counts_from)
 
     async def _manifests(self, partition: int, workspace_id: str) -> tuple[int | None, dict[int, int]]:
         """The position, and the number of bases of each day of which the partition has something."""

@@ -43,8 +43,6 @@ BYTES_A_STEP: Final = 1 << 20
 UNKEPT_LIMIT: Final = 1_000_000
 """Users, sources and workspaces without a name of which the core remembers the ids, some 120 MB: more than there are
 series of open day aggregates (SERIES_LIMIT in stream/tables/counts.py), which are numbered by them."""
-EVERY: Final = 1 << 60
-"""Day aggregates or names: more than there are."""
 RECORDS_AT_ONCE: Final = 10_000
 """Of a batch: what the core remembers between reading and judging takes some megabytes."""
 
@@ -290,11 +288,14 @@ class CompiledState(Progress):
 
     def draw(self, chance: float) -> tuple[int, AggregateChange] | None:
         with self._border(FormatError):
-            aggregates, _ = self._core.aggregates_piece(-1, 0, 0, EVERY)
-            if not aggregates:
-                return None
-            offset, aggregate = aggregates[int(chance * len(aggregates))]
-            return offset, _aggregate_change(self._core.whole_aggregate(aggregate), whole=True)
+            return self._found(self._core.draw(chance))
+
+    def find(self, workspace_id: str, day: int) -> tuple[int, AggregateChange] | None:
+        with self._border(FormatError):
+            return self._found(self._core.find(workspace_id, day))
+
+    def _found(self, found: tuple[int, int] | None) -> tuple[int, AggregateChange] | None:
+        return None if found is None else (found[0], self._whole(found[1]))
 
     def _whole(self, aggregate: int) -> AggregateChange:
         with self._border(FormatError):

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Final
 
 MODULE: Final = "contacts_core"
-INTERFACE: Final = 3
+INTERFACE: Final = 4
 """What this version asks of the core: `INTERFACE` in core/src/python.rs."""
 
 

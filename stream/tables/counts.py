@@ -49,6 +49,8 @@ RECORDS_A_STEP: Final = 500
 """Of a changelog, where one takes some microseconds."""
 DROPS_A_COMMIT: Final = 1_000
 """Day aggregates that one commit deletes at most, when retention has moved on: 60 KB of keys."""
+DRAW_PLACES: Final = 1_000
+"""Places that a draw looks at before it gives up: of a partition from which retention has just dropped much."""
 
 _KEY: Final = Struct(">cIH")
 
@@ -85,6 +87,8 @@ class DayAggregate(msgspec.Struct, eq=False, gc=False):
 
     workspace_id: str
     day: int
+    place: int
+    """Among the partition's day aggregates."""
     changed_at: int = -1
     """Offset of the last event that is counted in it."""
     frozen: tuple[bytes, ...] = ()
@@ -293,6 +297,9 @@ class Counts:
     def __init__(self, rules: CountRules) -> None:
         self._rules = rules
         self._days: dict[str, dict[int, DayAggregate]] = {}
+        self._places: list[DayAggregate | None] = []
+        """All day aggregates, for a draw; None: a place that is free."""
+        self._free: list[int] = []
         self.counts_from: int | None = None
         """UTC day before which retention has dropped counts; it never goes back."""
         self.changed: list[DayAggregate] = []
@@ -313,7 +320,15 @@ class Counts:
         """A new day aggregate; None where the day is one that retention has dropped."""
         if self.counts_from is not None and day < self.counts_from:
             return None
-        aggregate = self._days[workspace_id][day] = DayAggregate(workspace_id, day)
+        return self._new(workspace_id, day)
+
+    def _new(self, workspace_id: str, day: int) -> DayAggregate:
+        place = self._free.pop() if self._free else len(self._places)
+        aggregate = self._days[workspace_id][day] = DayAggregate(workspace_id, day, place)
+        if place == len(self._places):
+            self._places.append(aggregate)
+        else:
+            self._places[place] = aggregate
         return aggregate
 
     def drop_before(self, day: int) -> list[str]:
@@ -340,6 +355,8 @@ class Counts:
         self.keys += sum(aggregate.keys for aggregate in kept)
         for _ in range(min(len(self._to_drop), DROPS_A_COMMIT)):
             gone = self._to_drop.popleft()
+            self._places[gone.place] = None
+            self._free.append(gone.place)
             if self._drop(gone, changes):
                 aggregates.append(
                     AggregateChange(gone.workspace_id, gone.day, (), None, gone.base_count, [], dropped=True)
@@ -356,13 +373,21 @@ class Counts:
         return ((aggregate.changed_at, aggregate.whole()) for aggregate in aggregates)
 
     def draw(self, chance: float) -> tuple[int, AggregateChange] | None:
-        """One of the day aggregates as it was committed: to list a million takes 50 ms."""
+        """The day aggregate at the place that `chance` in [0, 1) says, or at the next one that has one, as it was
+        committed."""
         assert not self.changed, "a whole day aggregate is one that is committed"
-        aggregates = list(self)
-        if not aggregates:
-            return None
-        aggregate = aggregates[int(chance * len(aggregates))]
-        return aggregate.changed_at, aggregate.whole()
+        number, first = len(self._places), int(chance * len(self._places))
+        for step in range(min(number, DRAW_PLACES)):
+            aggregate = self._places[(first + step) % number]
+            if aggregate is not None and self._is_kept(aggregate):
+                return aggregate.changed_at, aggregate.whole()
+        return None
+
+    def find(self, workspace_id: str, day: int) -> tuple[int, AggregateChange] | None:
+        """A day aggregate as it was committed, with the offset of its last event; None: there is none."""
+        assert not self.changed, "a whole day aggregate is one that is committed"
+        aggregate = self._days.get(workspace_id, {}).get(day)
+        return None if aggregate is None else (aggregate.changed_at, aggregate.whole())
 
     def adopt(self, records: list[tuple[bytes, bytes]], counts_from: int | None) -> Steps[None]:
         """Takes the changelog's records, a few a step. Raises FormatError."""
@@ -384,9 +409,7 @@ class Counts:
         _, _, slot = _KEY.unpack_from(key)
         workspace_id = key[_KEY.size :].decode()
         days = self.days_of(workspace_id)
-        aggregate = days.get(day)
-        if aggregate is None:
-            aggregate = days[day] = DayAggregate(workspace_id, day)
+        aggregate = days.get(day) or self._new(workspace_id, day)
         aggregate.adopt(slot, value, key)
 
     def __iter__(self) -> Iterator[DayAggregate]:

@@ -281,9 +281,13 @@ class PartitionState(Progress):
         return self._counts.whole(after)
 
     def draw(self, chance: float) -> tuple[int, AggregateChange] | None:
-        """One of the day aggregates, all of it, with the offset of its last event; None: there is none. `chance` is in
+        """One of the day aggregates, all of it, with the offset of its last event; None: none was found. `chance` is in
         [0, 1) and says which. Only of a clean state."""
         return self._counts.draw(chance)
+
+    def find(self, workspace_id: str, day: int) -> tuple[int, AggregateChange] | None:
+        """That of a workspace and UTC day, as `draw` gives it; None: there is none. Only of a clean state."""
+        return self._counts.find(workspace_id, day)
 
     def names_after(self, after: int) -> Steps[NamesAfter]:
         """The users whose label moved last, and the sources first seen, at an offset above this one. As the day

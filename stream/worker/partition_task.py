@@ -17,7 +17,6 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from stream.model.steps import finish
 from stream.ports import ChangelogStore, FetchControl, KafkaAway, ReplicaAway, Source, WorkerMustStop
 from stream.projection.projector import Projector
 from stream.retry import BackOff
@@ -178,9 +177,9 @@ class OwnedPartition:
         """One of the committed day aggregates, which `chance` in [0, 1) says."""
         return self._sample(lambda state: state.draw(chance))
 
-    def sample(self, after: int) -> Sample | None:
-        """The first committed day aggregate whose last event comes behind an offset."""
-        return self._sample(lambda state: next(finish(state.whole_in_order(after)), None))
+    def find(self, workspace_id: str, day: int) -> Sample | None:
+        """The committed day aggregate of a workspace and UTC day."""
+        return self._sample(lambda state: state.find(workspace_id, day))
 
     def _sample(self, take: Callable[[State], tuple[int, AggregateChange] | None]) -> Sample | None:
         """None: something was applied since the last commit was encoded, so that no day aggregate can be told as it is

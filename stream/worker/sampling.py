@@ -1,8 +1,8 @@
 """A sample of `contacts-report verify`, beside the counting: now and then one workspace-day of each partition is held
 against Redis, byte by byte.
 
-It reads and changes nothing. A sample costs a list of the partition's day aggregates (50 ms for a million) and two
-reads of Redis. What differs is looked at again every minute, until it is right or gone.
+It reads and changes nothing. A sample costs a look at one day aggregate and two reads of Redis, however many there are.
+What differs is looked at again every minute, until it is right or gone.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Sample(NamedTuple):
     changed_at: int = -1
     """The offset of the day aggregate's last event."""
     aggregate: AggregateChange | None = None
-    """The whole day aggregate, as committed; None: none has its last event behind the offset that was asked for."""
+    """The whole day aggregate, as committed; None: there is none, or its last event is not committed yet."""
 
 
 class Sampled(Protocol):
@@ -51,8 +51,8 @@ class Sampled(Protocol):
         """One of its day aggregates, which `chance` in [0, 1) says. None: nothing can be told just now."""
         ...
 
-    def sample(self, after: int) -> Sample | None:
-        """The first day aggregate whose last event comes behind an offset; None as in `draw`."""
+    def find(self, workspace_id: str, day: int) -> Sample | None:
+        """That of a workspace and UTC day; None as in `draw`."""
         ...
 
 
@@ -116,12 +116,12 @@ class Sampler:
         for look in range(LOOKS):
             if look:
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
-            found = first or await _take(one, lambda: one.sample(changed_at - 1))
+            found = first or await _take(one, lambda: one.find(*place))
             first = None
             if found is None:
                 outcome = Comparison.MOVING
                 continue
-            if found.aggregate is None or _place(found.aggregate) != place:
+            if found.aggregate is None or found.changed_at != changed_at:
                 return self._forget(one.partition, place)  # counted on, or dropped by retention
             outcome = await self._counts.compare(one.partition, found.aggregate, found.changed_at, found.committed)
             if outcome is Comparison.EQUAL:

@@ -75,13 +75,14 @@ def some(seeds: range) -> list[object]:
 
 
 def many(first: int, number: int) -> int:
-    started, failed, calls, commits, events, longest = time.perf_counter(), [], 0, 0, 0, 0
+    started, failed, calls, commits, events, samples, longest = time.perf_counter(), [], 0, 0, 0, 0, 0
     stops: Counter[str] = Counter()
     parts = [range(at, min(at + AT_ONCE, first + number)) for at in range(first, first + number, AT_ONCE)]
     with ProcessPoolExecutor() as pool:
         for results in pool.map(some, parts):
             for result in results:
                 calls, commits, events = calls + result.calls, commits + result.commits, events + result.events
+                samples += result.samples
                 stops.update(stop.split(":")[0] for stop in result.stops)
                 if result.failure is not None:
                     failed.append(result.seed)
@@ -92,7 +93,8 @@ def many(first: int, number: int) -> int:
                     )
     seconds = time.perf_counter() - started
     print(
-        f"{number} seeds from {first}: {len(failed)} failed; {events} records, {commits} commits, {calls} calls; "
+        f"{number} seeds from {first}: {len(failed)} failed; {events} records, {commits} commits, {calls} calls, "
+        f"{samples} samples; "
         f"{seconds:.1f} s, {number / seconds:.1f} seeds a second"
     )
     if failed:

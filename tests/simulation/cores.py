@@ -177,13 +177,16 @@ class BothStates:
         return iter(same("whole", list(python), list(compiled)))
 
     def draw(self, chance: float) -> tuple[int, AggregateChange] | None:
-        """Each form has an order of its own."""
-        whole = dict(finish(self.whole_in_order(-1)))
-        drawn = [self._python.draw(chance), self._compiled.draw(chance)]
-        for one in drawn:
-            same("what was drawn", one and whole.get(one[0]), one and one[1])
-        same("whether there is anything to draw", *(one is None for one in drawn))
-        return drawn[0]
+        return self._found(same("what was drawn", self._python.draw(chance), self._compiled.draw(chance)))
+
+    def find(self, workspace_id: str, day: int) -> tuple[int, AggregateChange] | None:
+        python, compiled = (state.find(workspace_id, day) for state in (self._python, self._compiled))
+        return self._found(same("what was found", python, compiled))
+
+    def _found(self, one: tuple[int, AggregateChange] | None) -> tuple[int, AggregateChange] | None:
+        if one is not None:
+            same("what was found", one[1], dict(finish(self.whole_in_order(one[0] - 1))).get(one[0]))
+        return one
 
     def names_after(self, after: int) -> Steps[NamesAfter]:
         python = yield from self._python.names_after(after)

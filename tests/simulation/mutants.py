@@ -43,6 +43,7 @@ KEYS, CLOCKS, RECORD_TIME = "stream/storage/keys.py", "stream/worker/clocks.py",
 LETTERS, ATTEMPTS = "stream/kafka/dead_letters.py", "stream/worker/attempts.py"
 REPLICA, RECOVERY = "stream/projection/replica.py", "stream/worker/recovery.py"
 NEW_PARTITIONS, TOPICS = "stream/worker/new_partitions.py", "stream/kafka/topics.py"
+SAMPLED, SAMPLING = "stream/projection/sampled.py", "stream/worker/sampling.py"
 
 FIGHT = {"workers": 3, "rebalance": 0.4, "zombie": 1.0, "pause": 0.3, "zombie_returns": 0.1}
 KAFKA = {"kafka_fails": 0.15, "answer_lost": 0.15, "batch_fails": 0.1}
@@ -862,6 +863,25 @@ MUTANTS = (
         ((RECOVERY, "        if fingerprint.offset >= first and [", "        if found is None and ["),),
         {"topic_anew": 0.3},
         60,
+    ),
+    Mutant(
+        "sample-of-what-is-newer",
+        "A sample of the counts says nothing of a day on which Redis is ahead of what it compares.",
+        ((SAMPLED, "_last_event(shown) >= committed:", "_last_event(shown) >= 1 << 62:"),),
+        FIGHT | {"zombies_stay": True},
+    ),
+    Mutant(
+        "sample-of-all-parts",
+        "A sample of the counts compares each part of a day.",
+        ((SAMPLED, "(shown.bases, shown.delta) == (bases, aggregate.delta):", "shown.delta == aggregate.delta:"),),
+        {"delta_floor": 0},
+        40,
+    ),
+    Mutant(
+        "sample-looks-again",
+        "A sample of the counts says that Redis differs when several looks have said so.",
+        ((SAMPLING, "LOOKS: Final = 3", "LOOKS: Final = 1"),),
+        {"retention_days": 1, "day_jumps": 0.3, "events": 110, "call_bytes": 200},
     ),
 )
 

@@ -25,6 +25,7 @@ import stream.tables.uncounted
 import stream.worker.ends
 import stream.worker.new_partitions
 import stream.worker.recovery
+import stream.worker.sampling
 from tests.simulation import chance, faults, topics
 from tests.simulation.checks import Broken, Checks, live
 from tests.simulation.clients import SimConsumer, SimProducer
@@ -32,6 +33,7 @@ from tests.simulation.kafka import SimRecord
 from tests.simulation.loop import DeadlockError, VirtualLoop
 from tests.simulation.loop import run as run_loop
 from tests.simulation.reader import POSITIONS, Place, answers, is_spoilt, partitions
+from tests.simulation.sampling import check_samples
 from tests.simulation.worker import SimClock, World
 from tests.simulation.workload import START_MS, Publishers
 
@@ -50,6 +52,8 @@ class Result:
     seconds: float
     """Of real time."""
     stops: tuple[str, ...] = ()
+    samples: int = 0
+    """Day aggregates that were held against Redis, and were equal."""
 
 
 def run_seed(seed: int, *, profile: chance.Profile | None = None, trace: Callable[[str], None] | None = None) -> Result:
@@ -70,6 +74,7 @@ def run_seed(seed: int, *, profile: chance.Profile | None = None, trace: Callabl
         sum(len(r.verdicts) for r in run.checks.recounts),
         time.process_time() - started,
         tuple(world.stops),
+        world.samples.equal,
     )
 
 
@@ -99,6 +104,8 @@ def _product_in(world: World) -> Iterator[None]:
         put(stream.tables.uncounted, "BLOCK_BYTES", profile.uncounted_block_bytes)
         put(stream.tables.recent_ids, "BLOCK_IDS", profile.block_ids)
         put(stream.tables.compiled, "UNKEPT_LIMIT", 2)
+        put(stream.worker.sampling, "DIFFERENT_AGAIN_SECONDS", 2.0)
+        put(stream.worker.sampling.log, "exception", world.samples.fail)
         yield
 
 
@@ -131,6 +138,7 @@ class Run:
         await self._drain()
         self.checks.check_end()
         await self._new_life()
+        await self._watched(check_samples(world, cluster, self.checks))
         if world.rng.random() < world.profile.changelog_lost:
             await self._refuses(self._lose_changelog, "AnotherIncarnation")
         elif world.rng.random() < world.profile.keys_lost:

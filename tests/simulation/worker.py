@@ -9,6 +9,7 @@ from typing import Any
 
 from stream.kafka.transaction import TransactionalStore
 from stream.ports import WorkerMustStop
+from stream.projection.sampled import SampledCounts
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
 from stream.tables.partition import Batch, CountingRules, PartitionState
@@ -17,6 +18,7 @@ from stream.worker.assignment import OwnedPartitions
 from stream.worker.ends import ask_for_ends
 from stream.worker.listener import Listener, Phase
 from stream.worker.partition_task import OwnedPartition
+from stream.worker.sampling import Sampler
 from stream.worker.wiring import Wiring
 from tests.simulation import cores
 from tests.simulation.chance import Profile
@@ -24,6 +26,7 @@ from tests.simulation.clients import LETTER_BYTES_LIMIT, Link, SimRedis, SimSour
 from tests.simulation.kafka import Broker, Log
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.redis import ModelRedis
+from tests.simulation.sampling import SAMPLES_AN_HOUR, Reads, Samples
 from tests.simulation.workload import MAX_EVENT_BYTES, START_MS
 
 GROUP = "sim"
@@ -48,6 +51,7 @@ class World:
         self.failure: BaseException | None = None
         self.stops: list[str] = []
         self.claims = 0
+        self.samples = Samples(self)
         self.true_ms: Callable[[], int] = lambda: START_MS
         """What all clocks would say that are right."""
         self.redis_clock_off_ms = 0
@@ -220,14 +224,28 @@ class Worker:
             self._wiring.letter_bytes = LETTER_BYTES_LIMIT
         self.fetch_control = SimFetchControl(world)
         self.partitions = OwnedPartitions(SOURCE, self._make, revoke_seconds=3.0)
+        reads = Reads(self.link)
+        self._sampler = Sampler(
+            self.sampled(reads), reads.rng, SAMPLES_AN_HOUR, lambda p, outcome, _: world.samples.note(reads, p, outcome)
+        )
         self._tasks: list[asyncio.Task[Any]] = []
 
     def start(self) -> None:
         asking = ask_for_ends(self.partitions, self._source, lambda p, end: None)
-        for task in (self._wiring.clocks.watch(), self._feed(), asking, self._wiring.evictions.watch()):
+        for task in (
+            self._wiring.clocks.watch(),
+            self._feed(),
+            asking,
+            self._wiring.evictions.watch(),
+            self._sampler.watch(self.partitions),
+        ):
             created = self._world.loop.create_task(task)
             created.add_done_callback(self._ended)
             self._tasks.append(created)
+
+    def sampled(self, reads: Any) -> SampledCounts:
+        """What samples compare with; reads Redis by a client of their own."""
+        return SampledCounts(reads, self._world.keys)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         """No task of a worker ends by itself."""
