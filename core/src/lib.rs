@@ -9,6 +9,7 @@ pub mod day_parts;
 pub mod days;
 pub mod event;
 pub mod formats;
+pub mod lateness;
 pub mod merge;
 mod mutants;
 pub mod names;

@@ -8,6 +8,7 @@
 use crate::counts::{AggregateChange, CountRules, Counts};
 use crate::event::{self, source_of, user_of};
 use crate::formats::{damaged, shown, Changes, FormatError, VALUE_BYTES_LIMIT};
+use crate::lateness::Lateness;
 use crate::mutants::kept;
 use crate::names::{Moved, Names};
 use crate::recent_ids::{hour_of, Id, RecentIds};
@@ -21,6 +22,7 @@ const QUARTER_NANOSECONDS: i64 = 900 * timestamps::NANOSECONDS;
 const QUARTERS_A_DAY: i64 = 96;
 const DAY_NANOSECONDS: i64 = QUARTERS_A_DAY * QUARTER_NANOSECONDS;
 const DAY_MILLISECONDS: i64 = 86_400_000;
+const NANOSECONDS_A_MILLISECOND: i64 = 1_000_000;
 const HOURS_A_DAY: i64 = 24;
 /// A value that is longer may be nested more deeply than is read.
 const LENGTH_OF_DEEP_NESTING: usize = 1_024;
@@ -45,6 +47,7 @@ pub struct Rules {
     pub uncounted_block_bytes: usize,
     /// See `Names::unkept`.
     pub unkept_limit: usize,
+    pub lateness_bounds_ms: Vec<i64>,
 }
 
 /// An event as it is counted: names are numbers, texts lie in `Reading::texts`.
@@ -158,6 +161,7 @@ pub struct Partition {
     pub uncounted: Uncounted,
     pub names: Names,
     pub counts: Counts,
+    pub lateness: Lateness,
     scratch: Vec<u8>,
 }
 
@@ -170,6 +174,7 @@ impl Partition {
             uncounted: Uncounted::new(rules.uncounted_block_bytes),
             names: Names::new(rules.name_limit),
             counts: Counts::new(count_rules),
+            lateness: Lateness::new(rules.lateness_bounds_ms.clone()),
             scratch: Vec::new(),
             rules,
         }
@@ -416,6 +421,7 @@ impl Partition {
         for event in counted {
             if self.count(event, &reading.texts)? {
                 outcomes.counted += 1;
+                self.lateness.add(event.timestamp - event.occurred_at.div_euclid(NANOSECONDS_A_MILLISECOND));
             } else {
                 outcomes.expired += 1;
             }

@@ -118,7 +118,7 @@ impl CorePartition {
     #[new]
     #[pyo3(signature = (partition, *, max_event_bytes, future_tolerance_seconds, retention_days, dedupe_window_hours,
         dedupe_max_ids, delta_floor, base_bytes_limit, keep_rows, name_limit=5_000_000, block_ids=128,
-        uncounted_block_bytes=512, unkept_limit=1_000_000))]
+        uncounted_block_bytes=512, unkept_limit=1_000_000, lateness_bounds_ms=Vec::new()))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         partition: u16,
@@ -134,6 +134,7 @@ impl CorePartition {
         block_ids: usize,
         uncounted_block_bytes: usize,
         unkept_limit: usize,
+        lateness_bounds_ms: Vec<i64>,
     ) -> Self {
         let rules = Rules {
             max_event_bytes,
@@ -148,6 +149,7 @@ impl CorePartition {
             block_ids,
             uncounted_block_bytes,
             unkept_limit,
+            lateness_bounds_ms,
         };
         CorePartition { state: Partition::new(partition, rules), reading: None, panics_in: None }
     }
@@ -352,6 +354,12 @@ impl CorePartition {
 
     fn forget_uncounted_before(&mut self, offset: i64) {
         self.state.uncounted.forget_before(offset);
+    }
+
+    /// Of the events that counted since this was asked last: how many were late by at most each bound, and more than
+    /// the one before, the last of them by more than any; and the sum of the milliseconds.
+    fn take_lateness(&mut self) -> (Vec<u64>, u64) {
+        self.state.lateness.take()
     }
 
     /// How many keys the changelog has of all but the position, with what was encoded.

@@ -22,6 +22,7 @@ from stream.storage.row import PARTITION_LIMIT
 from stream.tables import names, position, recent_ids, uncounted
 from stream.tables.core import CoreFailed, load_core
 from stream.tables.counts import RECORDS_A_STEP, AggregateChange
+from stream.tables.lateness import BOUNDS_MS, Lateness
 from stream.tables.names import NameChanges, NamesAfter, SourceName, UserName
 from stream.tables.partition import (
     Batch,
@@ -94,6 +95,7 @@ class CompiledState(Progress):
             block_ids=recent_ids.BLOCK_IDS,
             uncounted_block_bytes=uncounted.BLOCK_BYTES,
             unkept_limit=UNKEPT_LIMIT,
+            lateness_bounds_ms=BOUNDS_MS,
         )
 
     @classmethod
@@ -255,8 +257,9 @@ class CompiledState(Progress):
         outcomes = self.outcomes - self._encoded_outcomes
         self._encoded_outcomes = self.outcomes.copy()
         dead_letters, self._dead_letters = self._dead_letters, []
+        lateness = Lateness(*self._core.take_lateness())
         self.pending_weight = 0
-        return Commit(self.position, table, dead_letters, aggregates, moved, outcomes, self.ids, packed)
+        return Commit(self.position, table, dead_letters, aggregates, moved, outcomes, self.ids, lateness, packed)
 
     def whole(self, after: int) -> Iterator[AggregateChange]:
         return (change for _, change in finish(self.whole_in_order(after)))

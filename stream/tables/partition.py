@@ -35,6 +35,7 @@ from stream.storage.formats import VALUE_BYTES_LIMIT, Changes, FormatError, Lost
 from stream.storage.row import PARTITION_LIMIT, encode_row
 from stream.tables import counts, names, position, recent_ids, uncounted
 from stream.tables.counts import RECORDS_A_STEP, AggregateChange, CountRules, Counts, DayAggregate
+from stream.tables.lateness import Lateness
 from stream.tables.names import LatestLabel, NameChanges, Names, NamesAfter, WorkspaceNames
 from stream.tables.position import Fingerprint, Position, decode_position, encode_position
 from stream.tables.progress import Progress
@@ -147,6 +148,8 @@ class Commit(msgspec.Struct, frozen=True):
     """Of the records applied since the commit before."""
     ids: int = 0
     """How many recent ids are remembered."""
+    lateness: Lateness = msgspec.field(default_factory=Lateness)
+    """Of the events that counted since the commit before."""
     packed: PackedCommit | None = None
     """In place of `table`, `aggregates` and `names`, which are empty then."""
 
@@ -184,6 +187,7 @@ class PartitionState(Progress):
         self._counts = Counts(CountRules(rules.delta_floor, rules.base_bytes_limit))
         self._workspaces: dict[str, _Workspace] = {}
         self._encoded_outcomes = Outcomes()
+        self._lateness = Lateness()
         self._dead_letters: list[DeadLetter] = []
 
     @classmethod
@@ -268,8 +272,10 @@ class PartitionState(Progress):
         outcomes = self.outcomes - self._encoded_outcomes
         self._encoded_outcomes = self.outcomes.copy()
         dead_letters, self._dead_letters = self._dead_letters, []
+        lateness, self._lateness = self._lateness, Lateness()
         self.pending_weight = 0
-        return Commit(self.position, list(table.items()), dead_letters, aggregates, moved, outcomes, len(self._ids))
+        records, ids = list(table.items()), len(self._ids)
+        return Commit(self.position, records, dead_letters, aggregates, moved, outcomes, ids, lateness)
 
     def whole(self, after: int) -> Iterator[AggregateChange]:
         """Every day aggregate whose last event has an offset above this one (-1: every day aggregate), all of it. Only
@@ -372,7 +378,7 @@ class PartitionState(Progress):
     def _count(self, records: Sequence[Record], events: Sequence[ContactActivity]) -> int:
         """Adds one to the cell of each event. Returns how many had none, since retention has dropped their day. The hot
         loop: about 1 us an event with rows, 0.6 us without."""
-        expired = 0
+        expired, late_ms = 0, list[int]()
         workspaces, changed = self._workspaces, self._counts.changed
         partition, keep_rows = self.partition, self._rules.keep_rows
         for record, event in zip(records, events, strict=True):
@@ -397,6 +403,7 @@ class PartitionState(Progress):
                 rows = aggregate.rows = []
                 changed.append(aggregate)
             aggregate.changed_at = offset
+            late_ms.append(record.timestamp - event.occurred_at // 1_000_000)
             counting = aggregate.counting or aggregate.open()
             by_user = counting.series[event.activity].get(source)
             cell = None if by_user is None else by_user.get(user_id)
@@ -407,6 +414,7 @@ class PartitionState(Progress):
             delta[cell] = delta.get(cell, 0) + 1
             if keep_rows:
                 rows.append(encode_row(event, partition, offset))
+        self._lateness.add(late_ms)
         return expired
 
     def _meet(self, workspace_id: str) -> _Workspace:

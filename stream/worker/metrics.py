@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from stream.projection.evictions import Evictions
 from stream.projection.row_retention import Dropped
 from stream.projection.sampled import Comparison
+from stream.worker.lateness import LatenessHistogram
 from stream.worker.listener import Resync
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -55,6 +56,12 @@ class Metrics:
             registry=registry,
         )
         self.rejected = Counter("contacts_rejected", "Rejected records, by reason.", ["reason"], registry=registry)
+        self.lateness = LatenessHistogram(
+            "contacts_event_lateness_seconds",
+            "Events that counted, and with them their rows, by how much later than `occurred_at` the broker took "
+            "them; 0 where the publisher's clock was ahead.",
+            registry=registry,
+        )
         self.lag = Gauge(
             "contacts_lag_records",
             "Offsets between the end of the partition and what is committed.",

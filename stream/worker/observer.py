@@ -129,6 +129,7 @@ class Reporter(Listener):
         metrics.last_commit.labels(partition).set(self._clock.now_ms() / 1000)
         metrics.commit_seconds.observe(seconds)
         metrics.commit_bytes.inc(commit.bytes_committed)
+        metrics.lateness.add(commit.lateness)
         if outcomes.counted:
             self._unread_ms[partition] = commit.position.greatest_broker_ms
             metrics.projection_bytes.inc(commit.bytes_projected)

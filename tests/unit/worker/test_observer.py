@@ -1,5 +1,7 @@
 """What is told of partitions, in metrics and to the probes, from the assignment to the end."""
 
+from dataclasses import replace
+
 from stream.tables.partition import CountingRules
 from stream.worker.listener import Phase
 from stream.worker.metrics import Metrics
@@ -122,3 +124,20 @@ def test_a_failure_has_a_beginning_and_an_end() -> None:
     reporter.note_phase(0, Phase.COUNTING)
     assert reporter.partitions()["0"]["failure"] == failure | {"over": "1970-01-01T00:00:08.000Z"}
     assert reporter.lasting(0) is None
+
+
+def test_late_events_add_up_over_commits_and_partitions() -> None:
+    metrics = Metrics()
+    reporter = Reporter(metrics, Clock())
+    # Given a commit of an event that came after 2.588 s, and of another partition two commits: after an hour, a day
+    for partition, spans in ((0, ["2026-11-23T01:13:07.412Z"]), (1, ["2026-11-23T00:13:10Z", "2026-11-22T01:13:10Z"])):
+        state = begun(CountingRules())
+        for offset, happened in enumerate(spans):
+            record = received(event(id=happened, occurred_at=happened))
+            state.apply(batch([replace(record, offset=offset)], offset))
+            reporter.note_committed(partition, state.encode(), 0.01)
+    # Then each bucket has what is late by at most so much
+    value, name = metrics.registry.get_sample_value, "contacts_event_lateness_seconds"
+    bounds = ("1.0", "10.0", "900.0", "3600.0", "21600.0", "86400.0", "+Inf")
+    assert [value(f"{name}_bucket", {"le": bound}) for bound in bounds] == [0, 1, 1, 2, 2, 3, 3]
+    assert (value(f"{name}_count"), value(f"{name}_sum")) == (3, 2.588 + 3_600 + 86_400)
