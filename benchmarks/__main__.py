@@ -18,6 +18,7 @@ BENCHMARKS: Mapping[str, str] = {
     "worker": "benchmarks.worker",
     "latency": "benchmarks.latency",
     "takeover": "benchmarks.takeover",
+    "growth": "benchmarks.growth",
     "reading": "benchmarks.reading",
     "rows": "benchmarks.rows",
     "tenants": "benchmarks.tenants",

@@ -45,7 +45,7 @@ def _render_code(_: object, tokens: Sequence[Token], at: int, *_more: object) ->
 
 
 def _lead(tokens: list[Token], address: Address) -> list[Token]:
-    """Give each link its address here; one that leads nowhere is its text."""
+    """Give each link its address here; one that leads nowhere is its text, and so is a picture: none is served."""
     kept: list[Token] = []
     here: str | None = None
     for token in tokens:
@@ -53,6 +53,8 @@ def _lead(tokens: list[Token], address: Address) -> list[Token]:
             here = address(str(token.attrs["href"]))
             if here is not None:
                 token.attrs["href"] = here
-        if token.type not in ("link_open", "link_close") or here is not None:
+        if token.type == "image":
+            kept += token.children or []
+        elif token.type not in ("link_open", "link_close") or here is not None:
             kept.append(token)
     return kept

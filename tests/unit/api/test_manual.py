@@ -53,6 +53,8 @@ A [link](x.md#y) to [nowhere](../z), and <b>.
 ```sh
 ls <x>  # **not bold**
 ```
+
+![A *plot* of y](plots/y.svg)
 """
     html = to_html(text, lambda target: target if target.startswith("x") else None)
 
@@ -61,3 +63,4 @@ ls <x>  # **not bold**
     assert '<div class="table" tabindex="0"><table>' in html
     assert '<th scope="col"><code>b|c</code></th>' in html
     assert '<pre tabindex="0"><code>ls &lt;x&gt;  # **not bold**\n</code></pre>' in html
+    assert "<p>A <em>plot</em> of y</p>" in html
