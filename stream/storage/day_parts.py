@@ -121,11 +121,11 @@ def encode_head(
     written_at: int,
     sources: Sequence[str],
     kinds: bytes,
-    users: Sequence[str | None] | msgspec.Raw,
+    users: Sequence[str | None],
     cell_counts: bytes,
     totals: bytes,
 ) -> bytes:
-    """Packs a head from its columns; `users` may be packed already."""
+    """Packs a head from its columns."""
     return _encode((VERSION, written_at, sources, kinds, users, cell_counts, totals))
 
 
@@ -230,37 +230,9 @@ def decode_base(packed: bytes, name: object = "a base") -> tuple[bytes, bytes]:
     return parts.head, parts.cells
 
 
-def split_head(packed: bytes, name: object = "a head") -> PackedHead:
-    """Unpacks a head as far as its columns. Raises FormatError with `name`."""
-    return decode_array(_PACKED_HEAD, packed, VERSION, name)
-
-
 def encode_text(text: str | None) -> bytes:
     """A user or a source as it lies in an array."""
     return _encode(text)
-
-
-def extend_array(packed: bytes | msgspec.Raw, more: Sequence[str | None]) -> msgspec.Raw:
-    """A packed array of texts with more of them at its end; those that are in it are not read."""
-    head, count = _array_head(packed)
-    added = _encode(more)
-    return msgspec.Raw(_array_of(count + len(more)) + bytes(packed)[head:] + added[_array_head(added)[0] :])
-
-
-def _array_head(packed: bytes | msgspec.Raw) -> tuple[int, int]:
-    """Bytes of a msgpack array's head, and the number of its items."""
-    view = memoryview(packed)
-    if view[0] & 0xF0 == 0x90:
-        return 1, view[0] & 0x0F
-    size = 3 if view[0] == 0xDC else 5
-    return size, int.from_bytes(view[1:size], "big")
-
-
-def _array_of(count: int) -> bytes:
-    """The head of a msgpack array of so many items."""
-    if count < 1 << 4:
-        return bytes((0x90 | count,))
-    return b"\xdc" + count.to_bytes(2, "big") if count < 1 << 16 else b"\xdd" + count.to_bytes(4, "big")
 
 
 def read_written_at(packed: bytes, name: object = "a head or delta") -> int:
@@ -280,18 +252,6 @@ class _Head(msgspec.Struct, array_like=True, gc=False):
     sources: list[str]
     kinds: bytes
     users: list[str | None]
-    cell_counts: bytes
-    totals: bytes
-
-
-class PackedHead(msgspec.Struct, array_like=True, gc=False):
-    """A head whose columns and users are still packed: for who changes it without reading them."""
-
-    version: int
-    written_at: int
-    sources: list[str]
-    kinds: bytes
-    users: msgspec.Raw
     cell_counts: bytes
     totals: bytes
 
@@ -336,7 +296,6 @@ class _Written(msgspec.Struct, array_like=True, gc=False):
 
 
 _HEAD: Final = msgspec.msgpack.Decoder(_Head)
-_PACKED_HEAD: Final = msgspec.msgpack.Decoder(PackedHead)
 _CELLS: Final = msgspec.msgpack.Decoder(_Cells)
 _SUMMARY: Final = msgspec.msgpack.Decoder(_Summary)
 _DELTA: Final = msgspec.msgpack.Decoder(_Delta)

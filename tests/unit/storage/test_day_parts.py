@@ -3,7 +3,6 @@
 import sys
 import tracemalloc
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -57,7 +56,6 @@ def test_a_head_is_what_was_packed(
     assert (head.written_at, head.sources, head.users) == (written_at, sources, users)
     assert (head.kinds.tolist(), head.cell_counts.tolist(), head.totals.tolist()) == (kinds, cell_counts, totals)
     assert packed.read_written_at(value) == written_at
-    assert msgspec.msgpack.decode(packed.split_head(value).users) == users
 
 
 @settings(max_examples=50, deadline=None)
@@ -85,17 +83,6 @@ def test_cells_a_summary_and_a_delta_are_what_was_packed(
     assert (delta.keys.tolist(), delta.counts.tolist(), delta.kinds.tolist()) == (keys, counts, kinds)
 
 
-@pytest.mark.parametrize("before", [0, 14, 15, 16, 65_534, 65_535, 65_536])
-@pytest.mark.parametrize("more", [0, 1, 17])
-def test_texts_are_appended_unread(before: int, more: int) -> None:
-    users: list[str | None] = [None if n % 3 == 0 else f"u{n}" for n in range(before)]
-    added: list[str | None] = [f"neu é {n}" for n in range(more)]
-
-    joined = packed.extend_array(msgspec.msgpack.encode(users), added)
-
-    assert bytes(joined) == msgspec.msgpack.encode(users + added)
-
-
 def test_a_base_is_its_head_and_its_cells() -> None:
     assert packed.decode_base(packed.encode_base(b"head", b"cells")) == (b"head", b"cells")
 
@@ -107,7 +94,6 @@ VALUES = {
     packed.decode_summary: packed.encode_summary([], EMPTY, EMPTY, EMPTY, EMPTY, EMPTY),
     packed.decode_delta: packed.encode_delta(5, 0, 0, [], [], EMPTY, EMPTY, EMPTY),
     packed.decode_base: packed.encode_base(b"", b""),
-    packed.split_head: packed.encode_head(5, [], EMPTY, [], EMPTY, EMPTY),
     packed.read_written_at: packed.encode_delta(5, 0, 0, [], [], EMPTY, EMPTY, EMPTY),
 }
 

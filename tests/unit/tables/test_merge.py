@@ -1,14 +1,11 @@
-"""A delta becomes part of its base: the same bytes in plain Python and with numpy, and in several bases where one is
-too small."""
+"""A delta becomes part of its base, or of several bases where one would be too large."""
 
 from collections import Counter
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.storage import day_parts as packed
-from stream.tables import merge as merging
 from stream.tables.counts import Counting
 from stream.tables.merge import Base, merge, summarize
 
@@ -74,22 +71,15 @@ def without_users(cells: Counter[Cell]) -> Counter[tuple[int, str | None, int]]:
 
 @settings(max_examples=50, deadline=None)
 @given(CELLS, CELLS, st.sampled_from([1, 250, 70_000, 2**33]))
-def test_plain_python_and_numpy_write_the_same_bytes(first: list[Cell], then: list[Cell], times: int) -> None:
-    written: list[list[Base]] = []
-    for plain_cells in (0, NO_LIMIT):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(merging, "PLAIN_CELLS", plain_cells)
-            counting = Counting()
-            counted(counting, first, times)
-            (base,) = merge(None, None, counting.addition(10), NO_LIMIT)
-            counting.go_on(base.cell_count)
-            counted(counting, then, times)
-            (both,) = merge(base.head, base.cells, counting.addition(20), NO_LIMIT)
-            assert [summarize(b.head, b.cells) for b in (base, both)] == [base.summary, both.summary]
-            written.append([base, both])
+def test_a_base_has_the_cells_of_its_deltas(first: list[Cell], then: list[Cell], times: int) -> None:
+    counting = Counting()
+    counted(counting, first, times)
+    (base,) = merge(None, None, counting.addition(10), NO_LIMIT)
+    counting.go_on(base.cell_count)
+    counted(counting, then, times)
+    (both,) = merge(base.head, base.cells, counting.addition(20), NO_LIMIT)
 
-    assert written[0] == written[1]
-    base, both = written[0]
+    assert [summarize(b.head, b.cells) for b in (base, both)] == [base.summary, both.summary]
     assert cells_of(base) == Counter({cell: n * times for cell, n in Counter(first).items()})
     assert cells_of(both) == Counter({cell: n * times for cell, n in Counter(first + then).items()})
     assert summary_of(both.summary) == without_users(cells_of(both))
@@ -98,18 +88,14 @@ def test_plain_python_and_numpy_write_the_same_bytes(first: list[Cell], then: li
 
 
 @settings(max_examples=50, deadline=None)
-@given(CELLS, CELLS, st.integers(1, 900), st.sampled_from([0, NO_LIMIT]))
-def test_what_is_too_large_for_a_base_is_cut_by_series(
-    first: list[Cell], then: list[Cell], limit_bytes: int, plain_cells: int
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(merging, "PLAIN_CELLS", plain_cells)
-        counting = Counting()
-        counted(counting, first)
-        (base,) = merge(None, None, counting.addition(10), NO_LIMIT)
-        counting.go_on(base.cell_count)
-        counted(counting, then)
-        bases = merge(base.head, base.cells, counting.addition(20), limit_bytes)
+@given(CELLS, CELLS, st.integers(1, 900))
+def test_what_is_too_large_for_a_base_is_cut_by_series(first: list[Cell], then: list[Cell], limit_bytes: int) -> None:
+    counting = Counting()
+    counted(counting, first)
+    (base,) = merge(None, None, counting.addition(10), NO_LIMIT)
+    counting.go_on(base.cell_count)
+    counted(counting, then)
+    bases = merge(base.head, base.cells, counting.addition(20), limit_bytes)
 
     assert sum(map(cells_of, bases), Counter()) == Counter(first + then)
     for part in bases:
