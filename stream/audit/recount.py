@@ -54,12 +54,10 @@ class Judge:
         read: Sequence[ContactActivity | Rejected | None],
         was_counted: Callable[[int], bool],
     ) -> None:
-        places = [place for place, event in enumerate(read) if isinstance(event, ContactActivity)]
-        events = [event for event in read if isinstance(event, ContactActivity)]
-        duplicates = set(self._ids.remember(events, [records[place].timestamp for place in places]))
-        counting = {records[place].offset for number, place in enumerate(places) if number not in duplicates}
-        for record in records:
-            counts = record.offset in counting
+        for record, event in zip(records, read, strict=True):
+            counts = isinstance(event, ContactActivity) and self._ids.remember(
+                event.workspace_id, event.event_id, record.timestamp
+            )
             if record.timestamp >= self._from_ms and counts != was_counted(record.offset):
                 self.otherwise.note(record.offset, counts)
 

@@ -9,24 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stream.ingest.event import LOG_APPEND_TIME, EventRules, Reason, Record, Rejected
+from stream.ingest.event import LOG_APPEND_TIME, EventRules, Reason, Record, Rejected, parse
 from stream.ingest.raw import RawRecords
+from stream.model.activity import ContactActivity
 
 SETTING = "CONTACTS_RECORD_FUTURE_TOLERANCE_SECONDS"
 
 
-def records_ahead(records: Sequence[Record], timestamps: Sequence[int], trusted_ms: int) -> list[int]:
-    """The places of records whose publisher set a timestamp above `trusted_ms`, in milliseconds since 1970. Asserts
-    that no broker did: the owner of a partition holds such a batch back."""
-    if max(timestamps) <= trusted_ms:
-        return []
-    ahead = [place for place, timestamp in enumerate(timestamps) if timestamp > trusted_ms]
-    assert all(records[place].timestamp_type != LOG_APPEND_TIME for place in ahead), "a broker's time is far ahead"
-    return ahead
+def parse_believing(record: Record, rules: EventRules, trusted_ms: int) -> ContactActivity | Rejected | None:
+    """As `parse`, and rejects an event whose publisher set the record's timestamp above `trusted_ms`, in milliseconds
+    since 1970. Asserts that no broker did: the owner of a partition holds such a batch back."""
+    event = parse(record, rules)
+    if record.timestamp <= trusted_ms:
+        return event
+    assert record.timestamp_type != LOG_APPEND_TIME, "a broker's time is far ahead"
+    return _too_far_ahead(rules) if isinstance(event, ContactActivity) else event  # other reasons come first
 
 
-def too_far_ahead(rules: EventRules) -> Rejected:
-    """The verdict on a record whose own time is ahead."""
+def _too_far_ahead(rules: EventRules) -> Rejected:
     return Rejected(
         Reason.TIME_IN_FUTURE,
         f"the record's own timestamp is more than {rules.record_future_tolerance_seconds} s ahead of the worker's "

@@ -206,7 +206,8 @@ class WorkerConfig(SharedConfig):
         unit="hours of broker time",
         meaning="How long after a counted event its duplicates are recognised.",
         when_wrong=(
-            "Too short: what a publisher sends again later counts twice. Too long: more memory (40 bytes an id)."
+            "Too short: what a publisher sends again later counts twice. Too long: more memory (40 bytes an id; 150 in"
+            " the Python form)."
         ),
     )
     dedupe_max_ids: int = setting(
@@ -216,7 +217,7 @@ class WorkerConfig(SharedConfig):
         meaning="How many recent ids to keep at most. Above it the oldest hour is dropped early.",
         when_wrong=(
             "Too small: the dedupe window shrinks (a metric and an alert show it). Too large: more memory (40 bytes"
-            " an id)."
+            " an id; 150 in the Python form)."
         ),
     )
     name_limit: int = setting(

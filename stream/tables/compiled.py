@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
-from stream.ingest.event import LOG_APPEND_TIME, PlainRecord, Record, Rejected, bytes_held, parse
+from stream.ingest.event import PlainRecord, Record, Rejected, bytes_held
 from stream.ingest.raw import RawRecords
-from stream.ingest.record_time import too_far_ahead
+from stream.ingest.record_time import parse_believing
 from stream.model.activity import ContactActivity
 from stream.model.steps import ITEMS_A_STEP, Steps, finish
 from stream.storage.formats import FormatError
@@ -43,7 +43,7 @@ BYTES_A_STEP: Final = 1 << 20
 """Of a changelog: some milliseconds."""
 UNKEPT_LIMIT: Final = 1_000_000
 """Users, sources and workspaces without a name of which the core remembers the ids, some 120 MB: more than there are
-series of open day aggregates (SERIES_LIMIT in stream/tables/counts.py), which are numbered by them."""
+series of open day aggregates (SERIES_LIMIT in core/src/counts.rs), which are numbered by them."""
 RECORDS_AT_ONCE: Final = 10_000
 """Of a batch: what the core remembers between reading and judging takes some megabytes."""
 
@@ -205,12 +205,7 @@ class CompiledState(Progress):
 
     def _read_strictly(self, record: Record, trusted_ms: int) -> Fields | None:
         """What the core is to count; None for what cannot be counted, which is a dead letter from now on."""
-        rules = self._rules.event
-        event = parse(record, rules)
-        if record.timestamp > trusted_ms:
-            assert record.timestamp_type != LOG_APPEND_TIME, "a broker's time is far ahead"
-            if isinstance(event, ContactActivity):  # other reasons come before those of the time
-                event = too_far_ahead(rules)
+        event = parse_believing(record, self._rules.event, trusted_ms)
         if isinstance(event, Rejected):
             self.outcomes.rejected[event.reason] = self.outcomes.rejected.get(event.reason, 0) + 1
             self._dead_letters.append(DeadLetter(record, event.reason, event.message))

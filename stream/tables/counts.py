@@ -9,17 +9,17 @@ delta of more than max(delta_floor, sqrt(cells of the last base)) cells is merge
 deleted.
 
 A day aggregate lies in memory as the bytes that were committed. While it is counted in, it also has the numbers of its
-series and its delta as dicts (Counting): 60 to 100 bytes a series, a kilobyte for one alone. Where that was not touched
-for IDLE_OFFSETS, or there are too many of them, it goes, and is made again from the bytes when the next event comes
-(0.2 us a series).
+series and its delta as dicts (Counting), some 250 bytes a series. Where there are too many of them, those that were not
+touched for longest go, and are made again from the bytes when the next event comes.
+
+Once retention has moved on, the earlier days are gone at once from what is whole, and their keys are deleted over the
+next commits: so no commit is larger because a day ended.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
-from functools import partial
 from math import isqrt
 from operator import attrgetter
 from struct import Struct
@@ -27,10 +27,10 @@ from typing import Final
 
 import msgspec
 
-from stream.model.activity import ACTIVITIES
+from stream.model.activity import ContactActivity
 from stream.model.dimensions import activity_of, kind_of, source_number_of
 from stream.model.steps import Steps, order_after
-from stream.model.time import QUARTERS_A_DAY
+from stream.model.time import QUARTER_NANOSECONDS, QUARTERS_A_DAY
 from stream.storage import day_parts as packed
 from stream.storage.formats import Changes, FormatError
 from stream.tables.merge import Addition, merge, summarize
@@ -38,87 +38,73 @@ from stream.tables.merge import Addition, merge, summarize
 KIND: Final = b"c"
 DELTA_SLOT: Final = 0xFFFF
 
-IDLE_OFFSETS: Final = 20_000
-"""Offsets of the partition after its last event for which a day aggregate keeps its dicts, for making them again costs
-as much as keeping them does memory, whatever its size."""
-FREE_SERIES: Final = 50_000
-"""Series of idle day aggregates to keep in memory anyway: 5 MB, or 25 where each is alone in its day aggregate."""
-SERIES_LIMIT: Final = 600_000
-"""More are not kept even if they are not idle: some 60 MB a partition."""
-RECORDS_A_STEP: Final = 500
-"""Of a changelog, where one takes some microseconds."""
+SERIES_LIMIT: Final = 200_000
+"""Series and cells of day aggregates that are kept as dicts between commits: some 50 MB."""
+
 DROPS_A_COMMIT: Final = 1_000
 """Day aggregates that one commit deletes at most, when retention has moved on: 60 KB of keys."""
+RECORDS_A_STEP: Final = 1_000
+"""Of a changelog: a millisecond or two."""
 DRAW_PLACES: Final = 1_000
 """Places that a draw looks at before it gives up: of a partition from which retention has just dropped much."""
-
 _KEY: Final = Struct(">cIH")
-
 
 ChangedBase = tuple[int, bytes, bytes, bytes]
 """Number, head, cells and summary."""
 
 
-class AggregateChange(msgspec.Struct, frozen=True, gc=False):
+class AggregateChange(msgspec.Struct, frozen=True):
     """What became of a day aggregate of a workspace and UTC day of one partition."""
 
     workspace_id: str
     day: int
+    """UTC days since 1970."""
     bases: tuple[ChangedBase, ...]
-    """Number, head, cells and summary of each base that is new or was written again; of every base where `whole`."""
+    """Those that were written; all of them where `whole`."""
     delta: bytes | None
     """None: no delta; delete the stored one, if any."""
     base_count: int
     """Bases 0 up to this number, exclusive, exist; where `dropped`, they did."""
-    rows: list[bytes]
-    """Packed activity rows (stream/storage/row.py) of the events counted since the last commit; none where
-    `whole`."""
+    rows: Sequence[bytes]
+    """Packed activity rows of the events counted since the last commit; none where `whole`."""
     whole: bool = False
     """This is all of the day aggregate, in place of whatever was there."""
     dropped: bool = False
     """The day is older than the retention allows: nothing of it is left."""
 
 
-# To Python's garbage collector neither day aggregates nor what counting needs are containers (gc=False): none can hold
-# itself, and going through them took a tenth of the counting where nearly every event begins one. So numbers are in
-# arrays and dicts below: lists would be containers again.
-class DayAggregate(msgspec.Struct, eq=False, gc=False):
-    """One workspace and UTC day of one partition."""
+class DayAggregate:
+    """The counts of a workspace and UTC day."""
 
-    workspace_id: str
-    day: int
-    place: int
-    """Among the partition's day aggregates."""
-    changed_at: int = -1
-    """Offset of the last event that is counted in it."""
-    frozen: tuple[bytes, ...] = ()
-    """Changelog values of bases 0, 1, … that will not change."""
-    last: bytes | None = None
-    """Changelog value of the last base; None where there is none yet."""
-    delta: bytes | None = None
-    """Changelog value of the delta as committed; None where it is empty."""
-    counting: Counting | None = None
-    rows: list[bytes] | None = None
-    """Rows that no commit has yet; a list from the first event after a commit to the next."""
-
-    @property
-    def base_count(self) -> int:
-        return len(self.frozen) + (self.last is not None)
+    def __init__(self, workspace_id: str, day: int, place: int) -> None:
+        self.workspace_id: Final = workspace_id
+        self.day: Final = day
+        self.place: Final = place
+        """Among the partition's day aggregates."""
+        self.bases: list[bytes] = []
+        """Changelog values of the bases as committed."""
+        self.delta: bytes | None = None
+        """Changelog value of the delta as committed; None where it is empty."""
+        self.changed_at = -1
+        """Offset of the last event that is counted here."""
+        self.counting: Counting | None = None
+        self.rows: list[bytes] | None = None
+        """None: nothing was counted since the last commit."""
 
     @property
     def keys(self) -> int:
-        """How many keys the changelog has of it, with what was encoded."""
-        return self.base_count + (self.delta is not None)
+        """How many keys the changelog has of it."""
+        return len(self.bases) + (self.delta is not None)
 
     def open(self) -> Counting:
-        """Makes what counting needs from what is committed."""
-        assert self.counting is None, "a day aggregate is opened once"
-        counting = self.counting = Counting()
-        if self.last is not None:
-            counting.take_base(self.last)
-        if self.delta is not None:
-            counting.take_delta(packed.decode_delta(self.delta))
-        return counting
+        """What counting needs, made from what is committed where it is not there."""
+        if self.counting is None:
+            self.counting = Counting()
+            if self.bases:
+                self.counting.take_base(self.bases[-1])
+            if self.delta is not None:
+                self.counting.take_delta(packed.decode_delta(self.delta))
+        return self.counting
 
     def encode(self, rules: CountRules, changes: Changes) -> AggregateChange:
         """Adds the changelog records of what was counted since the last commit."""
@@ -126,26 +112,25 @@ class DayAggregate(msgspec.Struct, eq=False, gc=False):
         assert counting is not None, "a day aggregate changes while it is open"
         rows, self.rows = self.rows, None
         bases: tuple[ChangedBase, ...] = ()
+        delta_key = key_of(self.workspace_id, self.day, DELTA_SLOT)
         if len(counting.delta) > counting.delta_limit(rules.delta_floor):
             bases = self._merge(counting, rules.base_bytes_limit, changes)
             if self.delta is not None:
-                changes[key_of(self.workspace_id, self.day, DELTA_SLOT)] = None
-            self.delta = None
+                changes[delta_key] = self.delta = None
         else:
-            self.delta = counting.encode_delta(self.changed_at)
-            changes[key_of(self.workspace_id, self.day, DELTA_SLOT)] = self.delta
-        return AggregateChange(self.workspace_id, self.day, bases, self.delta, self.base_count, rows or [])
+            changes[delta_key] = self.delta = counting.encode_delta(self.changed_at)
+        return AggregateChange(self.workspace_id, self.day, bases, self.delta, len(self.bases), rows or [])
 
     def _merge(self, counting: Counting, limit_bytes: int, changes: Changes) -> tuple[ChangedBase, ...]:
-        head, cells = packed.decode_base(self.last) if self.last is not None else (None, None)
+        """Writes the last base again, and those that follow where one would be too large."""
+        head, cells = packed.decode_base(self.bases.pop()) if self.bases else (None, None)
         parts = merge(head, cells, counting.addition(self.changed_at), limit_bytes)
-        values = [packed.encode_base(part.head, part.cells) for part in parts]
-        first = len(self.frozen)
+        first = len(self.bases)
         assert first + len(parts) <= DELTA_SLOT, f"{first + len(parts)} bases of one workspace and day"
-        for number, value in enumerate(values, first):
+        for number, part in enumerate(parts, first):
+            value = packed.encode_base(part.head, part.cells)
             changes[key_of(self.workspace_id, self.day, number)] = value
-        self.frozen = (*self.frozen, *values[:-1])
-        self.last = values[-1]
+            self.bases.append(value)
         if len(parts) == 1:
             counting.go_on(parts[0].cell_count)
         else:
@@ -154,12 +139,11 @@ class DayAggregate(msgspec.Struct, eq=False, gc=False):
 
     def whole(self) -> AggregateChange:
         """All of the day aggregate as it is committed."""
-        values = self.frozen if self.last is None else (*self.frozen, self.last)
         bases = []
-        for number, value in enumerate(values):
+        for number, value in enumerate(self.bases):
             head, cells = packed.decode_base(value, key_of(self.workspace_id, self.day, number))
             bases.append((number, head, cells, summarize(head, cells)))
-        return AggregateChange(self.workspace_id, self.day, tuple(bases), self.delta, self.base_count, [], whole=True)
+        return AggregateChange(self.workspace_id, self.day, tuple(bases), self.delta, len(self.bases), [], whole=True)
 
     def adopt(self, slot: int, value: bytes, key: bytes) -> None:
         """Takes a record of the changelog; bases in their order. Raises FormatError."""
@@ -167,71 +151,70 @@ class DayAggregate(msgspec.Struct, eq=False, gc=False):
             self.delta = value
             self.changed_at = max(self.changed_at, packed.read_written_at(value, key))
             return
-        if slot != self.base_count:
-            raise FormatError(f"{key!r} does not follow on {self.base_count} bases")
-        if self.last is not None:
-            self.frozen = (*self.frozen, self.last)
-        self.last = value
+        if slot != len(self.bases):
+            raise FormatError(f"{key!r} does not follow on {len(self.bases)} bases")
+        self.bases.append(value)
         head, _ = packed.decode_base(value, key)
         self.changed_at = max(self.changed_at, packed.read_written_at(head, key))
 
 
-class Counting(msgspec.Struct, eq=False, gc=False):
+class Counting:
     """What counting in a day aggregate needs: the numbers of the series of its last base and delta, and the delta."""
 
-    series: tuple[Series, ...] = msgspec.field(default_factory=lambda: tuple({} for _ in ACTIVITIES))
-    """By activity: source -> user -> key of the series' first quarter."""
-    delta: dict[int, int] = {}
-    """Counts by key of cell."""
-    _kinds: array[int] = msgspec.field(default_factory=partial(array, "I"))
-    _source_numbers: dict[str, int] = {}
-    """From 1 on; 0 is "without a source"."""
-    _base_cells: int = 0
-    _first_series: int = 0
-    _first_source: int = 0
-    _new_users: dict[int, str | None] = {}
-    """Of the delta's new series, by their number, ascending."""
+    def __init__(self) -> None:
+        self.delta: dict[int, int] = {}
+        """Counts by key of cell."""
+        self._series: dict[tuple[int, str | None, str | None], int] = {}
+        """By activity, source and user: the number of the series."""
+        self._kinds: list[int] = []
+        """Of each series."""
+        self._source_numbers: dict[str, int] = {}
+        """From 1 on; 0 is "without a source"."""
+        self._base_cells = 0
+        self._first_series = 0
+        self._first_source = 0
+        self._new_users: list[str | None] = []
+        """Of the delta's new series."""
 
-    def begin_series(self, activity: int, source: str | None, user_id: str | None) -> int:
-        """Gives the next number to a series that is not there. Returns the key of its first quarter."""
-        number = 0
-        if source is not None:
-            number = self._source_numbers.get(source, 0)
-            if not number:
-                number = self._source_numbers[source] = len(self._source_numbers) + 1
-        self._new_users[len(self._kinds)] = user_id
-        return self._number_series(kind_of(number, activity), source, user_id)
+    def add(self, activity: int, source: str | None, user_id: str | None, quarter: int, count: int = 1) -> None:
+        """Counts events of a series in a quarter of the day."""
+        number = self._series.get((activity, source, user_id))
+        if number is None:
+            if source is not None:
+                self._source_numbers.setdefault(source, len(self._source_numbers) + 1)
+            source_number = 0 if source is None else self._source_numbers[source]
+            number = self._number_series(kind_of(source_number, activity), source, user_id)
+            self._new_users.append(user_id)
+        key = number * QUARTERS_A_DAY + quarter
+        self.delta[key] = self.delta.get(key, 0) + count
 
     def delta_limit(self, floor: int) -> int:
         """A delta of more cells is merged: so it is rewritten about as often as it makes its base be."""
         return max(floor, isqrt(self._base_cells))
 
     def encode_delta(self, written_at: int) -> bytes:
-        delta, kinds = self.delta, self._kinds
-        keys = sorted(delta)
+        keys = sorted(self.delta)
         return packed.encode_delta(
             written_at,
             self._first_series,
             self._first_source,
             self._new_sources(),
-            list(self._new_users.values()),
+            self._new_users,
             packed.encode_column(keys, 2),
-            packed.encode_column([delta[key] for key in keys]),
-            packed.encode_column([kinds[key // QUARTERS_A_DAY] for key in keys]),
+            packed.encode_column([self.delta[key] for key in keys]),
+            packed.encode_column([self._kinds[key // QUARTERS_A_DAY] for key in keys]),
         )
 
     def addition(self, written_at: int) -> Addition:
         """The delta, for a merge."""
-        return Addition(
-            written_at, self.delta, self._kinds.tolist(), self._new_sources(), list(self._new_users.values())
-        )
+        return Addition(written_at, self.delta, self._kinds, self._new_sources(), self._new_users)
 
     def go_on(self, base_cells: int) -> None:
         """The delta is part of the base now, which has so many cells."""
         self._base_cells = base_cells
         self._first_series = len(self._kinds)
         self._first_source = len(self._source_numbers)
-        self._new_users, self.delta = {}, {}
+        self._new_users, self.delta = [], {}
 
     def weight(self) -> int:
         """The number of series and delta cells."""
@@ -255,13 +238,11 @@ class Counting(msgspec.Struct, eq=False, gc=False):
         for number, user_id in enumerate(delta.new_users, self._first_series):
             kind = kinds[number]
             self._number_series(kind, sources[source_number_of(kind)], user_id)
-            self._new_users[number] = user_id
+        self._new_users = list(delta.new_users)
         self.delta = dict(zip(delta.keys, delta.counts, strict=True))
 
     def _new_sources(self) -> list[str]:
         """Those of the delta."""
-        if len(self._source_numbers) == self._first_source:
-            return []
         return list(self._source_numbers)[self._first_source :]
 
     def _number_sources(self, more: Sequence[str]) -> list[str | None]:
@@ -271,17 +252,10 @@ class Counting(msgspec.Struct, eq=False, gc=False):
         return [None, *self._source_numbers]
 
     def _number_series(self, kind: int, source: str | None, user_id: str | None) -> int:
-        key = len(self._kinds) * QUARTERS_A_DAY
+        """Gives the next number to a series that is not there."""
+        number = self._series[activity_of(kind), source, user_id] = len(self._kinds)
         self._kinds.append(kind)
-        by_source = self.series[activity_of(kind)]
-        by_user = by_source.get(source)
-        if by_user is None:
-            by_user = by_source[source] = {}
-        by_user[user_id] = key
-        return key
-
-
-Series = dict[str | None, dict[str | None, int]]
+        return number
 
 
 class CountRules(msgspec.Struct, frozen=True):
@@ -297,58 +271,63 @@ class Counts:
     def __init__(self, rules: CountRules) -> None:
         self._rules = rules
         self._days: dict[str, dict[int, DayAggregate]] = {}
+        """By workspace and day."""
         self._places: list[DayAggregate | None] = []
         """All day aggregates, for a draw; None: a place that is free."""
         self._free: list[int] = []
         self.counts_from: int | None = None
         """UTC day before which retention has dropped counts; it never goes back."""
-        self.changed: list[DayAggregate] = []
-        """Day aggregates with an event that no commit has; the counting loop adds to it."""
+        self._changed: list[DayAggregate] = []
+        """Those with an event that no commit has."""
         self._open: OrderedDict[DayAggregate, int] = OrderedDict()
-        """Weights of the day aggregates with a Counting, in the order of their last commit. A dict that loses its first
-        keys would look for the next one from its beginning each time."""
-        self._open_series = 0
+        """Weights of those with a Counting, in the order of their last commit."""
+        self._open_weight = 0
         self._to_drop: deque[DayAggregate] = deque()
         self.keys = 0
         """How many keys the changelog has of the day aggregates, with what was encoded."""
 
-    def days_of(self, workspace_id: str) -> dict[int, DayAggregate]:
-        """The day aggregates of a workspace by day; `begin` adds to it."""
-        return self._days.setdefault(workspace_id, {})
+    def add(self, event: ContactActivity, offset: int, row: bytes | None) -> bool:
+        """Adds one to the cell of an event, which may have a row. False: it has none, since retention has dropped its
+        day."""
+        day, quarter = divmod(event.occurred_at // QUARTER_NANOSECONDS, QUARTERS_A_DAY)
+        aggregate = self._get_or_begin(event.workspace_id, day)
+        if aggregate is None:
+            return False
+        if aggregate.rows is None:
+            aggregate.rows = []
+            self._changed.append(aggregate)
+        if row is not None:
+            aggregate.rows.append(row)
+        aggregate.changed_at = offset
+        aggregate.open().add(event.activity, event.source, event.user_id, quarter)
+        return True
 
-    def begin(self, workspace_id: str, day: int) -> DayAggregate | None:
-        """A new day aggregate; None where the day is one that retention has dropped."""
-        if self.counts_from is not None and day < self.counts_from:
-            return None
-        return self._new(workspace_id, day)
+    def _get_or_begin(self, workspace_id: str, day: int) -> DayAggregate | None:
+        """The day aggregate, a new one where there is none; None where the day is one that retention has dropped."""
+        days = self._days.setdefault(workspace_id, {})
+        if day not in days:
+            if self.counts_from is not None and day < self.counts_from:
+                return None
+            place = self._free.pop() if self._free else len(self._places)
+            days[day] = DayAggregate(workspace_id, day, place)
+            self._places[place : place + 1] = [days[day]]
+        return days[day]
 
-    def _new(self, workspace_id: str, day: int) -> DayAggregate:
-        place = self._free.pop() if self._free else len(self._places)
-        aggregate = self._days[workspace_id][day] = DayAggregate(workspace_id, day, place)
-        if place == len(self._places):
-            self._places.append(aggregate)
-        else:
-            self._places[place] = aggregate
-        return aggregate
-
-    def drop_before(self, day: int) -> list[str]:
+    def drop_before(self, day: int) -> None:
         """Drops the day aggregates of days before this one; never takes it back. They are gone from reports at once,
-        and from the changelog within the next commits. Returns the workspaces of which nothing is left; `days_of`
-        begins them anew."""
+        and from the changelog within the next commits."""
         if self.counts_from is not None and day <= self.counts_from:
-            return []
+            return
         self.counts_from = day
         for days in self._days.values():
             for old in [old for old in days if old < day]:
                 self._to_drop.append(days.pop(old))
-        empty = [workspace_id for workspace_id, days in self._days.items() if not days]
-        for workspace_id in empty:
+        for workspace_id in [workspace_id for workspace_id, days in self._days.items() if not days]:
             del self._days[workspace_id]
-        return empty
 
-    def encode(self, upto: int, changes: Changes) -> list[AggregateChange]:
-        """Adds the changelog records of what was counted since the last call; `upto` is the next offset."""
-        changed, self.changed = self.changed, []
+    def encode(self, changes: Changes) -> list[AggregateChange]:
+        """Adds the changelog records of what was counted since the last call."""
+        changed, self._changed = self._changed, []
         kept = [aggregate for aggregate in changed if self._is_kept(aggregate)]
         self.keys -= sum(aggregate.keys for aggregate in kept)
         aggregates = [aggregate.encode(self._rules, changes) for aggregate in kept]
@@ -359,23 +338,23 @@ class Counts:
             self._free.append(gone.place)
             if self._drop(gone, changes):
                 aggregates.append(
-                    AggregateChange(gone.workspace_id, gone.day, (), None, gone.base_count, [], dropped=True)
+                    AggregateChange(gone.workspace_id, gone.day, (), None, len(gone.bases), [], dropped=True)
                 )
-        self._close_some(changed, upto)
+        self._close_some(kept)
         return aggregates
 
     def whole(self, after: int) -> Steps[Iterator[tuple[int, AggregateChange]]]:
         """Every day aggregate whose last event is at an offset above this one, as it was committed, with that offset:
         they ascend.
         """
-        assert not self.changed, "a whole day aggregate is one that is committed"
+        assert not self._changed, "a whole day aggregate is one that is committed"
         aggregates = yield from order_after(self, attrgetter("changed_at"), after)
         return ((aggregate.changed_at, aggregate.whole()) for aggregate in aggregates)
 
     def draw(self, chance: float) -> tuple[int, AggregateChange] | None:
         """The day aggregate at the place that `chance` in [0, 1) says, or at the next one that has one, as it was
         committed."""
-        assert not self.changed, "a whole day aggregate is one that is committed"
+        assert not self._changed, "a whole day aggregate is one that is committed"
         number, first = len(self._places), int(chance * len(self._places))
         for step in range(min(number, DRAW_PLACES)):
             aggregate = self._places[(first + step) % number]
@@ -385,7 +364,7 @@ class Counts:
 
     def find(self, workspace_id: str, day: int) -> tuple[int, AggregateChange] | None:
         """A day aggregate as it was committed, with the offset of its last event; None: there is none."""
-        assert not self.changed, "a whole day aggregate is one that is committed"
+        assert not self._changed, "a whole day aggregate is one that is committed"
         aggregate = self._days.get(workspace_id, {}).get(day)
         return None if aggregate is None else (aggregate.changed_at, aggregate.whole())
 
@@ -407,9 +386,8 @@ class Counts:
 
     def _adopt(self, day: int, key: bytes, value: bytes) -> None:
         _, _, slot = _KEY.unpack_from(key)
-        workspace_id = key[_KEY.size :].decode()
-        days = self.days_of(workspace_id)
-        aggregate = days.get(day) or self._new(workspace_id, day)
+        aggregate = self._get_or_begin(key[_KEY.size :].decode(), day)
+        assert aggregate is not None, "nothing is dropped before all is adopted"
         aggregate.adopt(slot, value, key)
 
     def __iter__(self) -> Iterator[DayAggregate]:
@@ -421,29 +399,27 @@ class Counts:
 
     def _drop(self, aggregate: DayAggregate, changes: Changes) -> bool:
         """Deletes what the changelog has of a day aggregate. Whether it has anything."""
-        slots = [*range(aggregate.base_count), *([DELTA_SLOT] if aggregate.delta is not None else [])]
+        slots = [*range(len(aggregate.bases)), *([DELTA_SLOT] if aggregate.delta is not None else [])]
         for slot in slots:
             changes[key_of(aggregate.workspace_id, aggregate.day, slot)] = None
         self.keys -= len(slots)
         self._forget_open(aggregate)
         return bool(slots)
 
-    def _close_some(self, changed: list[DayAggregate], upto: int) -> None:
-        """Takes back the dicts of day aggregates that were not touched for long, or for longest."""
+    def _close_some(self, changed: list[DayAggregate]) -> None:
+        """Takes back the dicts of day aggregates that were not touched for longest."""
         for aggregate in changed:
             self._forget_open(aggregate)
-            if aggregate.counting is not None and self._is_kept(aggregate):
-                weight = self._open[aggregate] = aggregate.counting.weight()
-                self._open_series += weight
-        while self._open_series > FREE_SERIES:
+            if aggregate.counting is not None:
+                self._open[aggregate] = aggregate.counting.weight()
+                self._open_weight += self._open[aggregate]
+        while self._open_weight > SERIES_LIMIT:
             aggregate = next(iter(self._open))
-            if self._open_series <= SERIES_LIMIT and aggregate.changed_at > upto - IDLE_OFFSETS:
-                return
             self._forget_open(aggregate)
             aggregate.counting = None
 
     def _forget_open(self, aggregate: DayAggregate) -> None:
-        self._open_series -= self._open.pop(aggregate, 0)
+        self._open_weight -= self._open.pop(aggregate, 0)
 
 
 def key_of(workspace_id: str, day: int, slot: int) -> bytes:

@@ -14,6 +14,7 @@ keeps depends on the log alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -64,73 +65,40 @@ class NamesAfter(msgspec.Struct, frozen=True):
     """With the offset that moved each last, ascending."""
 
 
-class WorkspaceNames:
-    """The names of one workspace; the counting loop reads and changes them in place."""
-
-    __slots__ = ("sources", "users", "workspace_id")
-
-    def __init__(self, workspace_id: str) -> None:
-        self.workspace_id: Final = workspace_id
-        self.users: dict[str | None, LatestLabel] = {}
-        self.sources: dict[str | None, int] = {}
-        """Offset of the first sight."""
-
-
-class LatestLabel(msgspec.Struct, eq=False, gc=False):
-    """A user's latest label while it may still change; `offset` is that of the event which moved it last."""
-
-    occurred_at: int
-    offset: int
-    label: str | None
-
-
 class Names:
-    """The names that a partition has seen, by workspace."""
+    """The names that a partition has seen."""
 
     def __init__(self, limit: int) -> None:
         """`limit`: how many names of users and sources to keep at most; those of the changelog stay, however many."""
         self._limit: Final = limit
-        self._workspaces: dict[str, WorkspaceNames] = {}
-        self._users: dict[tuple[str, str | None], LatestLabel] = {}
-        """Those that moved since the last commit."""
+        self._users: dict[tuple[str, str | None], UserName] = {}
+        """By workspace and user."""
         self._sources: dict[tuple[str, str | None], int] = {}
+        """By workspace and source: the offset of the first sight."""
+        self._moved_users: dict[tuple[str, str | None], UserName] = {}
+        self._new_sources: dict[tuple[str, str | None], int] = {}
+        """Both: since the last commit."""
         self.keys = 0
         """How many keys the changelog has of them, with what was encoded."""
         self.not_kept = 0
         """How often a user or source came whose name is not kept."""
 
-    def of(self, workspace_id: str) -> WorkspaceNames:
-        """The names of a workspace, which is seen from now on."""
-        known = self._workspaces.get(workspace_id)
-        if known is None:
-            known = self._workspaces[workspace_id] = WorkspaceNames(workspace_id)
-        return known
-
-    def see_user(self, names: WorkspaceNames, event: ContactActivity, offset: int) -> None:
-        """Notes who did it: called for the first event of a user, and for each that has a label."""
-        user_id = event.user_id
-        label = None if user_id is None else event.user_name
-        known = names.users.get(user_id)
+    def see_user(self, event: ContactActivity, offset: int) -> None:
+        """Notes who did it, by what name."""
+        user = event.workspace_id, event.user_id
+        label = None if event.user_id is None else event.user_name
+        known = self._users.get(user)
         if known is None:
             if not self._take_room():
                 return
-            known = names.users[user_id] = LatestLabel(event.occurred_at, offset, label)
-        elif label is not None and (event.occurred_at >= known.occurred_at or known.label is None):
-            known.occurred_at, known.offset, known.label = event.occurred_at, offset, label
-        else:
+        elif label is None or not (event.occurred_at >= known.occurred_at or known.label is None):
             return
-        self._users[names.workspace_id, user_id] = known
+        self._users[user] = self._moved_users[user] = UserName(*user, event.occurred_at, offset, label)
 
-    def see_source(self, names: WorkspaceNames, source: str | None, offset: int) -> None:
+    def see_source(self, workspace_id: str, source: str | None, offset: int) -> None:
         """Notes the first event of a source."""
-        if self._take_room():
-            names.sources[source] = self._sources[names.workspace_id, source] = offset
-
-    def let_go(self, workspace_id: str) -> None:
-        """A workspace has no counts any more: without names of it nothing is kept."""
-        known = self._workspaces.get(workspace_id)
-        if known is not None and not known.users and not known.sources:
-            del self._workspaces[workspace_id]
+        if (workspace_id, source) not in self._sources and self._take_room():
+            self._sources[workspace_id, source] = self._new_sources[workspace_id, source] = offset
 
     def _take_room(self) -> bool:
         """Whether one name more is kept."""
@@ -142,43 +110,25 @@ class Names:
 
     def encode(self, changes: Changes) -> NameChanges:
         """Adds the changelog records of what moved since the last call, and says what it was."""
-        moved = NameChanges(
-            [_user_name(workspace_id, user_id, known) for (workspace_id, user_id), known in self._users.items()],
-            [SourceName(workspace_id, source) for workspace_id, source in self._sources],
-        )
+        moved = NameChanges(list(self._moved_users.values()), [SourceName(*source) for source in self._new_sources])
         for user in moved.users:
             key = _key(user.workspace_id, _USER, user.user_id)
             changes[key] = _encode((VERSION, user.occurred_at, user.offset, user.label))
-        for (workspace_id, source), offset in self._sources.items():
+        for (workspace_id, source), offset in self._new_sources.items():
             changes[_key(workspace_id, _SOURCE, source)] = _encode((VERSION, offset))
-        self._users, self._sources = {}, {}
+        self._moved_users, self._new_sources = {}, {}
         return moved
 
     def after(self, offset: int) -> Steps[NamesAfter]:
         """The users whose label moved last, and the sources that were first seen, at an offset above this one."""
         sources: list[SourceName] = []
-        for number, (workspace_id, source, seen) in enumerate(self._all_sources()):
+        for number, (source, seen) in enumerate(self._sources.items()):
             if seen > offset:
-                sources.append(SourceName(workspace_id, source))
+                sources.append(SourceName(*source))
             if number % ITEMS_A_STEP == 0:
                 yield
-        moved = yield from order_after(self._all_users(), lambda user: user[2].offset, offset)
-        return NamesAfter(sources, ((user[2].offset, _user_name(*user)) for user in moved))
-
-    def _all_sources(self) -> Iterator[tuple[str, str | None, int]]:
-        """Each with the offset of its first sight."""
-        for names in self._workspaces.values():
-            for source, seen in names.sources.items():
-                yield names.workspace_id, source, seen
-
-    def _all_users(self) -> Iterator[tuple[str, str | None, LatestLabel]]:
-        for names in self._workspaces.values():
-            for user_id, known in names.users.items():
-                yield names.workspace_id, user_id, known
-
-    def __iter__(self) -> Iterator[str]:
-        """The workspaces seen."""
-        return iter(self._workspaces)
+        users = yield from order_after(self._users.values(), attrgetter("offset"), offset)
+        return NamesAfter(sources, ((user.offset, user) for user in users))
 
     def adopt(self, key: bytes, value: bytes) -> None:
         """Takes a record of the changelog. Raises FormatError."""
@@ -186,17 +136,13 @@ class Names:
         kind, name = rest[:1], rest[1:].decode() or None
         if not separator or kind not in (_USER, _SOURCE):
             raise FormatError(f"{key!r} is no name's key")
-        names = self.of(workspace.decode())
+        of = workspace.decode(), name
         self.keys += 1
         if kind == _USER:
             user = decode_array(_STORED_USER, value, VERSION, key)
-            names.users[name] = LatestLabel(user.occurred_at, user.offset, user.label)
+            self._users[of] = UserName(*of, user.occurred_at, user.offset, user.label)
         else:
-            names.sources[name] = decode_array(_STORED_SOURCE, value, VERSION, key).offset
-
-
-def _user_name(workspace_id: str, user_id: str | None, known: LatestLabel) -> UserName:
-    return UserName(workspace_id, user_id, known.occurred_at, known.offset, known.label)
+            self._sources[of] = decode_array(_STORED_SOURCE, value, VERSION, key).offset
 
 
 def _key(workspace_id: str, kind: bytes, name: str | None) -> bytes:

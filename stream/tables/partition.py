@@ -25,18 +25,18 @@ from typing import Final
 
 import msgspec
 
-from stream.ingest.event import EventRules, Reason, Record, Rejected, bytes_held, parse_all
-from stream.ingest.record_time import records_ahead, too_far_ahead
+from stream.ingest.event import EventRules, Reason, Record, Rejected, bytes_held
+from stream.ingest.record_time import parse_believing
 from stream.model.activity import ContactActivity
 from stream.model.steps import Steps, finish
-from stream.model.time import QUARTER_NANOSECONDS, QUARTERS_A_DAY, day_of_hour
+from stream.model.time import NANOSECONDS_A_MILLISECOND, day_of_hour
 from stream.settings.worker import WorkerConfig
 from stream.storage.formats import VALUE_BYTES_LIMIT, Changes, FormatError, LostKeysError
 from stream.storage.row import PARTITION_LIMIT, encode_row
 from stream.tables import counts, names, position, recent_ids, uncounted
-from stream.tables.counts import RECORDS_A_STEP, AggregateChange, CountRules, Counts, DayAggregate
+from stream.tables.counts import RECORDS_A_STEP, AggregateChange, CountRules, Counts
 from stream.tables.lateness import Lateness
-from stream.tables.names import LatestLabel, NameChanges, Names, NamesAfter, WorkspaceNames
+from stream.tables.names import NameChanges, Names, NamesAfter
 from stream.tables.position import Fingerprint, Position, decode_position, encode_position
 from stream.tables.progress import Progress
 from stream.tables.recent_ids import RecentIds
@@ -185,7 +185,6 @@ class PartitionState(Progress):
         self._uncounted = Uncounted()
         self._names = Names(rules.name_limit)
         self._counts = Counts(CountRules(rules.delta_floor, rules.base_bytes_limit))
-        self._workspaces: dict[str, _Workspace] = {}
         self._encoded_outcomes = Outcomes()
         self._lateness = Lateness()
         self._dead_letters: list[DeadLetter] = []
@@ -245,16 +244,16 @@ class PartitionState(Progress):
             self._move(next_offset=batch.end)
             return
         assert records[-1].offset < batch.end, f"a batch up to {batch.end} ends with {records[-1].offset}"
-        timestamps = [record.timestamp for record in records]
-        ahead = records_ahead(records, timestamps, self._trusted_ms(batch))
-        self._judge(records, timestamps, ahead)
+        trusted_ms = batch.fetched_at_ms + self._rules.event.record_future_tolerance_seconds * 1000
+        self._judge(records, trusted_ms)
+        believed = (record.timestamp for record in records if record.timestamp <= trusted_ms)
         self.pending_weight += len(records)
         self._move(
             next_offset=batch.end,
             fingerprint=Fingerprint.of(records[-1]),
             counts_from=self._counts.counts_from,
             latest_hour=self._ids.latest_hour,
-            greatest_broker_ms=max(self.position.greatest_broker_ms, _greatest(timestamps, ahead)),
+            greatest_broker_ms=max((self.position.greatest_broker_ms, *believed)),
         )
 
     def encode(self) -> Commit:
@@ -264,7 +263,7 @@ class PartitionState(Progress):
         self._ids.encode(table)
         self._uncounted.encode(table)
         moved = self._names.encode(table)
-        aggregates = self._counts.encode(self.position.next_offset, table)
+        aggregates = self._counts.encode(table)
         self._move(live_keys=1 + self._ids.keys + self._uncounted.keys + self._names.keys + self._counts.keys)
         table[position.KEY] = encode_position(self.position)
         for key, value in table.items():
@@ -319,121 +318,54 @@ class PartitionState(Progress):
         """How many recent ids are remembered."""
         return len(self._ids)
 
-    def _trusted_ms(self, batch: Batch) -> int:
-        """The latest timestamp that a record of this batch may have."""
-        return batch.fetched_at_ms + self._rules.event.record_future_tolerance_seconds * 1000
-
-    def _judge(self, records: Sequence[Record], timestamps: list[int], ahead: Sequence[int]) -> None:
-        rules = self._rules.event
-        parsed: list[ContactActivity | Rejected | None] = parse_all(records, rules)
-        for place in ahead:
-            if isinstance(parsed[place], ContactActivity):  # other reasons come before those of the time
-                parsed[place] = too_far_ahead(rules)
-        events = [event for event in parsed if isinstance(event, ContactActivity)]
-        aside: list[int] = []
-        if len(events) < len(parsed):
-            aside = self._set_aside(records, parsed)
-            places = [place for place, event in enumerate(parsed) if isinstance(event, ContactActivity)]
-            records, timestamps = [records[place] for place in places], [timestamps[place] for place in places]
-        duplicates = self._ids.remember(events, timestamps)
-        if duplicates:
-            aside += [records[place].offset for place in duplicates]
-            left = set(duplicates)
-            records = [record for place, record in enumerate(records) if place not in left]
-            events = [event for place, event in enumerate(events) if place not in left]
-        for offset in sorted(aside):
-            self._uncounted.add(offset)
+    def _judge(self, records: Sequence[Record], trusted_ms: int) -> None:
+        """`trusted_ms`: the latest timestamp that a record may have."""
+        counting: list[tuple[Record, ContactActivity]] = []
+        for record in records:
+            event = parse_believing(record, self._rules.event, trusted_ms)
+            if isinstance(event, ContactActivity) and self._ids.remember(
+                event.workspace_id, event.event_id, record.timestamp
+            ):
+                counting.append((record, event))
+                continue
+            self._uncounted.add(record.offset)
+            self._note_uncounted(record, event)
         self._keep_retention()
-        expired = self._count(records, events)
-        self.outcomes.counted += len(events) - expired
-        self.outcomes.expired += expired
-        self.outcomes.duplicate += len(duplicates)
+        late_ms: list[int] = []
+        for record, event in counting:
+            if self._count(event, record.offset):
+                self.outcomes.counted += 1
+                late_ms.append(record.timestamp - event.occurred_at // NANOSECONDS_A_MILLISECOND)
+            else:
+                self.outcomes.expired += 1
+        self._lateness.add(late_ms)
         self.outcomes.ids_dropped_early = self._ids.dropped_early
         self.outcomes.names_not_kept = self._names.not_kept
 
-    def _set_aside(self, records: Sequence[Record], parsed: Sequence[ContactActivity | Rejected | None]) -> list[int]:
-        """Notes what cannot be counted, and why. Returns its offsets."""
-        offsets = []
-        for record, event in zip(records, parsed, strict=True):
-            if isinstance(event, ContactActivity):
-                continue
-            offsets.append(record.offset)
-            if event is None:
-                self.outcomes.skipped += 1
-            else:
-                self.outcomes.rejected[event.reason] = self.outcomes.rejected.get(event.reason, 0) + 1
-                self._dead_letters.append(DeadLetter(record, event.reason, event.message))
-                self.pending_weight += bytes_held(record) // 1024
-        return offsets
+    def _note_uncounted(self, record: Record, event: ContactActivity | Rejected | None) -> None:
+        """Notes why a record does not count. An activity here is a duplicate."""
+        if event is None:
+            self.outcomes.skipped += 1
+        elif isinstance(event, Rejected):
+            self.outcomes.rejected[event.reason] = self.outcomes.rejected.get(event.reason, 0) + 1
+            self._dead_letters.append(DeadLetter(record, event.reason, event.message))
+            self.pending_weight += bytes_held(record) // 1024
+        else:
+            self.outcomes.duplicate += 1
 
     def _keep_retention(self) -> None:
         """Moves on the day from which counts are kept, by the broker time of records that count: so that by the rules
         of `parse` no event of the latest hour is older."""
         days, latest_hour = self._rules.event.retention_days, self._ids.latest_hour
         if days is not None and latest_hour is not None:
-            for workspace_id in self._counts.drop_before(day_of_hour(latest_hour) - days):
-                self._workspaces.pop(workspace_id, None)
-                self._names.let_go(workspace_id)
+            self._counts.drop_before(day_of_hour(latest_hour) - days)
 
-    def _count(self, records: Sequence[Record], events: Sequence[ContactActivity]) -> int:
-        """Adds one to the cell of each event. Returns how many had none, since retention has dropped their day. The hot
-        loop: about 1 us an event with rows, 0.6 us without."""
-        expired, late_ms = 0, list[int]()
-        workspaces, changed = self._workspaces, self._counts.changed
-        partition, keep_rows = self.partition, self._rules.keep_rows
-        for record, event in zip(records, events, strict=True):
-            offset = record.offset
-            workspace = workspaces.get(event.workspace_id)
-            if workspace is None:
-                workspace = self._meet(event.workspace_id)
-            user_id, source = event.user_id, event.source
-            if event.user_name is not None or user_id not in workspace.users:
-                self._names.see_user(workspace.names, event, offset)
-            if source not in workspace.sources:
-                self._names.see_source(workspace.names, source, offset)
-            day, quarter = divmod(event.occurred_at // QUARTER_NANOSECONDS, QUARTERS_A_DAY)
-            aggregate = workspace.days.get(day)
-            if aggregate is None:
-                aggregate = self._counts.begin(workspace.names.workspace_id, day)
-                if aggregate is None:
-                    expired += 1
-                    continue
-            rows = aggregate.rows
-            if rows is None:
-                rows = aggregate.rows = []
-                changed.append(aggregate)
-            aggregate.changed_at = offset
-            late_ms.append(record.timestamp - event.occurred_at // 1_000_000)
-            counting = aggregate.counting or aggregate.open()
-            by_user = counting.series[event.activity].get(source)
-            cell = None if by_user is None else by_user.get(user_id)
-            if cell is None:
-                cell = counting.begin_series(event.activity, source, user_id)
-            cell += quarter
-            delta = counting.delta
-            delta[cell] = delta.get(cell, 0) + 1
-            if keep_rows:
-                rows.append(encode_row(event, partition, offset))
-        self._lateness.add(late_ms)
-        return expired
-
-    def _meet(self, workspace_id: str) -> _Workspace:
-        known = self._workspaces[workspace_id] = _Workspace(
-            self._names.of(workspace_id), self._counts.days_of(workspace_id)
-        )
-        return known
-
-
-class _Workspace:
-    """What the counting loop needs of a workspace, in one look-up."""
-
-    __slots__ = ("days", "names", "sources", "users")
-
-    def __init__(self, names: WorkspaceNames, days: dict[int, DayAggregate]) -> None:
-        self.names: Final = names
-        self.users: Final[dict[str | None, LatestLabel]] = names.users
-        self.sources: Final[dict[str | None, int]] = names.sources
-        self.days: Final = days
+    def _count(self, event: ContactActivity, offset: int) -> bool:
+        """Counts one event. False: retention has dropped its day."""
+        self._names.see_user(event, offset)
+        self._names.see_source(event.workspace_id, event.source, offset)
+        row = encode_row(event, self.partition, offset) if self._rules.keep_rows else None
+        return self._counts.add(event, offset, row)
 
 
 def check_kind(key: bytes) -> None:
@@ -454,14 +386,6 @@ def read_position(records: Mapping[bytes, bytes]) -> Position:
             "the topic from its beginning"
         )
     return known
-
-
-def _greatest(timestamps: Sequence[int], ahead: Sequence[int]) -> int:
-    """The greatest timestamp, without those that are not believed; 0 where there is none."""
-    if not ahead:
-        return max(timestamps)
-    left = set(ahead)
-    return max((timestamp for place, timestamp in enumerate(timestamps) if place not in left), default=0)
 
 
 _KINDS: Final = (counts.KIND, recent_ids.KIND, uncounted.KIND, names.KIND, position.KEY)

@@ -10,25 +10,20 @@ latest hour is at most window + 1 after h (one more than the window, for brokers
 is that of counted records only, so a verdict depends on the log alone, however it was cut into batches and commits.
 Above `max_ids` the oldest hour goes at once, whole, and with it the id that was just counted where that is of this
 hour.
-
-In memory the ids lie in one table with a tag for their hour (id_table.py): an hour goes by withdrawing its tag. What
-was measured is in decision 0011.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import groupby
 from struct import Struct
 from typing import Final
 
 from xxhash import xxh3_128_digest
 
-from stream.model.activity import ContactActivity
 from stream.model.steps import Steps, finish
 from stream.model.time import HOUR_MILLISECONDS
 from stream.storage.formats import Changes, FormatError, check_byte
-from stream.tables.id_table import ID_BYTES, NEVER, TAGS, IdTable
 
 KIND: Final = b"i"
 VERSION: Final = 1
@@ -36,8 +31,9 @@ BLOCK_IDS: Final = 128
 """So a commit writes again at most 1,270 bytes of ids that it did not bring."""
 BLOCK_IDS_LIMIT: Final = 8_192
 """Of one block, where a commit brings many."""
-WINDOW_HOURS_LIMIT: Final = TAGS // 2
+WINDOW_HOURS_LIMIT: Final = 1 << 15
 LAST_HOUR: Final = (1 << 32) - 1
+ID_BYTES: Final = 10
 
 _KEY: Final = Struct(">cII")
 
@@ -54,11 +50,10 @@ class RecentIds:
         """Greatest hour (since 1970) of broker time among the records that counted."""
         self.dropped_early = 0
         """Ids that went before their time because there were more than max_ids, since construction."""
-        self._table = IdTable()
         self._hours: dict[int, _Hour] = {}
-        self._next_tag = 0
-        self._freed_tags: list[int] = []
-        """Once all tags were given: those that stand for no hour, and of which no id is left."""
+        self._hour_of: dict[bytes, int] = {}
+        """The latest hour at which each id was counted: a record within the window of an earlier one is within that of
+        this one, too."""
         self._size = 0
         self._deleted: Changes = {}
 
@@ -70,25 +65,28 @@ class RecentIds:
         """How many keys the changelog has of them, with what was encoded."""
         return sum(hour.blocks for hour in self._hours.values())
 
-    def remember(self, events: Sequence[ContactActivity], timestamps: list[int]) -> list[int]:
-        """Judges events in the order of their offsets; `timestamps` are those of their records, in ms of broker time.
-        Returns the places of the duplicates; the others count, and are remembered from now on."""
-        digest = xxh3_128_digest
-        ids = [digest(f"{event.workspace_id}\0{event.event_id}".encode())[:ID_BYTES] for event in events]
-        duplicates: list[int] = []
-        start = 0
-        for hour, end in _hours_of(timestamps):
-            while start < end:
-                start = self._remember_some(ids, start, end, hour, duplicates)
-        return duplicates
+    def remember(self, workspace_id: str, event_id: str, timestamp: int) -> bool:
+        """Judges one event by its record's timestamp, in ms of broker time. False: a duplicate. Else it counts, and is
+        remembered from now on."""
+        item = xxh3_128_digest(f"{workspace_id}\0{event_id}".encode())[:ID_BYTES]
+        hour = _hour_of(timestamp)
+        known = self._hour_of.get(item)
+        if known is not None and hour - known <= self._window:
+            return False
+        if self.latest_hour is not None and self._is_too_old(hour, self.latest_hour):
+            return True  # too far behind the latest to be remembered
+        self._turn_to(hour)
+        self._add(item, hour)
+        if self._size > self._max_ids:
+            self.dropped_early += self._drop_oldest()
+        return True
 
     def encode(self, changes: Changes) -> None:
         """Adds the changelog records of what was remembered and dropped since the last call."""
         changes.update(self._deleted)
         self._deleted = {}
         for hour in self._hours.values():
-            if hour.fresh:
-                hour.encode(changes)
+            hour.encode(changes)
 
     @classmethod
     def recover(
@@ -105,9 +103,8 @@ class RecentIds:
         """As `recover`, a block a step: 10 ms where it is full."""
         ids = cls(window_hours, max_ids, latest_hour)
         for hour, blocks in groupby(sorted((*_KEY.unpack(key)[1:], value) for key, value in records), lambda b: b[0]):
-            known = ids._begin(hour)
             for _, number, value in blocks:
-                ids._adopt(known, number, value)
+                ids._adopt(hour, number, value)
                 yield
         ids._expire()
         while ids._size > max_ids:
@@ -115,39 +112,9 @@ class RecentIds:
             yield
         return ids
 
-    def _remember_some(self, ids: list[bytes], start: int, end: int, hour: int, duplicates: list[int]) -> int:
-        """Judges ids of one hour from `start` on, up to the first that makes the ids too many. Returns the next place.
-
-        Within one hour the verdicts do not depend on whether the latest hour moves to it: what the window of this hour
-        allows is allowed by the latest hour before and after.
-        """
-        some = ids[start:end]
-        known = set(self._table.find(some, hour - self._window))
-        if self._is_too_far_behind(hour):
-            # None of them is remembered, so none is a duplicate of another, in whatever batch that came.
-            duplicates.extend(sorted(start + place for place in known))
-            return end
-        if known or len(set(some)) < len(some):
-            known |= _find_repeated(some, known)
-        fresh = [item for place, item in enumerate(some) if place not in known] if known else some
-        room = self._max_ids - self._size
-        if len(fresh) > room:
-            fresh = fresh[: room + 1]
-            end = start + 1 + next(p for p in range(len(some)) if p not in known and some[p] is fresh[-1])
-        duplicates.extend(place for place in sorted(start + place for place in known) if place < end)
-        if fresh:
-            self._turn_to(hour)
-            current = self._hours.get(hour) or self._begin(hour)
-            self._table.add(fresh, current.tag)
-            current.fresh += b"".join(fresh)
-            self._size += len(fresh)
-            if self._size > self._max_ids:
-                self._drop_oldest()
-        return end
-
-    def _is_too_far_behind(self, hour: int) -> bool:
-        """Whether a record of this hour is too far behind the latest to be remembered."""
-        return self.latest_hour is not None and self.latest_hour - hour > self._window + 1
+    def _is_too_old(self, hour: int, latest: int) -> bool:
+        """An hour more than the window is kept: the clocks of brokers differ."""
+        return latest - hour > self._window + 1
 
     def _turn_to(self, hour: int) -> None:
         """Moves the latest hour on to that of a record that counts."""
@@ -155,125 +122,80 @@ class RecentIds:
             self.latest_hour = hour
             self._expire()
 
-    def _begin(self, hour: int) -> _Hour:
-        begun = self._hours[hour] = _Hour(hour, self._new_tag())
-        self._table.hour_of_tag[begun.tag] = hour
-        return begun
-
-    def _new_tag(self) -> int:
-        if self._next_tag < TAGS:
-            self._next_tag += 1
-            return self._next_tag - 1
-        if not self._freed_tags:
-            self._table.drop_dead()
-            taken = {known.tag for known in self._hours.values()}
-            self._freed_tags = [tag for tag in range(TAGS) if tag not in taken]
-        return self._freed_tags.pop()
+    def _add(self, item: bytes, hour: int) -> None:
+        known = self._hours.setdefault(hour, _Hour(hour))
+        known.items.append(item)
+        self._hour_of[item] = known.hour
+        self._size += 1
 
     def _expire(self) -> None:
         latest = self.latest_hour
         if latest is not None:
-            for hour in [hour for hour in self._hours if latest - hour > self._window + 1]:
+            for hour in [hour for hour in self._hours if self._is_too_old(hour, latest)]:
                 self._drop(hour)
 
-    def _drop_oldest(self) -> None:
-        self.dropped_early += self._drop(min(self._hours))
+    def _drop_oldest(self) -> int:
+        return self._drop(min(self._hours))
 
     def _drop(self, hour: int) -> int:
-        """Forgets an hour, in the changelog too; the number of its ids."""
+        """Forgets an hour, in the changelog too. Returns the number of its ids."""
         gone = self._hours.pop(hour)
-        self._table.hour_of_tag[gone.tag] = NEVER
-        self._size -= len(gone)
+        for item in gone.items:
+            if self._hour_of[item] == hour:
+                del self._hour_of[item]
         for number in range(gone.blocks):
             self._deleted[_KEY.pack(KIND, hour, number)] = None
-        return len(gone)
+        self._size -= len(gone.items)
+        return len(gone.items)
 
-    def _adopt(self, known: _Hour, number: int, value: bytes) -> None:
-        key = _KEY.pack(KIND, known.hour, number)
+    def _adopt(self, hour: int, number: int, value: bytes) -> None:
+        key = _KEY.pack(KIND, hour, number)
         check_byte(value, VERSION, key)
-        items = value[1:]
-        if len(items) % ID_BYTES or number != known.blocks or known.is_open:
-            raise FormatError(f"{key!r} holds {len(items)} bytes, or does not follow on the block before it")
-        self._table.add([items[at : at + ID_BYTES] for at in range(0, len(items), ID_BYTES)], known.tag)
-        known.advance(items)
-        self._size += len(items) // ID_BYTES
+        known = self._hours.setdefault(hour, _Hour(hour))
+        if len(value) % ID_BYTES != 1 or number != known.blocks or known.is_open:
+            raise FormatError(f"{key!r} holds {len(value) - 1} bytes, or does not follow on the block before it")
+        for at in range(1, len(value), ID_BYTES):
+            self._add(value[at : at + ID_BYTES], hour)
+        known.note_block(len(value) // ID_BYTES)
 
 
 class _Hour:
-    """The ids of one hour: their tag, and what of them is in the changelog."""
+    """The ids of one hour in the order in which they came, and what of them is in the changelog."""
 
-    __slots__ = ("_block", "_open", "_sealed_ids", "fresh", "hour", "tag")
-
-    def __init__(self, hour: int, tag: int) -> None:
+    def __init__(self, hour: int) -> None:
         self.hour: Final = hour
-        self.tag: Final = tag
-        self.fresh = bytearray()
-        """Ids that no commit has yet."""
-        self._block = 0
-        self._open = b""
-        self._sealed_ids = 0
-
-    def __len__(self) -> int:
-        return self._sealed_ids + (len(self._open) + len(self.fresh)) // ID_BYTES
+        self.items: list[bytes] = []
+        self._written = 0
+        """How many of them the changelog has."""
+        self._sealed = 0
+        """How many of them are in blocks that are never written again."""
+        self._sealed_blocks = 0
 
     @property
     def is_open(self) -> bool:
         """Whether the last block is to be written again."""
-        return bool(self._open)
+        return self._written > self._sealed
 
     @property
     def blocks(self) -> int:
         """How many blocks the changelog has."""
-        return self._block + self.is_open
+        return self._sealed_blocks + self.is_open
 
     def encode(self, changes: Changes) -> None:
-        """Adds the records of the fresh ids, behind those of the open block."""
-        items = self._open + self.fresh
-        self.fresh = bytearray()
-        step = BLOCK_IDS_LIMIT * ID_BYTES
-        for at in range(0, len(items), step):
-            block = bytes(items[at : at + step])
-            changes[_KEY.pack(KIND, self.hour, self._block)] = bytes((VERSION,)) + block
-            self.advance(block)
+        """Adds the blocks of the ids that the changelog has not, with those of the open block."""
+        while self._written < len(self.items):
+            block = self.items[self._sealed : self._sealed + BLOCK_IDS_LIMIT]
+            changes[_KEY.pack(KIND, self.hour, self._sealed_blocks)] = bytes((VERSION,)) + b"".join(block)
+            self.note_block(len(block))
 
-    def advance(self, items: bytes) -> None:
-        """Notes what the changelog's newest block holds."""
-        if len(items) < BLOCK_IDS * ID_BYTES:
-            self._open = items
-            return
-        self._open = b""
-        self._block += 1
-        self._sealed_ids += len(items) // ID_BYTES
-
-
-def _hours_of(timestamps: list[int]) -> list[tuple[int, int]]:
-    """Runs of one hour: the hour, and the place where the run ends."""
-    if not timestamps:
-        return []
-    hour = _hour_of(min(timestamps))
-    if hour == _hour_of(max(timestamps)):
-        return [(hour, len(timestamps))]
-    runs: list[tuple[int, int]] = []
-    for place, timestamp in enumerate(timestamps):
-        hour = _hour_of(timestamp)
-        if runs and runs[-1][0] == hour:
-            runs.pop()
-        runs.append((hour, place + 1))
-    return runs
+    def note_block(self, ids: int) -> None:
+        """Notes how many ids the changelog's newest block has."""
+        self._written = self._sealed + ids
+        if ids >= BLOCK_IDS:
+            self._sealed = self._written
+            self._sealed_blocks += 1
 
 
 def _hour_of(timestamp: int) -> int:
     """Where publishers set the time, it may be any: what no key can hold is the last hour that one can hold."""
     return min(max(timestamp // HOUR_MILLISECONDS, 0), LAST_HOUR)
-
-
-def _find_repeated(ids: list[bytes], known: set[int]) -> set[int]:
-    """The places of ids that stand before in the list, among those that are not known."""
-    seen: set[bytes] = set()
-    repeated = set()
-    for place, item in enumerate(ids):
-        if place not in known:
-            if item in seen:
-                repeated.add(place)
-            seen.add(item)
-    return repeated

@@ -7,12 +7,13 @@
 Duplicates, rejected records and tombstones do not count. A range is of offsets that follow on one another. The newest
 block is written again with each commit that changes it; a range that would begin when it has BLOCK_BYTES begins the
 next. They are kept as long as the topic keeps its events, so the rows of any offset can be written again by the
-verdict that was given then. A range takes about 3 bytes, here as there.
+verdict that was given then. A range takes about 3 bytes in the changelog, and 16 in memory.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final
@@ -23,27 +24,25 @@ KIND: Final = b"u"
 VERSION: Final = 1
 BLOCK_BYTES: Final = 512
 
+LAST_OFFSET: Final = (1 << 63) - 1
+
 _KEY: Final = Struct(">cQ")
-_HEADER: Final = bytes((VERSION,))
 
 
 class Uncounted:
-    """Offsets of a partition whose record did not count, as ranges, in packed blocks."""
+    """Offsets of a partition whose record did not count, as ranges."""
 
     def __init__(self) -> None:
+        self._starts = array("Q")
+        self._ends = array("Q")
+        """Of each range the first offset, and the offset after its last; ascending."""
         self._firsts: list[int] = []
-        """First offset of each block; the last block is the open one."""
-        self._blocks: list[bytes] = []
-        """Packed blocks; the open one without its last range."""
-        self._end = 0
-        """Where the open block's ranges before the last end."""
-        self._last: tuple[int, int] | None = None
-        """The last range: first offset, and the offset after its last."""
+        """First offset of each block's first range; the last block is the open one."""
+        self._open_bytes = 0
+        """Of the open block, without its last range, which may grow."""
         self._changed: set[int] = set()
         """First offsets of the blocks that no commit has in this form."""
         self._deleted: Changes = {}
-        self._read: tuple[tuple[int, tuple[int, int] | None], list[tuple[int, int]]] | None = None
-        """The last decoded block, by its first offset and the last range at that time."""
 
     @property
     def keys(self) -> int:
@@ -52,37 +51,26 @@ class Uncounted:
 
     def add(self, offset: int) -> None:
         """Notes an offset, greater than all before."""
-        last = self._last
-        if last is not None:
-            assert offset >= last[1], f"offset {offset} after {last[1]}"
-            if offset == last[1]:
-                self._last = last[0], offset + 1
-                self._changed.add(self._firsts[-1])
-                return
-            self._close_last(last)
-        if not self._blocks or len(self._blocks[-1]) >= BLOCK_BYTES:
-            self._firsts.append(offset)
-            self._blocks.append(_HEADER)
-            self._end = offset
-        self._last = offset, offset + 1
+        if self._ends and offset == self._ends[-1]:
+            self._ends[-1] += 1
+        else:
+            assert not self._ends or offset > self._ends[-1], f"offset {offset} after {self._ends[-1]}"
+            if self._firsts:
+                self._open_bytes += self._bytes_of_last()
+            if not self._firsts or self._open_bytes >= BLOCK_BYTES:
+                self._begin_block(offset)
+            self._starts.append(offset)
+            self._ends.append(offset + 1)
         self._changed.add(self._firsts[-1])
 
     def __contains__(self, offset: int) -> bool:
-        index = bisect_right(self._firsts, offset) - 1
-        if index < 0:
-            return False
-        ranges = self._last_read(index)
-        place = bisect_right(ranges, offset, key=lambda known: known[0]) - 1
-        return place >= 0 and offset < ranges[place][1]
+        place = bisect_right(self._starts, offset) - 1
+        return place >= 0 and offset < self._ends[place]
 
     def ranges(self, after: int, upto: int) -> Iterator[tuple[int, int]]:
         """The ranges of offsets in (after, upto], cut to it: first and last offset of each, ascending."""
-        for index in range(max(bisect_right(self._firsts, after + 1) - 1, 0), len(self._firsts)):
-            if self._firsts[index] > upto:
-                return
-            for first, end in self._ranges_of(index):
-                if end - 1 > after and first <= upto:
-                    yield max(first, after + 1), min(end - 1, upto)
+        for place in range(bisect_right(self._ends, after + 1), bisect_right(self._starts, upto)):
+            yield max(self._starts[place], after + 1), min(self._ends[place] - 1, upto)
 
     def forget_before(self, offset: int) -> None:
         """Drops the blocks that say nothing of this offset or later ones: the topic has lost what they speak of. The
@@ -91,14 +79,17 @@ class Uncounted:
         for first in self._firsts[:gone]:
             self._deleted[_KEY.pack(KIND, first)] = None
             self._changed.discard(first)
-        del self._firsts[:gone], self._blocks[:gone]
+        del self._firsts[:gone]
+        if gone:
+            left = bisect_left(self._starts, self._firsts[0])
+            del self._starts[:left], self._ends[:left]
 
     def encode(self, changes: Changes) -> None:
         """Adds the changelog records of the blocks that changed since the last call."""
         changes.update(self._deleted)
         self._deleted = {}
         for first in sorted(self._changed):
-            changes[_KEY.pack(KIND, first)] = self._pack(bisect_right(self._firsts, first) - 1)
+            changes[_KEY.pack(KIND, first)] = self._pack(first)
         self._changed = set()
 
     @classmethod
@@ -107,47 +98,34 @@ class Uncounted:
         uncounted = cls()
         for key, value in sorted(records):
             check_byte(value, VERSION, key)
-            uncounted._firsts.append(_KEY.unpack(key)[1])
-            uncounted._blocks.append(value)
-        if uncounted._blocks:
-            uncounted._reopen()
+            numbers, end = _varints(value[1:], key), _KEY.unpack(key)[1]
+            uncounted._begin_block(end)
+            for gap, length in zip(numbers[::2], numbers[1::2], strict=True):
+                uncounted._starts.append(end + gap)
+                end += gap + length
+                uncounted._ends.append(end)
+            uncounted._open_bytes = len(value) - uncounted._bytes_of_last()
         return uncounted
 
-    def _close_last(self, last: tuple[int, int]) -> None:
-        first, end = last
-        self._blocks[-1] += _varint(first - self._end) + _varint(end - first)
-        self._end = end
+    def _begin_block(self, first: int) -> None:
+        self._firsts.append(first)
+        self._open_bytes = 1  # the version
 
-    def _pack(self, index: int) -> bytes:
-        block = self._blocks[index]
-        if index < len(self._blocks) - 1 or self._last is None:
-            return block
-        first, end = self._last
-        return block + _varint(first - self._end) + _varint(end - first)
+    def _pack(self, first: int) -> bytes:
+        """The block that begins with this offset."""
+        packed, end = bytes((VERSION,)), first
+        following = bisect_right(self._firsts, first)
+        limit = self._firsts[following] if following < len(self._firsts) else LAST_OFFSET
+        for place in range(bisect_left(self._starts, first), bisect_left(self._starts, limit)):
+            packed += _varint(self._starts[place] - end) + _varint(self._ends[place] - self._starts[place])
+            end = self._ends[place]
+        return packed
 
-    def _reopen(self) -> None:
-        """Takes the last range out of the newest block again, since it may grow."""
-        *before, self._last = self._ranges_of(len(self._blocks) - 1)
-        self._blocks[-1] = _HEADER
-        self._end = self._firsts[-1]
-        for known in before:
-            self._close_last(known)
-
-    def _last_read(self, index: int) -> list[tuple[int, int]]:
-        """As _ranges_of, but a block that is asked again is not read again: offsets are asked in their order."""
-        block = self._firsts[index], self._last
-        if self._read is None or self._read[0] != block:
-            self._read = block, self._ranges_of(index)
-        return self._read[1]
-
-    def _ranges_of(self, index: int) -> list[tuple[int, int]]:
-        """A block's ranges: first offset, and the offset after the last."""
-        numbers = _varints(self._pack(index), self._firsts[index])
-        ranges, end = [], self._firsts[index]
-        for gap, length in zip(numbers[::2], numbers[1::2], strict=True):
-            ranges.append((end + gap, end + gap + length))
-            end += gap + length
-        return ranges
+    def _bytes_of_last(self) -> int:
+        """Of the last range, in its block."""
+        start, end = self._starts[-1], self._ends[-1]
+        before = start if start == self._firsts[-1] else self._ends[-2]
+        return len(_varint(start - before) + _varint(end - start))
 
 
 def _varint(number: int) -> bytes:
@@ -162,9 +140,9 @@ def _varint(number: int) -> bytes:
     return bytes(packed)
 
 
-def _varints(block: bytes, first: int) -> list[int]:
+def _varints(packed: bytes, key: bytes) -> list[int]:
     numbers, number, shift = [], 0, 0
-    for byte in block[1:]:
+    for byte in packed:
         number |= (byte & 0x7F) << shift
         if byte & 0x80:
             shift += 7
@@ -172,5 +150,5 @@ def _varints(block: bytes, first: int) -> list[int]:
             numbers.append(number)
             number = shift = 0
     if shift or not numbers or len(numbers) % 2:
-        raise FormatError(f"{_KEY.pack(KIND, first)!r} is damaged")
+        raise FormatError(f"{key!r} is damaged")
     return numbers

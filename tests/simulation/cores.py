@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 from unittest.mock import patch
 
@@ -192,7 +193,8 @@ class BothStates:
         python = yield from self._python.names_after(after)
         compiled = yield from self._compiled.names_after(after)
         users = same("the users", list(python.users), list(compiled.users))
-        return NamesAfter(same("the sources", python.sources, compiled.sources), iter(users))
+        by_workspace = [sorted(form.sources, key=attrgetter("workspace_id")) for form in (python, compiled)]
+        return NamesAfter(same("the sources", *by_workspace), iter(users))
 
     def was_counted(self, offset: int) -> bool:
         return same("a verdict", self._python.was_counted(offset), self._compiled.was_counted(offset))

@@ -14,9 +14,8 @@ import pytest
 from stream import slices
 from stream.slices import run_in_slices
 from stream.tables.counts import RECORDS_A_STEP
-from stream.tables.id_table import ID_BYTES
 from stream.tables.partition import Batch, CountingRules, PartitionState
-from stream.tables.recent_ids import BLOCK_IDS_LIMIT, RecentIds
+from stream.tables.recent_ids import BLOCK_IDS_LIMIT, ID_BYTES, RecentIds
 from tests.support.partition_log import begun, record
 from tests.support.records import milliseconds
 

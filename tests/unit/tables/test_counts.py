@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from stream.model.activity import ContactActivity
 from stream.model.steps import finish
+from stream.model.time import QUARTER_NANOSECONDS
 from stream.storage import day_parts as packed
 from stream.storage.formats import VALUE_BYTES_LIMIT, FormatError
 from stream.tables import counts
@@ -120,27 +122,23 @@ def test_only_changed_bases_are_told_and_all_of_them_when_whole() -> None:
 @ONLY_PYTHON
 def test_what_is_closed_counts_on_when_it_is_opened_again() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counts, "FREE_SERIES", 0)
-        patch.setattr(counts, "IDLE_OFFSETS", 2)
+        patch.setattr(counts, "SERIES_LIMIT", 0)
         counted, open_after = Counted(RULES), []
         for users in ("ab", "c", "d", "a", "abcd", "e", "a"):
             counted.commit(*users)
             counted.commit("other", workspace_id="busy")
-            counted.commit("other", workspace_id="busy")
-            quiet = [aggregate for aggregate in counted.state._counts if aggregate.workspace_id == "w"]
-            open_after.append([aggregate.counting is not None for aggregate in quiet])
+            open_after.append([aggregate.counting is not None for aggregate in counted.state._counts])
 
-    assert open_after == [[False]] * 7
+    assert open_after == [[False, False]] * 7
     assert cells_of(counted.state.whole(-1)) == {
         **{("w", DAY, 4, 0, "user", user): n for user, n in {"a": 4, "b": 2, "c": 2, "d": 2, "e": 1}.items()},
-        ("busy", DAY, 4, 0, "user", "other"): 14,
+        ("busy", DAY, 4, 0, "user", "other"): 7,
     }
 
 
 @ONLY_PYTHON
 def test_a_limit_of_series_closes_those_untouched_for_longest() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counts, "FREE_SERIES", 0)
         patch.setattr(counts, "SERIES_LIMIT", 6)
         counted = Counted(RULES)
         for workspace in "xyz":
@@ -165,7 +163,7 @@ def test_what_is_dropped_takes_no_room_among_the_open() -> None:
     counted.state._counts.drop_before(DAY + 1)
     counted.state.encode()
 
-    assert (counted.state._counts._open, counted.state._counts._open_series) == ({}, 0)
+    assert (counted.state._counts._open, counted.state._counts._open_weight) == ({}, 0)
 
 
 def test_bases_that_do_not_follow_are_refused() -> None:
@@ -182,19 +180,14 @@ def test_bases_that_do_not_follow_are_refused() -> None:
 def test_a_day_of_many_users_is_several_values_below_the_limit() -> None:
     users, limit = 100_000, CountingRules().base_bytes_limit
     days = Counts(CountRules(16, limit))
-    days.days_of("w")
-    aggregate = days.begin("w", DAY)
-    assert aggregate is not None
     table: dict[bytes, bytes | None] = {}
 
-    for first in range(0, users, 25_000):
-        counting = aggregate.counting or aggregate.open()
-        for number in range(first, first + 25_000):
-            key = counting.begin_series(0, "user", f"a_user_of_ordinary_length_{number}")
-            counting.delta[key + number % 96] = 1
-        aggregate.changed_at = first
-        days.changed.append(aggregate)
-        days.encode(first + 1, table)
+    for number in range(users):
+        user = f"a_user_of_ordinary_length_{number}"
+        at = (DAY * 96 + number % 96) * QUARTER_NANOSECONDS
+        assert days.add(ContactActivity("e", 0, "w", "c", None, "user", user, None, at, 0, None), number, None)
+        if number % 25_000 == 24_999:
+            days.encode(table)
 
     ((_, whole),) = finish(days.whole(-1))
     assert len(table) == whole.base_count > 5

@@ -27,10 +27,7 @@ NO_LIMIT = 1 << 30
 
 def counted(counting: Counting, cells: list[Cell], times: int = 1) -> None:
     for activity, source, user_id, quarter in cells:
-        key = counting.series[activity].get(source, {}).get(user_id)
-        if key is None:
-            key = counting.begin_series(activity, source, user_id)
-        counting.delta[key + quarter] = counting.delta.get(key + quarter, 0) + times
+        counting.add(activity, source, user_id, quarter, times)
 
 
 def cells_of(base: Base) -> Counter[Cell]:

@@ -14,7 +14,7 @@ from tests.support.names import changes
 
 def saw(names: Names, offset: int, user_id: str | None, label: str | None, occurred_at: int) -> None:
     event = ContactActivity("e", 0, "w", "c", None, None, user_id, label, occurred_at, 0, None)
-    names.see_user(names.of("w"), event, offset)
+    names.see_user(event, offset)
 
 
 LIMIT = 1_000
@@ -81,8 +81,8 @@ def test_events_without_a_user_or_source_are_seen_and_have_no_label() -> None:
     names = Names(LIMIT)
 
     saw(names, 3, None, "nobody", 10)
-    names.see_source(names.of("w"), None, 3)
-    names.see_source(names.of("w"), "user", 4)
+    names.see_source("w", None, 3)
+    names.see_source("w", "user", 4)
 
     table: dict[bytes, bytes] = {}
     again = recovered(names, table)
@@ -101,8 +101,8 @@ def test_what_moved_after_an_offset_is_told_apart() -> None:
     saw(names, 1, "a", "A", 10)
     saw(names, 2, "b", "B", 10)
     saw(names, 3, "a", "AA", 20)
-    names.see_source(names.of("w"), "x", 1)
-    names.see_source(names.of("w"), "y", 2)
+    names.see_source("w", "x", 1)
+    names.see_source("w", "y", 2)
     names = recovered(names, {})
 
     assert changes(names.after(1)) == NameChanges(
@@ -132,12 +132,12 @@ def test_a_name_that_comes_above_the_limit_is_not_kept_and_those_that_are_go_on(
     # Given a partition that keeps three names, and has them
     names = Names(3)
     saw(names, 0, "a", "A", 10)
-    names.see_source(names.of("w"), "user", 0)
+    names.see_source("w", "user", 0)
     saw(names, 1, "b", "B", 10)
     # When another user, another source and another workspace come, and labels of all users
     saw(names, 2, "c", "C", 20)
-    names.see_source(names.of("w"), "api", 2)
-    names.see_source(names.of("x"), "user", 3)
+    names.see_source("w", "api", 2)
+    names.see_source("x", "user", 3)
     saw(names, 4, "c", "CC", 30)
     saw(names, 5, "a", "AA", 30)
     # Then those that are kept move, of the others nothing is there, and each time is counted
@@ -157,22 +157,13 @@ def test_a_name_that_comes_above_the_limit_is_not_kept_and_those_that_are_go_on(
     assert [user.user_id for user in changes(larger.after(-1)).users] == ["b", "a", "c"]
 
 
-def test_of_a_workspace_without_counts_and_names_nothing_is_kept() -> None:
-    names = Names(1)
-    saw(names, 0, "a", "A", 10)
-    names.of("x")
-    for workspace_id in ("w", "x", "never"):
-        names.let_go(workspace_id)
-    assert list(names) == ["w"]
-
-
 def test_names_are_looked_at_and_sorted_a_few_at_a_time() -> None:
     # Given more users and sources than a step takes, whose labels moved in an order of their own
     names = Names(10 * ITEMS_A_STEP)
     for number in range(3 * ITEMS_A_STEP):
         saw(names, number * 7 % (3 * ITEMS_A_STEP), f"u{number}", "label", 10)
     for number in range(2 * ITEMS_A_STEP):
-        names.see_source(names.of("w"), f"s{number}", number)
+        names.see_source("w", f"s{number}", number)
     # When those after an offset are asked for, then that takes as many steps as there are thousands of them,
     steps = names.after(ITEMS_A_STEP)
     assert sum(1 for _ in iter(partial(next, steps, "done"), "done")) == 5

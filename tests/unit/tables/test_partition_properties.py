@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.ingest.event import EventRules
-from stream.tables import counts, id_table, recent_ids, uncounted
+from stream.tables import counts, recent_ids, uncounted
 from stream.tables.partition import CountingRules, Outcomes, PartitionState
 from tests.support.names import changes
 from tests.support.partition_log import CommitSink, Recount, batch, begun, cells_of, record
@@ -70,22 +70,19 @@ RULES = st.builds(
 
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
-@given(st.lists(STEP, min_size=25, max_size=60), CUTS, RULES, st.sampled_from([0, 48]), st.sampled_from([0, 3, 10**6]))
+@given(st.lists(STEP, min_size=25, max_size=60), CUTS, RULES, st.sampled_from([0, 3, 10**6]))
 def test_any_cutting_of_a_log_counts_the_same(
     steps: list[tuple[dict | bytes | None, int, int]],
     cuts: list[tuple[int, str]],
     rules: CountingRules,
-    few: int,
-    free_series: int,
+    series_limit: int,
 ) -> None:
     records = log_of(steps)
     recount, sink, outcomes = Recount(rules), CommitSink(), Counter[str]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recent_ids, "BLOCK_IDS", 3)
         patch.setattr(uncounted, "BLOCK_BYTES", 6)
-        patch.setattr(id_table, "FEW", few)
-        patch.setattr(counts, "FREE_SERIES", free_series)
-        patch.setattr(counts, "IDLE_OFFSETS", 4)
+        patch.setattr(counts, "SERIES_LIMIT", series_limit)
         patch.setattr(counts, "DROPS_A_COMMIT", 1)
         state = begun(rules, first_offset=100)
         at = 0
