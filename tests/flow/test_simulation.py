@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,13 @@ def test_every_seed_ends_equal_to_the_recount(first: int) -> None:
 def test_every_guard_is_missed_where_it_is_taken_away(mutant: Mutant) -> None:
     # Given a guard taken away, when runs have the faults that it is for, then one turns red
     assert search_apart(mutant), f"{mutant.seeds} seeds, and nobody missed it"
+
+
+def test_a_search_that_fails_is_not_taken_for_a_green_one() -> None:
+    with pytest.raises(RuntimeError, match=r"nobody: exit code \d: [\s\S]*StopIteration"):
+        search_apart(replace(MUTANTS[0], name="nobody"))
+    # and the next one is told its own result
+    assert search_apart(MUTANTS[0])
 
 
 @pytest.mark.timeout(900)  # the first one builds the core

@@ -15,7 +15,6 @@ import importlib.machinery
 import json
 import logging
 import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from types import CodeType
 from typing import Any
 
 from tests.simulation import chosen_core
+from tests.simulation.apart import search_forked
 from tests.simulation.chance import Profile, changed, draw
 
 ROOT = Path(__file__).parents[2]
@@ -1034,22 +1034,13 @@ class Red:
 
 def search_apart(mutant: Mutant, core: Path | None = None) -> Red | None:
     """Search in a process of its own, which loads the product without the guard; None where all seeds are green."""
-    words = mutant.name, None if core is None else str(core)
-    code = f"from tests.simulation.mutants import search; raise SystemExit(search(*{words!r}))"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONHASHSEED": "0"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == 0:
+    done = search_forked(mutant.name, None if core is None else str(core))
+    if done.code == 0:
         seed, steps, why = done.stdout.strip().splitlines()[-1].split("\t")
         return Red(int(seed), int(steps), why)
-    if done.returncode == 1 and not done.stderr:
+    if done.code == 1 and not done.stderr:
         return None
-    raise RuntimeError(f"{mutant.name}: {done.stderr[-2000:]}")
+    raise RuntimeError(f"{mutant.name}: exit code {done.code}: {done.stderr[-2000:]}")
 
 
 def in_page(page: str) -> str:
