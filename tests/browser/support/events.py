@@ -1,6 +1,7 @@
 """Believable events for the stand-in, drawn from a seed: the same each time."""
 
 import random
+from functools import cache
 
 from tests.browser.support.stand_in import Event
 
@@ -23,7 +24,8 @@ LAST = ("Tan", "Okafor", "Silva", "Kowalski", "Nakamura", "Haddad", "Berg", "Ros
 WEIGHTS = {"incoming_message": 46, "developer_api": 20, "contact_import": 6, "user": 20, "echo_message": 7, None: 1}
 
 
-def believable(now: float, days: int = 60, seed: int = 7, workspace: str = "w1", a_day: int = 90) -> list[Event]:
+@cache
+def believable(now: float, days: int = 60, seed: int = 7, workspace: str = "w1", a_day: int = 90) -> tuple[Event, ...]:
     """`days` of working hours and quiet nights up to `now`, with deletions and a few imports."""
     draw = random.Random(seed)
     events: list[Event] = []
@@ -51,7 +53,7 @@ def believable(now: float, days: int = 60, seed: int = 7, workspace: str = "w1",
                 )
                 for number in range(size)
             )
-    return events
+    return tuple(events)
 
 
 def _name(draw: random.Random) -> str:

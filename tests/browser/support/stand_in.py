@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,9 @@ NOW = 1_795_417_980.0
 """2026-11-23T07:13:00Z, a Monday: 15:13 in Kuala Lumpur, where a test names no other zone."""
 
 QUARTER_SECONDS = 900
+CLOSE_SECONDS = 0.02
+"""How often the server looks whether it is to end: half a second by itself, which each test would wait for."""
+
 LABELS = {**SOURCE_LABELS, "none": NO_SOURCE_LABEL}
 
 
@@ -108,7 +112,7 @@ class StandIn:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(CLOSE_SECONDS,), daemon=True).start()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -406,6 +410,11 @@ def _fold(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return result
 
 
+@cache
+def _read_page_file(file: Path) -> bytes:
+    return read_module(file) if file.suffix == ".js" else file.read_bytes()
+
+
 class _Fault(Exception):
     def __init__(self, status: int, code: str, **more: Any) -> None:
         self.status, self.body = status, {"type": "about:blank", "title": code, "status": status, "code": code, **more}
@@ -559,7 +568,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not file.is_file() or file.parent != PAGE:
             return self._json({"title": "Not found", "status": 404}, 404)
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        content = read_module(file) if file.suffix == ".js" else file.read_bytes()
+        content = _read_page_file(file)
         policy = page_policy((self.api.ancestors,), inline_scripts(content))
         return self._send(content, 200, {"Content-Type": kind, "Content-Security-Policy": policy})
 
