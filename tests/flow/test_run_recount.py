@@ -13,7 +13,7 @@ from tests.support.comparison import find_differences
 from tests.support.publisher import Workload
 from tests.support.stack import eventually, get_json
 
-EVENTS = 100_000
+EVENTS = 30_000
 
 
 class Answers:
