@@ -15,6 +15,7 @@ from cli import output
 BENCHMARKS: Mapping[str, str] = {
     "counting": "benchmarks.counting",
     "written": "benchmarks.written",
+    "commits": "benchmarks.commits",
     "worker": "benchmarks.worker",
     "latency": "benchmarks.latency",
     "takeover": "benchmarks.takeover",

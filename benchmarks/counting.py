@@ -9,14 +9,13 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from benchmarks.datasets import Dataset, records
 from benchmarks.worker import cores
 from stream.ingest.raw import RawRecords
 from stream.kafka.fetch import decode_batches
-from stream.kafka.framed_batch import FramedBatch
+from stream.kafka.record_batch import BuiltBatch, PackedBatch
 from stream.kafka.transaction import BATCH_BYTES, PACKED_BYTES
 from stream.kafka.unpacking import UNPACKED_BYTES
 from stream.projection import calls
@@ -86,12 +85,12 @@ def count(core: str, fetches: list[bytes]) -> tuple[float, float, int]:
 
 def send(commit: Commit) -> int:
     """The bytes that go to Kafka and to Redis."""
-    batches: list[Any] = [FramedBatch(*body) for body in commit.packed.bodies] if commit.packed is not None else []
+    batches: list[Any] = [PackedBatch(*body) for body in commit.packed.bodies] if commit.packed is not None else []
     for key, value in commit.table:
-        if not batches or batches[-1].append(timestamp=None, key=key, value=value, headers=[]) is None:
-            batches.append(BatchBuilder(BATCH_BYTES, 0, is_transactional=1))
-            batches[-1].append(timestamp=None, key=key, value=value, headers=[])
-    size = sum(len(batch._build()) for batch in batches)
+        if not batches or not batches[-1].append(key, value, []):
+            batches.append(BuiltBatch(BATCH_BYTES))
+            batches[-1].append(key, value, [])
+    size = sum(len(batch.frame(-1, -1, 0)) for batch in batches)
     for call in calls.calls_of_commit(KEYS, 0, commit):
         words: list[Any] = [*call.keys, *call.operations]
         if call.packed is not None:

@@ -11,15 +11,16 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import InvalidProducerEpoch, MessageSizeTooLargeError, ProducerFenced
-from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
 
 from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, describe
 from stream.kafka.dead_letters import BATCH_OVERHEAD, encode_dead_letter
-from stream.kafka.framed_batch import FramedBatch
 from stream.kafka.letter_limit import MESSAGE_BYTES
 from stream.kafka.metadata import fetch_partition_counts, limit_metadata
+from stream.kafka.producer import TransactionalProducer
+from stream.kafka.record_batch import BuiltBatch, PackedBatch, RecordBatch
+from stream.kafka.transaction_requests import Place
 from stream.ports import CommitFailed, Earlier, Fenced, KafkaAway, TooLarge, WorkerMustStop
 from stream.settings.kafka import KafkaAccess
 from stream.settings.worker import WorkerConfig
@@ -55,18 +56,13 @@ class TransactionalStore:
         self._letter_bytes = letter_bytes
         self._changelog, self._dead_letters, self._source = changelog, dead_letters, source
         self._timeout_seconds = timeout_seconds
-        self._producer = AIOKafkaProducer(
+        self._producer = TransactionalProducer(
             **kafka.options(),
-            client_id=f"{group}-{partition}",
             transactional_id=f"{group}-{partition}",
-            transaction_timeout_ms=int(timeout_seconds * 1000),
-            acks="all",
-            max_request_size=8 << 20,
-            max_batch_size=BATCH_BYTES,
-            linger_ms=0,
-            request_timeout_ms=int(timeout_seconds * 1000),
+            timeout_seconds=timeout_seconds,
+            topics=(changelog, dead_letters),
+            batch_bytes=BATCH_BYTES,
         )
-        limit_metadata(self._producer.client, (changelog, dead_letters))
 
     @classmethod
     def of(cls, config: WorkerConfig, partition: int, letter_bytes: int = MESSAGE_BYTES) -> Self:
@@ -83,7 +79,7 @@ class TransactionalStore:
         )
 
     async def fence(self) -> None:
-        # A coordinator that reloads may leave init_transactions without an answer for ever, hence the limit.
+        # A coordinator that reloads may leave this without an answer for ever, hence the limit.
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await self._producer.start()
@@ -98,21 +94,20 @@ class TransactionalStore:
 
     async def commit(self, commit: Commit, earlier: Earlier) -> None:
         letters, state = self._letters(commit, earlier), self._state(commit)
-        batches = [(self._dead_letters, b) for b, _ in letters] + [(self._changelog, b) for b in state]
+        batches: list[tuple[Place, RecordBatch]] = [((self._dead_letters, self._partition), b) for b, _ in letters]
+        batches += [((self._changelog, self._partition), b) for b in state]
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                await self._producer.begin_transaction()
-                futures = [await self._producer.send_batch(b, topic, partition=self._partition) for topic, b in batches]
-                # aiokafka commits a transaction although a batch in it failed: each answer is awaited first.
-                answers = await asyncio.gather(*futures, return_exceptions=True)
+                # Kafka commits a transaction although a batch in it was refused: each answer is looked at first.
+                answers = await self._producer.send(batches)
                 refused = find_refused_for_size(letters, answers)
                 if refused:
                     raise TooLarge("dead letters are too large for their topic", refused)
                 for answer in answers:
-                    if isinstance(answer, BaseException):
+                    if answer is not None:
                         raise answer
-                await self._producer.commit_transaction()
-        except (ProducerFenced, InvalidProducerEpoch) as error:
+                await self._producer.commit()
+        except ProducerFenced as error:
             raise Fenced(
                 f"partition {self._partition} belongs to another worker, or this one slept too long"
             ) from error
@@ -122,15 +117,15 @@ class TransactionalStore:
     async def close(self) -> None:
         await close_in_bounded_time(self._producer)
 
-    def _state(self, commit: Commit) -> list[BatchBuilder]:
+    def _state(self, commit: Commit) -> Sequence[RecordBatch]:
         if commit.packed is not None:
-            return [FramedBatch(body, count) for body, count in commit.packed.bodies]
+            return [PackedBatch(body, count) for body, count in commit.packed.bodies]
         batches = Batches(self._producer)
         for key, value in commit.table:
             batches.put(key, value, [])
         return batches.built
 
-    def _letters(self, commit: Commit, earlier: Earlier) -> list[tuple[BatchBuilder, list[int]]]:
+    def _letters(self, commit: Commit, earlier: Earlier) -> list[tuple[BuiltBatch, list[int]]]:
         """Batches, each with the offsets of the records that are in it, and none larger than the topic takes."""
         limit = min(self._letter_bytes, MESSAGE_BYTES) if earlier.careful else self._letter_bytes
         batches, offsets = Batches(self._producer, min(limit, BATCH_BYTES)), list[list[int]]()
@@ -152,7 +147,7 @@ class TransactionalStore:
 
 
 def find_refused_for_size(
-    letters: Sequence[tuple[BatchBuilder, list[int]]], answers: Sequence[object]
+    letters: Sequence[tuple[RecordBatch, list[int]]], answers: Sequence[object]
 ) -> frozenset[int]:
     """The offsets of the dead letters whose batches, the first of those that were answered, are too large."""
     pairs = zip(letters, answers, strict=False)
@@ -164,11 +159,11 @@ def find_refused_for_size(
 class Batches:
     """Records in as few batches as the size allows. Without a record there is no batch."""
 
-    def __init__(self, producer: AIOKafkaProducer, limit: int = BATCH_BYTES) -> None:
+    def __init__(self, producer: TransactionalProducer, limit: int = BATCH_BYTES) -> None:
         """`limit`: of the bytes of a batch with several records, by their `size`."""
         self._producer, self._limit = producer, limit
         self._size, self._closed = 0, False
-        self.built: list[BatchBuilder] = []
+        self.built: list[BuiltBatch] = []
 
     def close(self) -> None:
         """What comes next goes into another batch."""
@@ -179,10 +174,10 @@ class Batches:
     ) -> None:
         self._size += size
         full = not self.built or self._closed or self._size > self._limit
-        if full or self.built[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
+        if full or not self.built[-1].append(key, value, headers):
             self._size, self._closed = BATCH_OVERHEAD + size, False
             self.built.append(self._producer.create_batch())
-            if self.built[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
+            if not self.built[-1].append(key, value, headers):
                 raise AssertionError("an empty batch takes any one record")
 
 

@@ -142,7 +142,9 @@ def on_the_model(seed: int) -> Seen:
         return list(log.visible(0, log.end))
 
     with (
-        patch.object(stream.kafka.transaction, "AIOKafkaProducer", lambda **options: SimProducer(world, **options)),
+        patch.object(
+            stream.kafka.transaction, "TransactionalProducer", lambda **options: SimProducer(world, **options)
+        ),
         patch.object(stream.kafka.transaction, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options)),
     ):
         return run_loop(loop, story(new_store, letters))

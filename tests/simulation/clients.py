@@ -1,4 +1,4 @@
-"""What the product sees of the model servers: aiokafka's producer and consumer, the source topic, a client of Redis.
+"""What the product sees of the model servers: its producer, aiokafka's consumer, the source topic, a client of Redis.
 
 Every request leaves a worker, travels, arrives, and its answer travels back. A worker may be paused or dead at any of
 these moments; what it has sent goes on
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import (
-    InvalidProducerEpoch,
     KafkaConnectionError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
@@ -23,7 +22,7 @@ from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBat
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from stream.kafka.framed_batch import FramedBatch
+from stream.kafka.record_batch import PackedBatch
 from stream.kafka.source import SourcePartition
 from stream.ports import KafkaAway, ReadTooLarge
 from stream.projection.partitions import _LOWER as LOWER
@@ -97,43 +96,43 @@ def settle(future: "asyncio.Future[Any]", result: Any, error: Exception | None) 
 
 
 class Batch:
-    """aiokafka's BatchBuilder."""
+    """BuiltBatch, without bytes."""
 
     def __init__(self, limit: int) -> None:
         self._limit, self.size = limit, 0
         self.bytes = BATCH_OVERHEAD
         self.records: list[tuple[bytes | None, bytes | None, Any]] = []
 
-    def append(self, *, timestamp: None, key: bytes | None, value: bytes | None, headers: Any) -> object | None:
+    def append(self, key: bytes | None, value: bytes | None, headers: Any) -> bool:
         size = len(key or b"") + len(value or b"") + 20
         if self.records and self.size + size > self._limit:
-            return None
+            return False
         self.size += size
         self.bytes += DefaultRecordBatchBuilder.estimate_size_in_bytes(key, value, headers) - BATCH_OVERHEAD
         self.records.append((key, value, headers))
-        return self
+        return True
 
 
-def as_batch(framed: FramedBatch) -> Batch:
+def as_batch(packed: PackedBatch) -> Batch:
     """What a broker reads of a batch that the core has packed."""
     batch = Batch(0)
-    batch.records = [(r.key, r.value, list(r.headers)) for r in DefaultRecordBatch(framed._build())]
-    assert len(batch.records) == framed.record_count(), "the header tells how many there are"
+    batch.records = [(r.key, r.value, list(r.headers)) for r in DefaultRecordBatch(packed.frame(-1, -1, 0))]
+    assert len(batch.records) == packed.count, "the header tells how many there are"
     return batch
 
 
 class SimProducer:
-    """aiokafka's transactional producer."""
+    """The producer of transactions."""
 
     def __init__(
-        self, world: "World", *, bootstrap_servers: str, transactional_id: str, transaction_timeout_ms: int, **_: Any
+        self, world: "World", *, bootstrap_servers: str, transactional_id: str, timeout_seconds: float, **_: Any
     ) -> None:
         self._world, self.client = world, SimpleNamespace()
         self._link = world.links[bootstrap_servers]
-        self._id, self._timeout = transactional_id, transaction_timeout_ms / 1000
+        self._id, self._timeout = transactional_id, timeout_seconds
         self._epoch = 0
+        self._begun = False
         self._fatal: Exception | None = None
-        self._sent: list[asyncio.Future[Any]] = []
         self._arrives: dict[Log, float] = {}
         self._txn: Txn | None = None
 
@@ -159,31 +158,43 @@ class SimProducer:
     def create_batch(self) -> Batch:
         return Batch(self._world.profile.batch_bytes)
 
-    async def begin_transaction(self) -> None:
+    async def send(self, batches: Sequence[tuple[tuple[str, int], Any]]) -> list[Exception | None]:
+        await self._begin()
+        answers = dict[int, Exception | None]()
+        waiting = dict[Log, list[int]]()
+        for at, ((topic, partition), _) in enumerate(batches):
+            waiting.setdefault(self._world.topic(topic)[partition], []).append(at)
+        while waiting:
+            await self._link.ready()
+            # The broker may have the next of a partition while this worker has not yet heard of it.
+            sent = {ats[0]: self._send(batches[ats[0]][1], log) for log, ats in waiting.items()}
+            answers |= dict(zip(sent, await asyncio.gather(*sent.values(), return_exceptions=True), strict=True))
+            waiting = {log: ats[1:] for log, ats in waiting.items() if len(ats) > 1}
+        return [answers[at] for at in range(len(batches))]
+
+    async def _begin(self) -> None:
         await self._link.ready()
         if self._fatal is not None:
             raise self._fatal
+        if self._begun:
+            return
         # While the markers of the transaction before are on their way, the first batch of this one is asked to wait.
         before = self._world.broker.coordinator(self._id)
         while before.epoch == self._epoch and before.txn is not None and before.txn.decided and not before.txn.complete:
             await asyncio.sleep(0.02)
             await self._link.ready()
-        self._sent = []
-        self._txn = None
+        self._begun, self._txn = True, None
 
-    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> "asyncio.Future[Any]":
+    def _send(self, batch: Any, log: Log) -> "asyncio.Future[Any]":
         world = self._world
-        await self._link.ready()
-        log = world.topic(topic)[partition]
         future: asyncio.Future[Any] = world.loop.create_future()
-        self._sent.append(future)
         # A connection keeps its order.
         at = max(world.loop.now + world.delay(), self._arrives.get(log, 0.0) + 1e-6, world.kafka_away_until)
         self._arrives[log] = at
         world.loop.call_at(at, self._arrive, batch, log, future)
         return future
 
-    def _arrive(self, batch: Batch, log: Log, future: "asyncio.Future[Any]") -> None:
+    def _arrive(self, batch: Any, log: Log, future: "asyncio.Future[Any]") -> None:
         world = self._world
         error: Exception | None = None
         limited = world.letters_limited and log in world.broker.letters
@@ -196,10 +207,10 @@ class SimProducer:
             error = KafkaTimeoutError()
         if error is None:
             txn = world.broker.add(self._id, self._epoch, self._timeout)
-            if isinstance(batch, FramedBatch):
+            if isinstance(batch, PackedBatch):
                 batch = as_batch(batch)
             if txn is None or txn.decided:
-                error = self._fatal = InvalidProducerEpoch()
+                error = self._fatal = ProducerFenced()
             else:
                 self._txn = txn
                 for key, value, headers in batch.records:
@@ -208,11 +219,8 @@ class SimProducer:
                     error = KafkaTimeoutError()  # it is there, but nobody is told
         world.loop.call_later(world.delay(), settle, future, None, error)
 
-    async def commit_transaction(self) -> None:
+    async def commit(self) -> None:
         world, broker = self._world, self._world.broker
-        await self._link.ready()
-        if self._sent:
-            await asyncio.wait(self._sent)
         await self._link.ready()
         if self._fatal is not None:
             raise self._fatal
@@ -235,6 +243,7 @@ class SimProducer:
         if not await self._link.ask(commit):
             self._fatal = ProducerFenced()
             raise self._fatal
+        self._begun = False
         if world.chance(world.profile.answer_lost):
             world.note(self._link.name, f"the answer to a commit of {self._id} is lost")
             raise KafkaTimeoutError

@@ -16,7 +16,7 @@ from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBat
 from stream.ingest.event import LOG_APPEND_TIME
 from stream.ingest.raw import RawRecords
 from stream.kafka.fetch import decode_batches
-from stream.kafka.framed_batch import FramedBatch
+from stream.kafka.record_batch import PackedBatch
 from stream.kafka.unpacking import UNPACKED_BYTES
 from stream.model.steps import Steps, finish
 from stream.ports import Call
@@ -217,7 +217,7 @@ def records_of(bodies: list[tuple[bytes, int]]) -> list[tuple[bytes, bytes | Non
     return [
         (record.key, record.value)
         for body, count in bodies
-        for record in DefaultRecordBatch(FramedBatch(body, count)._build())
+        for record in DefaultRecordBatch(PackedBatch(body, count).frame(-1, -1, 0))
     ]
 
 

@@ -119,15 +119,13 @@ MUTANTS = (
         (
             (
                 COMMIT,
-                "                await self._producer.commit_transaction()\n",
-                "                await self._producer.commit_transaction()\n"
+                "                await self._producer.commit()\n",
+                "                await self._producer.commit()\n"
                 "                if len(commit.table) > 1 and commit.table[-1][0] == b'p':\n"
-                "                    await self._producer.begin_transaction()\n"
                 "                    late = Batches(self._producer)\n"
                 "                    late.put(*commit.table[-1], [])\n"
-                "                    await (await self._producer.send_batch(\n"
-                "                        late.built[0], self._changelog, partition=self._partition))\n"
-                "                    await self._producer.commit_transaction()\n",
+                "                    await self._producer.send([((self._changelog, self._partition), late.built[0])])\n"
+                "                    await self._producer.commit()\n",
             ),
             (
                 COMMIT,
@@ -156,15 +154,12 @@ MUTANTS = (
         (
             (
                 COMMIT,
-                "                futures = [await",
-                "                if any(t == self._dead_letters for t, _ in batches):\n"
-                "                    for b in [b for t, b in batches if t == self._dead_letters]:\n"
-                "                        await (await self._producer.send_batch(\n"
-                "                            b, self._dead_letters, partition=self._partition))\n"
-                "                    await self._producer.commit_transaction()\n"
-                "                    await self._producer.begin_transaction()\n"
-                "                    batches = [(t, b) for t, b in batches if t != self._dead_letters]\n"
-                "                futures = [await",
+                "                answers = await",
+                "                if letters:\n"
+                "                    await self._producer.send(batches[: len(letters)])\n"
+                "                    await self._producer.commit()\n"
+                "                    batches, letters = batches[len(letters) :], []\n"
+                "                answers = await",
             ),
         ),
         KAFKA | {"poison": 0.5, "crash": 0.3},

@@ -90,7 +90,7 @@ def _product_in(world: World) -> Iterator[None]:
 
         for module in (stream.worker.recovery, stream.projection.projector, stream.projection.replica):
             put(module, "secrets", drawn)
-        put(stream.kafka.transaction, "AIOKafkaProducer", lambda **options: SimProducer(world, **options))
+        put(stream.kafka.transaction, "TransactionalProducer", lambda **options: SimProducer(world, **options))
         put(stream.kafka.transaction, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options))
         put(stream.worker.new_partitions, "secrets", drawn)
         put(stream.worker.new_partitions, "SystemClock", lambda: SimClock(world.loop))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.ingest.event import LeftOut, Reason
 from stream.kafka.dead_letters import BATCH_OVERHEAD, PARTS, EncodedLetter, encode_dead_letter
 from stream.kafka.letter_limit import MESSAGE_BYTES, letter_limit
+from stream.kafka.record_batch import BuiltBatch
 from stream.tables.partition import DeadLetter
 from tests.support.records import Received
 
@@ -69,9 +69,9 @@ def test_what_was_refused_goes_with_less(omitted: int) -> None:
 )
 def test_a_size_is_never_less_than_what_is_sent(given: DeadLetter) -> None:
     encoded = encode_dead_letter(given, "topic", 3, 1 << 30)
-    batch = BatchBuilder(1 << 30, 0, is_transactional=True)
-    batch.append(timestamp=None, key=encoded.key, value=encoded.value, headers=encoded.headers)
-    sent = batch.size()  # as the broker measures it
+    batch = BuiltBatch(1 << 30)
+    batch.append(encoded.key, encoded.value, encoded.headers)
+    sent = len(batch.frame(1, 0, 0))  # as the broker measures it
     assert sent <= BATCH_OVERHEAD + encoded.size <= sent + 50 + 10 * len(encoded.headers)
 
 
