@@ -8,10 +8,12 @@ import asyncio
 import http.client
 import json
 import random
+import re
 import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +29,17 @@ SECONDS = 30
 PARTITIONS = 4
 PROBES = 200
 POLL_SECONDS = 0.01
+STAGES = {
+    "fetched": ("contacts_stage_seconds", 'stage="fetched"'),
+    "applied": ("contacts_stage_seconds", 'stage="applied"'),
+    "waited": ("contacts_stage_seconds", 'stage="waited"'),
+    "committed": ("contacts_commit_seconds", ""),
+    "projected": ("contacts_stage_seconds", 'stage="projected"'),
+    "readable, in all": ("contacts_event_to_readable_seconds", ""),
+}
+"""Where an event's time goes in the worker, and the metric that says how much of it. What is left of a probe's is its
+way to the broker, and the API's answer.
+"""
 WARM_UP_SECONDS = 15.0  # the broker's compiler needs as long
 
 
@@ -49,7 +62,7 @@ def at_rate(bench: Bench, rate: int, round_trip_ms: float) -> dict[str, Any]:
         eventually("a worker that counts", worker.ready)
         eventually("an API that answers", lambda: api.get("/readyz")[0] == 200)
         idle = share_of(worker.pid, SECONDS / 3) if not rate else None
-        delays, worker_share, bare_share = measured(bench, worker, api, topic, rate)
+        delays, worker_share, bare_share, stages = measured(bench, worker, api, topic, rate)
     finally:
         api.stop()
         worker.stop()
@@ -62,6 +75,7 @@ def at_rate(bench: Bench, rate: int, round_trip_ms: float) -> dict[str, Any]:
         "worker_cpu_share": round(worker_share, 3),
         "bare_consumer_cpu_share": round(bare_share, 3),
         **({} if idle is None else {"worker_cpu_share_without_probes": round(idle, 3)}),
+        "stages_ms": stages,
     }
 
 
@@ -72,9 +86,11 @@ def share_of(pid: int, seconds: float) -> float:
     return (cpu_seconds(pid) - before) / (time.monotonic() - started)
 
 
-def measured(bench: Bench, worker: Worker, api: Api, topic: str, rate: int) -> tuple[list[float], float, float]:
+def measured(
+    bench: Bench, worker: Worker, api: Api, topic: str, rate: int
+) -> tuple[list[float], float, float, dict[str, list[float]]]:
     """Milliseconds of each probe under load; the CPU that the worker took meanwhile, and that of a process which only
-    fetches the same, as shares of one core.
+    fetches the same, as shares of one core; and where events' time went in the worker.
     """
     words = [sys.executable, "-m", "benchmarks.loops"]
     load = subprocess.Popen([*words, "publish", bench.kafka.bootstrap, topic, str(rate)])
@@ -82,14 +98,39 @@ def measured(bench: Bench, worker: Worker, api: Api, topic: str, rate: int) -> t
     try:
         time.sleep(WARM_UP_SECONDS)
         started, pids = time.monotonic(), (worker.pid, bare.pid)
-        before = [cpu_seconds(pid) for pid in pids]
+        before, stages_before = [cpu_seconds(pid) for pid in pids], histograms(worker)
         delays = asyncio.run(probe(bench, api, topic))
         taken = time.monotonic() - started
         of_worker, of_bare = ((cpu_seconds(pid) - cpu) / taken for pid, cpu in zip(pids, before, strict=True))
+        stages = {name: mean_and_p99(of, stages_before[name]) for name, of in histograms(worker).items()}
     finally:
         load.kill()
         bare.kill()
-    return delays, of_worker, of_bare
+    return delays, of_worker, of_bare, stages
+
+
+def histograms(worker: Worker) -> dict[str, dict[str, float]]:
+    """The stages of an event, by the order in which they come: each its `sum`, its `count`, and its buckets."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{worker.port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    found: dict[str, dict[str, float]] = {name: {} for name in STAGES}
+    for name, (metric, label) in STAGES.items():
+        for kind, labels, value in re.findall(rf"^{metric}_(sum|count|bucket)(?:{{(.*)}})? (\S+)$", text, re.MULTILINE):
+            if label in labels:
+                bound = re.search(r'le="([^"]+)"', labels)
+                found[name][bound[1] if bound else kind] = float(value)
+    return found
+
+
+def mean_and_p99(now: dict[str, float], before: dict[str, float]) -> list[float]:
+    """Milliseconds; the second is the bound of the bucket in which it lies."""
+    taken = {key: value - before.get(key, 0.0) for key, value in now.items()}
+    count = taken.pop("count", 0.0)
+    if not count:
+        return []
+    mean = taken.pop("sum") / count
+    p99 = next(bound for bound, number in taken.items() if number >= 0.99 * count)
+    return [round(mean * 1000, 1), float(p99) * 1000]
 
 
 async def probe(bench: Bench, api: Api, topic: str) -> list[float]:

@@ -49,6 +49,13 @@ def broker_ahead(records: Sequence[Record], fetched_at_ms: int, rules: EventRule
     return None
 
 
+def broker_time(records: Sequence[Record]) -> int | None:
+    """The time that the broker set of the newest of some records, in ms since 1970; None where publishers set it."""
+    if isinstance(records, RawRecords):
+        return None if records.by_broker is None else records.by_broker[0]
+    return records[-1].timestamp if records and records[-1].timestamp_type == LOG_APPEND_TIME else None
+
+
 def _describe_stamp_ahead(offset: int, timestamp: int, fetched_at_ms: int) -> str:
     seconds = (timestamp - fetched_at_ms) // 1000
     return (

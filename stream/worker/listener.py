@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from stream.tables.partition import Commit
+from stream.tables.partition import Batch, Commit
 
 
 class Phase(StrEnum):
@@ -36,6 +36,19 @@ class Resync(StrEnum):
         }[self]
 
 
+class Stage(StrEnum):
+    """Where an event's time goes in the worker, each from the one before. A commit lies between the last two."""
+
+    FETCHED = "fetched"
+    """From the broker's time of the newest event of a fetch until its answer is here."""
+    APPLIED = "applied"
+    """Until its batch is applied."""
+    WAITED = "waited"
+    """Until the commit begins that it is part of."""
+    PROJECTED = "projected"
+    """From the end of that commit until Redis has it."""
+
+
 class Listener:
     """Receives what an owned partition reports; metrics and probes override what they need."""
 
@@ -44,6 +57,10 @@ class Listener:
     def note_reading(self, partition: int, done: int, total: int) -> None: ...
 
     def note_recovered(self, partition: int, keys: int, position: int, seconds: float) -> None: ...
+
+    def note_applied(self, batch: Batch) -> None: ...
+
+    def note_stage(self, stage: Stage, seconds: float) -> None: ...
 
     def note_committed(self, partition: int, commit: Commit, seconds: float) -> None: ...
 

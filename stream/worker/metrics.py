@@ -10,7 +10,7 @@ from stream.projection.evictions import Evictions
 from stream.projection.row_retention import Dropped
 from stream.projection.sampled import Comparison
 from stream.worker.lateness import LatenessHistogram
-from stream.worker.listener import Resync
+from stream.worker.listener import Resync, Stage
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -134,6 +134,16 @@ class Metrics:
             buckets=(*SECONDS, 30, 60, 300),
             registry=registry,
         )
+        stage_seconds = Histogram(
+            "contacts_stage_seconds",
+            "Where an event's time goes, by stage: from the broker's time of the newest event of a fetch until that is "
+            "`fetched`; until it is `applied`; has `waited` for its commit; and from the end of that until Redis has "
+            "it, `projected`.",
+            ["stage"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.stage_seconds = {stage: stage_seconds.labels(stage.value) for stage in Stage}
         self.commit_bytes = Counter(
             "contacts_commit_bytes",
             "Bytes of changelog records and dead letters that were committed, before Kafka compresses them.",

@@ -6,10 +6,11 @@ import contextlib
 import logging
 from typing import Any
 
+from stream.ingest.record_time import broker_time
 from stream.ports import Clock
-from stream.tables.partition import Commit
+from stream.tables.partition import Batch, Commit
 from stream.worker.faults import Fault, FaultWatch
-from stream.worker.listener import Listener, Phase, Resync
+from stream.worker.listener import Listener, Phase, Resync, Stage
 from stream.worker.metrics import Metrics
 from stream.worker.tally import Tally
 
@@ -109,6 +110,15 @@ class Reporter(Listener):
         if partition in self._facts:
             self._facts[partition]["position"] = offset
             self._show(partition)
+
+    def note_applied(self, batch: Batch) -> None:
+        stamped = broker_time(batch.records)
+        if stamped is not None:
+            self.note_stage(Stage.FETCHED, (batch.fetched_at_ms - stamped) / 1000)
+        self.note_stage(Stage.APPLIED, (self._clock.now_ms() - batch.fetched_at_ms) / 1000)
+
+    def note_stage(self, stage: Stage, seconds: float) -> None:
+        self._metrics.stage_seconds[stage].observe(max(seconds, 0.0))
 
     def note_committed(self, partition: int, commit: Commit, seconds: float) -> None:
         metrics, outcomes = self._metrics, commit.outcomes

@@ -28,7 +28,7 @@ from stream.worker.backfill_task import BackfillTask
 from stream.worker.commit_policy import CommitPolicy
 from stream.worker.gaps import Gaps
 from stream.worker.in_flight import InFlightLimit
-from stream.worker.listener import Listener, Phase, Resync
+from stream.worker.listener import Listener, Phase, Resync, Stage
 from stream.worker.recovery import begin_state, check_topic, unpack_state
 from stream.worker.sampling import Sample
 
@@ -95,6 +95,7 @@ class OwnedPartition:
         self._committed_offset = 0  # the next offset that is not committed
         self._inbox: deque[Batch] = deque()
         self._held = 0  # weight of what was applied and is not committed, a commit under way included
+        self._applied_at: list[float] = []  # when each batch was applied of which no commit has begun
         self._wake = asyncio.Event()
         self._doubt: Exception | None = None  # why this state must not be committed any more
         self._gaps = Gaps()
@@ -315,6 +316,7 @@ class OwnedPartition:
         """Nothing of a partition outlives a doubt about its commits."""
         self._state, self._doubt = None, None
         self._inbox.clear()
+        self._applied_at.clear()
         self._projector.lose_sync()
         held, self._held = self._held, 0
         self._in_flight.give_back(held)
@@ -394,6 +396,9 @@ class OwnedPartition:
                 log.exception("partition %d: offsets %d to %d", self.partition, batch.start, batch.end - 1)
                 self._doubt = error
                 break
+            self._listener.note_applied(batch)
+            if state.pending_weight > before:
+                self._applied_at.append(asyncio.get_running_loop().time())
             self._held += state.pending_weight - before
             self._in_flight.take(state.pending_weight - before)
         if self._inbox:
@@ -419,7 +424,9 @@ class OwnedPartition:
                     now >= next_commit or pending >= self._commit_policy.max_events or self._in_flight.full
                 ):
                     commit = await self._commit(store)
+                    committed = time()
                     await self._projector.project(commit)
+                    self._listener.note_stage(Stage.PROJECTED, time() - committed)
                     self._listener.note_projected(self.partition, self._projector.offsets_to_backfill)
                     next_commit = self._commit_policy.next_commit(now, time())
                 elif self._backfill.ready:
@@ -469,6 +476,9 @@ class OwnedPartition:
         weight = self._require_state().pending_weight
         commit = self._require_state().encode()
         started = asyncio.get_running_loop().time()
+        for applied_at in self._applied_at:
+            self._listener.note_stage(Stage.WAITED, started - applied_at)
+        self._applied_at.clear()
         self._asking = asyncio.ensure_future(store.commit(commit, self._attempts))
         try:
             await self._asking

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from stream.tables.partition import CountingRules
-from stream.worker.listener import Phase
+from stream.tables.partition import Batch, CountingRules
+from stream.worker.listener import Phase, Stage
 from stream.worker.metrics import Metrics
 from stream.worker.observer import Reporter
 from tests.support.partition_log import batch, begun
-from tests.support.records import ARRIVED, event, milliseconds, received
+from tests.support.records import ARRIVED, Received, event, milliseconds, received
 
 OWNED = (
     "contacts_lag_records",
@@ -109,6 +109,27 @@ def test_a_commit_is_readable_when_redis_shows_it() -> None:
     # then it took two seconds.
     assert value("contacts_event_to_readable_seconds_count") == 1
     assert value("contacts_event_to_readable_seconds_sum") == 2
+
+
+def test_where_an_events_time_goes() -> None:
+    metrics, clock = Metrics(), Clock()
+    reporter = Reporter(metrics, clock)
+    clock.seconds = 100
+    # Given a batch that the broker took at 98 s, fetched a second later and applied now, and one that publishers timed,
+    by_broker = [Received(b"{}", timestamp=98_000)]
+    reporter.note_applied(Batch(by_broker, 0, 1, fetched_at_ms=99_000))
+    by_publisher = [Received(b"{}", timestamp=1_000, timestamp_type=0)]
+    reporter.note_applied(Batch(by_publisher, 1, 2, fetched_at_ms=99_500))
+    # when it has waited for its commit, and Redis has it,
+    reporter.note_stage(Stage.WAITED, 0.25)
+    reporter.note_stage(Stage.PROJECTED, 0.125)
+    # then each stage has its own time; what the broker did not time says nothing of the way from it.
+    value = metrics.registry.get_sample_value
+    told = {
+        stage.value: tuple(value(f"contacts_stage_seconds_{of}", {"stage": stage.value}) for of in ("sum", "count"))
+        for stage in Stage
+    }
+    assert told == {"fetched": (1, 1), "applied": (1.5, 2), "waited": (0.25, 1), "projected": (0.125, 1)}
 
 
 def test_a_failure_has_a_beginning_and_an_end() -> None:
