@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -412,7 +413,7 @@ class OwnedPartition:
         """Until Redis falls out of sync; returns why."""
         why = Resync.REDIS_LOST
         time, state = asyncio.get_running_loop().time, self._require_state()
-        next_commit = time()
+        next_commit, before_seconds = time(), math.inf
         while self._projector.in_sync:
             if self._doubt is not None:
                 raise self._doubt
@@ -428,7 +429,9 @@ class OwnedPartition:
                     await self._projector.project(commit)
                     self._listener.note_stage(Stage.PROJECTED, time() - committed)
                     self._listener.note_projected(self.partition, self._projector.offsets_to_backfill)
-                    next_commit = self._commit_policy.next_commit(now, time())
+                    ended = time()
+                    next_commit = self._commit_policy.next_commit(now, ended, before_seconds)
+                    before_seconds = ended - now
                 elif self._backfill.ready:
                     await self._write_rows()
                 elif (silent := self._silent_seconds()) >= self._heartbeat_seconds:

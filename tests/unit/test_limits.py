@@ -71,6 +71,9 @@ def test_a_commit_follows_at_the_interval_and_later_where_commits_are_slow() -> 
     assert policy.next_commit(10.0, 10.1) == pytest.approx(10.3)
     # and after a large one what came meanwhile waits a second at most.
     assert policy.next_commit(10.0, 20.0) == pytest.approx(21.0)
+    # A single slow one among others delays nothing, two in a row do.
+    assert policy.next_commit(10.0, 10.1, 0.01) == pytest.approx(10.12)
+    assert policy.next_commit(10.0, 10.1, 0.2) == pytest.approx(10.3)
 
 
 @pytest.mark.slow
