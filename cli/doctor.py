@@ -11,11 +11,12 @@ from redis.exceptions import RedisError
 
 from cli.command import DONE, WRONG
 from cli.options import add_settings, read_settings
+from stream.audit.certificates import check_kafka_certificates, check_redis_certificate, check_redis_files
 from stream.audit.finding import Finding, bad, good
-from stream.audit.kafka_checks import check_certificates, check_kafka
+from stream.audit.kafka_checks import check_kafka
 from stream.audit.redis_checks import check_permissions, check_redis
 from stream.kafka.clients import mute_unread_failures
-from stream.projection.checks import RedisRefused, ask_server
+from stream.projection.checks import RedisRefused, ask_certificate, ask_server
 from stream.projection.permissions import ask_permissions
 from stream.projection.worker_status import read_worker_statuses
 from stream.settings.api import ApiConfig
@@ -63,7 +64,7 @@ def _check_settings(worker: Reading[WorkerConfig], api: Reading[ApiConfig]) -> I
 
 async def _check_servers(config: WorkerConfig) -> list[Finding]:
     mute_unread_failures(asyncio.get_running_loop())
-    certificates = await asyncio.to_thread(lambda: list(check_certificates(config)))
+    certificates = await asyncio.to_thread(lambda: [*check_kafka_certificates(config), *check_redis_files(config)])
     kafka, redis = await asyncio.gather(check_kafka(config), _check_redis(config))
     return [*kafka, *certificates, *redis]
 
@@ -72,6 +73,7 @@ async def _check_redis(config: WorkerConfig) -> list[Finding]:
     async with redis_client(config.redis, timeout_seconds=REDIS_TIMEOUT_SECONDS) as client:
         try:
             found = [good("Redis", "answers"), *check_redis(await ask_server(client))]
+            certificate = await ask_certificate(client)
         except RedisRefused as error:
             return [
                 bad(
@@ -81,6 +83,8 @@ async def _check_redis(config: WorkerConfig) -> list[Finding]:
                     "contacts-report config   # CONTACTS_REDIS, and where it came from",
                 )
             ]
+        if certificate is not None:
+            found.append(check_redis_certificate(certificate))
         keys = Keys(config.group)
         try:
             found.append(check_permissions(await ask_permissions(client, keys)))

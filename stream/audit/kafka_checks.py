@@ -1,18 +1,12 @@
-"""Checks that Kafka is as a deployment needs it: topics, rights, certificates. Changes nothing."""
+"""Checks that Kafka is as a deployment needs it: releases, topics, rights, clock. Changes nothing."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
-from cryptography.x509 import load_pem_x509_certificates
-
+from stream.audit.broker_clock import check_broker_clock
 from stream.audit.finding import Finding, bad, good
 from stream.kafka.groups import group_members
 from stream.kafka.reading import open_reader
@@ -28,11 +22,12 @@ from stream.kafka.topics import (
     open_topics,
     wanted_topics,
 )
+from stream.kafka.versions import Release, ask_releases
 from stream.ports import KafkaAway
 from stream.settings.worker import WorkerConfig
 
-CERTIFICATE_DAYS: Final = 30
 ANSWER_SECONDS: Final = 5.0
+LEAST_RELEASE: Final = (4, 0)
 UNREADABLE: Final = "Who may not read it cannot count, recover, or look at dead letters."
 
 
@@ -52,7 +47,46 @@ async def check_kafka(config: WorkerConfig) -> list[Finding]:
             )
         ]
     found = [good("Kafka", f"{config.kafka} answers"), *_check_topics(config, actual, hidden)]
-    return [*found, *await _check_rights(config, [*actual, *hidden]), await _check_group(config)]
+    clock, versions, rights = await asyncio.gather(
+        _check_clock(config, actual), _check_versions(config), _check_rights(config, [*actual, *hidden])
+    )
+    return [*found, versions, *clock, *rights, await _check_group(config)]
+
+
+async def _check_clock(config: WorkerConfig, actual: Mapping[str, ActualTopic]) -> list[Finding]:
+    return [await check_broker_clock(config)] if config.topic in actual else []
+
+
+async def _check_versions(config: WorkerConfig) -> Finding:
+    try:
+        return judge_releases(await ask_releases(config.access))
+    except KafkaAway as error:
+        return bad("Kafka versions", str(error), f"Apache Kafka {_named(LEAST_RELEASE)} or newer is needed.")
+
+
+def judge_releases(releases: Mapping[str, Release | None]) -> Finding:
+    """By broker; None where it does not tell."""
+    subject = "Kafka versions"
+    told = sorted({release for release in releases.values() if release is not None})
+    if not told:
+        return good(subject, "are not told by these brokers")
+    by_broker = ", ".join(f"{broker} {_named(release)}" for broker, release in releases.items())
+    if told[0] < LEAST_RELEASE:
+        return bad(
+            subject, by_broker, f"Apache Kafka {_named(LEAST_RELEASE)} or newer is needed; older ones are not tested."
+        )
+    if len(set(releases.values())) > 1:
+        return bad(
+            subject,
+            f"differ: {by_broker}",
+            "While brokers are updated it is so for a while; what the oldest cannot do, none does.",
+            "kafka-features.sh --bootstrap-server … describe",
+        )
+    return good(subject, f"{len(releases)} brokers run {_named(told[0])}")
+
+
+def _named(release: Release | None) -> str:
+    return "not told" if release is None else ".".join(map(str, release))
 
 
 async def _describe(topics: Topics, names: Sequence[str]) -> tuple[dict[str, ActualTopic], list[str]]:
@@ -184,56 +218,3 @@ async def _check_group(config: WorkerConfig) -> Finding:
     if not members:
         return bad(subject, "has no members", "Nothing is counted until a worker runs.", "contacts-report worker")
     return good(subject, f"has {len(members)} members")
-
-
-# ---- certificates --------------------------------------------------------------------------------------------------
-
-
-def check_certificates(config: WorkerConfig) -> Iterator[Finding]:
-    """Those of the files that are set, and of the brokers; none without TLS."""
-    if not config.kafka_security.tls:
-        return
-    for name, path in (("kafka_ca_file", config.kafka_ca_file), ("kafka_cert_file", config.kafka_cert_file)):
-        if path is not None:
-            yield from _check_file(name, path)
-    for server in config.kafka.split(","):
-        yield _check_broker(config, server.strip())
-
-
-def _check_file(name: str, path: Path) -> Iterator[Finding]:
-    try:
-        certificates = load_pem_x509_certificates(path.read_bytes())
-    except (OSError, ValueError) as error:
-        yield bad(f"{name} {path}", f"cannot be read: {error}", "Kafka cannot be reached with it.")
-        return
-    for certificate in certificates:
-        yield _check_end(f"{name} {path}", certificate.not_valid_after_utc)
-
-
-def _check_broker(config: WorkerConfig, server: str) -> Finding:
-    subject = f"certificate of {server}"
-    host, _, port = server.rpartition(":")
-    host = host.strip("[]")
-    context = config.access.ssl_context()
-    assert context is not None, "there is TLS"
-    try:
-        with (
-            contextlib.closing(socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS)) as plain,
-            context.wrap_socket(plain, server_hostname=host) as secured,
-        ):
-            shown = secured.getpeercert()
-    except OSError as error:
-        return bad(subject, f"cannot be seen: {error}", "No client of ours gets in there.")
-    ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str((shown or {})["notAfter"])), UTC)
-    return _check_end(subject, ends)
-
-
-def _check_end(subject: str, ends: datetime) -> Finding:
-    days = (ends - datetime.now(UTC)).days
-    if days < 0:
-        return bad(subject, f"has ended on {ends:%Y-%m-%d}", "Kafka cannot be reached with it.")
-    if days < CERTIFICATE_DAYS:
-        return bad(
-            subject, f"ends in {days} days, on {ends:%Y-%m-%d}", "From then on Kafka cannot be reached. Renew it."
-        )
-    return good(subject, f"is good for {days} days")

@@ -49,6 +49,21 @@ async def ask_server(client: Redis) -> ServerFacts:
     )
 
 
+async def ask_certificate(client: Redis) -> bytes | None:
+    """What the server shows with TLS, in DER; None without. Raises RedisRefused."""
+    pool: Any = client.connection_pool
+    try:
+        connection = await pool.get_connection()
+    except (RedisError, OSError) as error:
+        raise RedisRefused(f"{type(error).__name__}: {error}") from error
+    try:
+        tls = connection._writer.get_extra_info("ssl_object")
+        shown: bytes | None = None if tls is None else tls.getpeercert(binary_form=True)
+        return shown
+    finally:
+        await pool.release(connection)
+
+
 def _persistence(info: dict[str, Any]) -> str | None:
     if "aof_enabled" not in info:
         return None

@@ -166,6 +166,7 @@ def test_doctor_names_each_right_that_is_missing_and_changes_nothing(guarded: Gu
     assert command(guarded.environ("topics"), "topics").returncode == 0
     right = {
         "Kafka": True,
+        "Kafka versions": True,
         "topic T": True,
         "topic G-state-changelog": True,
         "right to read T": True,

@@ -6,59 +6,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.support.authority import Authority
 from tests.support.kafka import KafkaCluster, unique_name
 from tests.support.ports import free_port
 from tests.support.stack import Api, RedisServer, Worker, eventually
 
 NAME, PASSWORD = "counter", "correct horse"
 EVENTS = 500
-
-
-class Authority:
-    """Vouches for certificates; all are in PEM."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
-        self.file = folder / "authority.pem"
-        self.file.write_bytes(self._signed(self._name, self._key.public_key(), ca=True))
-
-    def certify(self, name: str) -> Path:
-        """A file with a key, its certificate, and ours."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        file = self._folder / f"{name}.pem"
-        file.write_bytes(private + self._signed(subject, key.public_key(), ca=False) + self.file.read_bytes())
-        return file
-
-    def _signed(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, ca: bool) -> bytes:
-        now = datetime.now(UTC)
-        made = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        )
-        return made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 class Secured:
@@ -156,6 +116,9 @@ def test_events_are_published_and_counted_through_every_door(secured: Secured, t
             path = f"/v1/workspaces/w{number}/reports/contacts/summary?period=last_7_days"
             # Then all are counted
             eventually("counted", lambda at=path: api.get(at)[0] == 200 and api.get(at)[1]["added"]["count"] == EVENTS)
+            # and doctor sees through it which release the brokers run.
+            said = json.loads(command(environ, "doctor", "--json").stdout)["findings"]
+            assert [one["found"] for one in said if one["subject"] == "Kafka versions" and one["good"]] != []
             assert worker.stop() == 0
             assert PASSWORD not in worker.tail(1_000_000)
         # If the password is another one, then nothing gets in, and the password is not told.

@@ -5,19 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from aiokafka import AIOKafkaProducer
 
+from cli.local.redis import NoRedis, redis_binary
 from cli.main import main
+from stream.audit import broker_clock
 from stream.projection.lost_keys import SCRIPT
 from stream.projection.permissions import commands_of
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
-from tests.support.counting import make_topics
-from tests.support.kafka import RunningKafka, create_topic, unique_name
+from tests.support.authority import Authority
+from tests.support.counting import make_topics, published, send
+from tests.support.kafka import RunningKafka, create_topic, spawn, unique_name
+from tests.support.ports import free_port
 from tests.support.redis_server import RunningRedis
+from tests.support.require import require
 
 Capture = pytest.CaptureFixture[str]
 
@@ -66,7 +77,10 @@ def test_what_is_right_is_good_and_what_is_not_there_is_said(config: WorkerConfi
         "Redis maxmemory-policy",
         "Redis persistence",
         "clocks",
+        "clocks of Kafka",
     }
+    assert re.fullmatch(r"\d brokers run 4\.\d", found["Kafka versions"]["found"])
+    assert "no event came in 3 s" in found["clocks of Kafka"]["found"]
 
 
 def test_topics_that_are_missing_or_set_otherwise_are_found(config: WorkerConfig, capsys: Capture) -> None:
@@ -132,3 +146,158 @@ def test_what_a_user_of_redis_may_not_do_is_named_and_nothing_is_changed(
 def test_every_command_of_the_script_is_asked_for() -> None:
     used = set(re.findall(r"redis\.call\('(\w+)'", SCRIPT.read_text()))
     assert used <= {command[0] for command in commands_of(Keys("g"))}
+
+
+# ---- clocks --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def publishing(config: WorkerConfig) -> Iterator[None]:
+    """Events come, several a second."""
+    stop = threading.Event()
+
+    async def publish() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=config.kafka)
+        await producer.start()
+        while not stop.is_set():
+            await producer.send_and_wait(config.topic, b"{}")
+            await asyncio.sleep(0.1)
+        await producer.stop()
+
+    thread = threading.Thread(target=lambda: asyncio.run(publish()))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def be_ahead(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    """Of this machine's clock: let it be ahead of the brokers'."""
+    monkeypatch.setattr(broker_clock, "now_ms", lambda: int((time.time() + seconds) * 1000))
+
+
+def test_the_brokers_clock_is_told_by_an_event_that_comes_meanwhile(
+    config: WorkerConfig, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(make_topics(config, 2))
+    said = {}
+    monkeypatch.setattr(broker_clock, "LOOK_SECONDS", 60.0)
+    with publishing(config):
+        for ahead in (0, 600, -600):
+            be_ahead(monkeypatch, ahead)
+            said[ahead] = examine(config, capsys)[1]["clocks of Kafka"]
+    assert said[0]["good"]
+    assert re.fullmatch(r"the brokers' clock and this machine's are at most \d+\.\d s apart", said[0]["found"])
+    assert [said[ahead]["good"] for ahead in (600, -600)] == [False, False]
+    assert re.fullmatch(r"the brokers' clock is (59|60)\d s behind this machine's", said[600]["found"])
+    assert "time_in_future" in said[600]["meaning"]
+    assert re.fullmatch(r"the brokers' clock is (59|60)\d s ahead of this machine's", said[-600]["found"])
+    assert "a partition waits" in said[-600]["meaning"]
+
+
+def test_an_event_that_is_there_already_tells_of_a_clock_that_is_ahead(
+    config: WorkerConfig, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(make_topics(config, 1))
+    asyncio.run(send(config, [published(b"{}")]))
+    be_ahead(monkeypatch, -600)
+    assert "s ahead of this machine's" in examine(config, capsys)[1]["clocks of Kafka"]["found"]
+    # Of one that is behind, or right, it tells nothing: it may be as old as it says.
+    be_ahead(monkeypatch, 600)
+    told = examine(config, capsys)[1]["clocks of Kafka"]
+    assert told["good"]
+    assert "no event came" in told["found"]
+
+
+def test_where_publishers_set_the_times_they_say_nothing_of_the_brokers(config: WorkerConfig, capsys: Capture) -> None:
+    asyncio.run(create_topic(config.kafka, config.topic, 1, {"message.timestamp.type": "CreateTime"}))
+    asyncio.run(send(config, [published(b"{}")]))
+    told = examine(config, capsys)[1]["clocks of Kafka"]
+    assert (told["good"], "publishers set the times" in told["found"]) == (True, True)
+
+
+# ---- certificates --------------------------------------------------------------------------------------------------
+
+
+class TlsRedis:
+    """A Redis that speaks TLS alone, with a certificate that is good for so many days."""
+
+    def __init__(self, folder: Path, authority: Authority, days: int) -> None:
+        try:
+            binary = redis_binary()
+        except NoRedis as error:
+            require("redis", False, str(error))
+            raise
+        self.port = free_port()
+        pem = authority.certify(f"redis-{days}", days)
+        files = {"--tls-cert-file": pem, "--tls-key-file": pem, "--tls-ca-cert-file": authority.file}
+        words = [str(word) for option in files.items() for word in option]
+        words += [
+            "--port",
+            "0",
+            "--tls-port",
+            str(self.port),
+            "--tls-auth-clients",
+            "no",
+            "--save",
+            "",
+            "--dir",
+            folder,
+        ]
+        self.url = f"rediss://127.0.0.1:{self.port}/0?ssl_ca_certs={authority.file}"
+        self._log = folder / f"redis-{days}.log"
+        self.process = spawn([str(word) for word in (binary, *words)], self._log.open("ab"))
+
+    def wait(self) -> None:
+        """Until it has begun, as its log says; skip where it was built without TLS."""
+        deadline = time.monotonic() + 60
+        while "Ready to accept connections" not in self._log.read_text(errors="replace"):
+            ended = self.process.poll() is not None
+            said = self._log.read_text(errors="replace")
+            require("redis-tls", not ended, f"this Redis does not begin with TLS: {said[-300:]}")
+            assert time.monotonic() < deadline, said
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.mark.parametrize(
+    ("days", "good", "found"),
+    [(90, True, "is good for 90 days"), (12, False, "ends in 12 days, on ")],
+)
+def test_the_certificate_that_redis_shows_is_told_before_it_ends(
+    config: WorkerConfig, capsys: Capture, tmp_path: Path, days: int, good: bool, found: str
+) -> None:
+    server = TlsRedis(tmp_path, Authority(tmp_path), days)
+    try:
+        server.wait()
+        said = examine(config, capsys, CONTACTS_KAFKA="127.0.0.1:1", CONTACTS_REDIS=server.url)[1]
+    finally:
+        server.stop()
+    assert said["Redis"]["good"]
+    assert (said["certificate of Redis"]["good"], said["certificate of Redis"]["found"].startswith(found)) == (
+        good,
+        True,
+    )
+    assert said[f"ssl_ca_certs {tmp_path}/authority.pem"]["good"]
+
+
+def test_a_redis_whose_certificate_has_ended_says_so(config: WorkerConfig, capsys: Capture, tmp_path: Path) -> None:
+    server = TlsRedis(tmp_path, Authority(tmp_path), -2)
+    try:
+        server.wait()
+        code, said = examine(config, capsys, CONTACTS_KAFKA="127.0.0.1:1", CONTACTS_REDIS=server.url)
+    finally:
+        server.stop()
+    assert (code, said["Redis"]["good"]) == (1, False)
+    assert "certificate has expired" in said["Redis"]["found"]
+
+
+def test_without_tls_redis_has_no_certificate(config: WorkerConfig, capsys: Capture) -> None:
+    said = examine(config, capsys, CONTACTS_KAFKA="127.0.0.1:1")[1]
+    assert said["Redis"]["good"]
+    assert [subject for subject in said if "certificate" in subject] == []
