@@ -19,7 +19,7 @@ import msgspec
 from stream.audit.cells import Difference, SeriesNumbers, compare
 from stream.audit.projected import Mismatch, ProjectedCounts
 from stream.audit.recount import Judge, Otherwise, Recount
-from stream.ingest.event import LOG_APPEND_TIME, parse_all
+from stream.ingest.event import LOG_APPEND_TIME, parse
 from stream.kafka.committed import CommittedState
 from stream.kafka.reading import Progress, TopicReader
 from stream.model.time import DAY_SECONDS, HOUR_MILLISECONDS
@@ -177,7 +177,7 @@ class Verifier:
     async def _read(self, state: PartitionState, span: tuple[int, int], recount: Recount, judge: Judge | None) -> None:
         start, end = span
         async for _, batch in self._source.read({state.partition: span}):
-            read = parse_all(batch.records, self._rules.event)
+            read = [parse(record, self._rules.event) for record in batch.records]
             recount.take(batch.records, read, state.was_counted)
             if judge is not None:
                 judge.take(batch.records, read, state.was_counted)

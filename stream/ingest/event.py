@@ -1,11 +1,12 @@
 """Reads a record of the activity topic: a contact activity, or the reason why it cannot be counted.
 
-Two readers give the same answer. The quick one is for what publishers send nearly always; wherever it stumbles, the
-thorough one reads the record again and finds the reason (tests/unit/ingest/test_event_agreement.py compares the two).
+msgspec decodes the JSON that publishers send nearly always. Whatever it stumbles over, json_text.py reads again and
+says what is wrong with it. The fields are judged in one way; tests/unit/ingest/test_event_agreement.py compares the
+two.
 """
 
 import codecs
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Final, Protocol
@@ -13,23 +14,9 @@ from typing import Annotated, Any, Final, Protocol
 import msgspec
 from msgspec import Meta
 
-from stream.ingest.cloudevents import cloudevent_faults, event_fields, read_envelope
-from stream.ingest.json_text import (
-    INTEGER_DIGITS,
-    LENGTH_OF_DEEP_NESTING,
-    NotJsonError,
-    may_be_nested_deeply,
-    read_object,
-)
-from stream.ingest.memo import Memo
-from stream.ingest.timestamps import (
-    AFTER_SECOND,
-    DATES,
-    MINUTES,
-    SECONDS,
-    Unreadable,
-    read_date_time,
-)
+from stream.ingest.cloudevents import Envelope, cloudevent_faults, event_fields, read_envelope
+from stream.ingest.json_text import INTEGER_DIGITS, NotJsonError, may_be_nested_deeply, read_object
+from stream.ingest.timestamps import Unreadable, read_date_time
 from stream.model.activity import ACTIVITY_OF_TYPE, EVENT_TYPES, KNOWN_SOURCES, NONE, ContactActivity, EventType
 from stream.model.time import DAY_MILLISECONDS, DAY_NANOSECONDS, NANOSECONDS, NANOSECONDS_A_MILLISECOND
 from stream.model.workspace import WORKSPACE_LENGTH, WORKSPACE_PATTERN, WORKSPACE_RULE, is_workspace
@@ -216,84 +203,7 @@ def parse(record: Record, rules: EventRules) -> ContactActivity | Rejected | Non
     `occurred_at` decides the bucket: 23:59:59.999Z counts in that day's last quarter, 00:00:00Z in the first of the
     next day. Never raises: what cannot be counted comes back as Rejected, with the first reason in Reason's order.
     """
-    return parse_all((record,), rules)[0]
-
-
-def parse_all(records: Iterable[Record], rules: EventRules) -> list[ContactActivity | Rejected | None]:
-    """Read records as `parse` reads each one.
-
-    This is the fast path and the hottest loop of the worker. Records that it cannot decode go to `_read_thoroughly`,
-    which finds the reason.
-    """
-    read: list[ContactActivity | Rejected | None] = []
-    short = min(rules.max_event_bytes, LENGTH_OF_DEEP_NESTING)
-    for record in records:
-        value = record.value
-        try:
-            if value is not None and len(value) <= short and value[:1] == b"{" and not record.headers:
-                # msgspec skips unknown fields without decoding them: what is not UTF-8 would pass.
-                if not value.isascii():
-                    value.decode()
-                event = _decode(value)
-            else:
-                event = _decode_wrapped(value, record.headers, rules)
-            time = event.occurred_at
-            after_second, fraction_digits = AFTER_SECOND[time[19:]]
-            occurred_at = DATES[time[:10]] + MINUTES[time[10:16]] + SECONDS[time[16:19]] + after_second
-            if occurred_at > record.timestamp * NANOSECONDS_A_MILLISECOND or rules.retention_days is not None:
-                _check_time(occurred_at, record.timestamp, rules)
-            contact_id = event.contact_id
-            user_id = event.user_id
-            read.append(
-                ContactActivity(
-                    event.id,
-                    ACTIVITY_OF_TYPE[event.type],
-                    _WORKSPACES[event.workspace_id],
-                    contact_id if isinstance(contact_id, str) else str(contact_id),
-                    event.contact_name,
-                    _SOURCES[event.source],
-                    None if user_id in _BLANK else user_id,
-                    event.user_name,
-                    occurred_at,
-                    fraction_digits,
-                    event.batch_id or None,
-                )
-            )
-        except (ValueError, LookupError, RecursionError):
-            read.append(_read_thoroughly(record, rules))
-    return read
-
-
-def _decode_wrapped(value: bytes | None, headers: Sequence[tuple[str, bytes]], rules: EventRules) -> Event:
-    """The event in a value that is long, or begins with a frame, or has headers; raises ValueError where it is not
-    plainly one.
-    """
-    if value is None or len(value) > rules.max_event_bytes:
-        raise ValueError(value)
-    value = unwrap(value)
-    if not value.isascii():
-        value.decode()
-    if may_be_nested_deeply(value):
-        raise ValueError(value)
-    envelope = read_envelope(headers)
-    if envelope is None:
-        return _decode(value)
-    document = _decode_object(value)
-    if envelope.batch or cloudevent_faults(envelope, document):
-        raise ValueError(envelope)
-    return msgspec.convert(event_fields(envelope, document), Event)
-
-
-def unwrap(value: bytes) -> bytes:
-    """The JSON of a value: behind the frame of a Confluent schema registry and a byte order mark, where there are."""
-    if value[:1] == b"\x00":
-        value = value[_CONFLUENT_FRAME_BYTES:]
-    return value.removeprefix(codecs.BOM_UTF8)
-
-
-def _read_thoroughly(record: Record, rules: EventRules) -> ContactActivity | Rejected | None:
-    """Read any record by the standard library, and find the reason why it cannot be counted, if there is one."""
-    value, timestamp = record.value, record.timestamp
+    value = record.value
     if value is None:
         return None
     if isinstance(value, LeftOut):
@@ -301,19 +211,45 @@ def _read_thoroughly(record: Record, rules: EventRules) -> ContactActivity | Rej
     if len(value) > rules.max_event_bytes:
         message = f"the value has {len(value)} bytes, more than the {rules.max_event_bytes} that are read"
         return Rejected(Reason.TOO_LARGE, message)
+    envelope, payload = read_envelope(record.headers), unwrap(value)
+    fields = _decode_fields(payload, envelope)
+    if fields is not None:
+        return _judge(fields, record.timestamp, rules)
     try:
-        document = read_object(unwrap(value))
+        document = read_object(payload)
     except NotJsonError as fault:
         return Rejected(Reason.NOT_JSON, str(fault))
-    envelope = read_envelope(record.headers)
     if envelope is None:
-        return _judge(document, timestamp, rules)
+        return _judge(document, record.timestamp, rules)
     if envelope.batch:
         return Rejected(Reason.NOT_JSON, "a batch of CloudEvents is not read: publish each event as a record")
     faults = cloudevent_faults(envelope, document)
     if faults:
         return Rejected(Reason.BAD_FIELD, "; ".join(faults))
-    return _judge(event_fields(envelope, document), timestamp, rules)
+    return _judge(event_fields(envelope, document), record.timestamp, rules)
+
+
+def _decode_fields(payload: bytes, envelope: Envelope | None) -> Mapping[str, Any] | None:
+    """The fields of an event whose JSON, and their types and lengths, are in order; None where they may not be."""
+    if may_be_nested_deeply(payload):
+        return None
+    try:
+        payload.decode()  # msgspec skips unknown fields without decoding them: what is not UTF-8 would pass
+        if envelope is None:
+            return msgspec.structs.asdict(_decode(payload))
+        document = _decode_object(payload)
+        if envelope.batch or cloudevent_faults(envelope, document):
+            return None
+        return msgspec.structs.asdict(msgspec.convert(event_fields(envelope, document), Event))
+    except (ValueError, RecursionError):
+        return None
+
+
+def unwrap(value: bytes) -> bytes:
+    """The JSON of a value: behind the frame of a Confluent schema registry and a byte order mark, where there are."""
+    if value[:1] == b"\x00":
+        value = value[_CONFLUENT_FRAME_BYTES:]
+    return value.removeprefix(codecs.BOM_UTF8)
 
 
 def _judge(fields: Mapping[str, Any], timestamp: int, rules: EventRules) -> ContactActivity | Rejected:
@@ -413,23 +349,6 @@ def _time_fault(occurred_at: int, timestamp: int, rules: EventRules) -> Rejected
     return None
 
 
-def _check_time(occurred_at: int, timestamp: int, rules: EventRules) -> None:
-    if _time_fault(occurred_at, timestamp, rules) is not None:
-        raise ValueError(occurred_at)
-
-
-def _workspace(text: str) -> str:
-    if _workspace_fault(text) is not None:
-        raise ValueError(text)
-    return text
-
-
-def _source(source: str | None) -> str | None:
-    if _source_fault(source) is not None:
-        raise ValueError(source)
-    return None if source is None else _none_if_blank(source.lower())
-
-
 def _none_if_blank(text: str | None) -> str | None:
     return None if text in _BLANK else text
 
@@ -444,7 +363,3 @@ _OPTIONAL_TEXTS: Final = {
 }
 _decode: Final = msgspec.json.Decoder(Event).decode
 _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
-
-# Besides the checks these spare memory and hashing: all events of a workspace and a source share one text.
-_WORKSPACES: Final = Memo(_workspace, limit=32_768)
-_SOURCES: Final = Memo(_source, limit=4_096)

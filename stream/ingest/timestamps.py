@@ -9,7 +9,6 @@ from datetime import date
 from enum import Enum
 from typing import Final
 
-from stream.ingest.memo import Memo
 from stream.model.time import DAY_NANOSECONDS, NANOSECONDS
 
 FRACTION_DIGITS: Final = 9
@@ -60,56 +59,13 @@ def _days_since_1970(year: int, month: int, day: int) -> int | None:
         return None
 
 
-def _date(text: str) -> int:
-    read = read_date_time(f"{text}T00:00:00Z")
-    if isinstance(read, Unreadable) or not "2001" <= text[:4] <= "2199":
-        raise ValueError(text)
-    return read[0]
-
-
-def _after_second(text: str) -> tuple[int, int]:
-    if text[0] != ".":
-        return -_OFFSETS[text], 0
-    if text[-1] == "Z":
-        digits = text[1:-1]
-        ahead = 0
-    else:
-        digits = text[1:-6]
-        ahead = _OFFSETS[text[-6:]]
-    # isdigit alone would let through the digits of other scripts, and int() would read them.
-    if not (digits.isdigit() and digits.isascii()):
-        raise ValueError(text)
-    return int(digits) * _SCALES[len(digits)] - ahead, len(digits)
-
-
 _DATE_TIME: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?([Zz]|[+-][0-9]{2}:[0-9]{2})?"
 )
 _ORDINAL_OF_1970: Final = date(1970, 1, 1).toordinal()
-_SCALES: Final[Mapping[int, int]] = {
-    digits: 10 ** (FRACTION_DIGITS - digits) for digits in range(1, FRACTION_DIGITS + 1)
-}
 _OFFSETS: Final[Mapping[str, int]] = {"Z": 0, "z": 0} | {
     f"{sign}{hour:02}:{minute:02}": direction * (hour * 60 + minute) * 60 * NANOSECONDS
     for sign, direction in (("+", 1), ("-", -1))
     for hour in range(24)
     for minute in range(60)
 }
-
-# The quick way to read a date-time, `2026-11-23` `T09:13` `:07` `.412+08:00`, is the sum of
-#
-#     DATES[text[:10]] + MINUTES[text[10:16]] + SECONDS[text[16:19]] + AFTER_SECOND[text[19:]][0]
-#
-# in nanoseconds. Each raises ValueError or LookupError for what is not in the common form, be it good or not, and DATES
-# for years outside 2001 to 2199, so that who asks need not look at the ends of what is counted. There `read_date_time`
-# is to say; elsewhere the two agree.
-DATES: Final = Memo(_date, limit=32_768)
-"""Nanoseconds from 1970 to the beginning of the day `YYYY-MM-DD` in UTC."""
-MINUTES: Final[Mapping[str, int]] = {
-    f"T{hour:02}:{minute:02}": (hour * 60 + minute) * 60 * NANOSECONDS for hour in range(24) for minute in range(60)
-}
-"""Nanoseconds from the day's beginning to the minute `THH:MM`."""
-SECONDS: Final[Mapping[str, int]] = {f":{second:02}": second * NANOSECONDS for second in range(60)}
-"""Nanoseconds from the minute's beginning to the second `:SS`."""
-AFTER_SECOND: Final = Memo(_after_second, limit=32_768, worth_holding=lambda read: read[1] <= 3)
-"""What `.412+08:00` adds to the second before it, in nanoseconds, and its digits. Only milliseconds come again."""

@@ -442,7 +442,7 @@ class WorkerConfig(SharedConfig):
         "one where it is installed and the one in Python elsewhere. Both give the same bytes, so workers with either "
         "may take partitions from each other.",
         when_wrong="`compiled` where it is not installed: the worker stops at its start, with the reason. `python`: "
-        "counting takes some 5 times the CPU.",
+        "counting takes some 7 times the CPU.",
     )
 
     @property

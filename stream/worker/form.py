@@ -38,6 +38,6 @@ def choose_form(choice: CoreChoice, keys: Keys) -> Form:
     except CoreMissingError as error:
         if choice is CoreChoice.COMPILED:
             raise WorkerMustStop(f"CONTACTS_CORE is compiled, and {error}") from error
-        return Form(False, PartitionState.unpack, f"{error}; counting takes some 5 times the CPU without it")
+        return Form(False, PartitionState.unpack, f"{error}; counting takes some 7 times the CPU without it")
     packing = Packing(keys.prefix, PACKED_BYTES, calls.CALL_BYTES, calls.OPERATION_LIMIT)
     return Form(True, partial(CompiledState.unpack, packing=packing), f"contacts_core {core.__version__}")

@@ -225,7 +225,7 @@ def test_without_a_cargo_the_python_form_counts_and_run_says_so(project: Path, w
     # Given the core's sources, and no cargo, or one that cannot build them
     (project / "core").mkdir()
     (project / "core/Cargo.toml").write_text("[package]\n")
-    told = "dev: the Python form counts, at some 5 times the CPU an event: "
+    told = "dev: the Python form counts, at some 7 times the CPU an event: "
     without = dev(project, wheels, "run", path=path)
     cargo = project / "tools" / "cargo"
     cargo.parent.mkdir()

@@ -37,7 +37,7 @@ def test_where_there_is_none_the_python_form_counts_and_says_why(monkeypatch: py
     form = choose_form(WorkerConfig().core, KEYS)
     assert form.name == "python"
     without = "the compiled core is not installed (./dev builds it where cargo is)"
-    assert form.why == f"{without}; counting takes some 5 times the CPU without it"
+    assert form.why == f"{without}; counting takes some 7 times the CPU without it"
 
 
 def test_a_core_of_another_version_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
