@@ -30,7 +30,7 @@ GIVE_UP_SECONDS = 90.0
 """After a crash: longer than the 60 s after which Kafka ends what a dead producer left open."""
 
 CRASH_AT = 0.4
-"""Of the time that a catch-up takes, from its first count."""
+"""Of what a whole catch-up commits."""
 
 LOAD = 2_000
 LOAD_SECONDS = 20.0
@@ -52,8 +52,12 @@ class System(Protocol):
     def running(self) -> bool: ...
     def tail(self) -> str: ...
 
-    async def catch_up(self, total: int, usages: list[Usage]) -> tuple[Stretch, float]:
-        """What was measured, and how many seconds it took from the first count to the last."""
+    async def catch_up(self, total: int, usages: list[Usage]) -> tuple[Stretch, int]:
+        """What was measured, and how much was committed in all, by a measure of the system's own."""
+        ...
+
+    async def reach(self, committed: int) -> None:
+        """Returns in the midst of the commit that follows, by the same measure."""
         ...
 
     async def begin(self) -> None:
@@ -102,12 +106,12 @@ async def measure(bench: Bench, topic: str, total: int, make: Make) -> dict[str,
         say(f"peers: {system.name} catches up")
         system.start()
         with sampling(bench, system) as usages:
-            stretch, seconds = await system.catch_up(total, usages)
+            stretch, committed = await system.catch_up(total, usages)
         memory_mb = peak_memory_mb(system.pid)
         system.stop()
     async with make() as system:
         say(f"peers: {system.name} is killed, and takes events under load")
-        crash = await crash_and_recover(system, total, CRASH_AT * seconds)
+        crash = await crash_and_recover(system, total, round(CRASH_AT * committed))
         load = await delays_under_load(bench, system, topic)
         memory_mb = max(memory_mb, peak_memory_mb(system.pid))
         system.stop()
@@ -122,10 +126,9 @@ async def measure(bench: Bench, topic: str, total: int, make: Make) -> dict[str,
     }
 
 
-async def crash_and_recover(system: System, total: int, seconds: float) -> dict[str, Any]:
+async def crash_and_recover(system: System, total: int, committed: int) -> dict[str, Any]:
     system.start()
-    await system.begin()
-    await asyncio.sleep(seconds)
+    await system.reach(committed)
     system.kill()
     await system.note_crash()
     started = time.monotonic()

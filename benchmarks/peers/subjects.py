@@ -33,10 +33,12 @@ from benchmarks.peers.measuring import (
 from benchmarks.peers.output import Output
 from benchmarks.peers.results import Difference, Stretch, Usage, difference, measured_stretch, progress
 from benchmarks.peers.systems import Peer
+from stream.settings.worker import WorkerConfig
 from tests.support.kafka import create_topic, spawn, unique_name
 from tests.support.stack import Api, get_json
 
 POLL_SECONDS = 0.01
+COMMIT_INTERVAL_SECONDS = WorkerConfig().commit_interval_seconds
 OUTPUT_SETTINGS = {"message.timestamp.type": "LogAppendTime"}
 """The broker's clock says when a count was written."""
 
@@ -102,12 +104,17 @@ class PeerSystem:
     def tail(self) -> str:
         return self._log.read_text(errors="replace")[-2_000:]
 
-    async def catch_up(self, total: int, usages: list[Usage]) -> tuple[Stretch, float]:
+    async def catch_up(self, total: int, usages: list[Usage]) -> tuple[Stretch, int]:
         done = await self._settle(total, WAIT_SECONDS)
         assert self._output.events() >= total, f"{self.name} counted {self._output.events()} of {total} events"
-        seen = progress(self._output.counts)
-        last = next(at for at, events in seen if events >= total)
-        return measured_stretch(seen, usages, total, done), last - seen[0][0]
+        stretch = measured_stretch(progress(self._output.counts), usages, total, done)
+        return stretch, await self._output.end()
+
+    async def reach(self, committed: int) -> None:
+        async for _ in ticks(self, WAIT_SECONDS, POLL_SECONDS):
+            if await self._output.end() >= committed:
+                break
+        await asyncio.sleep(self._peer.interval_ms / 2000)
 
     async def begin(self) -> None:
         async for _ in ticks(self, BEGIN_SECONDS, 0.2):
@@ -213,7 +220,7 @@ class OurSystem:
     def tail(self) -> str:
         return self._worker.tail()
 
-    async def catch_up(self, total: int, usages: list[Usage]) -> tuple[Stretch, float]:
+    async def catch_up(self, total: int, usages: list[Usage]) -> tuple[Stretch, int]:
         seen: list[tuple[float, int]] = []
         async for _ in ticks(self, WAIT_SECONDS, SAMPLE_SECONDS):
             now = await asyncio.to_thread(applied, self._worker)
@@ -222,12 +229,20 @@ class OurSystem:
             if now >= total:
                 break
         await asyncio.sleep(3 * SAMPLE_SECONDS)
-        return measured_stretch(seen, usages, total), seen[-1][0] - seen[0][0]
+        return measured_stretch(seen, usages, total), total
+
+    async def reach(self, committed: int) -> None:
+        async for _ in ticks(self, WAIT_SECONDS, POLL_SECONDS):
+            if await asyncio.to_thread(applied, self._worker) >= committed:
+                break
+        await asyncio.sleep(COMMIT_INTERVAL_SECONDS / 2)
 
     async def begin(self) -> None:
         async for _ in ticks(self, BEGIN_SECONDS, SAMPLE_SECONDS):
             if await asyncio.to_thread(applied, self._worker):
                 return
+            left = await asyncio.to_thread(self._position) < self._total
+            assert left, f"{self.name} had counted all before it was killed: more events are needed"
 
     async def note_crash(self) -> None:
         pass  # `kill` did
@@ -240,10 +255,14 @@ class OurSystem:
 
     async def settle(self, total: int) -> None:
         async for _ in ticks(self, WAIT_SECONDS, 0.2):
-            status, facts = await asyncio.to_thread(get_json, f"http://127.0.0.1:{self._worker.port}/readyz?verbose")
-            places = facts["partitions"].values() if status == 200 else []
-            if sum(place["position"] or 0 for place in places) >= total:
+            if await asyncio.to_thread(self._position) >= total:
                 return
+
+    def _position(self) -> int:
+        """How many events the positions of all partitions come to, once all are owned."""
+        status, facts = get_json(f"http://127.0.0.1:{self._worker.port}/readyz?verbose")
+        places = facts["partitions"].values() if status == 200 else []
+        return sum(place["position"] or 0 for place in places)
 
     async def difference(self) -> Difference:
         found = await self._verify()
