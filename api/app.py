@@ -2,6 +2,7 @@
 nothing, and nothing is opened before the application starts."""
 
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
@@ -30,6 +31,7 @@ from api.read.redis import Reader
 from api.report.service import Reports
 from api.routes import COMPONENTS, Endpoint, Endpoints, not_found
 from stream.settings.api import ApiConfig
+from stream.tracing import NO_TRACER, Tracer
 from stream.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,12 @@ CORS_ANSWER_HEADERS = (
 )
 
 
-def create_app(config: ApiConfig, clock: Callable[[], float] = time.time, process: str | None = None) -> Litestar:
+def create_app(
+    config: ApiConfig,
+    clock: Callable[[], float] = time.time,
+    process: str | None = None,
+    tracer: Tracer = NO_TRACER,
+) -> Litestar:
     """The API as an ASGI application; `clock` gives seconds since 1970. It tells of itself in Redis under the name
     `process`, where there is one.
 
@@ -103,7 +110,7 @@ def create_app(config: ApiConfig, clock: Callable[[], float] = time.time, proces
     }
     app = _Application(
         Gate(metrics, bool(config.api_cors_origins), config.api_metrics_port, _problem_answer),
-        route_handlers=[_handler(path, name, endpoint, metrics) for path, (name, endpoint) in routes.items()],
+        route_handlers=[_handler(path, name, endpoint, metrics, tracer) for path, (name, endpoint) in routes.items()],
         openapi_config=None,
         cors_config=_cors(config.api_cors_origins),
         exception_handlers={HTTPException: _framework_problem, Exception: _framework_problem},
@@ -129,12 +136,21 @@ class _Application(Litestar):
             await super().__call__(scope, receive, send)
 
 
-def _handler(path: str, name: str, endpoint: Endpoint, metrics: Metrics) -> HTTPRouteHandler:
+def _handler(path: str, name: str, endpoint: Endpoint, metrics: Metrics, tracer: Tracer) -> HTTPRouteHandler:
+    shown = re.sub(r":\w+}", "}", path)
+    if name in UNCOUNTED:
+        tracer = NO_TRACER
+
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         request = Request(scope)
-        answered = await _call_endpoint(request, endpoint)
-        resource = _resource(name, request)
+        traceparent = request.headers.get("traceparent")
+        with tracer.span("request", traceparent, method=request.method, route=shown) as span:
+            answered = await _call_endpoint(request, endpoint)
+            resource = _resource(name, request)
+            span.note(resource=resource, status=answered.status)
+            if answered.status >= 500:
+                span.fail(str(answered.status))
         if resource not in UNCOUNTED:
             metrics.requests.labels(resource, str(answered.status)).inc()
             metrics.request_seconds.labels(resource).observe(time.perf_counter() - started)

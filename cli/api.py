@@ -17,6 +17,7 @@ import uvicorn
 from cli.command import DONE, NOT_DONE, CommandError
 from cli.connections import make_guarded_protocol, raise_file_limit
 from cli.options import add_settings, configuration
+from cli.tracing import tracer_of
 from stream.settings.api import ApiConfig, is_loopback
 from stream.settings.logs import configure
 from stream.settings.redis_url import without_password
@@ -44,6 +45,8 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from api.app import create_app
 
     with ExitStack() as stack:
+        tracer = tracer_of(config, "contacts-report-api")
+        stack.callback(tracer.close)
         listener = stack.enter_context(listening_socket(config.api_host, config.api_port))
         listeners = [listener]
         if config.api_metrics_port is not None:
@@ -54,7 +57,8 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         connections = raise_file_limit(config.api_connections)
         if connections <= config.live_streams:
             log.warning("at most %d connections: this process may not open more files", connections)
-        server = ReportServer(server_config(create_app(config, process=process), connections, config.api_metrics_port))
+        app = create_app(config, process=process, tracer=tracer)
+        server = ReportServer(server_config(app, connections, config.api_metrics_port))
         # uvicorn stops gracefully at these, and then raises them once more for whoever was there before it.
         signal.signal(signal.SIGTERM, lambda *_: None)
         signal.signal(signal.SIGINT, lambda *_: None)

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Mapping
 
 from cli.options import add_settings, configuration
+from cli.tracing import tracer_of
 from stream.settings.worker import WorkerConfig
 
 
@@ -17,4 +18,4 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from stream.agents.app import create_app
     from stream.worker.process import run as count
 
-    return count(config, create_app)
+    return count(config, create_app, tracer_of(config, "contacts-report-worker"))

@@ -73,6 +73,13 @@ def dead_letter_topic(topic: str) -> str:
     return f"{topic}.dlq"
 
 
+class Traces(StrEnum):
+    """Where spans of commits and requests go."""
+
+    OFF = "off"
+    OTLP = "otlp"
+
+
 class CoreChoice(StrEnum):
     """Which form of the counting runs; both give the same bytes."""
 
@@ -121,6 +128,15 @@ class SharedConfig(Config):
         LogLevel.INFO,
         meaning="The lowest level that is logged.",
         when_wrong="`debug` costs throughput; `error` hides warnings that operators need.",
+    )
+    traces: Traces = setting(
+        choice(Traces),
+        Traces.OFF,
+        meaning=(
+            "`otlp`: send a span of each commit, projection and request by OpenTelemetry, as its own variables "
+            "`OTEL_…` say (`OTEL_EXPORTER_OTLP_ENDPOINT`). Needs the extra `[otel]`."
+        ),
+        when_wrong="Without the extra the process does not start. Where no collector answers, spans are lost.",
     )
 
 

@@ -24,6 +24,7 @@ from stream.retry import BackOff
 from stream.tables.counts import AggregateChange
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
 from stream.tables.state import State, Unpack
+from stream.tracing import NO_TRACER, Tracer
 from stream.worker.attempts import Attempts
 from stream.worker.backfill_task import BackfillTask
 from stream.worker.commit_policy import CommitPolicy
@@ -79,11 +80,13 @@ class OwnedPartition:
         why_not: Callable[[Batch], str | None] = apply_any,
         unpack: Unpack = PartitionState.unpack,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         """`why_not`: why a batch that was just fetched must wait, in words; None where it may be applied. `unpack`: the
         form of the counting.
         """
         self._unpack: Unpack = unpack
+        self._tracer: Tracer = tracer
         self.partition = partition
         self._why_not = why_not
         self._rules, self._commit_policy, self._in_flight = rules, commit_policy, in_flight
@@ -424,10 +427,7 @@ class OwnedPartition:
                 if pending and (
                     now >= next_commit or pending >= self._commit_policy.max_events or self._in_flight.full
                 ):
-                    commit = await self._commit(store)
-                    committed = time()
-                    await self._projector.project(commit)
-                    self._listener.note_stage(Stage.PROJECTED, time() - committed)
+                    await self._commit_and_project(store)
                     self._listener.note_projected(self.partition, self._projector.offsets_to_backfill)
                     ended = time()
                     next_commit = self._commit_policy.next_commit(now, ended, before_seconds)
@@ -444,6 +444,15 @@ class OwnedPartition:
                 why = Resync.REDIS_AWAY
                 self._listener.note_failed(self.partition, str(error))
         return why
+
+    async def _commit_and_project(self, store: ChangelogStore) -> None:
+        with self._tracer.span("count", partition=self.partition):
+            commit = await self._commit(store)
+            time, at = asyncio.get_running_loop().time, commit.position.next_offset
+            committed = time()
+            with self._tracer.span("project", partition=self.partition, position=at, events=commit.outcomes.counted):
+                await self._projector.project(commit)
+            self._listener.note_stage(Stage.PROJECTED, time() - committed)
 
     async def _write_rows(self) -> None:
         """Write some of the missing rows. Where the topic could not be read they wait, and counting goes on:
@@ -484,7 +493,9 @@ class OwnedPartition:
         self._applied_at.clear()
         self._asking = asyncio.ensure_future(store.commit(commit, self._attempts))
         try:
-            await self._asking
+            at = commit.position.next_offset
+            with self._tracer.span("commit", partition=self.partition, position=at, events=commit.outcomes.counted):
+                await self._asking
         except KafkaAway as error:
             self._attempts.note_failure(self._committed_offset, error)
             self._listener.note_stuck(self.partition, self._attempts.stuck)

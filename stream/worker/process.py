@@ -36,6 +36,7 @@ from stream.settings.redis import redis_client
 from stream.settings.redis_url import without_password
 from stream.settings.worker import CommitMode, WorkerConfig
 from stream.tables.rules import counting_rules
+from stream.tracing import NO_TRACER, Tracer
 from stream.version import VERSION
 from stream.worker.application import Application, MakeApplication
 from stream.worker.certificates import certificate_ends
@@ -65,14 +66,15 @@ REDIS_SECONDS = 5.0
 HARD_END_SECONDS = 3.0
 
 
-def run(config: WorkerConfig, make_application: MakeApplication) -> NoReturn:
+def run(config: WorkerConfig, make_application: MakeApplication, tracer: Tracer = NO_TRACER) -> NoReturn:
     """Run a worker until it is told to stop (SIGINT, SIGTERM) or must; ends the process, with 0 if it was told."""
     configure(config.log_format, config.log_level)
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # for the thread of Faust's consumer too
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     mute_unread_failures(loop)
-    code = loop.run_until_complete(Worker(config, make_application).run())
+    code = loop.run_until_complete(Worker(config, make_application, tracer).run())
+    tracer.close()
     # Tasks and threads of libraries that hang on a broker that is away must not keep a process that has said all.
     logging.shutdown()
     sys.stdout.flush()
@@ -81,7 +83,7 @@ def run(config: WorkerConfig, make_application: MakeApplication) -> NoReturn:
 
 
 class Worker:
-    def __init__(self, config: WorkerConfig, make_application: MakeApplication) -> None:
+    def __init__(self, config: WorkerConfig, make_application: MakeApplication, tracer: Tracer = NO_TRACER) -> None:
         self._config = config
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._clock = SystemClock()
@@ -107,6 +109,7 @@ class Worker:
             listener=self._reporter,
             note_evictions=self._metrics.note_evictions,
             stop_worker=self._end_with,
+            tracer=tracer,
         )
         self._clocks = self._wiring.clocks
         self._metrics.show_server(self._wiring.evictions)

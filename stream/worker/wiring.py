@@ -19,6 +19,7 @@ from stream.settings.worker import CommitMode, WorkerConfig
 from stream.storage.keys import Keys
 from stream.tables.partition import CountingRules, PartitionState
 from stream.tables.state import Unpack
+from stream.tracing import NO_TRACER, Tracer
 from stream.worker.clocks import Clocks, Gate
 from stream.worker.commit_policy import CommitPolicy
 from stream.worker.in_flight import InFlightLimit
@@ -51,6 +52,7 @@ class Wiring:
         note_evictions: Callable[[bool, bool], None],
         stop_worker: Callable[[Exception], None],
         projector_clock: Clock | None = None,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         """`worker` names the process. `source` and `old_records` are two clients of one topic, so that a read of old
         records that takes long holds up no recovery. `steady` gives seconds of a clock that nobody sets.
@@ -60,6 +62,7 @@ class Wiring:
         self._source, self._old_records = source, old_records
         self._projector_clock = projector_clock or clock
         self._listener, self._stop_worker = listener, stop_worker
+        self._tracer: Tracer = tracer
         self.keys = Keys(config.group)
         self.evictions = Evictions(redis, self.keys, note_evictions)
         self.sampled = SampledCounts(redis, self.keys)
@@ -94,6 +97,7 @@ class Wiring:
             stop_worker=self._stop_worker,
             why_not=self._gate.why_not,
             unpack=self.unpack,
+            tracer=self._tracer,
         )
 
     def _projector(self, partition: int) -> Projector:

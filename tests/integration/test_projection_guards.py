@@ -20,6 +20,7 @@ from stream.projection.replica import RedisReplica, steady_ms
 from stream.retry import BackOff
 from stream.storage.keys import MISSING_ROWS_SLACK_MS, Keys, parse_missing_rows
 from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
+from stream.tracing import NO_TRACER, Tracer
 from stream.worker import backfill_task as backfill
 from stream.worker import partition_task as ownership
 from stream.worker.assignment import OwnedPartitions
@@ -152,7 +153,7 @@ class Site:
             future_tolerance_seconds=future_tolerance_seconds,
         )
 
-    def owner(self) -> OwnedPartition:
+    def owner(self, tracer: Tracer = NO_TRACER) -> OwnedPartition:
         return OwnedPartition(
             0,
             rules=RULES,
@@ -165,6 +166,7 @@ class Site:
             fetch_control=NoFetchControl(),
             listener=Listener(),
             stop_worker=self.reasons.append,
+            tracer=tracer,
         )
 
     def state(self, upto: int) -> PartitionState:

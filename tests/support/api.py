@@ -14,6 +14,7 @@ import uvicorn
 from api.app import create_app
 from cli.connections import make_guarded_protocol
 from stream.settings.api import ApiConfig
+from stream.tracing import NO_TRACER, Tracer
 from tests.support.redis_data import Event, Positions, RedisData
 from tests.support.redis_server import RunningRedis, own_redis, running_redis, shared_redis
 
@@ -67,12 +68,14 @@ class Api:
 
 
 @asynccontextmanager
-async def api_over(server: RunningRedis, now: float, **settings: Any) -> AsyncIterator[Api]:
+async def api_over(
+    server: RunningRedis, now: float, *, tracer: Tracer = NO_TRACER, **settings: Any
+) -> AsyncIterator[Api]:
     """An application of its own group; without memory of positions unless `positions_cache_ms` is set."""
     group = f"test-{next(_numbers)}"
     clock = Clock(now)
     config = ApiConfig(**{"redis": server.url, "group": group, "positions_cache_ms": 0} | settings)
-    app = create_app(config, clock)
+    app = create_app(config, clock, tracer=tracer)
     with redis.Redis.from_url(server.url) as redis_client:
         async with app.lifespan():
             transport = httpx.ASGITransport(app, raise_app_exceptions=True)
