@@ -48,4 +48,6 @@ def no_position(missing: Sequence[int], number: int) -> Unavailable:
 
 def counts_lost() -> Unavailable:
     """Redis lacks what it must have: a zero in its place would be wrong."""
-    return Unavailable("no_position", "Redis has lost counts, perhaps by eviction; the workers send all of them again.")
+    return Unavailable(
+        "no_position", "Redis has lost counts, perhaps by eviction; the workers are asked to send all of them again."
+    )

@@ -167,9 +167,9 @@ def _partition_day(
     of_bases: Sequence[bytes | None], delta: bytes | None, kinds: Sequence[PartName], bases: int
 ) -> PartitionDay:
     if None in of_bases:
-        raise KeysLost("a base that the manifest of its day names")
+        raise KeysLost("part of a day")
     if bases == 0 and delta is None:
-        raise KeysLost("the delta of a day that has nothing else")
+        raise KeysLost("part of a day")
     present = cast("Sequence[bytes]", of_bases)
     return PartitionDay(
         **{kind: present[i * bases : (i + 1) * bases] for i, kind in enumerate(kinds)},

@@ -236,7 +236,9 @@ class Reader:
         if now - self._lost_at >= REPORT_SECONDS:
             self._lost_at = now
             log.error(
-                "Redis has no %s (%s), perhaps evicted: asking the workers to resend everything", error, workspace_id
+                "Redis has lost %s of workspace %s, perhaps by eviction: asking the workers to send everything again",
+                error,
+                workspace_id,
             )
             try:
                 async with asyncio.timeout(self._timeout_seconds):
@@ -293,7 +295,7 @@ def _size_of_positions(positions: Positions) -> int:
 def _require_days(version: bytes, listed: bytes | None, positions: Positions) -> None:
     """A workspace in the list has its days, with a version; `listed` is its score there."""
     if not version and listed is not None and positions.complete:
-        raise KeysLost("the days of a workspace that is listed")
+        raise KeysLost("the list of days")
 
 
 def _are_whole(days: Sequence[int] | None) -> bool:

@@ -48,12 +48,12 @@ async def ask_kafka(config: WorkerConfig) -> KafkaPart:
             open_reader(config.access, config.changelog_topic) as changelog,
         ):
             partitions = range(await source.partitions())
-            bounds = await source.bounds(partitions)
-            part.ends = {partition: end for partition, (_, end) in bounds.items()}
             there = await changelog.partitions()
             for partition in partitions:
                 position = await last_position(changelog, partition) if partition < there else None
                 part.positions[partition] = None if position is None else position.next_offset
+            bounds = await source.bounds(partitions)  # after the positions, which go on meanwhile
+            part.ends = {partition: end for partition, (_, end) in bounds.items()}
     except (KafkaAway, TopicsError, FormatError) as error:
         part.failure = str(error)
     return part
@@ -125,19 +125,33 @@ def wrong(kafka: KafkaPart, redis: RedisPart, now_ms: int, stalled_after_ms: int
     of_redis = [f"Redis: {redis.failure}"] if redis.failure is not None else _wrong_in_redis(kafka, redis)
     of_partitions = [] if redis.failure is not None else _wrong_partitions(kafka, redis, now_ms - stalled_after_ms)
     reasons = [f"worker {one['worker']}: {one['reason']}" for one in redis.workers if one.get("reason")]
-    return [*_wrong_in_kafka(kafka), *of_redis, *of_partitions, *reasons, *kafka.differences]
+    return [*_wrong_in_kafka(kafka, redis), *of_redis, *kafka.differences, *of_partitions, *reasons]
 
 
-def _wrong_in_kafka(kafka: KafkaPart) -> list[str]:
+def _wrong_in_kafka(kafka: KafkaPart, redis: RedisPart) -> list[str]:
+    counted = max((one.position or 0 for one in redis.shown.values()), default=0)
     if kafka.failure is not None:
         return [f"Kafka: {kafka.failure}"]
+    if not kafka.ends and counted:
+        return [
+            f"the topic of activity is gone, and {counted} of its offsets were counted: do not create it again, a new "
+            "one ends every worker (docs/runbook.md, A topic that is gone)"
+        ]
     if not kafka.ends:
         return ["there is no topic of activity: `contacts-report topics` makes what is needed"]
-    return [] if kafka.members else ["no worker is in the group: nothing is counted"]
+    found = [
+        f"partition {partition} was counted up to offset {position}, and ends at {kafka.ends[partition]}: the topic "
+        "was deleted and created again, or lost records (docs/runbook.md, A topic that was created again)"
+        for partition, position in sorted(kafka.positions.items())
+        if position is not None and position > kafka.ends.get(partition, position)
+    ]
+    return found if kafka.members else ["no worker is in the group: nothing is counted", *found]
 
 
 def _wrong_in_redis(kafka: KafkaPart, redis: RedisPart) -> list[str]:
     found = []
+    if redis.full:
+        found.append("Redis is full and takes no writes: raise its maxmemory")
     if redis.policy is not None and redis.policy.startswith("allkeys"):
         found.append(f"Redis evicts counts (maxmemory-policy {redis.policy}): set noeviction")
     expected = max(redis.partitions, len(kafka.ends))
@@ -145,20 +159,30 @@ def _wrong_in_redis(kafka: KafkaPart, redis: RedisPart) -> list[str]:
     if not redis.partitions:
         found.append("this Redis has nothing of the group: no worker of it has written here, or it was just emptied")
     elif missing:
-        found.append(f"readers get 503: Redis has no position of partition {', '.join(map(str, missing))}")
+        found.append(f"readers get 503: Redis has no position of {_partitions(missing)}")
     return found
 
 
 def _wrong_partitions(kafka: KafkaPart, redis: RedisPart, stalled_ms: int) -> list[str]:
-    found = []
+    """A line for each thing that is wrong, with all partitions of which it is so."""
+    found: dict[str, list[int]] = {}
+    stalled: dict[int, int] = {}
     for line in lines(kafka, redis):
         if redis.workers and line.owner is None:
-            found.append(f"partition {line.partition}: no worker owns it")
+            found.setdefault("not owned by a worker that reports to this Redis", []).append(line.partition)
         elif line.failure is not None:
-            found.append(f"partition {line.partition} ({line.phase}): {line.failure}")
+            found.setdefault(f"{line.phase}: {line.failure}", []).append(line.partition)
         if line.as_of_ms is not None and line.as_of_ms < stalled_ms:
-            found.append(f"partition {line.partition}: readers' numbers stand still since {_utc(line.as_of_ms)}")
-    return found
+            stalled[line.partition] = line.as_of_ms
+    texts = [f"{_partitions(of)}: {text}" for text, of in found.items()]
+    if stalled:
+        since = _utc(min(stalled.values()))
+        texts.append(f"{_partitions(list(stalled))}: readers' numbers stand still since {since}")
+    return texts
+
+
+def _partitions(numbers: Sequence[int]) -> str:
+    return f"partition{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def _utc(milliseconds: int) -> str:

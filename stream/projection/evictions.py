@@ -21,6 +21,8 @@ from stream.storage.keys import Keys
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 60.0
+# While a policy forbids to count: how soon counting goes on once it was mended.
+REFUSED_LOOK_SECONDS = 2.0
 # Not in redis-py's answer: a proxy in front of Redis, or a user who may not ask.
 UNKNOWN = "unknown"
 
@@ -52,9 +54,9 @@ class Evictions:
             raise WorkerMustStop(self.refusal)
 
     async def watch(self) -> None:
-        """Look once a minute, for ever."""
+        """Look once a minute, and every two seconds while nothing may be sent, for ever."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS if self.refusal is None else REFUSED_LOOK_SECONDS)
             await self.look_quietly()
 
     async def look_quietly(self) -> None:

@@ -9,8 +9,9 @@ from stream.storage.keys import Keys
 
 SCRIPT: Final = files("stream.projection").joinpath("replica.lua")
 
-LOST_AGAIN_SECONDS: Final = 300
-"""What is missed again so soon after all was sent is not mended by sending it once more."""
+LOST_AGAIN_SECONDS: Final = (15, 300)
+"""All is sent again at most so often: at first, and at most. The wait doubles each time that something is missed again
+soon, since sending it once more has not mended that."""
 
 
 async def report_lost_keys(client: Redis, keys: Keys) -> bool:
@@ -19,4 +20,4 @@ async def report_lost_keys(client: Redis, keys: Keys) -> bool:
     May run twice. Raises RedisError, also where this user of Redis may not write.
     """
     script = client.register_script(SCRIPT.read_text())
-    return bool(await script(keys=[keys.positions], args=["lost", LOST_AGAIN_SECONDS]))
+    return bool(await script(keys=[keys.positions], args=["lost", *LOST_AGAIN_SECONDS]))

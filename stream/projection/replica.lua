@@ -13,9 +13,9 @@
 --           What a server of this run id says of itself: so many keys evicted, by this policy. Where keys of ours may be
 --           among those evicted since the last look, the positions go and the workers send everything again: answers 1,
 --           else 0. While the policy may evict our keys they stay: what is sent again would be evicted too.
--- lost:     KEYS positions · ARGV "lost", seconds
---           Keys that must be there are not: the positions go, unless they went for this reason so few seconds ago.
---           Answers 1 where they went, else 0.
+-- lost:     KEYS positions · ARGV "lost", seconds, most seconds
+--           Keys that must be there are not: the positions go, unless they went for this reason so few seconds ago,
+--           twice as many each time that this is soon after the last, up to the most. Answers 1 where they went, else 0.
 --
 -- Operations (all absolute, so that the same call done again changes nothing):
 --   h key n (field value)*n     set fields                x key n field*n     delete fields
@@ -65,9 +65,12 @@ if verb == 'evicted' then
 end
 
 if verb == 'lost' then
-  local seconds, last = tonumber(ARGV[2]), tonumber(redis.call('HGET', positions, 'lost') or '-1')
-  if last >= 0 and last * 1000 <= now and now - last * 1000 < seconds * 1000 then return 0 end
-  redis.call('HSET', positions, 'lost', time[1])
+  local least, most = tonumber(ARGV[2]), tonumber(ARGV[3])
+  local held = redis.call('HMGET', positions, 'lost', 'lost_wait')
+  local since, wait = tonumber(time[1]) - (tonumber(held[1] or '0')), tonumber(held[2] or '0')
+  if since >= 0 and since < wait then return 0 end
+  if since >= 0 and since < 4 * wait then wait = math.min(2 * wait, most) else wait = least end
+  redis.call('HSET', positions, 'lost', time[1], 'lost_wait', wait)
   forget_positions()
   return 1
 end

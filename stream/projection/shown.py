@@ -25,6 +25,8 @@ class RedisPart(msgspec.Struct):
 
     failure: str | None = None
     policy: str | None = None
+    full: bool = False
+    """Whether it holds more than `maxmemory`, and so refuses writes."""
     partitions: int = 0
     """How many readers look for."""
     shown: dict[int, ShownPartition] = {}
@@ -37,10 +39,12 @@ async def ask_redis(client: Redis, keys: Keys) -> RedisPart:
     try:
         fields: Any = await client.hgetall(keys.positions)
         part.workers = await read_worker_statuses(client, keys)
-        part.policy = (await client.info("memory")).get("maxmemory_policy")
+        memory = await client.info("memory")
     except (RedisError, OSError) as error:
         part.failure = f"{type(error).__name__}: {error}"
         return part
+    part.policy = memory.get("maxmemory_policy")
+    part.full = 0 < int(memory.get("maxmemory", 0)) < int(memory.get("used_memory", 0))
     part.partitions = int(fields.get(PARTITIONS.encode(), b"0"))
     for partition in range(part.partitions):
         told = [fields.get(keys.position_field(partition, name).encode()) for name in ("position", "as_of", "worker")]

@@ -109,5 +109,5 @@ class _Asker:
         now = asyncio.get_running_loop().time()
         if partitions and now - self._warned_at > WARN_SECONDS:
             self._warned_at = now
-            named = ", ".join(map(str, partitions))
-            log.warning("cannot read the end offsets of partitions %s, so `as_of` does not advance: %s", named, why)
+            named = f"partition{'s' if len(partitions) > 1 else ''} {', '.join(map(str, partitions))}"
+            log.warning("cannot read the end offsets of %s, so `as_of` does not advance: %s", named, why)

@@ -81,7 +81,7 @@ class Reporter(Listener):
         """The group has dealt out its partitions; for so many seconds it had taken this worker's."""
         self._metrics.rebalance_seconds.observe(seconds)
         log.info(
-            "the group has dealt out its partitions, within %.1f s: this worker has %s; given %s; taken %s",
+            "the group has dealt out its partitions, within %.1f s: this worker has %s; given %s; taken away %s",
             seconds,
             named(owned),
             named(given),

@@ -174,7 +174,7 @@ class Worker:
             self._metrics.topic_differences.set(len(found.differences))
             if self._config.commit is CommitMode.EMBEDDED:
                 await self._empty_redis()
-            self._readiness.waits_for = "Kafka is to let this worker into its consumer group"
+            self._readiness.waits_for = "waits for Kafka to let it into its consumer group"
             await self._source.start()
             self._app = self._make_application(self._config, found.partitions, self._make)
             self._app.partitions.listen(self._reporter.note_rebalance)

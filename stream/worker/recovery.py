@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 ASKED_AGAIN_SECONDS: Final = 2.0
 
 ANEW: Final = (
-    "the topic was deleted and created again, or lost records. A new CONTACTS_GROUP counts it from its beginning"
+    "the topic was deleted and created again, or lost records. A new CONTACTS_GROUP counts it from its beginning, "
+    "without the earlier counts"
 )
 
 

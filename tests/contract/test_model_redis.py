@@ -155,17 +155,36 @@ def test_what_a_reader_misses_lets_the_positions_go_and_not_again_for_a_while(se
     server.hset(POSITIONS, mapping=held)
     state = content(server)
     # When keys are missed twice in a row
-    answers = [script(keys=[POSITIONS], args=["lost", 300]) for _ in range(2)]
+    answers = [script(keys=[POSITIONS], args=["lost", 15, 300]) for _ in range(2)]
     (now, _), models = server.time(), []
     for _ in range(2):
-        model, state = run(state, [POSITIONS], [b"lost", b"300"], now * 1000)
+        model, state = run(state, [POSITIONS], [b"lost", b"15", b"300"], now * 1000)
         models.append(model)
     # Then position and token went once, and what readers were told before stays
     assert answers == models == [1, 0]
     left = content(server)[POSITIONS]
     assert abs(int(left.pop(b"lost")) - now) < 60
-    assert left == {b"partitions": b"1", b"0.as_of": b"9", b"0.owed": b"[]"}
+    assert left == {b"partitions": b"1", b"0.as_of": b"9", b"0.owed": b"[]", b"lost_wait": b"15"}
     assert {f: v for f, v in state[POSITIONS].items() if f != b"lost"} == left
+
+
+def test_what_is_missed_again_and_again_is_sent_again_less_and_less_often(server: redis.Redis) -> None:
+    # Given keys that are missed again, each time so many seconds after all was sent again last
+    script = server.register_script(SCRIPT)
+    waits: list[int] = []
+    cases = ((10, 15), (20, 15), (50, 15), (70, 15), (20, 30), (200, 240), (250, 240), (290, 300), (2_000, 300))
+    for seconds, wait in cases:
+        server.flushall()
+        (now, _) = server.time()
+        server.hset(POSITIONS, mapping={"lost": now - seconds, "lost_wait": wait})
+        state = content(server)
+        # When they are missed
+        real = script(keys=[POSITIONS], args=["lost", 15, 300])
+        model, after = run(state, [POSITIONS], [b"lost", b"15", b"300"], now * 1000)
+        assert (model, after[POSITIONS][b"lost_wait"]) == (real, content(server)[POSITIONS][b"lost_wait"])
+        waits.append(int(after[POSITIONS][b"lost_wait"]) if real else 0)
+    # Then the wait doubles up to the most, and begins again after a while without
+    assert waits == [0, 30, 30, 15, 0, 0, 300, 0, 15]
 
 
 def test_a_state_is_never_changed() -> None:

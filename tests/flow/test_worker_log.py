@@ -46,9 +46,9 @@ def test_from_its_start_to_its_stop_a_healthy_worker_says_nothing_loud(kafka: Ru
             in (said.splitlines()[0])
         )
         hands = [line.partition("this worker has ")[2] for line in said.splitlines() if "this worker has " in line]
-        assert hands[0] == "0, 1; given 0, 1; taken none"
-        assert [line for line in hands if line.endswith(("; given none; taken 0", "; given none; taken 1"))]
-        assert hands[-1] in ("0, 1; given 0; taken none", "0, 1; given 1; taken none")
+        assert hands[0] == "0, 1; given 0, 1; taken away none"
+        assert [line for line in hands if line.endswith(("; given none; taken away 0", "; given none; taken away 1"))]
+        assert hands[-1] in ("0, 1; given 0; taken away none", "0, 1; given 1; taken away none")
 
 
 def test_a_worker_that_is_stopped_while_kafka_is_away_ends_in_time_without_a_traceback(

@@ -86,10 +86,12 @@ def _evicted(writing: Writing, positions: bytes, argv: Sequence[bytes]) -> int:
 
 def _lost(writing: Writing, positions: bytes, argv: Sequence[bytes], now: int) -> int:
     held = writing.of(positions)
-    last = int(held.get(b"lost", b"-1"))
-    if 0 <= last <= now and now - last < int(argv[1]):
+    least, most = int(argv[1]), int(argv[2])
+    since, wait = now - int(held.get(b"lost", b"0")), int(held.get(b"lost_wait", b"0"))
+    if 0 <= since < wait:
         return 0
-    held[b"lost"] = b"%d" % now
+    wait = min(2 * wait, most) if 0 <= since < 4 * wait else least
+    held |= {b"lost": b"%d" % now, b"lost_wait": b"%d" % wait}
     return _forget_positions(held)
 
 

@@ -1,0 +1,69 @@
+"""What `contacts-report status` calls wrong: the cause first, in one line, with all partitions of which it is so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stream.audit.status import KafkaPart, wrong
+from stream.projection.shown import RedisPart, ShownPartition
+
+NOW = 1_790_000_000_000
+LATE = NOW - 60_000
+
+
+def of_kafka(**changed: Any) -> KafkaPart:
+    told = {"members": ["a worker"], "ends": {0: 10, 1: 20}, "positions": {0: 10, 1: 20}}
+    return KafkaPart(**(told | changed))
+
+
+def of_redis(as_of_ms: int = NOW, owned: tuple[int, ...] = (0, 1), **changed: Any) -> RedisPart:
+    partitions = {str(p): {"phase": "counting"} for p in owned}
+    told = {
+        "policy": "noeviction",
+        "partitions": 2,
+        "shown": {p: ShownPartition(10 * (p + 1), as_of_ms + p) for p in (0, 1)},
+        "workers": [{"worker": "a worker", "partitions": partitions}],
+    }
+    return RedisPart(**(told | changed))
+
+
+def texts(kafka: KafkaPart, redis: RedisPart) -> list[str]:
+    return wrong(kafka, redis, NOW, 30_000)
+
+
+def test_nothing_is_wrong() -> None:
+    assert texts(of_kafka(), of_redis()) == []
+
+
+def test_a_topic_that_is_gone_and_was_counted_is_not_to_be_created_again() -> None:
+    [first, *_] = texts(of_kafka(ends={}, positions={}), of_redis())
+    assert "is gone, and 20 of its offsets were counted: do not create it again" in first
+    # while one of which nothing was counted is made by a command
+    [first, *_] = texts(of_kafka(ends={}, positions={}), of_redis(shown={}))
+    assert first == "there is no topic of activity: `contacts-report topics` makes what is needed"
+
+
+def test_a_position_behind_the_end_names_a_topic_that_was_created_again() -> None:
+    [first, *_] = texts(of_kafka(ends={0: 3, 1: 20}), of_redis())
+    assert first.startswith("partition 0 was counted up to offset 10, and ends at 3: the topic was deleted")
+
+
+def test_a_redis_that_is_full_comes_before_what_follows_from_it() -> None:
+    found = texts(of_kafka(), of_redis(LATE, full=True))
+    assert [text.partition(":")[0] for text in found] == [
+        "Redis is full and takes no writes",
+        "partitions 0, 1",
+    ]
+
+
+def test_one_thing_is_said_once_for_all_partitions() -> None:
+    found = texts(of_kafka(), of_redis(LATE, owned=()))
+    assert found == [
+        "partitions 0, 1: not owned by a worker that reports to this Redis",
+        "partitions 0, 1: readers' numbers stand still since 2026-09-21T14:12:20Z",
+    ]
+
+
+def test_a_topic_that_differs_comes_before_the_partitions() -> None:
+    found = texts(of_kafka(differences=["x: partitions is 4, wanted is 5"]), of_redis(owned=(0,)))
+    assert found == ["x: partitions is 4, wanted is 5", "partition 1: not owned by a worker that reports to this Redis"]
