@@ -160,17 +160,10 @@ class SimProducer:
 
     async def send(self, batches: Sequence[tuple[tuple[str, int], Any]]) -> list[Exception | None]:
         await self._begin()
-        answers = dict[int, Exception | None]()
-        waiting = dict[Log, list[int]]()
-        for at, ((topic, partition), _) in enumerate(batches):
-            waiting.setdefault(self._world.topic(topic)[partition], []).append(at)
-        while waiting:
-            await self._link.ready()
-            # The broker may have the next of a partition while this worker has not yet heard of it.
-            sent = {ats[0]: self._send(batches[ats[0]][1], log) for log, ats in waiting.items()}
-            answers |= dict(zip(sent, await asyncio.gather(*sent.values(), return_exceptions=True), strict=True))
-            waiting = {log: ats[1:] for log, ats in waiting.items() if len(ats) > 1}
-        return [answers[at] for at in range(len(batches))]
+        # All at once: of those of one partition the broker may have any number when the worker ends, as with answers
+        # between them.
+        sent = [self._send(batch, self._world.topic(topic)[partition]) for (topic, partition), batch in batches]
+        return await asyncio.gather(*sent, return_exceptions=True)
 
     async def _begin(self) -> None:
         await self._link.ready()
