@@ -28,6 +28,7 @@ from api.live.hub import Hub
 from api.metrics import Metrics
 from api.read.own_status import keep_listed
 from api.read.redis import Reader
+from api.report.form import choose_form
 from api.report.service import Reports
 from api.routes import COMPONENTS, Endpoint, Endpoints, not_found
 from stream.settings.api import ApiConfig
@@ -61,14 +62,17 @@ def create_app(
     `process`, where there is one.
 
     `app.state.hub.close()` ends the live streams, which a server that stops should do first. Raises ValueError where
-    the API would be open to other machines without authentication.
+    the API would be open to other machines without authentication, and CoreMissingError where `config` wants the
+    compiled core and there is none.
     """
     for name, reason in config.conflicts():
         raise ValueError(f"{name}: {reason}")
-    metrics = Metrics()
+    form = choose_form(config.core)
+    log.info("summing in the %s form: %s", form.name, form.why)
+    metrics = Metrics(form.name)
     memory = Memory(config.cache_bytes)
     reader = Reader(config.redis, config.group, config.redis_timeout_seconds, config.positions_cache_ms, memory)
-    reports = Reports(config, reader, memory, clock)
+    reports = Reports(config, form, reader, memory, clock)
     hub = Hub(reports, reader, memory, metrics, StreamLimits(config.live_streams, config.live_streams_per_principal))
     authentication = Authentication(config, memory, clock)
     page = StaticFiles(PAGE, config.api_frame_ancestors)

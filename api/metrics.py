@@ -13,15 +13,16 @@ REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 class Metrics:
     """The metrics of one application."""
 
-    def __init__(self) -> None:
+    def __init__(self, core: str = "python") -> None:
+        """`core`: the form that sums days."""
         self.registry = CollectorRegistry()
         self.build_info = Gauge(
             "contacts_build_info",
-            "1, for the version that runs and the form that sums days: `python`.",
+            "1, for the version that runs and the form that sums days: `compiled` or `python`.",
             ["version", "core"],
             registry=self.registry,
         )
-        self.build_info.labels(VERSION, "python").set(1)
+        self.build_info.labels(VERSION, core).set(1)
         self.process_start = Gauge(
             "contacts_process_start_timestamp_seconds", "When the process began.", registry=self.registry
         )

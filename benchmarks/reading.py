@@ -6,6 +6,8 @@ other dates      no range was asked for before, but its days were
 unchanged        the same as before
 304              the reader has it already; Redis is asked whether it has changed
 304 remembered   the same, less than 250 ms after Redis was asked
+
+Each with both forms of the sums (`core`), where the compiled one is installed; a 304 is the same in both.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from benchmarks.datasets import DAY_SECONDS
 from benchmarks.filling import Made, Partition, busy_days, day_number, event, renew, repeat_days
 from benchmarks.machine import say
 from benchmarks.serving import Asking, Desk, Server, desk
+from benchmarks.worker import cores
 
 CELLS = 2_000
 LAST = date(2026, 5, 31)
@@ -45,9 +48,17 @@ def run() -> Iterator[dict[str, Any]]:
 
 
 def month(here: Desk, runner: asyncio.Runner) -> Iterator[dict[str, Any]]:
-    rng, partition = Random(1), Partition(here.redis.url)
+    partition = Partition(here.redis.url)
     first = filled(here, runner, "month", [partition], 2 * LENGTHS[-1] + SHIFTS)
-    api, reading_api = here.api(), here.api(CONTACTS_POSITIONS_CACHE_MS="0")
+    for core, api in forms(here):
+        yield from month_of(here, runner, partition, first, core, api)
+    runner.run(partition.close())
+
+
+def month_of(
+    here: Desk, runner: asyncio.Runner, partition: Partition, first: date, core: str, api: Server
+) -> Iterator[dict[str, Any]]:
+    rng, reading_api = Random(1), here.api(CONTACTS_POSITIONS_CACHE_MS="0", CONTACTS_CORE=core)
     month_from = LAST - timedelta(29)
     others = other_dates(first + timedelta(LENGTHS[-1]))
 
@@ -55,7 +66,7 @@ def month(here: Desk, runner: asyncio.Runner) -> Iterator[dict[str, Any]]:
         runner.run(partition.take([event_of_today(rng, "month")]))
 
     for name, component in COMPONENTS.items():
-        say(f"reading: {name}")
+        say(f"reading: {name}, {core}")
         path = address("month", component, month_from, LAST)
         everything = address("month", component, first, LAST) + "&compare=none"
         costs = here.compared(
@@ -74,19 +85,28 @@ def month(here: Desk, runner: asyncio.Runner) -> Iterator[dict[str, Any]]:
             },
         )
         for case, cost in costs.items():
-            yield {"days": "30 + 30", "what": name, "case": case, **cost.fields()}
-    runner.run(partition.close())
+            yield {"days": "30 + 30", "what": name, "case": case, "core": core, **cost.fields()}
 
 
 def year(here: Desk, runner: asyncio.Runner) -> Iterator[dict[str, Any]]:
-    rng, partitions = Random(2), [Partition(here.redis.url, p, YEAR_PARTITIONS) for p in range(YEAR_PARTITIONS)]
+    partitions = [Partition(here.redis.url, p, YEAR_PARTITIONS) for p in range(YEAR_PARTITIONS)]
     filled(here, runner, "year", partitions, 2 * 366)
-    api = here.api()
+    for core, api in forms(here):
+        yield from year_of(here, runner, partitions[0], core, api)
+    for partition in partitions:
+        runner.run(partition.close())
+
+
+def year_of(
+    here: Desk, runner: asyncio.Runner, partition: Partition, core: str, api: Server
+) -> Iterator[dict[str, Any]]:
+    rng = Random(2)
 
     def change() -> None:
-        runner.run(partitions[0].take([event_of_today(rng, "year")]))
+        runner.run(partition.take([event_of_today(rng, "year")]))
 
     for name in ("timeline", "report"):
+        say(f"reading: {name} of a year, {core}")
         path = address("year", COMPONENTS[name], LAST - timedelta(365), LAST)
         costs = here.compared(
             api,
@@ -96,9 +116,12 @@ def year(here: Desk, runner: asyncio.Runner) -> Iterator[dict[str, Any]]:
             },
         )
         for case, cost in costs.items():
-            yield {"days": "366 + 366", "what": name, "case": case, **cost.fields()}
-    for partition in partitions:
-        runner.run(partition.close())
+            yield {"days": "366 + 366", "what": name, "case": case, "core": core, **cost.fields()}
+
+
+def forms(here: Desk) -> list[tuple[str, Server]]:
+    """An API with each form of the sums."""
+    return [(core, here.api(CONTACTS_CORE=core)) for core in cores()]
 
 
 def filled(here: Desk, runner: asyncio.Runner, workspace: str, partitions: list[Partition], days: int) -> date:

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.datasets import Dataset, records
 from benchmarks.machine import Bench, Run, fill, machine, measured_catch_up, say
-from stream.tables.core import CoreMissingError, load_core
+from stream.core import CoreMissingError, load_core
 
 EVENTS = 400_000
 FAUST_EVENTS = 30_000

@@ -18,6 +18,7 @@ from cli.command import DONE, NOT_DONE, CommandError
 from cli.connections import make_guarded_protocol, raise_file_limit
 from cli.options import add_settings, configuration
 from cli.tracing import tracer_of
+from stream.core import CoreMissingError
 from stream.settings.api import ApiConfig, is_loopback
 from stream.settings.logs import configure
 from stream.settings.redis_url import without_password
@@ -57,7 +58,10 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         connections = raise_file_limit(config.api_connections)
         if connections <= config.live_streams:
             log.warning("at most %d connections: this process may not open more files", connections)
-        app = create_app(config, process=process, tracer=tracer)
+        try:
+            app = create_app(config, process=process, tracer=tracer)
+        except CoreMissingError as error:
+            raise CommandError(str(error)) from None
         server = ReportServer(server_config(app, connections, config.api_metrics_port))
         # uvicorn stops gracefully at these, and then raises them once more for whoever was there before it.
         signal.signal(signal.SIGTERM, lambda *_: None)

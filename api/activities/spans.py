@@ -6,7 +6,7 @@ from typing import NamedTuple
 from api.activities.filter import Filter
 from api.errors import Unavailable
 from api.read.manifests import Seen
-from api.read.parts import Parts
+from api.read.parts import CELLS, HEADS, SUMMARIES, Parts
 from api.read.redis import Reader
 from api.read.snapshot import Moved, Snapshot
 from api.report.days import KindSums, kind_sums, kind_sums_of_users
@@ -85,7 +85,7 @@ class Spans:
         last = None if after is None else day_of(occurred_at_of(after))
         days = []
         for of in reading.plan.days.values():
-            sums = reading.days.get(of.day)
+            sums = reading.kinds.sums_of(of.day)
             if sums is None or (last is not None and (of.day > last if self._descending else of.day < last)):
                 continue
             # Of the range as one bucket, which is column 0.
@@ -123,7 +123,7 @@ class Spans:
 
     async def _by_quarter(self, days: Sequence[int]) -> dict[int, KindSums]:
         users = self._filter.users
-        wanted = Parts.SUMMARIES if users is None else Parts.HEADS | Parts.CELLS
+        wanted = SUMMARIES if users is None else HEADS | CELLS
 
         snapshot = await self._read(sorted(days), wanted)
         if users is None:

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ExecAbortError, RedisError, ResponseError
 
 from api.errors import Unavailable
 from stream.settings.redis import redis_client
@@ -31,10 +32,11 @@ class Connection:
         self.refuses = False
         """Whether Redis answered the last read that failed, and would not do it."""
         self._slots = asyncio.Semaphore(READS_AT_ONCE)
+        self._idle: list[AbstractConnection] = []
 
     async def close(self) -> None:
         if self._client is not None:
-            client, self._client = self._client, None
+            client, self._client, self._idle = self._client, None, []
             with suppress(RedisError, OSError):
                 await client.aclose()
 
@@ -52,17 +54,28 @@ class Connection:
         return redis_client(self._url, timeout_seconds=None, retries=0)
 
     async def transaction(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """The replies to commands that are carried out as one."""
-        client = self.client
+        """The replies to commands that are carried out as one, as they come: without what the client makes of them."""
         self.transactions += 1
+        return await self.in_time(self._execute([("MULTI",), *commands, ("EXEC",)]))
 
-        async def execute() -> list[Any]:
-            async with self._slots, client.pipeline(transaction=True) as pipeline:
-                for command in commands:
-                    pipeline.execute_command(*command)
-                return await pipeline.execute()
+    async def _execute(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """On a connection that is kept: to lend one of the client's for each read, and to give it back, takes longer
+        than the smallest read itself.
+        """
+        async with self._slots:
+            connection = self._idle.pop() if self._idle else await self._connect()
+            try:
+                if connection.is_connected and await connection.can_read():
+                    await connection.disconnect()  # the server closed it meanwhile; it connects again by itself
+                return await connection.retry.call_with_retry(
+                    lambda: _exchange(connection, commands), lambda _error: connection.disconnect()
+                )
+            finally:
+                self._idle.append(connection)  # whatever failed in between has disconnected it
 
-        return await self.in_time(execute())
+    async def _connect(self) -> AbstractConnection:
+        pool = self.client.connection_pool
+        return await pool.get_connection()  # type: ignore[no-untyped-call,no-any-return]
 
     async def in_time(self, call: Awaitable[T]) -> T:
         """The answer, or Unavailable after the time that a read may take."""
@@ -88,3 +101,22 @@ class Connection:
                 "redis_unavailable", "Redis refuses reads: it is full (maxmemory), or does not let us in."
             )
         return Unavailable("redis_unavailable", "Redis does not answer.")
+
+
+async def _exchange(connection: AbstractConnection, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Send a transaction, and read its replies. Raises the first error that is among them."""
+    await connection.send_packed_command(connection.pack_commands(commands))
+    refused: ResponseError | None = None
+    for _ in commands[:-1]:
+        try:
+            await connection.read_response()  # that it is queued
+        except ResponseError as error:
+            refused = refused or error
+    try:
+        replies: list[Any] = await connection.read_response()
+    except ExecAbortError as error:
+        raise refused or error from error
+    for reply in replies:
+        if isinstance(reply, ResponseError):
+            raise reply
+    return replies

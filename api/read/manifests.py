@@ -8,13 +8,11 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
-from typing import Literal, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 from api.cache import Memory
-from api.read.parts import PartitionDay, Parts
+from api.read.parts import CELLS, HEADS, SUMMARIES, PartitionDay, Parts
 from stream.storage.keys import Keys, parse_manifest
-
-PartName = Literal["summaries", "heads", "cells"]
 
 KNOWN_DAY_BYTES = 220
 """Of what is known of a workspace: a day's places, and its manifest beside its text."""
@@ -59,11 +57,21 @@ class Seen(NamedTuple):
         )
 
 
+class Places(NamedTuple):
+    """Where in the values of a day those of one partition lie: its summaries, heads and cells, then its delta."""
+
+    summaries: slice
+    heads: slice
+    cells: slice
+    delta: int
+
+
 class Asked(NamedTuple):
-    """What a read asks of a day: these parts of each partition, and how many bases that has."""
+    """What a read asks of a day: its parts, their fields (without the day), and the places of their values."""
 
     parts: Parts
-    bases: Mapping[int, int]
+    fields: tuple[str, ...]
+    places: tuple[Places, ...]
 
 
 class Manifests:
@@ -113,7 +121,7 @@ class Manifests:
 
 def ask(seen: Seen, wanted: Mapping[int, Parts]) -> dict[int, Asked]:
     """What to ask of the days by the parts that they had when they were seen. Days of `wanted` are among them."""
-    return {day: Asked(parts, _bases(_segments(seen.manifests[day]))) for day, parts in wanted.items()}
+    return {day: _asked(_segments(seen.manifests[day]), parts) for day, parts in wanted.items()}
 
 
 def moved_days(seen: Seen, manifests: Mapping[int, bytes]) -> list[int]:
@@ -125,21 +133,8 @@ def moved_days(seen: Seen, manifests: Mapping[int, bytes]) -> list[int]:
 
 def others_than_seen(seen: Seen, manifests: Mapping[int, bytes], days: Iterable[int]) -> set[int]:
     """Those of the days, seen before, that have other parts by now, and not only other counts in the same ones."""
-    return {day for day in days if _segments(seen.manifests[day]) != _segments(manifests[day])}
-
-
-@lru_cache(maxsize=2_048)
-def part_fields(day: int, partition: int, bases: int, parts: Parts) -> tuple[str, ...]:
-    """The fields of one day and partition, in the order in which `read_parts` takes their values."""
-    names: list[str] = []
-    if parts & Parts.SUMMARIES:
-        names.extend(Keys.summary_field(day, partition, base) for base in range(bases))
-    if parts & Parts.HEADS:
-        names.extend(Keys.head_field(day, partition, base) for base in range(bases))
-    if parts & Parts.CELLS:
-        names.extend(Keys.cells_field(day, partition, base) for base in range(bases))
-    names.append(Keys.delta_field(day, partition))
-    return tuple(names)
+    before = seen.manifests
+    return {day for day in days if before[day].partition(b" ")[2] != manifests[day].partition(b" ")[2]}
 
 
 def read_parts(
@@ -150,48 +145,46 @@ def read_parts(
     values = list(chain.from_iterable(replies))
     found: dict[int, list[PartitionDay]] = {}
     at = 0
-    for day, (parts, bases) in asked.items():
-        kinds = _kinds_of_parts(parts)
-        of_day = []
-        for number in bases.values():
-            delta = at + number * len(kinds)
-            if day in kept:
-                of_day.append(_partition_day(values[at:delta], values[delta], kinds, number))
-            at = delta + 1
+    for day, of in asked.items():
+        end = at + len(of.fields)
         if day in kept:
-            found[day] = of_day
+            of_day = values[at:end]
+            found[day] = [_partition_day(of_day, places) for places in of.places]
+        at = end
     return found
 
 
-def _partition_day(
-    of_bases: Sequence[bytes | None], delta: bytes | None, kinds: Sequence[PartName], bases: int
-) -> PartitionDay:
-    if None in of_bases:
+def _partition_day(values: Sequence[bytes | None], places: Places) -> PartitionDay:
+    present = cast("Sequence[bytes]", values)
+    summaries, heads, cells = present[places.summaries], present[places.heads], present[places.cells]
+    delta = values[places.delta]
+    if None in summaries or None in heads or None in cells:
         raise KeysLost("part of a day")
-    if bases == 0 and delta is None:
+    if delta is None and not (summaries or heads or cells):
         raise KeysLost("part of a day")
-    present = cast("Sequence[bytes]", of_bases)
-    return PartitionDay(
-        **{kind: present[i * bases : (i + 1) * bases] for i, kind in enumerate(kinds)},
-        delta=delta,
-    )
+    return PartitionDay(summaries, heads, cells, delta)
 
 
-@lru_cache(maxsize=8)
-def _kinds_of_parts(parts: Parts) -> tuple[PartName, ...]:
-    """The fields of PartitionDay that are asked for, in the order of `part_fields`."""
-    named: tuple[tuple[Parts, PartName], ...] = (
-        (Parts.SUMMARIES, "summaries"),
-        (Parts.HEADS, "heads"),
-        (Parts.CELLS, "cells"),
-    )
-    return tuple(name for part, name in named if parts & part)
+@lru_cache(maxsize=128)
+def _asked(segments: bytes, parts: Parts) -> Asked:
+    """What is asked of a day; most days of most workspaces look alike."""
+    fields: list[str] = []
+    places = []
+    for partition, bases in (parse_manifest(b"- " + segments).bases if segments else {}).items():
+        of_parts = []
+        for part, field_of in _FIELDS:
+            start = len(fields)
+            if parts & part:
+                fields.extend(Keys.without_day(field_of(0, partition, base)) for base in range(bases))
+            of_parts.append(slice(start, len(fields)))
+        summaries, heads, cells = of_parts
+        places.append(Places(summaries, heads, cells, len(fields)))
+        fields.append(Keys.without_day(Keys.delta_field(0, partition)))
+    return Asked(parts, tuple(fields), tuple(places))
 
 
-@lru_cache(maxsize=512)
-def _bases(segments: bytes) -> Mapping[int, int]:
-    """Number of bases by partition; most days of most workspaces look alike."""
-    return parse_manifest(b"- " + segments).bases if segments else {}
+_FIELDS: Final = ((SUMMARIES, Keys.summary_field), (HEADS, Keys.head_field), (CELLS, Keys.cells_field))
+"""In the order of `Places`."""
 
 
 def _segments(manifest: bytes) -> bytes:

@@ -25,7 +25,6 @@ from api.read.manifests import (
     ask,
     moved_days,
     others_than_seen,
-    part_fields,
     read_parts,
 )
 from api.read.parts import Parts
@@ -273,10 +272,8 @@ class Reader:
     def _ask_parts(self, workspace_id: str, asked: Mapping[int, Asked]) -> list[tuple[Any, ...]]:
         """One command a hash; the fields of a day follow each other, days in order."""
         by_hash: dict[int, list[str]] = {}
-        for day, (parts, bases) in asked.items():
-            fields = by_hash.setdefault(day // DAYS_A_HASH, [])
-            for partition, number in bases.items():
-                fields.extend(part_fields(day, partition, number, parts))
+        for day, of in asked.items():
+            by_hash.setdefault(day // DAYS_A_HASH, []).extend(Keys.fields_of_day(day, of.fields))
         return [
             ("HMGET", self.keys.cells(workspace_id, number * DAYS_A_HASH), *fields)
             for number, fields in by_hash.items()

@@ -13,8 +13,9 @@ from itertools import accumulate
 from operator import add
 from typing import NamedTuple
 
+from api.cache import Shared, size_of_texts
 from api.read.parts import PartitionDay
-from stream.model.dimensions import Kind, kind_count, kinds_of
+from stream.model.dimensions import Kind, kind_count, kinds_of, sources_of
 from stream.model.steps import Steps
 from stream.model.time import QUARTERS_A_DAY
 from stream.storage.day_parts import Delta, Head, decode_cells, decode_delta, decode_head, decode_summary
@@ -22,6 +23,9 @@ from stream.storage.formats import FormatError
 
 WHOLE_DAY = (QUARTERS_A_DAY,)
 """The cuts of a day in one piece."""
+
+COUNT_BYTES = 40
+"""A number and its place."""
 
 
 class KindSums(NamedTuple):
@@ -32,6 +36,15 @@ class KindSums(NamedTuple):
 
     kinds: tuple[Kind, ...]
     counts: tuple[int, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Without the kinds, which other sums share."""
+        return 150 + COUNT_BYTES * len(self.counts)
+
+    @property
+    def shared(self) -> Shared:
+        return self.kinds, _size_of_table
 
 
 def kind_sums(parts: Iterable[PartitionDay], cuts: tuple[int, ...]) -> KindSums:
@@ -147,6 +160,11 @@ _TABLES = KindTables(names_limit=16_384)
 
 def _kinds(sources: tuple[str, ...]) -> tuple[Kind, ...]:
     return _TABLES[sources]
+
+
+def _size_of_table(kinds: tuple[Kind, ...]) -> int:
+    """Each kind is a pair; each text is in two of them."""
+    return 100 + 72 * len(kinds) + size_of_texts(sources_of(kinds))
 
 
 def _kind_sums(sources: Sequence[str], counts: Sequence[int]) -> KindSums:

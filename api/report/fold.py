@@ -1,13 +1,16 @@
 """Sums of days -> counts of a view. A fold is kept, and what changed in it since is exchanged day by day."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from api.report.days import KindSums
+from api.cache import Shared
+from api.read.parts import PartitionDay
+from api.report.days import COUNT_BYTES, KindSums, kind_sums, kind_sums_of_users
 from api.report.plan import DayPlan, Plan
 from stream.model.activity import ACTIVITIES, ADDED, DELETED
 from stream.model.dimensions import Kind
+from stream.model.steps import Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,28 @@ class KindFold:
     rows: Mapping[Kind, list[int]] = field(default_factory=dict)
     """By kind, one item a column of the plan."""
 
+    def sum_days(
+        self, parts: Mapping[int, Sequence[PartitionDay]], users: frozenset[str | None] | None
+    ) -> Steps[dict[int, KindSums]]:
+        """The sums of days of the plan, of all users or some."""
+        found: dict[int, KindSums] = {}
+        for day, of_day in parts.items():
+            if found:
+                yield
+            cuts = self.plan.days[day].cuts
+            if users is None:
+                found[day] = kind_sums(of_day, cuts)
+            else:
+                found[day] = yield from kind_sums_of_users(of_day, cuts, users)
+        return found
+
+    def sums_of(self, day: int) -> KindSums | None:
+        """Those of a day that is in it."""
+        return self.sums.get(day)
+
     def update(self, manifests: Mapping[int, bytes], changed: Mapping[int, KindSums]) -> "KindFold":
         """The fold of other manifests; `changed` has the sums of each day whose manifest is another one."""
-        gone = _find_gone(self.sums, manifests, changed)
+        gone = find_gone(self.sums, manifests, changed)
         if len(gone) == len(self.sums):
             rows, sums, gone = {}, {}, []
         else:
@@ -70,6 +92,21 @@ class KindFold:
             self._by_source(earlier),
         )
 
+    @property
+    def size_bytes(self) -> int:
+        """With its days, which may be forgotten elsewhere; without what `shared` tells."""
+        return size_of_rows(self.plan, len(self.rows)) + sum(sums.size_bytes for sums in self.sums.values())
+
+    @property
+    def shared(self) -> list[Shared]:
+        tables = {id(sums.kinds): sums.shared for sums in self.sums.values()}
+        return list(tables.values())
+
+    @staticmethod
+    def shared_by(sums: KindSums) -> list[Shared]:
+        """What the sums of a day share with those of others."""
+        return [sums.shared]
+
     def _by_source(self, columns: slice) -> dict[str | None, list[int]]:
         """Added, of the sources that have any there."""
         return {
@@ -79,7 +116,12 @@ class KindFold:
         }
 
 
-def _find_gone(sums: Mapping[int, object], manifests: Mapping[int, bytes], changed: Mapping[int, object]) -> list[int]:
+def size_of_rows(plan: Plan, rows: int) -> int:
+    """Of rows, and as much again for the counts that are made of them."""
+    return 2 * (COUNT_BYTES * plan.columns + 200) * (2 + rows)
+
+
+def find_gone(sums: Mapping[int, object], manifests: Mapping[int, bytes], changed: Mapping[int, object]) -> list[int]:
     """The days whose sums are no longer good. Where all are, a new fold is less work than taking them out."""
     return [day for day in sums if day in changed or day not in manifests]
 

@@ -23,7 +23,7 @@ class DayPlan(NamedTuple):
     """[first, end) quarters of the day that lie in the range itself; (0, 0) where none do."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Plan:
     """The days of a view in ascending order, and its buckets as texts. A plan is equal to itself alone."""
 

@@ -14,15 +14,15 @@ from api.read.freshness import Positions, as_of_text, freshness, lag_seconds, re
 from api.read.manifests import Seen
 from api.read.redis import Reader
 from api.read.snapshot import Snapshot, State, require_complete
-from api.report.days import KindSums
 from api.report.fold import Counts
+from api.report.form import Form, KindFold, UserFold
 from api.report.names import label_of
 from api.report.plan import Plan, plan_of_bounds, size_of_plan
 from api.report.sources import sources
 from api.report.summary import total
 from api.report.sums import Chosen, Sums, UserFolds
 from api.report.timeline import bucket_states, timeline
-from api.report.user_fold import NO_USERS, Ranked, UserFold, UserTotal, columns_of
+from api.report.user_fold import NO_USERS, Ranked, UserTotal, columns_of
 from api.report.users import MAX_USERS, sum_omitted, user_counts
 from api.report.warnings import filter_fields, warnings_of
 from api.wire import BucketState, Freshness, FreshnessState
@@ -91,7 +91,7 @@ class Reading:
 
     stamp: Stamp
     plan: Plan
-    days: Mapping[int, KindSums]
+    kinds: KindFold
     counts: Counts
     states: Sequence[BucketState]
     users: Ranked
@@ -117,9 +117,10 @@ class Reports:
     """
 
     def __init__(
-        self, config: ApiConfig, reader: Reader, memory: Memory, clock: Callable[[], float] = time.time
+        self, config: ApiConfig, form: Form, reader: Reader, memory: Memory, clock: Callable[[], float] = time.time
     ) -> None:
         self.clock = clock
+        self._form = form
         self._reader = reader
         self._memory = memory
         self._folds = UserFolds()
@@ -219,7 +220,7 @@ class Reports:
             snapshot = await self._reader.read(workspace_id, seen, sums.lacking(seen.now), fields)
             require_complete(snapshot.state)
             now = self.clock()
-            if not snapshot.holds(sums.lacking(snapshot.manifests, snapshot.moved)):
+            if sums.lacks(snapshot):
                 continue
             if every:
                 before, first = first, sums.first_mark(snapshot)
@@ -242,6 +243,7 @@ class Reports:
     def _sums_of(self, workspace_id: str, of: View, need: Need, every: bool) -> Sums:
         return Sums(
             self._memory,
+            self._form,
             workspace_id,
             self._plan_of(of, need),
             self._folds,
@@ -284,7 +286,7 @@ class Reports:
         return Reading(
             stamp,
             sums.plan,
-            sums.kinds.sums,
+            sums.kinds,
             counts,
             states,
             users,

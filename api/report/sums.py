@@ -7,19 +7,16 @@ of.
 
 from asyncio import Lock
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakValueDictionary
 
 from api.cache import Memory, Shared, size_of_texts
-from api.read.parts import PartitionDay, Parts
+from api.read.parts import CELLS, HEADS, NOTHING, SUMMARIES, PartitionDay, Parts
 from api.read.snapshot import Snapshot
-from api.report.days import WHOLE_DAY, KindSums, first_quarter, kind_sums, kind_sums_of_users
-from api.report.fold import KindFold
+from api.report.days import WHOLE_DAY
+from api.report.form import Form, KindFold, UserFold, UserTable
 from api.report.plan import DayPlan, Plan, size_of_plan
-from api.report.user_days import UserSums, user_sums
-from api.report.user_fold import UserFold
-from api.report.user_table import UserTable
-from stream.model.dimensions import Kind, sources_of
+from api.report.user_fold import size_of_table
 from stream.model.steps import Steps
 from stream.model.time import QUARTERS_A_DAY
 from stream.slices import run_in_slices
@@ -27,16 +24,9 @@ from stream.slices import run_in_slices
 Chosen = frozenset[str | None] | None
 """Sources or users that are asked for; None: all; None in it: without one."""
 
-S = TypeVar("S", KindSums, UserSums)
-
 FOLDED_DAY_BYTES = 250
 """Of a fold: a day's places in it. A fold keeps its days' sums and manifests, also where they are forgotten elsewhere,
 so those count with it too."""
-
-COUNT_BYTES = 40
-"""A number and its place."""
-
-HEADS_AND_CELLS = Parts.HEADS | Parts.CELLS
 
 
 class UserFolds:
@@ -66,6 +56,7 @@ class Sums:
     def __init__(
         self,
         cache: Memory,
+        form: Form,
         workspace_id: str,
         plan: Plan,
         folds: UserFolds,
@@ -79,6 +70,7 @@ class Sums:
         self.plan = plan
         self.chosen_users = chosen_users
         self._cache = cache
+        self._form = form
         self._workspace_id = workspace_id
         self._chosen_sources = chosen_sources
         self._days = plan.days
@@ -86,10 +78,10 @@ class Sums:
         self._kinds, self._users = kinds, users
         self._kind_key = (workspace_id, plan, chosen_sources, chosen_users)
         self._user_key = (workspace_id, plan, chosen_sources, "users")
-        self.kinds: KindFold = cache.get(self._kind_key) or KindFold(plan, chosen_sources)
+        self.kinds: KindFold = cache.get(self._kind_key) or form.kind_fold(plan, chosen_sources)
         self._folds = folds
         self._table_key = (workspace_id, "table of users")
-        self.users: UserFold = (self._known_users() if users else None) or UserFold(self._table())
+        self.users: UserFold = (self._known_users() if users else None) or form.user_fold(self._table())
         self._shared_plan: Shared = (plan, size_of_plan)
         self._shared_choices: list[Shared] = [
             (values, _size_of_choice) for values in (chosen_sources, chosen_users) if values is not None
@@ -115,17 +107,31 @@ class Sums:
         if self._users and some != self.users.manifests:
             for day, manifest in some.items():
                 if self._is_in_range(day) and not self._has(self.users.manifests, day, manifest, "users"):
-                    found[day] = found.get(day, Parts.NOTHING) | _parts_of_users(self._days[day])
+                    found[day] = found.get(day, NOTHING) | _parts_of_users(self._days[day])
         if self._every and manifests:
             first = min(manifests)
             if not self._has({}, first, manifests[first], "first"):
-                found[first] = found.get(first, Parts.NOTHING) | Parts.SUMMARIES
+                found[first] = found.get(first, NOTHING) | SUMMARIES
         return {day: found[day] for day in sorted(found)}
+
+    def lacks(self, snapshot: Snapshot) -> bool:
+        """Whether days that have moved since they were seen are neither in the snapshot nor at hand."""
+        if self._every:
+            days = snapshot.moved
+        else:
+            days = [day for day in snapshot.moved if self._parts_of(day) & ~snapshot.asked.get(day, NOTHING)]
+        return not snapshot.holds(self.lacking(snapshot.manifests, days))
+
+    def _parts_of(self, day: int) -> Parts:
+        """All that may be wanted of a day."""
+        of = self._days[day]
+        kinds = self._parts_of_kinds(of) if self._kinds else NOTHING
+        return kinds | (_parts_of_users(of) if self._users and of.window[1] else NOTHING)
 
     def _parts_of_kinds(self, of: DayPlan) -> Parts:
         if self.chosen_users is None:
-            return Parts.SUMMARIES
-        return Parts.HEADS if of.cuts == WHOLE_DAY else HEADS_AND_CELLS
+            return SUMMARIES
+        return HEADS if of.cuts == WHOLE_DAY else HEADS | CELLS
 
     def first_mark(self, snapshot: Snapshot) -> int | None:
         """The quarter of the first event there is, of a snapshot that has what is `lacking`."""
@@ -135,7 +141,7 @@ class Sums:
         manifest = snapshot.manifests[day]
         quarter: int | None = self._held.get((day, manifest, "first"))
         if quarter is None:
-            quarter = day * QUARTERS_A_DAY + (first_quarter(snapshot.parts[day]) or 0)
+            quarter = day * QUARTERS_A_DAY + (self._form.first_quarter(snapshot.parts[day]) or 0)
             self._cache.put(self._key(day, "first"), quarter, 0, manifest)
         return quarter
 
@@ -146,9 +152,18 @@ class Sums:
             if self._every:
                 manifests = {day: manifest for day, manifest in manifests.items() if day in self._days}
             if manifests != self.kinds.manifests:
-                steps = self._sum_changed("kinds", snapshot, manifests, self.kinds.manifests, self._kind_sums)
-                changed = await run_in_slices(steps)
-                self.kinds = self.kinds.update(manifests, changed)
+                of_kinds = self.kinds
+                changed = await run_in_slices(
+                    self._sum_changed(
+                        "kinds",
+                        snapshot,
+                        manifests,
+                        of_kinds.manifests,
+                        lambda parts: of_kinds.sum_days(parts, self.chosen_users),
+                        of_kinds.shared_by,
+                    )
+                )
+                self.kinds = of_kinds.update(manifests, changed)
                 self._remember_kinds(manifests)
         if self._users:
             manifests = {day: manifest for day, manifest in snapshot.manifests.items() if self._is_in_range(day)}
@@ -157,9 +172,9 @@ class Sums:
                     await self._take_users(snapshot, manifests)
 
     def _table(self) -> UserTable:
-        table: UserTable | None = self._cache.get(self._table_key) if self._users else UserTable()
+        table: UserTable | None = self._cache.get(self._table_key) if self._users else self._form.user_table()
         if table is None:
-            table = UserTable()
+            table = self._form.user_table()
             self._cache.put(self._table_key, table, 0, shared=[_shared_users(table)])
         return table
 
@@ -177,25 +192,29 @@ class Sums:
         self._remember_users(manifests)
 
     def _fold_users(self, snapshot: Snapshot, manifests: Mapping[int, bytes]) -> Steps[UserFold]:
-        before = self.users
-        changed = yield from self._sum_changed("users", snapshot, manifests, before.manifests, self._user_sums)
+        before, table = self.users, self.users.table
+        size = table.size_bytes
+        changed = yield from self._sum_changed(
+            "users",
+            snapshot,
+            manifests,
+            before.manifests,
+            lambda parts: before.sum_days(self.plan, parts, self._chosen_sources),
+            lambda _sums: [_shared_users(table)],
+        )
+        self._cache.grow(table, table.size_bytes - size)
         return (yield from before.update(manifests, changed))
 
     def _remember_kinds(self, manifests: Mapping[int, bytes]) -> None:
         fold = self.kinds
-        # Its rows, and as much again for the counts that are made of them.
-        size = _size_of_manifests(manifests) + 2 * (COUNT_BYTES * self.plan.columns + 200) * (2 + len(fold.rows))
-        size += sum(map(_size_of_kinds, fold.sums.values()))
-        tables = {id(sums.kinds): sums.kinds for sums in fold.sums.values()}
-        shared = [self._shared_plan, *self._shared_choices, *(map(_shared_table, tables.values()))]
-        self._cache.put(self._kind_key, fold, size, shared=shared)
+        shared = [self._shared_plan, *self._shared_choices, *fold.shared]
+        self._cache.put(self._kind_key, fold, fold.size_bytes + _size_of_manifests(manifests), shared=shared)
 
     def _remember_users(self, manifests: Mapping[int, bytes]) -> None:
         fold = self.users
         self._folds.put(self._user_key, fold)
-        size = fold.size_bytes + _size_of_manifests(manifests) + sum(sums.size_bytes for sums in fold.sums.values())
         shared = [self._shared_plan, *self._shared_choices, _shared_users(fold.table)]
-        self._cache.put(self._user_key, fold, size, shared=shared)
+        self._cache.put(self._user_key, fold, fold.size_bytes + _size_of_manifests(manifests), shared=shared)
         self._cache.put(self._table_key, fold.table, 0, shared=[_shared_users(fold.table)])
 
     def _sum_changed(
@@ -204,35 +223,32 @@ class Sums:
         snapshot: Snapshot,
         manifests: Mapping[int, bytes],
         before: Mapping[int, bytes],
-        unpack: Callable[[DayPlan, Sequence[PartitionDay]], Steps[tuple[S, int, list[Shared]]]],
-    ) -> Steps[dict[int, S]]:
+        sum_days: Callable[[Mapping[int, Sequence[PartitionDay]]], Steps[Mapping[int, Any]]],
+        shared_by: Callable[[Any], list[Shared]],
+    ) -> Steps[dict[int, Any]]:
         """The sums of the days whose manifests are not those of before."""
-        changed: dict[int, S] = {}
+        changed: dict[int, Any] = {}
+        unknown: dict[int, Sequence[PartitionDay]] = {}
         for day, manifest in manifests.items():
-            if before.get(day) == manifest:
-                continue
-            held: S | None = self._held.get((day, manifest, what))
-            if held is None:
-                found: tuple[S, int, list[Shared]] = yield from unpack(self._days[day], snapshot.parts[day])
-                held = found[0]
-                self._cache.put(self._key(day, what), held, found[1], manifest, [*self._shared_choices, *found[2]])
-                yield
-            changed[day] = held
+            if before.get(day) != manifest:
+                held = self._held.get((day, manifest, what))
+                if held is None:
+                    unknown[day] = snapshot.parts[day]
+                else:
+                    changed[day] = held
+        if unknown:
+            found = yield from sum_days(unknown)
+            alone = []
+            for day, sums in found.items():
+                entry = (self._key(day, what), sums, sums.size_bytes, manifests[day])
+                shared = [*self._shared_choices, *shared_by(sums)]
+                if shared:
+                    self._cache.put(*entry, shared)
+                else:
+                    alone.append(entry)
+            self._cache.put_all(alone)
+            changed |= found
         return changed
-
-    def _kind_sums(self, of: DayPlan, parts: Sequence[PartitionDay]) -> Steps[tuple[KindSums, int, list[Shared]]]:
-        if self.chosen_users is None:
-            sums = kind_sums(parts, of.cuts)
-        else:
-            sums = yield from kind_sums_of_users(parts, of.cuts, self.chosen_users)
-        return sums, _size_of_kinds(sums), [_shared_table(sums.kinds)]
-
-    def _user_sums(self, of: DayPlan, parts: Sequence[PartitionDay]) -> Steps[tuple[UserSums, int, list[Shared]]]:
-        table = self.users.table
-        size = table.size_bytes
-        sums = yield from user_sums(table, parts, of.window, self._chosen_sources)
-        self._cache.grow(table, table.size_bytes - size)
-        return sums, sums.size_bytes, [_shared_users(table)]
 
     def _has(self, manifests: Mapping[int, bytes], day: int, manifest: bytes | None, what: str) -> bool:
         """Whether the sums of a day with this manifest are at hand."""
@@ -268,26 +284,9 @@ def _size_of_choice(values: frozenset[str | None]) -> int:
     return 300 + 60 * len(values) + size_of_texts(values)
 
 
-def _shared_table(kinds: tuple[Kind, ...]) -> Shared:
-    return kinds, _size_of_table
-
-
-def _size_of_table(kinds: tuple[Kind, ...]) -> int:
-    """Each kind is a pair; each text is in two of them."""
-    return 100 + 72 * len(kinds) + size_of_texts(sources_of(kinds))
-
-
-def _size_of_kinds(sums: KindSums) -> int:
-    return 150 + COUNT_BYTES * len(sums.counts)
-
-
-def _size_of_table_of_users(table: UserTable) -> int:
-    return table.size_bytes
-
-
 def _shared_users(table: UserTable) -> Shared:
-    return table, _size_of_table_of_users
+    return table, size_of_table
 
 
 def _parts_of_users(of: DayPlan) -> Parts:
-    return Parts.HEADS if of.window == (0, QUARTERS_A_DAY) else HEADS_AND_CELLS
+    return HEADS if of.window == (0, QUARTERS_A_DAY) else HEADS | CELLS

@@ -12,7 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from api.report.user_days import Numbers, UserSums
+from api.cache import Shared
+from api.read.parts import PartitionDay
+from api.report.plan import Plan
+from api.report.user_days import Numbers, UserSums, user_sums
 from api.report.user_table import Places, UserTable
 from stream.model.steps import Steps
 from stream.slices import run_in_slices
@@ -70,6 +73,15 @@ class UserFold:
     _first: dict[int, Ranked] = field(default_factory=dict)
     """What was ranked already, by how many."""
 
+    def sum_days(
+        self, plan: Plan, parts: Mapping[int, Sequence[PartitionDay]], sources: frozenset[str | None] | None
+    ) -> Steps[dict[int, UserSums]]:
+        """The sums of days of a plan, of all sources or some."""
+        found: dict[int, UserSums] = {}
+        for day, of_day in parts.items():
+            found[day] = yield from user_sums(self.table, of_day, plan.days[day].window, sources)
+        return found
+
     def update(self, manifests: Mapping[int, bytes], changed: Mapping[int, UserSums]) -> "Steps[UserFold]":
         """The fold of other manifests; `changed` has the sums of each day whose manifest is another one."""
         gone = [day for day in self.sums if day in changed or day not in manifests]
@@ -93,8 +105,13 @@ class UserFold:
 
     @property
     def size_bytes(self) -> int:
-        """With what is ranked, without its days and its table."""
-        return 500 + self.added.nbytes + self.deleted.nbytes + RANKED_BYTES * min(len(self.added), MOST_RANKED)
+        """With its days, which may be forgotten elsewhere, and what is ranked; without its table."""
+        days = sum(sums.size_bytes for sums in self.sums.values())
+        return 500 + days + self.added.nbytes + self.deleted.nbytes + size_of_ranked(len(self.added))
+
+    @property
+    def shared(self) -> list[Shared]:
+        return [(self.table, size_of_table)]
 
     def total(self, users: Chosen) -> UserTotal:
         """Of those users together, of whom each has some activity."""
@@ -107,7 +124,7 @@ class UserFold:
     async def first(self, limit: int, users: Chosen) -> Ranked:
         """The first users with activity, of all or some. Of all they are ranked once."""
         if users is not None:
-            return sorted(self._rows_of(users), key=_order)[:limit]
+            return in_order(self._rows_of(users))[:limit]
         known = self._first.get(limit)
         if known is None:
             known = self._first[limit] = await run_in_slices(self._ranked_first(limit))
@@ -116,7 +133,7 @@ class UserFold:
     async def all(self, users: Chosen) -> AsyncIterator[Columns]:
         """All users with activity, or some of them, a piece at a time."""
         if users is not None:
-            ranked = sorted(self._rows_of(users), key=_order)
+            ranked = in_order(self._rows_of(users))
             for start in range(0, len(ranked), ROWS_A_PIECE):
                 yield columns_of(ranked[start : start + ROWS_A_PIECE])
             return
@@ -168,13 +185,22 @@ class UserFold:
             alike = nsmallest(limit - len(rows), chain(alike, piece), key=lambda place: ids[place] or "")
             yield
         rows += self._rows_at(np.array(alike, np.int32), ids)
-        return [*sorted(rows, key=_order), *null][:limit]
+        return [*in_order(rows), *null][:limit]
 
     def _rows_at(self, places: Places, ids: Sequence[str | None]) -> Ranked:
         return [(ids[place], *counts) for place, *counts in zip(places.tolist(), *self._counts_at(places), strict=True)]
 
     def _counts_at(self, places: Places) -> tuple[list[int], list[int]]:
         return self.added[places].tolist(), self.deleted[places].tolist()
+
+
+def size_of_ranked(users: int) -> int:
+    """Of the first of so many, who are kept."""
+    return RANKED_BYTES * min(users, MOST_RANKED)
+
+
+def size_of_table(table: UserTable) -> int:
+    return table.size_bytes
 
 
 def columns_of(rows: Ranked) -> Columns:
@@ -186,6 +212,11 @@ def _widen(counts: Numbers, users: int) -> Numbers:
     wider = np.zeros(users, np.int64)
     wider[: len(counts)] = counts
     return wider
+
+
+def in_order(rows: Ranked) -> Ranked:
+    """Rows in the report's order."""
+    return sorted(rows, key=_order)
 
 
 def _order(row: Row) -> tuple[bool, int, int, str]:

@@ -1,7 +1,9 @@
 //! Packs and unpacks the counts of a day aggregate: heads, cells, summaries, deltas and bases.
 //! `stream/storage/day_parts.py` draws the format.
 
-use crate::formats::{column, damaged, put_array, put_bin, put_int, put_str, put_text, put_uint, FormatError, Reader};
+use crate::formats::{
+    column, damaged, put_array, put_bin, put_int, put_str, put_text, put_uint, Column, FormatError, Reader,
+};
 
 pub const VERSION: u8 = 1;
 pub const QUARTERS_A_DAY: u64 = 96;
@@ -36,11 +38,11 @@ pub struct Delta<'a> {
 
 pub struct Summary<'a> {
     pub sources: Vec<&'a str>,
-    pub kinds: Vec<u64>,
-    pub cell_counts: Vec<u64>,
-    pub totals: Vec<u64>,
-    pub keys: Vec<u64>,
-    pub counts: Vec<u64>,
+    pub kinds: Column<'a>,
+    pub cell_counts: Column<'a>,
+    pub totals: Column<'a>,
+    pub keys: Column<'a>,
+    pub counts: Column<'a>,
 }
 
 fn same_length(name: &[u8], first: usize, others: &[usize]) -> Result<(), FormatError> {
@@ -71,10 +73,16 @@ impl<'a> Head<'a> {
 }
 
 pub fn read_cells(packed: &[u8], name: &[u8]) -> Result<Cells, FormatError> {
+    let (keys, counts) = read_cell_columns(packed, name)?;
+    Ok(Cells { keys: keys.to_vec(), counts: counts.to_vec() })
+}
+
+/// Keys and counts of a base's cells, as they lie there.
+pub fn read_cell_columns<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<(Column<'a>, Column<'a>), FormatError> {
     let mut from = Reader::versioned(packed, VERSION, name)?;
-    let (keys, counts) = (from.column()?, from.column()?);
+    let (keys, counts) = (from.packed_column()?, from.packed_column()?);
     same_length(name, keys.len(), &[counts.len()])?;
-    Ok(Cells { keys, counts })
+    Ok((keys, counts))
 }
 
 pub fn read_delta<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<Delta<'a>, FormatError> {
@@ -92,8 +100,8 @@ pub fn read_delta<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<Delta<'a>, For
 pub fn read_summary<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<Summary<'a>, FormatError> {
     let mut from = Reader::versioned(packed, VERSION, name)?;
     let sources = from.strings()?;
-    let (kinds, cell_counts, totals) = (from.column()?, from.column()?, from.column()?);
-    let (keys, counts) = (from.column()?, from.column()?);
+    let (kinds, cell_counts, totals) = (from.packed_column()?, from.packed_column()?, from.packed_column()?);
+    let (keys, counts) = (from.packed_column()?, from.packed_column()?);
     same_length(name, kinds.len(), &[cell_counts.len(), totals.len()])?;
     same_length(name, keys.len(), &[counts.len()])?;
     Ok(Summary { sources, kinds, cell_counts, totals, keys, counts })

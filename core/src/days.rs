@@ -1,13 +1,13 @@
-//! Sums the packed parts of one UTC day of a workspace: by kind and piece of the day, or by user. The Python form is
+//! Sums the packed parts of one UTC day of a workspace by kind and piece of the day. The Python form is
 //! `api/report/days.py`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::day_parts::{read_cells, read_delta, read_head, read_summary, Delta, QUARTERS_A_DAY};
+use crate::day_parts::{read_cell_columns, read_delta, read_head, read_summary, Delta, Summary, QUARTERS_A_DAY};
 use crate::formats::{shown, FormatError};
-
-/// (activity, source); `None`: without a source.
-pub type Kind<'a> = (u8, Option<&'a str>);
 
 /// The packed parts of one day of one source partition, as far as they were asked for.
 pub struct PartitionDay<'a> {
@@ -17,21 +17,68 @@ pub struct PartitionDay<'a> {
     pub delta: Option<&'a [u8]>,
 }
 
-/// Counts by kind: of each kind as many, one after the other, as the day has pieces.
+impl PartitionDay<'_> {
+    pub fn size_bytes(&self) -> usize {
+        let parts = self.summaries.iter().chain(&self.heads).chain(&self.cells).chain(&self.delta);
+        parts.map(|part| part.len()).sum()
+    }
+}
+
+/// Sources or users that are asked for.
+pub struct Chosen {
+    texts: HashSet<String>,
+    none: bool,
+}
+
+impl Chosen {
+    /// `None` among them: without one.
+    pub fn new(values: impl IntoIterator<Item = Option<String>>) -> Self {
+        let (mut texts, mut none) = (HashSet::new(), false);
+        for value in values {
+            match value {
+                Some(text) => _ = texts.insert(text),
+                None => none = true,
+            }
+        }
+        Chosen { texts, none }
+    }
+
+    pub fn has(&self, value: Option<&str>) -> bool {
+        value.map_or(self.none, |text| self.texts.contains(text))
+    }
+}
+
+/// The sources of some sums, first that without one, then by name.
+pub type Sources = Arc<[Option<Arc<str>>]>;
+
+/// Counts of one day: of each source those of each activity, and of these one a piece of the day.
 #[derive(Debug, PartialEq)]
-pub struct KindSums<'a> {
-    pub kinds: Vec<Kind<'a>>,
+pub struct KindSums {
+    pub sources: Sources,
     pub counts: Vec<u64>,
 }
 
-/// Counts by user, without those that are 0.
+/// Equal tables of sources are one, as long as it is among the last: then folds look it up once.
 #[derive(Default)]
-pub struct UserSums<'a> {
-    pub added: HashMap<Option<&'a str>, u64>,
-    pub deleted: HashMap<Option<&'a str>, u64>,
+pub struct KindTables(Vec<Sources>);
+
+const TABLES: usize = 8;
+
+impl KindTables {
+    fn table_of(&mut self, names: &[Option<&str>]) -> Sources {
+        let same = |table: &Sources| table.iter().map(Option::as_deref).eq(names.iter().copied());
+        if let Some(place) = self.0.iter().position(same) {
+            return Arc::clone(&self.0[place]);
+        }
+        let table: Sources = names.iter().map(|name| name.map(Arc::from)).collect();
+        self.0.truncate(TABLES - 1);
+        self.0.insert(0, Arc::clone(&table));
+        table
+    }
 }
 
-const NAME: &[u8] = b"a day";
+pub const NAME: &[u8] = b"a day";
+pub const ACTIVITIES: usize = 2;
 const DAY: usize = QUARTERS_A_DAY as usize;
 
 /// The piece that each quarter of the day lies in. `cuts`: where each piece ends, the last at 96.
@@ -49,225 +96,202 @@ fn pieces_of(cuts: &[u64]) -> Result<[u8; DAY], FormatError> {
     Ok(pieces)
 }
 
+pub fn damaged() -> FormatError {
+    crate::formats::damaged(NAME)
+}
+
+pub fn at<T: Copy>(items: &[T], place: u64) -> Result<T, FormatError> {
+    items.get(place as usize).copied().ok_or_else(damaged)
+}
+
+/// Real counts stay far below 2^64; damaged ones begin at 0 again.
+fn add(to: &mut u64, count: u64) {
+    *to = to.wrapping_add(count);
+}
+
+/// The counts of the sources of one part, by number of kind and piece, and of a day, by source.
 struct ByKind<'a> {
     width: usize,
-    places: HashMap<Kind<'a>, usize>,
-    kinds: Vec<Kind<'a>>,
+    numbered: Vec<u64>,
+    places: HashMap<Option<&'a str>, usize>,
+    sources: Vec<Option<&'a str>>,
     counts: Vec<u64>,
 }
 
 impl<'a> ByKind<'a> {
     fn new(width: usize) -> Self {
-        ByKind { width, places: HashMap::new(), kinds: Vec::new(), counts: Vec::new() }
+        ByKind { width, numbered: Vec::new(), places: HashMap::new(), sources: Vec::new(), counts: Vec::new() }
     }
 
-    /// Where a kind's counts begin.
-    fn place(&mut self, kind: Kind<'a>) -> usize {
-        *self.places.entry(kind).or_insert_with(|| {
-            self.kinds.push(kind);
-            self.counts.resize(self.counts.len() + self.width, 0);
-            self.counts.len() - self.width
-        })
+    /// Begins with a part that has so many sources.
+    fn begin(&mut self, sources: usize) {
+        self.numbered.clear();
+        self.numbered.resize((sources + 1) * ACTIVITIES * self.width, 0);
     }
 
-    /// The places of the kinds that a table of sources numbers.
-    fn places_of(&mut self, sources: &[&'a str]) -> Vec<usize> {
+    /// The counts of a kind of this part, one a piece.
+    fn pieces(&mut self, kind: u64) -> Result<&mut [u64], FormatError> {
+        let start = (kind as usize).checked_mul(self.width).ok_or_else(damaged)?;
+        self.numbered.get_mut(start..start.saturating_add(self.width)).ok_or_else(damaged)
+    }
+
+    /// Ends with a part, whose kinds this table of sources numbers.
+    fn end(&mut self, sources: &[&'a str]) {
         let texts = std::iter::once(None).chain(sources.iter().map(|source| Some(*source)));
-        texts.flat_map(|source| [(0, source), (1, source)]).map(|kind| self.place(kind)).collect()
+        let each = ACTIVITIES * self.width;
+        for (source, counts) in texts.zip(self.numbered.chunks_exact(each)) {
+            let start = *self.places.entry(source).or_insert_with(|| {
+                self.sources.push(source);
+                self.counts.resize(self.counts.len() + each, 0);
+                self.counts.len() - each
+            });
+            self.counts[start..start + each].iter_mut().zip(counts).for_each(|(to, &count)| add(to, count));
+        }
     }
 
-    /// By the name of the source, first that without one; each source with both activities.
-    fn sorted(self) -> KindSums<'a> {
-        let mut sources: Vec<Option<&str>> = self.kinds.iter().map(|kind| kind.1).collect();
-        sources.push(None);
-        sources.sort_unstable();
-        sources.dedup();
-        let kinds: Vec<Kind<'a>> = sources.into_iter().flat_map(|source| [(0, source), (1, source)]).collect();
-        let mut counts = Vec::with_capacity(kinds.len() * self.width);
-        for kind in &kinds {
-            match self.places.get(kind) {
-                Some(&place) => counts.extend_from_slice(&self.counts[place..place + self.width]),
-                None => counts.resize(counts.len() + self.width, 0),
+    fn sorted(mut self, tables: &mut KindTables) -> KindSums {
+        self.sources.push(None);
+        self.sources.sort_unstable();
+        self.sources.dedup();
+        let each = ACTIVITIES * self.width;
+        let mut counts = Vec::with_capacity(self.sources.len() * each);
+        for source in &self.sources {
+            match self.places.get(source) {
+                Some(&start) => counts.extend_from_slice(&self.counts[start..start + each]),
+                None => counts.resize(counts.len() + each, 0),
             }
         }
-        KindSums { kinds, counts }
+        KindSums { sources: tables.table_of(&self.sources), counts }
     }
-}
 
-fn damaged() -> FormatError {
-    crate::formats::damaged(NAME)
-}
+    fn add_summary(&mut self, of: &Summary<'a>, cuts: &[u64]) -> Result<(), FormatError> {
+        let (mut low, mut base) = (0, 0);
+        for ((kind, cells), total) in of.kinds.iter().zip(of.cell_counts.iter()).zip(of.totals.iter()) {
+            let pieces = self.pieces(kind)?;
+            if let [whole] = pieces {
+                add(whole, total);
+                continue;
+            }
+            let high = low + usize::try_from(cells).map_err(|_| damaged())?.min(of.keys.len());
+            let (mut left, mut start) = (total, low);
+            for (piece, cut) in pieces.iter_mut().zip(cuts) {
+                let end = of.keys.place_of(base + cut, start, high);
+                let count =
+                    if *cut == QUARTERS_A_DAY { left } else { of.counts.sum(start, end).ok_or_else(damaged)? };
+                add(piece, count);
+                (left, start) = (left.wrapping_sub(count), end);
+            }
+            (low, base) = (high, base + QUARTERS_A_DAY);
+        }
+        Ok(())
+    }
 
-fn at<T: Copy>(items: &[T], place: u64) -> Result<T, FormatError> {
-    items.get(place as usize).copied().ok_or_else(damaged)
+    fn add_delta(&mut self, delta: &Delta<'a>, of_quarter: &[u8; DAY], on: Option<&[bool]>) -> Result<(), FormatError> {
+        for ((&key, &count), &kind) in delta.keys.iter().zip(&delta.counts).zip(&delta.kinds) {
+            if on.map_or(Ok(true), |on| at(on, key / QUARTERS_A_DAY))? {
+                let piece = usize::from(of_quarter[(key % QUARTERS_A_DAY) as usize]);
+                add(&mut self.pieces(kind)?[piece], count);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Sums without regard to users. Needs summaries and deltas.
-pub fn kind_sums<'a>(parts: &[PartitionDay<'a>], cuts: &[u64]) -> Result<KindSums<'a>, FormatError> {
-    let pieces = pieces_of(cuts)?;
+pub fn kind_sums(parts: &[PartitionDay<'_>], cuts: &[u64], tables: &mut KindTables) -> Result<KindSums, FormatError> {
+    let of_quarter = pieces_of(cuts)?;
     let mut sums = ByKind::new(cuts.len());
     for part in parts {
         let mut sources = Vec::new();
         for packed in &part.summaries {
             let summary = read_summary(packed, NAME)?;
+            sums.begin(summary.sources.len());
+            sums.add_summary(&summary, cuts)?;
+            sums.end(&summary.sources);
             sources = summary.sources;
-            let places = sums.places_of(&sources);
-            let mut cells = summary.keys.iter().zip(&summary.counts);
-            for (series, (&kind, &cell_count)) in summary.kinds.iter().zip(&summary.cell_counts).enumerate() {
-                let place = at(&places, kind)?;
-                if cuts.len() == 1 {
-                    sums.counts[place] += summary.totals[series];
-                    continue;
-                }
-                for _ in 0..cell_count {
-                    let (&key, &count) = cells.next().ok_or_else(damaged)?;
-                    sums.counts[place + usize::from(pieces[(key % QUARTERS_A_DAY) as usize])] += count;
-                }
-            }
         }
         if let Some(packed) = part.delta {
             let delta = read_delta(packed, NAME)?;
-            let places = sums.places_of(&sources_with(&sources, &delta)?);
-            for ((&key, &count), &kind) in delta.keys.iter().zip(&delta.counts).zip(&delta.kinds) {
-                let piece = usize::from(pieces[(key % QUARTERS_A_DAY) as usize]);
-                sums.counts[at(&places, kind)? + piece] += count;
-            }
+            let sources = sources_with(&sources, &delta)?;
+            sums.begin(sources.len());
+            sums.add_delta(&delta, &of_quarter, None)?;
+            sums.end(&sources);
         }
     }
-    Ok(sums.sorted())
+    Ok(sums.sorted(tables))
 }
 
 /// Sums of some users. Needs heads and deltas, and cells where the day is cut.
-pub fn kind_sums_of_users<'a>(
-    parts: &[PartitionDay<'a>],
+pub fn kind_sums_of_users(
+    parts: &[PartitionDay<'_>],
     cuts: &[u64],
-    wanted: &dyn Fn(Option<&str>) -> bool,
-) -> Result<KindSums<'a>, FormatError> {
-    let pieces = pieces_of(cuts)?;
+    chosen: &Chosen,
+    tables: &mut KindTables,
+) -> Result<KindSums, FormatError> {
+    let of_quarter = pieces_of(cuts)?;
     let mut sums = ByKind::new(cuts.len());
     for part in parts {
         let (mut sources, mut users) = (Vec::new(), Vec::new());
         for (number, packed) in part.heads.iter().enumerate() {
             let head = read_head(packed, NAME)?;
             users = head.user_names(NAME)?;
-            sources = head.sources;
-            let places = sums.places_of(&sources);
-            let on: Vec<bool> = users.iter().map(|user| wanted(*user)).collect();
-            if !on.contains(&true) {
-                continue;
-            }
+            let on: Vec<bool> = users.iter().map(|user| chosen.has(*user)).collect();
+            sums.begin(head.sources.len());
             if cuts.len() == 1 {
                 for (series, &kind) in head.kinds.iter().enumerate().filter(|(series, _)| on[*series]) {
-                    sums.counts[at(&places, kind)?] += head.totals[series];
+                    add(&mut sums.pieces(kind)?[0], head.totals[series]);
                 }
-                continue;
-            }
-            let cells = read_cells(part.cells.get(number).ok_or_else(damaged)?, NAME)?;
-            for (&key, &count) in cells.keys.iter().zip(&cells.counts) {
-                let series = key / QUARTERS_A_DAY;
-                if at(&on, series)? {
-                    let piece = usize::from(pieces[(key % QUARTERS_A_DAY) as usize]);
-                    sums.counts[at(&places, head.kinds[series as usize])? + piece] += count;
-                }
-            }
-        }
-        if let Some(packed) = part.delta {
-            let delta = read_delta(packed, NAME)?;
-            let on: Vec<bool> = users_with(&users, &delta)?.iter().map(|user| wanted(*user)).collect();
-            let places = sums.places_of(&sources_with(&sources, &delta)?);
-            for ((&key, &count), &kind) in delta.keys.iter().zip(&delta.counts).zip(&delta.kinds) {
-                if at(&on, key / QUARTERS_A_DAY)? {
-                    let piece = usize::from(pieces[(key % QUARTERS_A_DAY) as usize]);
-                    sums.counts[at(&places, kind)? + piece] += count;
+            } else if on.contains(&true) {
+                let (keys, counts) = read_cell_columns(part.cells.get(number).ok_or_else(damaged)?, NAME)?;
+                for (key, count) in keys.iter().zip(counts.iter()) {
+                    let series = key / QUARTERS_A_DAY;
+                    if at(&on, series)? {
+                        let piece = usize::from(of_quarter[(key % QUARTERS_A_DAY) as usize]);
+                        add(&mut sums.pieces(at(&head.kinds, series)?)?[piece], count);
+                    }
                 }
             }
-        }
-    }
-    Ok(sums.sorted())
-}
-
-/// Sums by user over the quarters [first, end) of the day, of the sources that are wanted. Needs heads and deltas, and
-/// cells where the window is not the whole day.
-pub fn user_sums<'a>(
-    parts: &[PartitionDay<'a>],
-    window: (u64, u64),
-    wanted: &dyn Fn(Option<&str>) -> bool,
-) -> Result<UserSums<'a>, FormatError> {
-    let mut sums = UserSums::default();
-    let whole = window == (0, QUARTERS_A_DAY);
-    let inside = |key: u64| (window.0..window.1).contains(&(key % QUARTERS_A_DAY));
-    for part in parts {
-        let (mut sources, mut users): (Vec<&str>, Vec<Option<&str>>) = (Vec::new(), Vec::new());
-        for (number, packed) in part.heads.iter().enumerate() {
-            let head = read_head(packed, NAME)?;
-            users = head.user_names(NAME)?;
+            sums.end(&head.sources);
             sources = head.sources;
-            let on = kinds_on(&sources, wanted);
-            let counts = if whole {
-                head.totals
-            } else {
-                let cells = read_cells(part.cells.get(number).ok_or_else(damaged)?, NAME)?;
-                let mut counts = vec![0; users.len()];
-                for (&key, &count) in cells.keys.iter().zip(&cells.counts).filter(|cell| inside(*cell.0)) {
-                    *counts.get_mut((key / QUARTERS_A_DAY) as usize).ok_or_else(damaged)? += count;
-                }
-                counts
-            };
-            for ((user, &kind), &count) in users.iter().zip(&head.kinds).zip(&counts) {
-                if count > 0 && at(&on, kind)? {
-                    sums.add(kind, *user, count);
-                }
-            }
         }
         if let Some(packed) = part.delta {
             let delta = read_delta(packed, NAME)?;
-            let on = kinds_on(&sources_with(&sources, &delta)?, wanted);
-            let users = users_with(&users, &delta)?;
-            for ((&key, &count), &kind) in delta.keys.iter().zip(&delta.counts).zip(&delta.kinds) {
-                if inside(key) && at(&on, kind)? {
-                    sums.add(kind, at(&users, key / QUARTERS_A_DAY)?, count);
-                }
-            }
+            let on: Vec<bool> = users_with(&users, &delta)?.iter().map(|user| chosen.has(*user)).collect();
+            let sources = sources_with(&sources, &delta)?;
+            sums.begin(sources.len());
+            sums.add_delta(&delta, &of_quarter, Some(&on))?;
+            sums.end(&sources);
         }
     }
-    Ok(sums)
-}
-
-impl<'a> UserSums<'a> {
-    fn add(&mut self, kind: u64, user: Option<&'a str>, count: u64) {
-        let of = if kind & 1 == 0 { &mut self.added } else { &mut self.deleted };
-        *of.entry(user).or_insert(0) += count;
-    }
+    Ok(sums.sorted(tables))
 }
 
 /// The first quarter of the day that holds an event. Needs summaries and deltas.
 pub fn first_quarter(parts: &[PartitionDay<'_>]) -> Result<Option<u64>, FormatError> {
     let mut first: Option<u64> = None;
-    let mut see = |keys: &[u64]| {
-        for key in keys {
-            let quarter = key % QUARTERS_A_DAY;
-            first = Some(first.map_or(quarter, |known| known.min(quarter)));
-        }
+    let mut see = |key: u64| {
+        let quarter = key % QUARTERS_A_DAY;
+        first = Some(first.map_or(quarter, |known| known.min(quarter)));
     };
     for part in parts {
         for packed in &part.summaries {
-            see(&read_summary(packed, NAME)?.keys);
+            read_summary(packed, NAME)?.keys.iter().for_each(&mut see);
         }
         if let Some(packed) = part.delta {
-            see(&read_delta(packed, NAME)?.keys);
+            read_delta(packed, NAME)?.keys.into_iter().for_each(&mut see);
         }
     }
     Ok(first)
 }
 
 /// Of each kind number whether its source is wanted.
-fn kinds_on(sources: &[&str], wanted: &dyn Fn(Option<&str>) -> bool) -> Vec<bool> {
+pub fn kinds_on(sources: &[&str], chosen: Option<&Chosen>) -> Vec<bool> {
     let texts = std::iter::once(None).chain(sources.iter().map(|source| Some(*source)));
-    texts.flat_map(|source| [wanted(source); 2]).collect()
+    texts.flat_map(|source| [chosen.is_none_or(|chosen| chosen.has(source)); ACTIVITIES]).collect()
 }
 
 /// The sources that a delta's kinds number. It continues the last base, unless that one was frozen before it.
-fn sources_with<'a>(sources: &[&'a str], delta: &Delta<'a>) -> Result<Vec<&'a str>, FormatError> {
+pub fn sources_with<'a>(sources: &[&'a str], delta: &Delta<'a>) -> Result<Vec<&'a str>, FormatError> {
     if delta.first_source == 0 {
         return Ok(delta.new_sources.clone());
     }
@@ -280,7 +304,7 @@ fn sources_with<'a>(sources: &[&'a str], delta: &Delta<'a>) -> Result<Vec<&'a st
 }
 
 /// The users of a delta's series, by number: the last base's, which it continues, then its own.
-fn users_with<'a>(users: &[Option<&'a str>], delta: &Delta<'a>) -> Result<Vec<Option<&'a str>>, FormatError> {
+pub fn users_with<'a>(users: &[Option<&'a str>], delta: &Delta<'a>) -> Result<Vec<Option<&'a str>>, FormatError> {
     if delta.first_series == 0 {
         return Ok(delta.new_users.clone());
     }

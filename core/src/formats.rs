@@ -149,19 +149,79 @@ pub fn column(values: impl Iterator<Item = u64> + Clone, at_least: u8) -> Vec<u8
     packed
 }
 
-/// Unpacks a column.
-pub fn read_column(packed: &[u8], name: &[u8]) -> Result<Vec<u64>, FormatError> {
-    let fault = || FormatError(format!("{} has a damaged column", shown(name)));
-    let (&size, items) = packed.split_first().ok_or_else(fault)?;
-    let width = usize::from(size);
-    if !matches!(size, 1 | 2 | 4 | 8) || items.len() % width != 0 {
-        return Err(fault());
+/// A column that is read where it lies.
+#[derive(Clone, Copy)]
+pub struct Column<'a> {
+    width: usize,
+    items: &'a [u8],
+}
+
+fn number(item: &[u8]) -> u64 {
+    match *item {
+        [a] => u64::from(a),
+        [a, b] => u64::from(u16::from_le_bytes([a, b])),
+        [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
+        _ => item.iter().rev().fold(0, |sum, &byte| sum << 8 | u64::from(byte)),
     }
-    let number = |item: &[u8]| item.iter().rev().fold(0u64, |sum, &byte| sum << 8 | u64::from(byte));
-    Ok(match size {
-        1 => items.iter().map(|&byte| u64::from(byte)).collect(),
-        _ => items.chunks_exact(width).map(number).collect(),
-    })
+}
+
+impl<'a> Column<'a> {
+    pub fn read(packed: &'a [u8], name: &[u8]) -> Result<Self, FormatError> {
+        let fault = || FormatError(format!("{} has a damaged column", shown(name)));
+        let (&size, items) = packed.split_first().ok_or_else(fault)?;
+        let width = usize::from(size);
+        if !matches!(size, 1 | 2 | 4 | 8) || items.len() % width != 0 {
+            return Err(fault());
+        }
+        Ok(Column { width, items })
+    }
+
+    pub fn len(&self) -> usize {
+        self.items.len() / self.width
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = u64> + 'a {
+        self.items.chunks_exact(self.width).map(number)
+    }
+
+    pub fn to_vec(&self) -> Vec<u64> {
+        match self.width {
+            1 => self.items.iter().map(|&byte| u64::from(byte)).collect(),
+            2 => self.items.chunks_exact(2).map(number).collect(),
+            _ => self.iter().collect(),
+        }
+    }
+
+    fn between(&self, low: usize, high: usize) -> Option<&'a [u8]> {
+        self.items.get(low.checked_mul(self.width)?..high.checked_mul(self.width)?)
+    }
+
+    /// The sum of the items [low, high), or None where they are not all there. Damaged ones may come to more than fits,
+    /// and the sum then begins at 0 again.
+    pub fn sum(&self, low: usize, high: usize) -> Option<u64> {
+        let items = self.between(low, high)?;
+        Some(match self.width {
+            1 => items.iter().map(|&byte| u64::from(byte)).sum(),
+            2 => items.chunks_exact(2).map(number).sum(),
+            width => items.chunks_exact(width).map(number).fold(0, u64::wrapping_add),
+        })
+    }
+
+    /// The first place in [low, high) whose item is not below a number, or `high`. Items ascend; `high` is within the
+    /// column.
+    pub fn place_of(&self, least: u64, low: usize, high: usize) -> usize {
+        let Some(items) = self.between(low, high) else { return high };
+        let (mut from, mut to) = (0, items.len() / self.width);
+        while from < to {
+            let middle = from + (to - from) / 2;
+            if number(&items[middle * self.width..(middle + 1) * self.width]) < least {
+                from = middle + 1;
+            } else {
+                to = middle;
+            }
+        }
+        low + from
+    }
 }
 
 // ---- reading
@@ -262,8 +322,12 @@ impl<'a> Reader<'a> {
     }
 
     pub fn column(&mut self) -> Result<Vec<u64>, FormatError> {
+        Ok(self.packed_column()?.to_vec())
+    }
+
+    pub fn packed_column(&mut self) -> Result<Column<'a>, FormatError> {
         let packed = self.bin()?;
-        read_column(packed, self.name)
+        Column::read(packed, self.name)
     }
 
     /// An array of texts: how many there are, and their bytes without the array's head.

@@ -1,7 +1,5 @@
 //! The classes and functions that Python sees. This module only converts arguments and results.
 
-use std::collections::HashSet;
-
 use pyo3::create_exception;
 use pyo3::exceptions::PyValueError;
 use pyo3::panic::PanicException;
@@ -12,21 +10,21 @@ use pyo3::types::{PyBytes, PyList, PyTuple};
 use crate::batches::{bodies, frame, Header};
 use crate::calls::{Call, Calls, Limits};
 use crate::counts::AggregateChange;
-use crate::days::{self, PartitionDay};
 use crate::formats::FormatError;
 use crate::names::{self, Moved};
 use crate::partition::{Activity, Commit, Partition, Reading, Rules};
 use crate::records::{Fetch, Place, RecordsError};
+use crate::reports;
 
 create_exception!(contacts_core, DamagedError, PyValueError, "A stored value is of an unknown format, or damaged.");
 create_exception!(contacts_core, CorruptError, PyValueError, "A fetched record batch cannot be read.");
 create_exception!(contacts_core, UnsupportedError, PyValueError, "A record batch that another reader may read.");
 create_exception!(contacts_core, TooLargeError, PyValueError, "A record batch that comes to too many bytes.");
 
-/// Raised with each change that Python must know of: it takes no other (`stream/tables/core.py`).
-const INTERFACE: u32 = 4;
+/// Raised with each change that Python must know of: it takes no other (`stream/core.py`).
+const INTERFACE: u32 = 5;
 
-fn of_format(error: FormatError) -> PyErr {
+pub fn of_format(error: FormatError) -> PyErr {
     DamagedError::new_err(error.0)
 }
 
@@ -502,75 +500,6 @@ fn activity_of(of: &Fields) -> Activity<'_> {
     }
 }
 
-/// The packed parts of one day of one source partition: summaries, heads, cells, and the delta.
-type Parts = (Vec<PyBackedBytes>, Vec<PyBackedBytes>, Vec<PyBackedBytes>, Option<PyBackedBytes>);
-
-fn day_of(parts: &[Parts]) -> Vec<PartitionDay<'_>> {
-    parts.iter().map(partition_day).collect()
-}
-
-fn partition_day(of: &Parts) -> PartitionDay<'_> {
-    PartitionDay {
-        summaries: of.0.iter().map(|part| &part[..]).collect(),
-        heads: of.1.iter().map(|part| &part[..]).collect(),
-        cells: of.2.iter().map(|part| &part[..]).collect(),
-        delta: of.3.as_ref().map(|part| &part[..]),
-    }
-}
-
-/// Sums of a day by (activity, source), of all users or some; each with one count a piece of the day.
-#[pyfunction]
-#[pyo3(signature = (parts, cuts, users=None))]
-fn kind_sums(
-    py: Python<'_>,
-    parts: Vec<Parts>,
-    cuts: Vec<u64>,
-    users: Option<HashSet<Option<String>>>,
-) -> PyResult<Vec<(u8, Option<String>, Vec<u64>)>> {
-    let sums = py.allow_threads(|| {
-        let day = day_of(&parts);
-        let sums = match &users {
-            None => days::kind_sums(&day, &cuts)?,
-            Some(users) => days::kind_sums_of_users(&day, &cuts, &|user| users.contains(&user.map(str::to_owned)))?,
-        };
-        let counts = sums.counts.chunks(cuts.len().max(1)).map(<[u64]>::to_vec);
-        let kinds = sums.kinds.iter().zip(counts);
-        Ok(kinds.map(|(&(activity, source), counts)| (activity, source.map(str::to_owned), counts)).collect())
-    });
-    sums.map_err(of_format)
-}
-
-type ByUser = Vec<(Option<String>, u64)>;
-
-/// Added and deleted by user over the quarters [first, end) of a day, of all sources or some.
-#[pyfunction]
-#[pyo3(signature = (parts, first, end, sources=None))]
-fn user_sums(
-    py: Python<'_>,
-    parts: Vec<Parts>,
-    first: u64,
-    end: u64,
-    sources: Option<HashSet<Option<String>>>,
-) -> PyResult<(ByUser, ByUser)> {
-    let sums = py.allow_threads(|| {
-        let day = day_of(&parts);
-        let wanted =
-            |source: Option<&str>| sources.as_ref().is_none_or(|sources| sources.contains(&source.map(str::to_owned)));
-        let sums = days::user_sums(&day, (first, end), &wanted)?;
-        let listed = |of: hashbrown::HashMap<Option<&str>, u64>| {
-            of.into_iter().map(|(user, count)| (user.map(str::to_owned), count)).collect()
-        };
-        Ok((listed(sums.added), listed(sums.deleted)))
-    });
-    sums.map_err(of_format)
-}
-
-/// The first quarter of a day that holds an event.
-#[pyfunction]
-fn first_quarter(parts: Vec<Parts>) -> PyResult<Option<u64>> {
-    days::first_quarter(&day_of(&parts)).map_err(of_format)
-}
-
 /// Go on without a guard, in this process.
 #[cfg(feature = "mutants")]
 #[pyfunction]
@@ -584,11 +513,16 @@ fn contacts_core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("INTERFACE", INTERFACE)?;
     module.add("Panic", module.py().get_type::<PanicException>())?;
     module.add_function(wrap_pyfunction!(frame_batch, module)?)?;
-    module.add_function(wrap_pyfunction!(kind_sums, module)?)?;
-    module.add_function(wrap_pyfunction!(user_sums, module)?)?;
-    module.add_function(wrap_pyfunction!(first_quarter, module)?)?;
+    module.add_function(wrap_pyfunction!(reports::first_quarter, module)?)?;
     module.add_class::<Fetched>()?;
     module.add_class::<CorePartition>()?;
+    module.add_class::<reports::Plan>()?;
+    module.add_class::<reports::KindDay>()?;
+    module.add_class::<reports::KindFold>()?;
+    module.add_class::<reports::UserTable>()?;
+    module.add_class::<reports::UserDay>()?;
+    module.add_class::<reports::UserFold>()?;
+    module.add_class::<reports::Everyone>()?;
     module.add("DamagedError", module.py().get_type::<DamagedError>())?;
     module.add("CorruptError", module.py().get_type::<CorruptError>())?;
     module.add("UnsupportedError", module.py().get_type::<UnsupportedError>())?;

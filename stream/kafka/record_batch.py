@@ -8,7 +8,7 @@ from typing import Protocol
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from stream.tables.core import load_core
+from stream.core import load_core
 
 MAGIC = 2
 

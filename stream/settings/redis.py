@@ -74,12 +74,15 @@ class PackedInC(AbstractConnection):
     def pack_command(self, *args: Any) -> list[bytes]:
         name, *rest = args
         words = name.split() if isinstance(name, (str, bytes)) else [name]  # `CONFIG GET` is two
-        if any(type(word) is PackedWords for word in rest):
+        if PackedWords in map(type, rest):
             return [b"".join(pack_around((*words, *rest)))]
         return [hiredis.pack_command((*words, *rest))]
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
         limit, self.socket_timeout = self.socket_timeout, None  # without one, the client writes plainly
+        if limit is None:
+            await super().send_packed_command(command, check_health)
+            return
         try:
             async with asyncio.timeout(limit):
                 await super().send_packed_command(command, check_health)

@@ -29,6 +29,7 @@ A version is a word drawn at random for each call: equal versions mean equal con
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -115,6 +116,16 @@ class Keys:
     @staticmethod
     def delta_field(day: int, partition: int) -> str:
         return f"{day}.{partition}.t"
+
+    @staticmethod
+    def without_day(field: str) -> str:
+        """The field of a part, without the day that it begins with."""
+        return field.partition(".")[2]
+
+    @staticmethod
+    def fields_of_day(day: int, rests: Iterable[str]) -> list[str]:
+        """The fields of a day's parts, of which `rests` are without it."""
+        return [f"{day}.{rest}" for rest in rests]
 
     @staticmethod
     def user_field(user_id: str | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from stream.core import CoreFailed, load_core
 from stream.ingest.event import PlainRecord, Record, Rejected, bytes_held
 from stream.ingest.raw import RawRecords
 from stream.ingest.record_time import parse_believing
@@ -20,7 +21,6 @@ from stream.model.steps import ITEMS_A_STEP, Steps, finish
 from stream.storage.formats import FormatError
 from stream.storage.row import PARTITION_LIMIT
 from stream.tables import names, position, recent_ids, uncounted
-from stream.tables.core import CoreFailed, load_core
 from stream.tables.counts import RECORDS_A_STEP, AggregateChange
 from stream.tables.lateness import BOUNDS_MS, Lateness
 from stream.tables.names import NameChanges, NamesAfter, SourceName, UserName

@@ -6,13 +6,13 @@ from functools import partial
 
 import msgspec
 
+from stream.core import CoreMissingError, load_core
 from stream.kafka.transaction import PACKED_BYTES
 from stream.ports import WorkerMustStop
 from stream.projection import calls
 from stream.settings.worker import CoreChoice
 from stream.storage.keys import Keys
 from stream.tables.compiled import CompiledState, Packing
-from stream.tables.core import CoreMissingError, load_core
 from stream.tables.partition import PartitionState
 from stream.tables.state import Unpack
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.api import BASE, Api, api_over, own_redis, shared_redis
+from tests.support.api import BASE, Api, api_over, each_sum_form, own_redis, shared_redis
 from tests.support.redis_data import Event, Positions, missing_rows
 from tests.support.redis_server import RunningRedis
 
-__all__ = ["own_redis", "shared_redis"]
+__all__ = ["each_sum_form", "own_redis", "shared_redis"]
+
+pytestmark = pytest.mark.usefixtures("each_sum_form")
 
 NOW = datetime(2026, 11, 23, 1, 13, 7, 412_000, tzinfo=UTC).timestamp()
 DAY = 20_780

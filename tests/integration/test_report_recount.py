@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from tests.support import recount
-from tests.support.api import Api, api_over, shared_redis
+from tests.support.api import Api, api_over, each_sum_form, shared_redis
 from tests.support.recount import Asked
 from tests.support.redis_data import Event
 
-__all__ = ["shared_redis"]
+__all__ = ["each_sum_form", "shared_redis"]
+
+pytestmark = pytest.mark.usefixtures("each_sum_form")
 
 ZONES = [
     "UTC", "Asia/Kuala_Lumpur", "America/New_York", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe",

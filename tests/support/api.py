@@ -8,21 +8,36 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest
 import redis
 import uvicorn
 
 from api.app import create_app
 from cli.connections import make_guarded_protocol
 from stream.settings.api import ApiConfig
+from stream.settings.worker import CoreChoice
 from stream.tracing import NO_TRACER, Tracer
 from tests.support.redis_data import Event, Positions, RedisData
 from tests.support.redis_server import RunningRedis, own_redis, running_redis, shared_redis
 
-__all__ = ["Api", "api_over", "own_redis", "running_redis", "serving", "shared_redis"]
+__all__ = ["Api", "api_over", "each_sum_form", "own_redis", "running_redis", "serving", "shared_redis"]
 
 _numbers = itertools.count()
 
+FORM = CoreChoice.PYTHON
+"""Of the sums, where a test does not ask for both."""
+
 BASE = "/v1/workspaces/w/reports/contacts"
+
+
+@pytest.fixture(params=["python", pytest.param("compiled", marks=pytest.mark.slow)])
+def each_sum_form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Runs a test once with an API of each form of the sums."""
+    form: str = request.param
+    if form == "compiled":
+        request.getfixturevalue("core")
+    monkeypatch.setattr("tests.support.api.FORM", CoreChoice(form))
+    return form
 
 
 class Clock:
@@ -74,7 +89,7 @@ async def api_over(
     """An application of its own group; without memory of positions unless `positions_cache_ms` is set."""
     group = f"test-{next(_numbers)}"
     clock = Clock(now)
-    config = ApiConfig(**{"redis": server.url, "group": group, "positions_cache_ms": 0} | settings)
+    config = ApiConfig(**{"redis": server.url, "group": group, "positions_cache_ms": 0, "core": FORM} | settings)
     app = create_app(config, clock, tracer=tracer)
     with redis.Redis.from_url(server.url) as redis_client:
         async with app.lifespan():

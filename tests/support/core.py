@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stream.tables.core import load_core
+from stream.core import load_core
 from tests.support.require import require
 
 ROOT = Path(__file__).parents[2]

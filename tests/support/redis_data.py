@@ -119,7 +119,7 @@ class RedisData:
                 by_partition[event.partition].append(event)
             manifest = [self._version()]
             for partition, mine in sorted(by_partition.items()):
-                parts, bases = self._parts(mine)
+                parts, bases = self.parts_of(mine)
                 manifest.append(f"{partition}:{bases}")
                 pipe.hset(
                     f"{self.prefix}cells:{workspace}:{day // 32}",
@@ -144,7 +144,7 @@ class RedisData:
         if names:
             pipe.hset(f"{self.prefix}names:{workspace}", mapping=names)
 
-    def _parts(self, events: Sequence[Event]) -> tuple[dict[str, bytes], int]:
+    def parts_of(self, events: Sequence[Event]) -> tuple[dict[str, bytes], int]:
         """Frozen bases, a live base and a delta, as many events in each as comes up."""
         shuffled = list(events)
         self.random.shuffle(shuffled)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from api.read.parts import PartitionDay
 from api.report import days
+from api.report.days import kind_sums_of_users
 from api.report.user_days import user_sums
 from api.report.user_table import UserTable
 from stream.ingest.record_time import parse_believing
@@ -215,28 +216,34 @@ def compare_whole(state: PartitionState, compiled: Compiled, after: int) -> None
 
 
 def compare_sums(core: Any, state: PartitionState) -> None:
+    """Of the day aggregates that the tables really have; `test_report_sums.py` draws views."""
     for aggregate in state.whole(-1):
         heads, cells, summaries = ([base[i] for base in aggregate.bases] for i in (1, 2, 3))
-        part = PartitionDay(summaries, heads, cells, aggregate.delta)
-        given_parts = [(summaries, heads, cells, aggregate.delta)] * 2
+        parts = [PartitionDay(summaries, heads, cells, aggregate.delta)] * 2
         for cuts in ((96,), (50, 96), (1, 49, 95, 96)):
+            plan = core.Plan(1, 0, [(aggregate.day, cuts, [0] * len(cuts), [], (0, 96))])
             for users in (None, frozenset({"u1", None})):
-                of = days.kind_sums([part] * 2, cuts) if users is None else None
-                sums = of or finish(days.kind_sums_of_users([part] * 2, cuts, users or frozenset()))
-                width = len(cuts)
-                expected = {
-                    kind: list(sums.counts[i * width : (i + 1) * width])
-                    for i, kind in enumerate(sums.kinds)
-                    if any(sums.counts[i * width : (i + 1) * width])
-                }
-                found = core.kind_sums(given_parts, list(cuts), None if users is None else set(users))
-                assert {(a, s): counts for a, s, counts in found if any(counts)} == expected
+                sums = days.kind_sums(parts, cuts) if users is None else finish(kind_sums_of_users(parts, cuts, users))
+                [found] = plan.kind_sums([(aggregate.day, parts)], 0, UNLIMITED, users)
+                assert by_kind(found, len(cuts)) == by_kind(sums, len(cuts))
         for window in ((0, 96), (10, 96), (0, 1)):
+            plan = core.Plan(1, 0, [(aggregate.day, [96], [0], [], window)])
             for sources in (None, frozenset({"user", None})):
-                sums_by_user = finish(user_sums(UserTable(), [part] * 2, window, sources))
-                found = core.user_sums(given_parts, *window, None if sources is None else set(sources))
-                assert tuple(map(dict, found)) == by_user(sums_by_user)
-        assert core.first_quarter(given_parts) == days.first_quarter([part])
+                added, deleted = by_user(finish(user_sums(UserTable(), parts, window, sources)))
+                table = core.UserTable()
+                sums_by_user = plan.user_sums(table, [(aggregate.day, parts)], 0, UNLIMITED, sources)
+                rows = core.UserFold().exchange(table, True, [], sums_by_user).first(table, 1_000)
+                assert {user: (one, other) for user, one, other in rows} == {
+                    user: (added.get(user, 0), deleted.get(user, 0)) for user in added.keys() | deleted.keys()
+                }
+        assert core.first_quarter(parts) == days.first_quarter(parts)
+
+
+def by_kind(sums: Any, pieces: int) -> dict[Any, list[int]]:
+    """Of each kind that has any: its counts."""
+    counts = list(sums.counts)
+    found = {kind: counts[i * pieces : (i + 1) * pieces] for i, kind in enumerate(sums.kinds)}
+    return {kind: of_pieces for kind, of_pieces in found.items() if any(of_pieces)}
 
 
 @SLOW

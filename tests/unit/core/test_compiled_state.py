@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stream.core import CoreFailed
 from stream.ingest.event import EventRules
 from stream.ingest.raw import RawRecords
 from stream.kafka.fetch import decode_batches
 from stream.kafka.unpacking import UNPACKED_BYTES
 from stream.model.steps import finish
 from stream.tables.compiled import CompiledState
-from stream.tables.core import CoreFailed
 from stream.tables.partition import Batch, CountingRules, PartitionState
 from tests.simulation import chosen_core
 from tests.simulation.cores import KEYS, BothStates

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from stream.core import CoreFailed
 from stream.ingest.event import EventRules, Reason
 from stream.model.time import day_of
 from stream.storage.formats import FormatError
 from stream.storage.row import decode_row
 from stream.tables import counts
-from stream.tables.core import CoreFailed
 from stream.tables.counts import DELTA_SLOT, AggregateChange, key_of
 from stream.tables.names import NameChanges, SourceName, UserName
 from stream.tables.partition import Batch, CountingRules, DeadLetter, Outcomes, PartitionState

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from stream.core import INTERFACE, MODULE
 from stream.ports import WorkerMustStop
 from stream.settings.worker import CoreChoice, WorkerConfig
 from stream.storage.keys import Keys
-from stream.tables.core import INTERFACE, MODULE
 from stream.worker.form import choose_form
 
 KEYS = Keys("group")

@@ -7,16 +7,16 @@ from types import ModuleType
 from typing import Final
 
 MODULE: Final = "contacts_core"
-INTERFACE: Final = 4
+INTERFACE: Final = 5
 """What this version asks of the core: `INTERFACE` in core/src/python.rs."""
 
 
 class CoreMissingError(Exception):
-    """There is no compiled core to count with, in words."""
+    """There is no compiled core, in words."""
 
 
 class CoreFailed(Exception):
-    """A bug in the compiled core: what it knows of the partition is not to be used any more. The worker stops."""
+    """A bug in the compiled core. What it knows of a partition is not to be used any more: the worker stops."""
 
 
 def load_core() -> ModuleType:

@@ -1,0 +1,114 @@
+"""The two forms of the sums: the compiled core, and the one in Python, which says what is right. They give the same
+answers; the core is taken where it is installed (`CONTACTS_CORE`).
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from api.cache import Shared
+from api.read.parts import PartitionDay
+from api.report import compiled, days, fold, user_fold, user_table
+from api.report.days import KindSums
+from api.report.fold import Counts
+from api.report.plan import Plan
+from api.report.user_fold import Chosen, Columns, Ranked, UserTotal
+from stream.core import CoreMissingError, load_core
+from stream.model.steps import Steps
+from stream.settings.worker import CoreChoice
+
+DayParts = Mapping[int, Sequence[PartitionDay]]
+
+
+class KindFold(Protocol):
+    """The days of a plan, added up by kind. Never changed: `update` makes another. See `api/report/fold.py`.
+
+    What a day sums to has a `size_bytes`, and is for `update` alone.
+    """
+
+    @property
+    def manifests(self) -> Mapping[int, bytes]: ...
+    @property
+    def counts(self) -> Counts: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def shared(self) -> list[Shared]: ...
+
+    def sum_days(self, parts: DayParts, users: Chosen) -> Steps[dict[int, Any]]: ...
+    def sums_of(self, day: int) -> KindSums | None: ...
+    def update(self, manifests: Mapping[int, bytes], changed: Mapping[int, Any]) -> "KindFold": ...
+    def shared_by(self, sums: Any) -> list[Shared]: ...
+
+
+class UserTable(Protocol):
+    """The users of a workspace by number. See `api/report/user_table.py`."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+
+class UserFold(Protocol):
+    """The days of a range, added up by user. Never changed: `update` makes another. See `api/report/user_fold.py`."""
+
+    @property
+    def table(self) -> Any: ...
+    @property
+    def manifests(self) -> Mapping[int, bytes]: ...
+    @property
+    def size_bytes(self) -> int: ...
+
+    def sum_days(self, plan: Plan, parts: DayParts, sources: Chosen) -> Steps[dict[int, Any]]: ...
+    def update(self, manifests: Mapping[int, bytes], changed: Mapping[int, Any]) -> "Steps[UserFold]": ...
+    def total(self, users: Chosen) -> UserTotal: ...
+    async def first(self, limit: int, users: Chosen) -> Ranked: ...
+    def all(self, users: Chosen) -> AsyncIterator[Columns]: ...
+
+
+class Form(Protocol):
+    """One of the two."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def why(self) -> str: ...
+
+    def kind_fold(self, plan: Plan, sources: Chosen) -> KindFold: ...
+    def user_table(self) -> UserTable: ...
+    def user_fold(self, table: Any) -> UserFold: ...
+    def first_quarter(self, parts: Sequence[PartitionDay]) -> int | None: ...
+
+
+class PythonForm:
+    """The definition, and the fallback."""
+
+    name = "python"
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def kind_fold(self, plan: Plan, sources: Chosen) -> KindFold:
+        return fold.KindFold(plan, sources)
+
+    def user_table(self) -> UserTable:
+        return user_table.UserTable()
+
+    def user_fold(self, table: Any) -> UserFold:
+        return user_fold.UserFold(table)
+
+    def first_quarter(self, parts: Sequence[PartitionDay]) -> int | None:
+        return days.first_quarter(parts)
+
+
+def choose_form(choice: CoreChoice) -> Form:
+    """Raises CoreMissingError where the compiled core is asked for and not there."""
+    if choice is CoreChoice.PYTHON:
+        return PythonForm("CONTACTS_CORE is python")
+    try:
+        core = load_core()
+    except CoreMissingError as error:
+        if choice is CoreChoice.COMPILED:
+            raise CoreMissingError(f"CONTACTS_CORE is compiled, and {error}") from error
+        return PythonForm(f"{error}; reports take some 3 times the CPU without it")
+    return compiled.CompiledForm(core)

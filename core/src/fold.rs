@@ -1,0 +1,155 @@
+//! Adds up the sums of days to the counts of a view, and exchanges the days that changed. The Python form is `api/report/fold.py`.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::days::{damaged, Chosen, KindSums, Sources, ACTIVITIES};
+use crate::formats::FormatError;
+use crate::plan::{DayPlan, Plan};
+
+/// The days of a plan, added up by source and activity. Never changed: `exchange` makes another.
+pub struct KindFold {
+    plan: Arc<Plan>,
+    chosen: Option<Arc<Chosen>>,
+    rows: Rows,
+}
+
+/// Of each source a row of each activity, with one count a column.
+#[derive(Clone, Default)]
+struct Rows {
+    places: HashMap<Option<Arc<str>>, usize>,
+    sources: Vec<Option<Arc<str>>>,
+    counts: Vec<u64>,
+}
+
+/// One item a bucket; `before`: of the earlier bucket beside it.
+pub struct Counts<'a> {
+    pub now: Side<'a>,
+    pub before: Side<'a>,
+}
+
+pub struct Side<'a> {
+    pub totals: [Vec<u64>; ACTIVITIES],
+    /// Added, of the sources that have any there.
+    pub by_source: Vec<(Option<&'a str>, &'a [u64])>,
+}
+
+impl KindFold {
+    pub fn new(plan: Arc<Plan>, chosen: Option<Arc<Chosen>>) -> Self {
+        KindFold { plan, chosen, rows: Rows::default() }
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Rows that are kept: one a source and activity.
+    pub fn len(&self) -> usize {
+        self.rows.sources.len() * ACTIVITIES
+    }
+
+    /// Another fold, without some days and with others; where `anew`, none of this one's are in it.
+    pub fn exchange(
+        &self,
+        anew: bool,
+        gone: &[(i64, &KindSums)],
+        changed: &[(i64, &KindSums)],
+    ) -> Result<KindFold, FormatError> {
+        let rows = if anew { Rows::default() } else { self.rows.clone() };
+        let fold = KindFold { plan: Arc::clone(&self.plan), chosen: self.chosen.clone(), rows };
+        let mut adder = Adder { fold, known: Vec::new() };
+        for (days, add) in [(gone, u64::wrapping_sub as fn(u64, u64) -> u64), (changed, u64::wrapping_add)] {
+            for (day, sums) in days {
+                adder.add(*day, sums, add)?;
+            }
+        }
+        Ok(adder.fold)
+    }
+
+    pub fn counts(&self) -> Counts<'_> {
+        let (buckets, earlier) = (self.plan.buckets, self.plan.earlier);
+        Counts { now: self.side(0, buckets), before: self.side(buckets, buckets + earlier) }
+    }
+
+    /// What lies in the columns [first, end).
+    fn side(&self, first: usize, end: usize) -> Side<'_> {
+        let columns = self.plan.columns();
+        let mut side = Side { totals: [vec![0; end - first], vec![0; end - first]], by_source: Vec::new() };
+        for (source, rows) in self.rows.sources.iter().zip(self.rows.counts.chunks_exact(ACTIVITIES * columns)) {
+            for (row, totals) in rows.chunks_exact(columns).zip(&mut side.totals) {
+                totals.iter_mut().zip(&row[first..end]).for_each(|(total, &count)| *total = total.wrapping_add(count));
+            }
+            let added = &rows[first..end];
+            if added.iter().any(|&count| count > 0) {
+                side.by_source.push((source.as_deref(), added));
+            }
+        }
+        side
+    }
+}
+
+/// Adds days to a fold; the rows of a table of sources are looked up once.
+struct Adder {
+    fold: KindFold,
+    known: Vec<(Sources, Vec<Option<usize>>)>,
+}
+
+impl Adder {
+    fn add(&mut self, day: i64, sums: &KindSums, add: fn(u64, u64) -> u64) -> Result<(), FormatError> {
+        let plan = Arc::clone(&self.fold.plan);
+        let (of, columns) = (plan.day(day)?, plan.columns());
+        let width = of.columns.len();
+        if sums.counts.len() != sums.sources.len() * ACTIVITIES * width {
+            return Err(damaged());
+        }
+        let table = self.rows_of(&sums.sources);
+        let (_, starts) = &self.known[table];
+        for (start, counts) in starts.iter().zip(sums.counts.chunks_exact(ACTIVITIES * width)) {
+            let Some(start) = *start else { continue };
+            for (activity, pieces) in counts.chunks_exact(width).enumerate() {
+                let start = start + activity * columns;
+                add_pieces(&mut self.fold.rows.counts[start..start + columns], of, pieces, add);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where among the known tables this one is, with the places of its sources' rows; None: not asked for.
+    fn rows_of(&mut self, sources: &Sources) -> usize {
+        if let Some(found) = self.known.iter().position(|(table, _)| Arc::ptr_eq(table, sources)) {
+            return found;
+        }
+        let each = ACTIVITIES * self.fold.plan.columns();
+        let KindFold { chosen, rows, .. } = &mut self.fold;
+        let wanted = |source: &&Option<Arc<str>>| chosen.as_ref().is_none_or(|chosen| chosen.has(source.as_deref()));
+        let starts = sources
+            .iter()
+            .map(|source| Some(source).filter(wanted).map(|source| rows.start_of(source, each)))
+            .collect();
+        self.known.push((Arc::clone(sources), starts));
+        self.known.len() - 1
+    }
+}
+
+impl Rows {
+    fn start_of(&mut self, source: &Option<Arc<str>>, each: usize) -> usize {
+        if let Some(&start) = self.places.get(source) {
+            return start;
+        }
+        let start = self.counts.len();
+        self.counts.resize(start + each, 0);
+        self.sources.push(source.clone());
+        self.places.insert(source.clone(), start);
+        start
+    }
+}
+
+fn add_pieces(row: &mut [u64], of: &DayPlan, pieces: &[u64], add: fn(u64, u64) -> u64) {
+    for (&column, &count) in of.columns.iter().zip(pieces) {
+        row[column] = add(row[column], count);
+    }
+    for &(piece, column) in &of.also {
+        row[column] = add(row[column], pieces[piece]);
+    }
+}

@@ -1,0 +1,360 @@
+//! Shows Python the sums of days and their folds (`api/report/compiled.py`). Nothing is decided here.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyDict, PyList, PyTuple};
+
+use crate::days::{self, Chosen, KindSums, KindTables, PartitionDay, ACTIVITIES};
+use crate::fold::{self, Side};
+use crate::formats::FormatError;
+use crate::plan::{self, DayPlan};
+use crate::python::of_format;
+use crate::user_days::{ByUser, UserSums};
+use crate::user_fold::{self, Row};
+use crate::user_table;
+
+type Values = HashSet<Option<String>>;
+
+/// The packed parts of a day of one source partition, as Python holds them.
+struct HeldParts {
+    summaries: Vec<PyBackedBytes>,
+    heads: Vec<PyBackedBytes>,
+    cells: Vec<PyBackedBytes>,
+    delta: Option<PyBackedBytes>,
+}
+
+fn hold_all(of: &Bound<'_, PyAny>) -> PyResult<Vec<PyBackedBytes>> {
+    if of.len()? == 0 {
+        return Ok(Vec::new());
+    }
+    of.try_iter()?.map(|part| part?.extract()).collect()
+}
+
+impl HeldParts {
+    /// `of`: a `PartitionDay` of Python.
+    fn take(of: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let of = of.downcast::<PyTuple>()?;
+        let delta = of.get_item(3)?;
+        Ok(HeldParts {
+            summaries: hold_all(&of.get_item(0)?)?,
+            heads: hold_all(&of.get_item(1)?)?,
+            cells: hold_all(&of.get_item(2)?)?,
+            delta: if delta.is_none() { None } else { Some(delta.extract()?) },
+        })
+    }
+
+    fn parts(&self) -> PartitionDay<'_> {
+        PartitionDay {
+            summaries: self.summaries.iter().map(|part| &part[..]).collect(),
+            heads: self.heads.iter().map(|part| &part[..]).collect(),
+            cells: self.cells.iter().map(|part| &part[..]).collect(),
+            delta: self.delta.as_deref(),
+        }
+    }
+}
+
+/// Days with their parts, from a place in a list of (day, parts) on, until they come to so many bytes.
+fn hold_days(days: &Bound<'_, PyList>, start: usize, limit_bytes: usize) -> PyResult<Vec<(i64, Vec<HeldParts>)>> {
+    let (mut held, mut bytes) = (Vec::new(), 0);
+    for item in days.iter().skip(start) {
+        let (day, parts): (i64, Bound<'_, PyAny>) = item.extract()?;
+        let parts: Vec<HeldParts> = parts.try_iter()?.map(|part| HeldParts::take(&part?)).collect::<PyResult<_>>()?;
+        bytes += parts.iter().map(|part| part.parts().size_bytes()).sum::<usize>();
+        held.push((day, parts));
+        if bytes >= limit_bytes {
+            break;
+        }
+    }
+    Ok(held)
+}
+
+fn parts_of(held: &[HeldParts]) -> Vec<PartitionDay<'_>> {
+    held.iter().map(HeldParts::parts).collect()
+}
+
+type PlannedDay = (i64, Vec<u64>, Vec<usize>, Vec<(usize, usize)>, (u64, u64));
+
+/// As `Plan` in `api/report/plan.py`.
+#[pyclass(frozen)]
+pub struct Plan(Arc<plan::Plan>);
+
+#[pymethods]
+impl Plan {
+    /// `days`: (day, cuts, columns, also, window) each.
+    #[new]
+    fn new(buckets: usize, earlier: usize, days: Vec<PlannedDay>) -> PyResult<Self> {
+        let planned =
+            days.into_iter().map(|(day, cuts, columns, also, window)| (day, DayPlan { cuts, columns, also, window }));
+        Ok(Plan(Arc::new(plan::Plan::new(buckets, earlier, planned).map_err(of_format)?)))
+    }
+
+    /// The sums of days by kind, of all users or some: of those from `start` on in a list of (day, parts), until their
+    /// bytes come to a limit.
+    #[pyo3(signature = (days, start, limit_bytes, users=None))]
+    fn kind_sums(
+        &self,
+        py: Python<'_>,
+        days: &Bound<'_, PyList>,
+        start: usize,
+        limit_bytes: usize,
+        users: Option<Values>,
+    ) -> PyResult<Vec<KindDay>> {
+        let held = hold_days(days, start, limit_bytes)?;
+        let (chosen, mut tables) = (users.map(Chosen::new), KindTables::default());
+        let sums = py.allow_threads(|| {
+            let sum = |(day, parts): &(i64, Vec<HeldParts>)| {
+                let (cuts, parts) = (&self.0.day(*day)?.cuts, parts_of(parts));
+                let sums = match &chosen {
+                    None => days::kind_sums(&parts, cuts, &mut tables)?,
+                    Some(users) => days::kind_sums_of_users(&parts, cuts, users, &mut tables)?,
+                };
+                Ok(KindDay(sums))
+            };
+            held.iter().map(sum).collect::<Result<Vec<_>, FormatError>>()
+        });
+        sums.map_err(of_format)
+    }
+
+    /// The same by user, of all sources or some.
+    #[pyo3(signature = (table, days, start, limit_bytes, sources=None))]
+    fn user_sums(
+        &self,
+        py: Python<'_>,
+        table: Bound<'_, UserTable>,
+        days: &Bound<'_, PyList>,
+        start: usize,
+        limit_bytes: usize,
+        sources: Option<Values>,
+    ) -> PyResult<Vec<UserDay>> {
+        let held = hold_days(days, start, limit_bytes)?;
+        let chosen = sources.map(Chosen::new);
+        let sums = {
+            let mut borrowed = table.borrow_mut();
+            let users = &mut borrowed.0;
+            py.allow_threads(|| {
+                let mut by_user = ByUser::new(users);
+                let mut sum = |(day, parts): &(i64, Vec<HeldParts>)| {
+                    by_user.sum(&parts_of(parts), self.0.day(*day)?.window, chosen.as_ref())
+                };
+                held.iter().map(&mut sum).collect::<Result<Vec<_>, _>>()
+            })
+        };
+        let of_table = |sums| UserDay { sums, table: table.clone().unbind() };
+        Ok(sums.map_err(of_format)?.into_iter().map(of_table).collect())
+    }
+}
+
+/// The first quarter of a day that holds an event.
+#[pyfunction]
+pub fn first_quarter(parts: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
+    let held: Vec<HeldParts> = parts.try_iter()?.map(|part| HeldParts::take(&part?)).collect::<PyResult<_>>()?;
+    days::first_quarter(&parts_of(&held)).map_err(of_format)
+}
+
+/// As `KindSums` in `api/report/days.py`.
+#[pyclass(frozen)]
+pub struct KindDay(KindSums);
+
+/// Of a day's sums: themselves, a source and its text, a count.
+const DAY_BYTES: usize = 120;
+const SOURCE_BYTES: usize = 56;
+const COUNT_BYTES: usize = 8;
+
+#[pymethods]
+impl KindDay {
+    #[getter]
+    fn kinds(&self) -> Vec<(u8, Option<&str>)> {
+        let kinds =
+            self.0.sources.iter().flat_map(|source| (0..ACTIVITIES).map(move |of| (of as u8, source.as_deref())));
+        kinds.collect()
+    }
+
+    #[getter]
+    fn counts(&self) -> &[u64] {
+        &self.0.counts
+    }
+
+    /// With the table of sources that it may share with others.
+    #[getter]
+    fn size_bytes(&self) -> usize {
+        let texts: usize = self.0.sources.iter().flatten().map(|source| source.len()).sum();
+        DAY_BYTES + SOURCE_BYTES * self.0.sources.len() + texts + COUNT_BYTES * self.0.counts.len()
+    }
+}
+
+/// As `KindFold` in `api/report/fold.py`, without the days that are in it.
+#[pyclass(frozen)]
+pub struct KindFold(fold::KindFold);
+
+fn sums_of<'a>(days: &'a [(i64, Bound<'_, KindDay>)]) -> Vec<(i64, &'a KindSums)> {
+    days.iter().map(|(day, sums)| (*day, &sums.get().0)).collect()
+}
+
+type Sides<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyDict>);
+
+fn side<'py>(py: Python<'py>, of: &Side<'_>) -> PyResult<Sides<'py>> {
+    let [added, deleted] = &of.totals;
+    let by_source = PyDict::new(py);
+    for (source, counts) in &of.by_source {
+        by_source.set_item(source, PyList::new(py, *counts)?)?;
+    }
+    Ok((PyList::new(py, added)?, PyList::new(py, deleted)?, by_source))
+}
+
+#[pymethods]
+impl KindFold {
+    /// An empty one; of all sources, or of some.
+    #[new]
+    #[pyo3(signature = (plan, sources=None))]
+    fn new(plan: &Plan, sources: Option<Values>) -> Self {
+        KindFold(fold::KindFold::new(Arc::clone(&plan.0), sources.map(|sources| Arc::new(Chosen::new(sources)))))
+    }
+
+    /// Another fold, without some days and with others; where `anew`, none of this one's are in it.
+    fn exchange(
+        &self,
+        anew: bool,
+        gone: Vec<(i64, Bound<'_, KindDay>)>,
+        changed: Vec<(i64, Bound<'_, KindDay>)>,
+    ) -> PyResult<KindFold> {
+        Ok(KindFold(self.0.exchange(anew, &sums_of(&gone), &sums_of(&changed)).map_err(of_format)?))
+    }
+
+    /// Added, deleted, added by source; and of the earlier side.
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<(Sides<'py>, Sides<'py>)> {
+        let counts = self.0.counts();
+        Ok((side(py, &counts.now)?, side(py, &counts.before)?))
+    }
+
+    /// Rows that are kept.
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// As `UserTable` in `api/report/user_table.py`.
+#[pyclass]
+pub struct UserTable(user_table::UserTable);
+
+#[pymethods]
+impl UserTable {
+    #[new]
+    fn new() -> Self {
+        UserTable(user_table::UserTable::new())
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    #[getter]
+    fn size_bytes(&self) -> usize {
+        self.0.size_bytes()
+    }
+}
+
+/// As `UserSums` in `api/report/user_days.py`.
+#[pyclass(frozen)]
+pub struct UserDay {
+    sums: UserSums,
+    #[pyo3(get)]
+    table: Py<UserTable>,
+}
+
+const USER_DAY_BYTES: usize = 200;
+
+#[pymethods]
+impl UserDay {
+    /// Added and deleted: (user's number, count) each.
+    #[getter]
+    fn columns(&self) -> Vec<Vec<(u32, u64)>> {
+        let pairs = |of: &crate::user_days::Column| of.users.iter().copied().zip(of.counts.iter().copied()).collect();
+        self.sums.iter().map(pairs).collect()
+    }
+
+    #[getter]
+    fn size_bytes(&self) -> usize {
+        USER_DAY_BYTES + self.sums.iter().map(|column| 12 * column.users.len()).sum::<usize>()
+    }
+}
+
+/// As `UserFold` in `api/report/user_fold.py`, without the days that are in it.
+#[pyclass(frozen)]
+pub struct UserFold(user_fold::UserFold);
+
+type Columns<'a> = (Vec<Option<&'a str>>, Vec<u64>, Vec<u64>);
+
+fn columns_of(rows: Vec<Row<'_>>) -> Columns<'_> {
+    let (users, counts): (Vec<_>, Vec<_>) =
+        rows.into_iter().map(|(user, added, deleted)| (user, (added, deleted))).unzip();
+    let (added, deleted) = counts.into_iter().unzip();
+    (users, added, deleted)
+}
+
+#[pymethods]
+impl UserFold {
+    #[new]
+    fn new() -> Self {
+        UserFold(user_fold::UserFold::default())
+    }
+
+    /// Another fold, without some days of a table and with others; where `anew`, none of this one's are in it.
+    fn exchange(
+        &self,
+        py: Python<'_>,
+        table: &UserTable,
+        anew: bool,
+        gone: Vec<Bound<'_, UserDay>>,
+        changed: Vec<Bound<'_, UserDay>>,
+    ) -> UserFold {
+        let gone: Vec<&UserSums> = gone.iter().map(|day| &day.get().sums).collect();
+        let changed: Vec<&UserSums> = changed.iter().map(|day| &day.get().sums).collect();
+        py.allow_threads(|| UserFold(self.0.exchange(table.0.len(), anew, &gone, &changed)))
+    }
+
+    /// Added and deleted of a user; zeros of whom the table does not know.
+    #[pyo3(signature = (table, user))]
+    fn of(&self, table: &UserTable, user: Option<&str>) -> (u64, u64) {
+        table.0.find(user).map_or((0, 0), |number| self.0.of(number))
+    }
+
+    /// Users with any activity, added, deleted.
+    fn total(&self) -> (usize, u64, u64) {
+        self.0.total()
+    }
+
+    /// The first users in the report's order: (user, added, deleted) each.
+    fn first<'py>(&self, py: Python<'py>, table: &UserTable, limit: usize) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(py, self.0.first(limit, &table.0))
+    }
+
+    /// All users, to be sorted.
+    fn everyone(&self, table: &UserTable) -> Everyone {
+        Everyone(user_fold::Everyone::new(&self.0, &table.0))
+    }
+
+    #[getter]
+    fn size_bytes(&self) -> usize {
+        self.0.size_bytes()
+    }
+}
+
+/// All users with any activity.
+#[pyclass]
+pub struct Everyone(user_fold::Everyone);
+
+#[pymethods]
+impl Everyone {
+    /// Into the report's order, while other threads go on.
+    fn sort(&mut self, py: Python<'_>) {
+        py.allow_threads(|| self.0.sort());
+    }
+
+    /// So many rows from a place on, by column: users, added, deleted.
+    fn piece(&self, start: usize, limit: usize) -> Columns<'_> {
+        columns_of(self.0.piece(start, limit))
+    }
+}

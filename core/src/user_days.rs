@@ -1,0 +1,130 @@
+//! Sums the packed parts of one UTC day of a workspace by user. The Python form is `api/report/user_days.py`.
+
+use crate::day_parts::{read_cell_columns, read_delta, read_head, QUARTERS_A_DAY};
+use crate::days::{at, damaged, kinds_on, sources_with, users_with, Chosen, PartitionDay, ACTIVITIES, NAME};
+use crate::formats::FormatError;
+use crate::user_table::UserTable;
+
+/// Counts of some users, each of whom is there once.
+#[derive(Default)]
+pub struct Column {
+    pub users: Box<[u32]>,
+    pub counts: Box<[u64]>,
+}
+
+/// Counts by activity and user, without those that are 0, as the numbers of one table.
+pub type UserSums = [Column; ACTIVITIES];
+
+/// Counts by user's number, of one activity.
+#[derive(Default)]
+struct Counting {
+    counts: Vec<u64>,
+    seen: Vec<u32>,
+}
+
+impl Counting {
+    fn add(&mut self, user: u32, count: u64) {
+        let place = user as usize;
+        if place >= self.counts.len() {
+            self.counts.resize(place + 1, 0);
+        }
+        if self.counts[place] == 0 {
+            self.seen.push(user);
+        }
+        self.counts[place] = self.counts[place].wrapping_add(count);
+    }
+
+    /// What was added, and begin anew.
+    fn take(&mut self) -> Column {
+        self.seen.sort_unstable();
+        self.seen.dedup(); // one that came to 0 in between
+        let counts = self.seen.iter().map(|&user| std::mem::take(&mut self.counts[user as usize])).collect();
+        Column { users: std::mem::take(&mut self.seen).into_boxed_slice(), counts }
+    }
+}
+
+/// Sums days by user, one after the other.
+pub struct ByUser<'t> {
+    table: &'t mut UserTable,
+    counting: [Counting; ACTIVITIES],
+}
+
+impl<'t> ByUser<'t> {
+    pub fn new(table: &'t mut UserTable) -> Self {
+        ByUser { table, counting: Default::default() }
+    }
+
+    /// The sums over the quarters [first, end) of a day, of all sources or some. Needs heads and deltas, and cells
+    /// where the window is not the whole day.
+    pub fn sum(
+        &mut self,
+        parts: &[PartitionDay<'_>],
+        window: (u64, u64),
+        chosen: Option<&Chosen>,
+    ) -> Result<UserSums, FormatError> {
+        for part in parts {
+            self.add_part(part, window, chosen)?;
+        }
+        let [added, deleted] = &mut self.counting;
+        Ok([added.take(), deleted.take()])
+    }
+
+    fn add_part(
+        &mut self,
+        part: &PartitionDay<'_>,
+        window: (u64, u64),
+        chosen: Option<&Chosen>,
+    ) -> Result<(), FormatError> {
+        let (mut sources, mut users) = (Vec::new(), Vec::new());
+        for (number, packed) in part.heads.iter().enumerate() {
+            let head = read_head(packed, NAME)?;
+            users = head.user_names(NAME)?;
+            let on = kinds_on(&head.sources, chosen);
+            let counts = if window == (0, QUARTERS_A_DAY) {
+                head.totals
+            } else {
+                let cells = part.cells.get(number).ok_or_else(damaged)?;
+                window_counts(&head.cell_counts, cells, window)?
+            };
+            for ((&user, &kind), &count) in users.iter().zip(&head.kinds).zip(&counts) {
+                if at(&on, kind)? {
+                    self.add(kind, user, count);
+                }
+            }
+            sources = head.sources;
+        }
+        if let Some(packed) = part.delta {
+            let delta = read_delta(packed, NAME)?;
+            let on = kinds_on(&sources_with(&sources, &delta)?, chosen);
+            let users = users_with(&users, &delta)?;
+            for ((&key, &count), &kind) in delta.keys.iter().zip(&delta.counts).zip(&delta.kinds) {
+                if (window.0..window.1).contains(&(key % QUARTERS_A_DAY)) && at(&on, kind)? {
+                    self.add(kind, at(&users, key / QUARTERS_A_DAY)?, count);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, kind: u64, user: Option<&str>, count: u64) {
+        if count > 0 {
+            let number = self.table.number_of(user);
+            self.counting[kind as usize % ACTIVITIES].add(number, count);
+        }
+    }
+}
+
+/// Of each series what lies in the window.
+fn window_counts(cell_counts: &[u64], cells: &[u8], window: (u64, u64)) -> Result<Vec<u64>, FormatError> {
+    let (keys, counts) = read_cell_columns(cells, NAME)?;
+    let (mut low, mut base) = (0, 0);
+    let mut found = Vec::with_capacity(cell_counts.len());
+    for &cells in cell_counts {
+        let high = low + usize::try_from(cells).map_err(|_| damaged())?.min(keys.len());
+        let first = keys.place_of(base + window.0, low, high);
+        let end = keys.place_of(base + window.1, first, high);
+        found.push(counts.sum(first, end).ok_or_else(damaged)?);
+        (low, base) = (high, base + QUARTERS_A_DAY);
+    }
+    Ok(found)
+}

@@ -1,0 +1,218 @@
+"""The compiled core sums days and folds them as the Python form does: for any days, cuts, zones and filters, with any
+of them changed since; and damaged parts are an error.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from api.query.periods import Compare, Dates, Interval, Weekday
+from api.query.question import Query, view_of_dates
+from api.read.parts import PartitionDay
+from api.report import compiled
+from api.report.compiled import CompiledForm
+from api.report.days import KindSums
+from api.report.form import Form, KindFold, PythonForm, UserFold
+from api.report.plan import Plan, plan_of
+from api.report.user_fold import Chosen, Ranked
+from stream.core import CoreFailed
+from stream.model.steps import finish
+from stream.storage.formats import FormatError
+from tests.support.redis_data import DAY, QUARTER, Event, RedisData
+
+pytestmark = pytest.mark.timeout(900)  # the first one builds the core
+
+FIRST = date(2026, 3, 26)
+"""Clocks change in Berlin three days later, and a week after that on Lord Howe."""
+DAYS = 14
+START = int(datetime(2026, 3, 26, tzinfo=UTC).timestamp()) * 10**9
+NOW = (START + DAYS * DAY) // QUARTER
+
+ZONES = ["UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns", "Pacific/Kiritimati"]
+SOURCES = [None, "user", "contact_import", "ü", "x"]
+USERS = [None, "u1", "u2", "u3", "ß"]
+
+EVENTS = st.lists(
+    st.builds(
+        lambda quarter, activity, source, user, partition: Event(
+            START + quarter * QUARTER, "e", activity, source, user, partition=partition
+        ),
+        st.one_of(st.integers(0, DAYS * 96 - 1), st.integers(0, DAYS - 1).map(lambda day: day * 96 + 95)),
+        st.sampled_from(["added", "added", "deleted"]),
+        st.sampled_from(SOURCES),
+        st.sampled_from(USERS),
+        st.integers(0, 2),
+    ),
+    max_size=80,
+)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    first, last = sorted(draw(st.tuples(st.integers(0, DAYS + 2), st.integers(0, DAYS + 2))))
+    interval = draw(st.sampled_from([Interval.HOUR, Interval.DAY, Interval.WEEK, Interval.MONTH]))
+    compare, zone = draw(st.sampled_from(Compare)), draw(st.sampled_from(ZONES))
+    query = Query(None, None, zone, interval, Weekday.MONDAY, None, None, compare)
+    return plan_of(view_of_dates(query, Dates(FIRST + timedelta(first), FIRST + timedelta(last)), NOW))
+
+
+def chosen(values: Sequence[str | None]) -> st.SearchStrategy[Chosen]:
+    return st.none() | st.frozensets(st.sampled_from([*values, "never"]), min_size=1, max_size=3)
+
+
+def packed(events: Sequence[Event], seed: int) -> dict[int, list[PartitionDay]]:
+    """Days as Redis has them, in as many parts as comes up."""
+    data: Any = RedisData(None, "group", seed)  # type: ignore[arg-type]
+    found: dict[int, list[PartitionDay]] = {}
+    for day, partition in sorted({(event.at // DAY, event.partition) for event in events}):
+        mine = [event for event in events if (event.at // DAY, event.partition) == (day, partition)]
+        parts, bases = data.parts_of(mine)
+        summaries, heads, cells = ([parts[f"{number}.{kind}"] for number in range(bases)] for kind in "shc")
+        found.setdefault(day, []).append(PartitionDay(summaries, heads, cells, parts.get("t")))
+    return found
+
+
+async def listed(fold: UserFold, users: Chosen) -> list[Ranked]:
+    everyone = [row for piece in [piece async for piece in fold.all(users)] for row in zip(*piece, strict=True)]
+    return [everyone, *[await fold.first(limit, users) for limit in (1, 3, 500)]]
+
+
+def counted(sums: KindSums | None, pieces: int) -> dict[Any, tuple[int, ...]] | None:
+    """Of each kind that has any."""
+    if sums is None:
+        return None
+    by_kind = {kind: sums.counts[i * pieces : (i + 1) * pieces] for i, kind in enumerate(sums.kinds)}
+    return {kind: counts for kind, counts in by_kind.items() if any(counts)}
+
+
+class Folded:
+    """What a form makes of a view."""
+
+    def __init__(self, form: Form, plan: Plan, sources: Chosen, users: Chosen) -> None:
+        self.plan, self.sources, self.users = plan, sources, users
+        self.kinds: KindFold = form.kind_fold(plan, sources)
+        self.by_user: UserFold = form.user_fold(form.user_table())
+
+    def update(self, days: Mapping[int, list[PartitionDay]], manifests: Mapping[int, bytes]) -> list[Any]:
+        """All that can be asked of the folds of these days."""
+        own = {day: manifest for day, manifest in manifests.items() if day in self.plan.days}
+        changed = {day: days[day] for day in own if self.kinds.manifests.get(day) != own[day]}
+        self.kinds = self.kinds.update(own, finish(self.kinds.sum_days(changed, self.users)))
+        own = {day: manifest for day, manifest in own.items() if self.plan.days[day].window[1]}
+        changed = {day: days[day] for day in own if self.by_user.manifests.get(day) != own[day]}
+        sums = finish(self.by_user.sum_days(self.plan, changed, self.sources))
+        self.by_user = finish(self.by_user.update(own, sums))
+        assert self.kinds.size_bytes > 0 < self.by_user.size_bytes
+        by_day = [counted(self.kinds.sums_of(day), len(of.cuts)) for day, of in self.plan.days.items()]
+        ranked = [asyncio.run(listed(self.by_user, users)) for users in (None, self.users)]
+        return [self.kinds.counts, by_day, self.by_user.total(None), self.by_user.total(self.users), *ranked]
+
+
+@pytest.mark.parametrize("step_bytes", [1, compiled.STEP_BYTES])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(EVENTS, min_size=1, max_size=4),
+    plans(),
+    chosen(SOURCES),
+    chosen(USERS),
+    st.integers(0, 99),
+)
+def test_both_forms_sum_and_fold_the_same(
+    core: Any, step_bytes: int, then: list[list[Event]], plan: Plan, sources: Chosen, users: Chosen, seed: int
+) -> None:
+    # Given the folds of a view in both forms, of some sources and users
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "STEP_BYTES", step_bytes)
+        forms = PythonForm("here"), CompiledForm(core)
+        python, native = (Folded(form, plan, sources, users) for form in forms)
+        manifests: dict[int, bytes] = {}
+        days: dict[int, list[PartitionDay]] = {}
+        for step, events in enumerate(then):
+            # When some of the days are others, and some are gone
+            random = Random(seed + step)
+            new = packed(events, seed + step)
+            kept = {day: parts for day, parts in days.items() if random.random() < 0.6 and day not in new}
+            days = kept | new
+            manifests = {day: manifests[day] if day in kept else b"%d" % step for day in sorted(days)}
+            # Then both forms say the same of all days, of each of them, and of their users
+            assert native.update(days, manifests) == python.update(days, manifests)
+            for parts in new.values():
+                assert forms[1].first_quarter(parts) == forms[0].first_quarter(parts)
+
+
+def some_plan() -> Plan:
+    query = Query(None, None, "Asia/Kathmandu", Interval.DAY, Weekday.MONDAY, None, None, Compare.NONE)
+    return plan_of(view_of_dates(query, Dates(FIRST, FIRST), NOW))
+
+
+def damaged(random: Random, part: bytes) -> bytes:
+    """The same with a byte that is another, fewer bytes, or some more."""
+    at, changed = random.randrange(len(part)), bytearray(part)
+    match random.randrange(4):
+        case 0:
+            del changed[at:]
+        case 1:
+            changed[at:at] = random.randbytes(random.randint(1, 9))
+        case _:
+            changed[at] = random.choice([0, 0x7F, 0xFF, changed[at] ^ 1 << random.randrange(8)])
+    return bytes(changed)
+
+
+def test_damaged_parts_are_an_error_and_never_a_panic(core: Any) -> None:
+    plan, random, errors = some_plan(), Random(5), 0
+    form = CompiledForm(core)
+    times = [START + QUARTER * quarter for quarter in range(80)]
+    events = [
+        Event(at, "e", random.choice(["added", "deleted"]), random.choice(SOURCES), random.choice(USERS))
+        for at in times
+        for _ in range(3)
+    ]
+    rounds = 3_000
+    for number in range(rounds):
+        [(day, [part])] = packed(events, number % 9).items()
+        # Given a day of which one part is damaged
+        texts = [part.summaries, part.heads, part.cells, [] if part.delta is None else [part.delta]]
+        kinds = [list(of) for of in texts]
+        which = random.choice([kind for kind in kinds if kind])
+        place = random.randrange(len(which))
+        which[place] = damaged(random, which[place])
+        bad = PartitionDay(kinds[0], kinds[1], kinds[2], kinds[3][0] if kinds[3] else None)
+        # When it is summed in every way, then that is a sum or an error, and never a panic
+        for users in (None, frozenset(["u1", None])):
+            try:
+                fold = form.kind_fold(plan, None)
+                fold = fold.update({day: b"1"}, finish(fold.sum_days({day: [bad]}, users)))
+                assert len(fold.counts.added) == 1
+            except FormatError:
+                errors += 1
+        try:
+            by_user = form.user_fold(form.user_table())
+            by_user = finish(by_user.update({day: b"1"}, finish(by_user.sum_days(plan, {day: [bad]}, None))))
+            asyncio.run(listed(by_user, None)) if number % 50 == 0 else by_user.total(None)
+            form.first_quarter([bad])
+        except FormatError:
+            errors += 1
+    assert errors > rounds // 5
+
+
+class Panic(BaseException):
+    pass
+
+
+def test_a_panic_of_the_core_ends_one_request() -> None:
+    class Failing:
+        __version__ = "9.9"
+        DamagedError = ValueError
+
+        def first_quarter(self, _parts: object) -> None:
+            raise Panic("index out of bounds")
+
+    Failing.Panic = Panic  # type: ignore[attr-defined]
+    with pytest.raises(CoreFailed, match="the compiled core failed: index out of bounds"):
+        CompiledForm(Failing()).first_quarter([])
