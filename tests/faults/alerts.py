@@ -29,7 +29,7 @@ from aiokafka.errors import KafkaError
 
 from stream.kafka.clients import mute_unread_failures
 from tests.support.deployment import PARTITIONS, Deployment
-from tests.support.kafka import KafkaCluster, spawn
+from tests.support.kafka import KafkaCluster, RunningKafka, spawn
 from tests.support.ports import free_port
 from tests.support.records import event
 from tests.support.stack import Process, eventually
@@ -45,10 +45,12 @@ QUIET_SECONDS: Final = 100.0
 
 
 class Prometheus:
-    """Prometheus as it is shipped, but for the addresses that it asks."""
+    """Prometheus as it is shipped, but for the addresses that it asks; `every`: and for how often it asks and looks."""
 
-    def __init__(self, folder: Path, targets: dict[str, list[str]]) -> None:
+    def __init__(self, folder: Path, targets: dict[str, list[str]], every: str | None = None) -> None:
         config = yaml.safe_load((ROOT / "ops/prometheus/prometheus.yml").read_text(encoding="utf-8"))
+        if every is not None:
+            config["global"] = {"scrape_interval": every, "evaluation_interval": every}
         config["rule_files"] = [str(ROOT / "ops/prometheus/rules/*.yml")]
         for job in config["scrape_configs"]:
             del job["dns_sd_configs"]
@@ -134,13 +136,14 @@ class Publisher:
 class Night:
     """The deployment, who starts its processes again, and Prometheus."""
 
-    def __init__(self, folder: Path, kafka: KafkaCluster) -> None:
+    def __init__(self, folder: Path, kafka: KafkaCluster | RunningKafka, every: str | None = None) -> None:
         self.kafka = kafka
         self.deployment = Deployment(folder, kafka)
         self.api: Process = self.deployment.api
         self.publisher = Publisher(kafka.bootstrap, self.deployment.topic)
         workers = [f"127.0.0.1:{worker.port}" for worker in self.deployment.workers]
-        self.prometheus = Prometheus(folder, {"worker": workers, "api": [f"127.0.0.1:{self.deployment.api.port}"]})
+        targets = {"worker": workers, "api": [f"127.0.0.1:{self.deployment.api.port}"]}
+        self.prometheus = Prometheus(folder, targets, every)
         self.supervised = True
         self._closed = False
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
@@ -250,8 +253,8 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "Kafka is stopped",
-        lambda n: n.kafka.kill(),
-        lambda n: n.kafka.start(),
+        lambda n: n.kafka.kill(),  # type: ignore[union-attr]
+        lambda n: n.kafka.start(),  # type: ignore[union-attr]
         frozenset({"ContactsKafkaAway"}),
         RESTARTS,
     ),
@@ -296,13 +299,17 @@ BREAKAGES: Final = (
 
 @contextmanager
 def night(folder: Path) -> Iterator[Night]:
-    with KafkaCluster() as kafka:
-        made = Night(folder, kafka)
-        try:
-            eventually("Prometheus answers", made.prometheus.ready)
-            yield made
-        finally:
-            made.close()
+    with KafkaCluster() as kafka, watched(Night(folder, kafka)) as made:
+        yield made
+
+
+@contextmanager
+def watched(made: Night) -> Iterator[Night]:
+    try:
+        eventually("Prometheus answers", made.prometheus.ready)
+        yield made
+    finally:
+        made.close()
 
 
 def wait_until_quiet(of: Night, seconds: float) -> set[str]:
