@@ -141,7 +141,7 @@ class RecentIds:
         """Forgets an hour, in the changelog too. Returns the number of its ids."""
         gone = self._hours.pop(hour)
         for item in gone.items:
-            if self._hour_of[item] == hour:
+            if self._hour_of.get(item) == hour:  # gone with a later hour that was seen before this one
                 del self._hour_of[item]
         for number in range(gone.blocks):
             self._deleted[_KEY.pack(KIND, hour, number)] = None

@@ -79,6 +79,15 @@ def test_a_copy_is_one_while_the_hours_are_within_the_window() -> None:
     assert verdicts == [[True], [False], [False], [True], [False], [False], [True]]
 
 
+def test_an_id_that_was_counted_in_two_hours_goes_with_both_whichever_was_seen_first() -> None:
+    # Given an hour, then an id of an earlier one, which is counted again in the first, out of the window
+    ids = RecentIds(window_hours=2, max_ids=100)
+    assert fresh(ids, [(0, 14), (1, 11), (1, 14)]) == [True, True, True]
+    # When all of them are too old, then they go, and the id is new again
+    assert fresh(ids, [(2, 30), (1, 30)]) == [True, True]
+    assert len(ids) == 2
+
+
 def test_an_id_of_another_workspace_is_another() -> None:
     ids = RecentIds(72, 1000)
 
