@@ -58,7 +58,7 @@ def month(here: Desk, runner: asyncio.Runner) -> Iterator[dict[str, Any]]:
 def month_of(
     here: Desk, runner: asyncio.Runner, partition: Partition, first: date, core: str, api: Server
 ) -> Iterator[dict[str, Any]]:
-    rng, reading_api = Random(1), here.api(CONTACTS_POSITIONS_CACHE_MS="0", CONTACTS_CORE=core)
+    rng, reading_api = Random(f"month {core}"), here.api(CONTACTS_POSITIONS_CACHE_MS="0", CONTACTS_CORE=core)
     month_from = LAST - timedelta(29)
     others = other_dates(first + timedelta(LENGTHS[-1]))
 
@@ -100,7 +100,7 @@ def year(here: Desk, runner: asyncio.Runner) -> Iterator[dict[str, Any]]:
 def year_of(
     here: Desk, runner: asyncio.Runner, partition: Partition, core: str, api: Server
 ) -> Iterator[dict[str, Any]]:
-    rng = Random(2)
+    rng = Random(f"year {core}")
 
     def change() -> None:
         runner.run(partition.take([event_of_today(rng, "year")]))
