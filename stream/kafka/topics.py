@@ -245,6 +245,15 @@ class Topics:
         """How many partitions those of the topics have that are there."""
         return {topic["topic"]: len(topic["partitions"]) for topic in await self._list_visible(names)}
 
+    async def partitions_with(self, name: str, names: Sequence[str]) -> dict[str, int]:
+        """As `partitions`, once a topic that is there is among them: a broker may hear of it a moment later."""
+        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
+        while name not in (found := await self.partitions(names)):
+            if asyncio.get_running_loop().time() > deadline:
+                raise TopicsError(f"Kafka has {name}, but does not show it")
+            await asyncio.sleep(METADATA_PATIENCE_SECONDS)
+        return found
+
     async def create(self, topic: WantedTopic, partitions: int) -> bool:
         """Make a topic; False where somebody else just did. Returns when it can be seen."""
         new = NewTopic(topic.name, partitions, topic.replicas, topic_configs=dict(topic.settings))
@@ -378,7 +387,7 @@ async def ensure_topics(
     if raise_to is not None and raise_to < largest:
         has = ", ".join(f"{name} has {count}" for name, count in before.items() if count > raise_to)
         raise TopicsError(f"partitions cannot be lowered to {raise_to}: {has}")
-    partitions = raise_to or before.get(activity.name) or max(largest, partitions_if_new)
+    partitions = assumed = raise_to or before.get(activity.name) or max(largest, partitions_if_new)
     growing = [] if raise_to is None else [name for name in names if before.get(name, raise_to) < raise_to]
     for name in growing:
         await topics.add_partitions(name, partitions, validate_only=True)
@@ -388,6 +397,11 @@ async def ensure_topics(
         if topic.name not in before:
             if await topics.create(topic, partitions):
                 created.append(topic.name)
+            elif topic is activity and raise_to is None:
+                # Somebody has made it a moment ago, with a number of partitions that the others must have too.
+                partitions = (await topics.partitions_with(topic.name, names))[topic.name]
+                for name in created if partitions > assumed else ():
+                    await topics.add_partitions(name, partitions)
         elif topic.name in growing:
             if topic is activity and growth is not None:
                 await _grow(topics, topic.name, before[topic.name], partitions, growth)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -62,6 +62,30 @@ async def test_what_lacks_is_made_with_the_partitions_of_the_activity_topic(conf
     activity = wanted_topics(config)[2]
     await create_topic(config.kafka, config.topic, 7, activity.settings)
     outcome = await ensure(config)
+    assert outcome == Outcome((config.changelog_topic, config.dead_letter_topic), (), 7, ())
+    assert await partitions(config) == [7, 7, 7]
+
+
+async def test_an_activity_topic_that_the_broker_does_not_show_yet_decides_all_the_same(
+    config: WorkerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an activity topic that was made a moment ago, so that the broker that is asked does not know it yet
+    await create_topic(config.kafka, config.topic, 7, wanted_topics(config)[2].settings)
+    shown, looks = Topics.partitions, 0
+
+    async def partitions_later(topics: Topics, names: Sequence[str]) -> dict[str, int]:
+        nonlocal looks
+        found = await shown(topics, names)
+        if config.topic in found:
+            looks += 1
+        return found if looks > 2 else {name: count for name, count in found.items() if name != config.topic}
+
+    async with open_topics(config.access) as topics:
+        await topics.partitions_with(config.topic, [config.topic])
+    monkeypatch.setattr(Topics, "partitions", partitions_later)
+    # When the others are made
+    outcome = await ensure(config)
+    # Then they have as many partitions
     assert outcome == Outcome((config.changelog_topic, config.dead_letter_topic), (), 7, ())
     assert await partitions(config) == [7, 7, 7]
 
