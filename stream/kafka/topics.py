@@ -245,15 +245,6 @@ class Topics:
         """How many partitions those of the topics have that are there."""
         return {topic["topic"]: len(topic["partitions"]) for topic in await self._list_visible(names)}
 
-    async def partitions_with(self, name: str, names: Sequence[str]) -> dict[str, int]:
-        """As `partitions`, once a topic that is there is among them: a broker may hear of it a moment later."""
-        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
-        while name not in (found := await self.partitions(names)):
-            if asyncio.get_running_loop().time() > deadline:
-                raise TopicsError(f"Kafka has {name}, but does not show it")
-            await asyncio.sleep(METADATA_PATIENCE_SECONDS)
-        return found
-
     async def create(self, topic: WantedTopic, partitions: int) -> bool:
         """Make a topic; False where somebody else just did. Returns when it can be seen."""
         new = NewTopic(topic.name, partitions, topic.replicas, topic_configs=dict(topic.settings))
@@ -264,7 +255,7 @@ class Topics:
             return False
         if code:
             raise TopicsError(f"Kafka refused to {what}: {message[0] if message else for_code(code).__name__}")
-        await self._wait_until_seen(topic.name, partitions)
+        await self.wait_until_seen(topic.name, partitions)
         return True
 
     async def add_partitions(self, name: str, partitions: int, *, validate_only: bool = False) -> None:
@@ -277,7 +268,7 @@ class Topics:
         asked = self._admin.create_partitions(request, timeout_ms=self._timeout_ms, validate_only=validate_only)
         await self._ask(what, asked)
         if not validate_only:
-            await self._wait_until_seen(name, partitions)
+            await self.wait_until_seen(name, partitions)
 
     async def _list_visible(self, names: Sequence[str]) -> list[dict[str, Any]]:
         what = f"describe {', '.join(names)}"
@@ -311,13 +302,16 @@ class Topics:
             raise TopicsError(f"Kafka did not tell the settings of {name}: {message or for_code(code).__name__}")
         return {entry[0]: entry[1] for entry in entries if entry[1] is not None}
 
-    async def _wait_until_seen(self, name: str, partitions: int) -> None:
-        """What the controller has done reaches the brokers a moment later."""
+    async def wait_until_seen(self, name: str, partitions: int = 1) -> int:
+        """How many partitions a topic has, once it has at least so many: what the controller has done reaches the
+        brokers a moment later.
+        """
         deadline = asyncio.get_running_loop().time() + self._timeout_seconds
-        while (await self.partitions([name])).get(name, 0) < partitions:
+        while (seen := (await self.partitions([name])).get(name, 0)) < partitions:
             if asyncio.get_running_loop().time() > deadline:
                 raise TopicsError(f"Kafka took {name} with {partitions} partitions, but does not show it")
             await asyncio.sleep(METADATA_PATIENCE_SECONDS)
+        return seen
 
     async def _ask(self, what: str, question: Awaitable[T]) -> T:
         try:
@@ -399,7 +393,7 @@ async def ensure_topics(
                 created.append(topic.name)
             elif topic is activity and raise_to is None:
                 # Somebody has made it a moment ago, with a number of partitions that the others must have too.
-                partitions = (await topics.partitions_with(topic.name, names))[topic.name]
+                partitions = await topics.wait_until_seen(topic.name)
                 for name in created if partitions > assumed else ():
                     await topics.add_partitions(name, partitions)
         elif topic.name in growing:

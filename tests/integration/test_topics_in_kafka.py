@@ -81,7 +81,7 @@ async def test_an_activity_topic_that_the_broker_does_not_show_yet_decides_all_t
         return found if looks > 2 else {name: count for name, count in found.items() if name != config.topic}
 
     async with open_topics(config.access) as topics:
-        await topics.partitions_with(config.topic, [config.topic])
+        await topics.wait_until_seen(config.topic)
     monkeypatch.setattr(Topics, "partitions", partitions_later)
     # When the others are made
     outcome = await ensure(config)
