@@ -52,7 +52,6 @@ from stream.kafka.transaction_requests import (
     read_producer,
 )
 from stream.retry import BackOff
-from stream.version import VERSION
 
 T = TypeVar("T")
 
@@ -189,7 +188,7 @@ class TransactionalProducer:
         self._added.update(new)
 
     async def _has_whole_transactions(self) -> bool:
-        answer = await self.client.send(self._coordinator, ask_features("contacts-report", VERSION))
+        answer = await self.client.send(self._coordinator, ask_features())
         return read_features(answer).get(FEATURE, 0) >= 2
 
     def _require(self, code: int) -> None:

@@ -13,10 +13,14 @@ from io import BytesIO
 from struct import Struct, pack
 from typing import Final, NamedTuple, Self, TypeVar
 
+from stream.version import VERSION
+
 PRODUCE, API_VERSIONS, INIT_PRODUCER_ID, ADD_PARTITIONS, END_TXN = 0, 18, 22, 24, 26
 FEATURE: Final = "transaction.version"
+SUPPORTED_FEATURES: Final = 0
+"""The tag of the features that the broker knows, in an answer of ApiVersions."""
 FINALIZED_FEATURES: Final = 2
-"""The tag of the features that the whole cluster has, in an answer of ApiVersions."""
+"""That of those that the whole cluster has."""
 ALL_REPLICAS: Final = -1
 
 _INT16, _INT32, _INT64 = Struct(">h"), Struct(">i"), Struct(">q")
@@ -149,9 +153,9 @@ class Request:
 # ---- requests ------------------------------------------------------------------------------------------------
 
 
-def ask_features(client: str, version: str) -> Request:
-    body = _compact(client.encode()) + _compact(version.encode()) + b"\0"
-    return Request(API_VERSIONS, 3, body, flexible=True)
+def ask_features() -> Request:
+    version = VERSION.replace("+", "-")  # a broker refuses the answer where it has other signs
+    return Request(API_VERSIONS, 3, _compact(b"contacts-report") + _compact(version.encode()) + b"\0", flexible=True)
 
 
 def init_producer(transactional_id: str, timeout_ms: int) -> Request:
@@ -200,24 +204,32 @@ def produce(who: Identity, timeout_ms: int, batches: Sequence[tuple[Place, bytes
 
 def read_features(answer: Answer) -> dict[str, int]:
     """What the whole cluster has, by its level. Empty where the broker tells none."""
+    return {name: level for name, level, _ in _read_tag(answer, FINALIZED_FEATURES)}
+
+
+def read_supported(answer: Answer) -> dict[str, int]:
+    """The newest level of each feature that the broker knows. Empty where it tells none."""
+    return {name: newest for name, _, newest in _read_tag(answer, SUPPORTED_FEATURES)}
+
+
+def _read_tag(answer: Answer, tag: int) -> list[tuple[str, int, int]]:
+    """Name and two levels of each feature under a tag of an answer of ApiVersions."""
     assert isinstance(answer, FlexibleAnswer)
     if answer.number(_INT16):
-        return {}
+        return []
     for _ in range(answer.length()):
         for form in (_INT16, _INT16, _INT16):
             answer.number(form)
         answer.skip_tags()
     answer.number(_INT32)
-    told = answer.tags().get(FINALIZED_FEATURES)
+    told = answer.tags().get(tag)
     if told is None:
-        return {}
-    of_cluster, features = FlexibleAnswer(told), dict[str, int]()
-    for _ in range(of_cluster.length()):
-        name = of_cluster.text()
-        features[name] = of_cluster.number(_INT16)
-        of_cluster.number(_INT16)
-        of_cluster.skip_tags()
-    return features
+        return []
+    of_tag, found = FlexibleAnswer(told), list[tuple[str, int, int]]()
+    for _ in range(of_tag.length()):
+        found.append((of_tag.text(), of_tag.number(_INT16), of_tag.number(_INT16)))
+        of_tag.skip_tags()
+    return found
 
 
 def read_producer(answer: Answer) -> tuple[int, int, int]:

@@ -1,29 +1,24 @@
 """Which release of Apache Kafka each broker runs, as far as it tells.
 
 A broker tells no version, but (since Kafka 2.7, KIP-584) which levels of `metadata.version` it knows, and each release
-since 3.3 has brought one. aiokafka's own request for what a broker can do is older than that.
+since 3.3 has brought one.
 """
 
 from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from io import BytesIO
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.protocol.api import Request, RequestStruct, Response, ResponseHeader_v0
-from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
 from stream.kafka.clients import BROKER_AWAY, describe
+from stream.kafka.transaction_requests import ask_features, read_supported
 from stream.ports import KafkaAway
 from stream.settings.kafka import KafkaAccess
-from stream.version import VERSION
 
 ANSWER_SECONDS: Final = 10.0
 FEATURE: Final = "metadata.version"
-SUPPORTED_FEATURES: Final = 0
-"""The tag of an answer under which they are."""
 FIRST_LEVELS: Final = {
     7: (3, 3),
     8: (3, 4),
@@ -59,13 +54,7 @@ async def ask_releases(kafka: KafkaAccess) -> dict[str, Release | None]:
 
 
 async def _ask(client: Any, node: int) -> Release | None:
-    try:
-        answer = await client.send(node, _ApiVersionsRequest())
-    except NotImplementedError:  # older than the request
-        return None
-    features = answer.tags.get(SUPPORTED_FEATURES, b"")
-    levels = {name: most for name, _, most, _ in _FEATURES.decode(BytesIO(features))} if features else {}
-    return release_of(levels.get(FEATURE))
+    return release_of(read_supported(await client.send(node, ask_features())).get(FEATURE))
 
 
 def release_of(level: int | None) -> Release | None:
@@ -75,42 +64,3 @@ def release_of(level: int | None) -> Release | None:
     known = sorted(FIRST_LEVELS)
     place = bisect_right(known, level)
     return FIRST_LEVELS[known[place - 1]] if place else None
-
-
-_FEATURES: Final = CompactArray(
-    ("name", CompactString("utf-8")), ("least", Int16), ("most", Int16), ("tags", TaggedFields)
-)
-
-
-class _ApiVersionsResponse(Response):  # type: ignore[misc]
-    API_KEY: ClassVar[int] = 18
-    API_VERSION: ClassVar[int] = 3
-    SCHEMA: ClassVar[Schema] = Schema(
-        ("error_code", Int16),
-        ("apis", CompactArray(("key", Int16), ("least", Int16), ("most", Int16), ("tags", TaggedFields))),
-        ("throttle_time_ms", Int32),
-        ("tags", TaggedFields),
-    )
-
-
-class _ApiVersionsRequestStruct(RequestStruct):  # type: ignore[misc]
-    API_KEY: ClassVar[int] = 18
-    API_VERSION: ClassVar[int] = 3
-    FLEXIBLE_VERSION: ClassVar[bool] = True
-    RESPONSE_TYPE: ClassVar[type[Response]] = _ApiVersionsResponse
-    SCHEMA: ClassVar[Schema] = Schema(
-        ("software", CompactString("utf-8")), ("version", CompactString("utf-8")), ("tags", TaggedFields)
-    )
-
-    def parse_response_header(self, read_buffer: BytesIO | bytes) -> ResponseHeader_v0:
-        """Of this answer it is always the oldest, for who does not know yet what a broker can do."""
-        header: ResponseHeader_v0 = ResponseHeader_v0.decode(read_buffer)
-        return header
-
-
-class _ApiVersionsRequest(Request[_ApiVersionsRequestStruct]):  # type: ignore[misc]
-    API_KEY: ClassVar[int] = 18
-
-    def build(self, request_struct_class: Any) -> _ApiVersionsRequestStruct:
-        made: _ApiVersionsRequestStruct = request_struct_class("contacts-report", VERSION.replace("+", "-"), {})
-        return made
