@@ -18,6 +18,7 @@ BENCHMARKS: Mapping[str, str] = {
     "commits": "benchmarks.commits",
     "worker": "benchmarks.worker",
     "latency": "benchmarks.latency",
+    "importing": "benchmarks.importing",
     "takeover": "benchmarks.takeover",
     "growth": "benchmarks.growth",
     "reading": "benchmarks.reading",

@@ -2,6 +2,7 @@
 
 getmany, faust   take NUMBER events; print events, seconds and CPU seconds
 publish          NUMBER events a second, until killed
+import           contacts of one workspace into partition 0, NUMBER a second, until IMPORTED are published
 gulps            fetch as the worker does, look at nothing, until killed
 """
 
@@ -21,6 +22,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from benchmarks.datasets import Dataset
 from benchmarks.datasets import records as events_of
+
+IMPORTED = 200_000
 
 
 async def getmany(bootstrap: str, topic: str, events: int) -> None:
@@ -70,6 +73,41 @@ async def publish(bootstrap: str, topic: str, rate: int) -> None:
         await asyncio.sleep(0.01)
 
 
+async def import_contacts(bootstrap: str, topic: str, rate: int) -> None:
+    """In batches of 10 ms, made before: the publisher takes little of a machine that is shared."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=1 << 20)
+    await producer.start()
+    run, size, batches = time.time_ns(), rate // 100, []
+    for first in range(0, IMPORTED, size):
+        batch = producer.create_batch()
+        for number in range(first, first + size):
+            batch.append(key=b"import", value=imported_contact(f"{run}-{number}"), timestamp=None)
+        batches.append(batch)
+    os.write(1, b"begins\n")
+    begun, sent = time.monotonic(), []
+    for number, batch in enumerate(batches):
+        await asyncio.sleep(begun + number / 100 - time.monotonic())
+        sent.append(await producer.send_batch(batch, topic, partition=0))
+    await asyncio.gather(*sent)
+    await producer.stop()
+
+
+def imported_contact(event_id: str) -> bytes:
+    event = {
+        "id": event_id,
+        "type": "contact.added",
+        "workspace_id": "import",
+        "contact_id": event_id,
+        "contact_name": f"Contact {event_id}",
+        "source": "contact_import",
+        "user_id": "u_1",
+        "user_name": "Member 1",
+        "batch_id": "import",
+        "occurred_at": datetime.now(UTC).isoformat(),
+    }
+    return json.dumps(event).encode()
+
+
 def plain_faust(bootstrap: str, topic_name: str, events: int) -> None:
     """The Faust app of its documentation: an agent that counts in a table, an event at a time."""
     app = faust.App(
@@ -114,6 +152,8 @@ if __name__ == "__main__":
         asyncio.run(getmany(bootstrap, topic, events))
     elif kind == "publish":
         asyncio.run(publish(bootstrap, topic, events))
+    elif kind == "import":
+        asyncio.run(import_contacts(bootstrap, topic, events))
     elif kind == "gulps":
         asyncio.run(gulps(bootstrap, topic))
     else:

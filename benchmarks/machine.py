@@ -93,10 +93,10 @@ def fill(bootstrap: str, topic: str, records: Iterable[tuple[bytes, bytes]]) -> 
     return asyncio.run(publish())
 
 
-def contact_added(workspace: str) -> bytes:
-    """An event of this moment, the first of a workspace."""
+def contact_added(workspace: str, event_id: str = "1") -> bytes:
+    """An event of this moment."""
     event = {
-        "id": "1",
+        "id": event_id,
         "type": "contact.added",
         "workspace_id": workspace,
         "contact_id": "c",
