@@ -6,6 +6,7 @@ import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+from stream.ingest.event import Reason
 from stream.projection.evictions import Evictions
 from stream.projection.row_retention import Dropped
 from stream.projection.sampled import Comparison
@@ -207,6 +208,12 @@ class Metrics:
             ["partition"],
             registry=registry,
         )
+        self.last_loss = Gauge(
+            "contacts_lost_timestamp_seconds",
+            "When it was seen last that offsets of the partition had left the topic before they were counted.",
+            ["partition"],
+            registry=registry,
+        )
         self.skipped = Gauge(
             "contacts_skipped_offsets",
             "Offsets that were passed over by hand (`contacts-report skip`), and so are not counted.",
@@ -298,6 +305,8 @@ class Metrics:
             self.resyncs.labels(reason.value)
         for outcome in ("counted", "duplicate", "rejected", "skipped", "expired"):
             self.events.labels(outcome)
+        for rejected in Reason:
+            self.rejected.labels(rejected.value)
         for comparison in Comparison:
             self.verify_samples.labels(comparison.name.lower())
 

@@ -201,6 +201,7 @@ class Reporter(Listener):
 
     def note_lost(self, partition: int, offsets: int) -> None:
         self._metrics.lost.labels(partition).inc(offsets)
+        self._metrics.last_loss.labels(partition).set(self._clock.now_ms() / 1000)
 
 
 def named(partitions: set[int]) -> str:

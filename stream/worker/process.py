@@ -51,7 +51,7 @@ from stream.worker.partition_task import OwnedPartition
 from stream.worker.probes import Health
 from stream.worker.readiness import Readiness
 from stream.worker.sampling import Sampler
-from stream.worker.topic_check import wait_for_topics
+from stream.worker.topic_check import wait_for_topics, watch_settings
 from stream.worker.watchdog import Watchdog
 from stream.worker.wiring import Wiring
 
@@ -170,8 +170,7 @@ class Worker:
             await self._wiring.evictions.refuse_at_start()
             found = await wait_for_topics(self._config, self._readiness, self._dependencies.note_kafka)
             self._wiring.letter_bytes = found.letter_bytes
-            self._topics_differ = found.differences
-            self._metrics.topic_differences.set(len(found.differences))
+            self._note_topics(found.differences)
             if self._config.commit is CommitMode.EMBEDDED:
                 await self._empty_redis()
             self._readiness.waits_for = "waits for Kafka to let it into its consumer group"
@@ -192,6 +191,7 @@ class Worker:
                 self._limit_rows(self._app),
                 self._wiring.evictions.watch(),
                 self._sampler.watch(self._app.partitions),
+                watch_settings(self._config, found.differences, self._note_topics),
             )
         except asyncio.CancelledError:
             raise
@@ -310,6 +310,11 @@ class Worker:
                 if asyncio.get_running_loop().time() >= next_look:
                     next_look = asyncio.get_running_loop().time() + dropped_days.LOOK_SECONDS
                     await dropped_days.forget_quietly(self._redis, self._wiring.keys)
+
+    def _note_topics(self, differences: tuple[str, ...]) -> None:
+        """Which settings of the topics differ now, in words."""
+        self._topics_differ = differences
+        self._metrics.topic_differences.set(len(differences))
 
     def _status_as_json(self) -> dict[str, Any]:
         """What `contacts-report status` shows of this worker."""

@@ -1,19 +1,23 @@
-"""Waits for Kafka before a worker starts, and checks that its topics will do."""
+"""Waits for Kafka before a worker starts, checks that its topics will do, and watches their settings from then on."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 
+from stream.kafka.clients import BROKER_AWAY
 from stream.kafka.letter_limit import letter_limit
 from stream.kafka.reach import why_unreachable
 from stream.kafka.topics import (
+    PARTITIONS,
+    ActualTopic,
     Role,
     Topics,
     TopicsError,
     TopicsUnreachable,
+    WantedTopic,
     find_differences,
     open_topics,
     refuse_unless_compacted,
@@ -25,6 +29,9 @@ from stream.settings.worker import WorkerConfig
 from stream.worker.readiness import Readiness
 
 log = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 30.0
+"""Between looks at the settings, so that an alert on them ends within a minute of the end of the difference."""
 
 
 class Found(NamedTuple):
@@ -82,9 +89,37 @@ async def _check(config: WorkerConfig, topics: Topics) -> Found:
             ", ".join(hidden),
         )
     refuse_unless_compacted(actual[config.changelog_topic])
-    found = [
-        difference for difference in find_differences(wanted, actual, partitions) if difference.what != "partitions"
-    ]
+    found = _differing_settings(wanted, actual)
     for difference in found:
         log.warning("%s", difference)
-    return Found(partitions, letter_bytes, tuple(map(str, found)))
+    return Found(partitions, letter_bytes, found)
+
+
+def _differing_settings(wanted: Sequence[WantedTopic], actual: Mapping[str, ActualTopic]) -> tuple[str, ...]:
+    """In words; the number of partitions is no setting."""
+    return tuple(str(one) for one in find_differences(wanted, actual, 0) if one.what != PARTITIONS)
+
+
+async def watch_settings(
+    config: WorkerConfig, before: tuple[str, ...], note: Callable[[tuple[str, ...]], None]
+) -> None:
+    """Look at the topics' settings for ever. `note` hears each time which of them differ, in words; the log, which are
+    new since `before` or the last look, and when none is left. Where Kafka does not tell, nothing is known to have
+    changed.
+    """
+    wanted = wanted_topics(config)
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            async with open_topics(config.access) as topics:
+                found = _differing_settings(wanted, await topics.describe([topic.name for topic in wanted]))
+        except (TopicsError, *BROKER_AWAY) as error:
+            log.debug("Kafka was not asked for the settings of its topics: %s", error)
+            continue
+        for difference in found:
+            if difference not in before:
+                log.warning("%s", difference)
+        if before and not found:
+            log.info("the settings of the topics are as they should be again")
+        before = found
+        note(found)

@@ -94,7 +94,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev faults", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--alerts", action="store_true", help="which alerts fire, in time, for ten faults and more")
+    parser.add_argument("--alerts", action="store_true", help="which alerts fire, in time, for thirteen faults")
     parser.add_argument(
         "--only", default="", metavar="TEXT", help="with --alerts: the faults whose name holds this text"
     )

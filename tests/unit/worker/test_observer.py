@@ -65,6 +65,7 @@ def test_nothing_is_said_of_a_partition_before_it_is_known_or_after_it_is_gone()
     reporter.note_phase(0, Phase.RECOVERING)
     reporter.end(0, 500)
     assert metrics.registry.get_sample_value("contacts_lost_offsets_total", {"partition": "0"}) == 0
+    assert metrics.registry.get_sample_value("contacts_lost_timestamp_seconds", {"partition": "0"}) is None
     # then nobody takes all of it for events that wait
     assert told() == [None, None, None, None]
     assert reporter.partitions() == {"0": {"phase": "recovering", "position": None, "lag": None}}
@@ -162,3 +163,15 @@ def test_late_events_add_up_over_commits_and_partitions() -> None:
     bounds = ("1.0", "10.0", "900.0", "3600.0", "21600.0", "86400.0", "+Inf")
     assert [value(f"{name}_bucket", {"le": bound}) for bound in bounds] == [0, 1, 1, 2, 2, 3, 3]
     assert (value(f"{name}_count"), value(f"{name}_sum")) == (3, 2.588 + 3_600 + 86_400)
+
+
+def test_a_loss_is_told_with_its_time() -> None:
+    metrics, clock = Metrics(), Clock()
+    reporter = Reporter(metrics, clock)
+    clock.seconds = 50
+    reporter.note_phase(0, Phase.RECOVERING)
+    reporter.note_lost(0, 7)
+    # It stays when the partition goes: a loss is over for nobody.
+    reporter.note_phase(0, Phase.ENDED)
+    assert metrics.registry.get_sample_value("contacts_lost_offsets_total", {"partition": "0"}) == 7
+    assert metrics.registry.get_sample_value("contacts_lost_timestamp_seconds", {"partition": "0"}) == 50
