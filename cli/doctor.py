@@ -14,8 +14,11 @@ from cli.options import add_settings, read_settings
 from stream.audit.certificates import check_kafka_certificates, check_redis_certificate, check_redis_files
 from stream.audit.finding import Finding, bad, good
 from stream.audit.kafka_checks import check_kafka
+from stream.audit.membership import REASONS, find_silent
 from stream.audit.redis_checks import check_permissions, check_redis
 from stream.kafka.clients import mute_unread_failures
+from stream.kafka.groups import group_members
+from stream.ports import KafkaAway
 from stream.projection.checks import RedisRefused, ask_certificate, ask_server
 from stream.projection.permissions import ask_permissions
 from stream.projection.worker_status import read_worker_statuses
@@ -95,7 +98,27 @@ async def _check_redis(config: WorkerConfig) -> list[Finding]:
             workers = await read_worker_statuses(client, keys)
         except (RedisError, OSError) as error:
             return [*found, bad("right to read Redis", str(error), "Readers get 503.")]
-        return [*found, *_check_group(config, partitions is not None, workers)]
+        return [*found, *_check_group(config, partitions is not None, workers), *await _check_members(config, workers)]
+
+
+async def _check_members(config: WorkerConfig, workers: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Whether all members of the group report to this Redis; nothing where Kafka does not say who they are."""
+    try:
+        members = await group_members(config.access, config.group)
+    except KafkaAway:
+        return []
+    silent = find_silent(members, workers, config.topic)
+    subject = "members of the group"
+    if silent is None:
+        return [good(subject, "report to this Redis")] if members else []
+    return [
+        bad(
+            subject,
+            silent.words,
+            f"What they count does not reach the readers of this Redis: {REASONS}.",
+            f"kafka-consumer-groups.sh --describe --members --group {config.group}   # the hosts that they run on",
+        )
+    ]
 
 
 def _check_group(config: WorkerConfig, written: bool, workers: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:

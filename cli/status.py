@@ -72,7 +72,11 @@ def _as_json(
         "as_of": _time(_as_of(redis)),
         "partitions": [msgspec.to_builtins(line) for line in lines(kafka, redis)],
         "workers": redis.workers,
-        "kafka": {"failure": kafka.failure, "members": kafka.members, "differences": kafka.differences},
+        "kafka": {
+            "failure": kafka.failure,
+            "members": [str(one) for one in kafka.members],
+            "differences": kafka.differences,
+        },
         "redis": {"failure": redis.failure, "policy": redis.policy, "partitions": redis.partitions},
     }
 

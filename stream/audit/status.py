@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from stream.kafka.groups import group_members
+from stream.audit.membership import REASONS, Silent, find_silent
+from stream.kafka.groups import Member, group_members
 from stream.kafka.reading import TopicReader, open_reader
 from stream.kafka.topics import TopicsError, find_differences, open_topics, wanted_topics
 from stream.ports import KafkaAway
@@ -30,7 +31,8 @@ class KafkaPart(msgspec.Struct):
     """What Kafka says; `failure` where it could not be asked."""
 
     failure: str | None = None
-    members: list[str] = []
+    members: list[Member] = []
+    topic: str = ""
     differences: list[str] = []
     ends: dict[int, int] = {}
     positions: dict[int, int | None] = {}
@@ -39,7 +41,7 @@ class KafkaPart(msgspec.Struct):
 
 async def ask_kafka(config: WorkerConfig) -> KafkaPart:
     """Never raises: what fails is said."""
-    part = KafkaPart()
+    part = KafkaPart(topic=config.topic)
     try:
         await _ask_topics(config, part)
         part.members = await group_members(config.access, config.group)
@@ -165,20 +167,29 @@ def _wrong_in_redis(kafka: KafkaPart, redis: RedisPart) -> list[str]:
 
 def _wrong_partitions(kafka: KafkaPart, redis: RedisPart, stalled_ms: int) -> list[str]:
     """A line for each thing that is wrong, with all partitions of which it is so."""
+    silent = find_silent(kafka.members, redis.workers, kafka.topic)
+    named = () if silent is None else silent.partitions
     found: dict[str, list[int]] = {}
     stalled: dict[int, int] = {}
     for line in lines(kafka, redis):
-        if redis.workers and line.owner is None:
+        if line.partition in named:
+            pass
+        elif redis.workers and line.owner is None:
             found.setdefault("not owned by a worker that reports to this Redis", []).append(line.partition)
         elif line.failure is not None:
             found.setdefault(f"{line.phase}: {line.failure}", []).append(line.partition)
         if line.as_of_ms is not None and line.as_of_ms < stalled_ms:
             stalled[line.partition] = line.as_of_ms
-    texts = [f"{_partitions(of)}: {text}" for text, of in found.items()]
+    texts = [] if silent is None else [_silent_members(silent)]
+    texts += [f"{_partitions(of)}: {text}" for text, of in found.items()]
     if stalled:
         since = _utc(min(stalled.values()))
         texts.append(f"{_partitions(list(stalled))}: readers' numbers stand still since {since}")
     return texts
+
+
+def _silent_members(silent: Silent) -> str:
+    return f"{silent.words}: {REASONS} (docs/runbook.md, A worker that reports to another Redis)"
 
 
 def _partitions(numbers: Sequence[int]) -> str:

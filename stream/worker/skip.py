@@ -152,8 +152,9 @@ class Skip:
     async def _require_no_members(self) -> None:
         members = await group_members(self._config.access, self._config.group)
         if members:
+            names = ", ".join(map(str, members))
             raise SkipRefused(
-                f"the group {self._config.group} has {len(members)} members ({', '.join(members)}): stop its workers, "
+                f"the group {self._config.group} has {len(members)} members ({names}): stop its workers, "
                 "all of them; one that was killed is a member until its session ends"
             )
 

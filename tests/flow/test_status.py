@@ -15,7 +15,7 @@ from stream.settings.worker import WorkerConfig
 from tests.flow.test_worker_stops import Site
 from tests.support.counting import published, send
 from tests.support.kafka import RunningKafka
-from tests.support.stack import eventually
+from tests.support.stack import RedisServer, eventually
 
 Capture = pytest.CaptureFixture[str]
 
@@ -88,3 +88,36 @@ def test_one_screen_says_how_the_deployment_is(site: Site, capsys: Capture) -> N
     code, answer = status(site, capsys, CONTACTS_GROUP=f"{site.group}-mistyped")
     assert code == 1
     assert any("this Redis has nothing of the group" in text for text in answer["wrong"])
+
+
+@pytest.mark.timeout(400)
+def test_a_worker_of_the_group_that_reports_to_another_redis_is_named(
+    site: Site, tmp_path: Path, capsys: Capture
+) -> None:
+    # Given two workers of one group, the second with a Redis of its own
+    site.topics()
+    site.worker()
+    eventually("well", lambda: status(site, capsys)[0] == 0, every=1.0)
+    other = RedisServer(tmp_path / "other")
+    other.start()
+    try:
+        stray = site.worker(CONTACTS_REDIS=other.url)
+
+        # then, wherever somebody looks, the one that is not seen there is named, with what it took.
+        def named(redis: str) -> list[str]:
+            _, answer = status(site, capsys, CONTACTS_REDIS=redis)
+            return [text for text in answer["wrong"] if "1 of 2 members of the group reports nothing" in text]
+
+        for redis in (site.redis.url, other.url):
+            [text] = eventually("named", lambda redis=redis: [t for t in named(redis) if " went to " in t], every=1.0)
+            assert "another" in text
+        environ = {"CONTACTS_KAFKA": site.bootstrap, "CONTACTS_REDIS": site.redis.url}
+        assert main(["doctor", "--json"], environ | {"CONTACTS_TOPIC": site.topic, "CONTACTS_GROUP": site.group}) == 1
+        findings = {one["subject"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
+        assert findings["members of the group"]["found"].startswith("1 of 2 members of the group reports nothing")
+
+        # When it goes, the other takes all.
+        assert stray.stop() == 0
+        eventually("well again", lambda: status(site, capsys)[0] == 0, every=1.0)
+    finally:
+        other.kill()

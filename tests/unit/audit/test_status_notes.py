@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from stream.audit.status import KafkaPart, wrong
+from stream.kafka.groups import Member
 from stream.projection.shown import RedisPart, ShownPartition
 
 NOW = 1_790_000_000_000
 LATE = NOW - 60_000
 
 
+def member(name: str, *partitions: int) -> Member:
+    return Member(name, "/10.0.0.7", {"t": partitions, "another": (0, 1)})
+
+
 def of_kafka(**changed: Any) -> KafkaPart:
-    told = {"members": ["a worker"], "ends": {0: 10, 1: 20}, "positions": {0: 10, 1: 20}}
+    told = {"members": [member("a", 0, 1)], "topic": "t", "ends": {0: 10, 1: 20}, "positions": {0: 10, 1: 20}}
     return KafkaPart(**(told | changed))
 
 
@@ -67,3 +72,27 @@ def test_one_thing_is_said_once_for_all_partitions() -> None:
 def test_a_topic_that_differs_comes_before_the_partitions() -> None:
     found = texts(of_kafka(differences=["x: partitions is 4, wanted is 5"]), of_redis(owned=(0,)))
     assert found == ["x: partitions is 4, wanted is 5", "partition 1: not owned by a worker that reports to this Redis"]
+
+
+def test_a_member_that_reports_to_another_redis_is_named_with_its_partitions() -> None:
+    # Given a worker of the same group that counts into another Redis: of its partitions nobody here reports anything
+    kafka = of_kafka(members=[member("a", 0), member("b", 1)])
+    [first, second] = texts(kafka, of_redis(LATE, owned=(0,)))
+    assert first.startswith(
+        "1 of 2 members of the group reports nothing to this Redis, and partition 1 went to b at /10.0.0.7: "
+        "CONTACTS_REDIS is another one there"
+    )
+    assert second.startswith("partitions 0, 1: readers' numbers stand still")
+    # or one that has none,
+    [first] = texts(of_kafka(members=[member("a", 0, 1), member("b")]), of_redis())
+    assert first.startswith("1 of 2 members of the group reports nothing to this Redis: CONTACTS_REDIS")
+    # or all of them.
+    [empty, first] = texts(kafka, of_redis(owned=(), workers=[], shown={}, partitions=0))
+    assert empty.startswith("this Redis has nothing of the group")
+    assert first.startswith("2 of 2 members of the group report nothing to this Redis, and partitions 0, 1 went to a ")
+
+
+def test_a_partition_that_changes_hands_between_workers_that_report_is_nobody_elses() -> None:
+    workers = [{"worker": name, "partitions": {"0": {"phase": "counting"}} if name == "a" else {}} for name in "ab"]
+    kafka = of_kafka(members=[member("a", 0), member("b", 1)])
+    assert texts(kafka, of_redis(workers=workers)) == ["partition 1: not owned by a worker that reports to this Redis"]
