@@ -19,7 +19,14 @@ SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 """Options of a redis+sentinel:// URL that are for the Sentinels; its user and password are for the servers."""
 
 
-def redis_client(url: str, *, timeout_seconds: float | None, retries: int = 1, connections: int | None = None) -> Redis:
+def redis_client(
+    url: str,
+    *,
+    timeout_seconds: float | None,
+    retries: int = 1,
+    connections: int | None = None,
+    kind: type[Redis] = Redis,
+) -> Redis:
     """A client of the server, or of whichever server the Sentinels call the primary when a connection is made.
 
     `timeout_seconds` bounds each connecting and each answer; None waits for ever, which a subscription needs. A command
@@ -34,7 +41,7 @@ def redis_client(url: str, *, timeout_seconds: float | None, retries: int = 1, c
     if connections is not None:
         options["max_connections"] = connections
     if address.service is None:
-        return pack_in_c(Redis.from_url(url, **options))
+        return pack_in_c(kind.from_url(url, **options))
     host, port = address.servers[0]
     shape = f"redis://{host}:{port}/{address.database}" + (f"?{address.options}" if address.options else "")
     options = dict(parse_url(shape)) | options | {"username": address.username, "password": address.password}
@@ -42,7 +49,7 @@ def redis_client(url: str, *, timeout_seconds: float | None, retries: int = 1, c
     asking = {name.removeprefix("sentinel_"): options.pop(name) for name in SENTINEL_OPTIONS if name in options}
     asking |= {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
     sentinel = Sentinel(list(address.servers), sentinel_kwargs=asking, **options)  # type: ignore[no-untyped-call]
-    return pack_in_c(cast("Redis", sentinel.master_for(address.service)))
+    return pack_in_c(cast("Redis", sentinel.master_for(address.service, redis_class=kind)))
 
 
 class PackedWords(NamedTuple):
@@ -97,3 +104,37 @@ def pack_in_c(client: Redis) -> Redis:
     pool = client.connection_pool
     pool.connection_class = type("Packed" + pool.connection_class.__name__, (PackedInC, pool.connection_class), {})
     return client
+
+
+class KeepingRedis(Redis):
+    """A client that sends each command once, on a connection that it keeps for the next ones.
+
+    To lend a connection of the pool for each command and to give it back, with what the client records about both,
+    takes three times as long as to send a small command and to read its answer. The pool knows the connections that
+    are kept as lent, and closes them with its own. Pipelines go their own way, through the pool.
+    """
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._kept: list[AbstractConnection] = []
+        self._limit_seconds: float | None = self.connection_pool.connection_kwargs.get("socket_timeout")
+
+    async def execute_command(self, *words: Any, **options: Any) -> Any:
+        """The answer, within the time of one answer, connecting included. Raises RedisError, OSError."""
+        try:
+            async with asyncio.timeout(self._limit_seconds):
+                connection: Any = self._kept.pop() if self._kept else await self._lend()
+                try:
+                    if connection.is_connected and await connection.can_read():
+                        await connection.disconnect()  # closed meanwhile, by the server: it connects again by itself
+                    await connection.send_command(*words)
+                    return await self.parse_response(connection, words[0], **options)
+                finally:
+                    self._kept.append(connection)  # whatever failed in between has disconnected it
+        except TimeoutError:
+            raise RedisTimeoutError("Timeout reading from socket") from None
+
+    async def _lend(self) -> AbstractConnection:
+        connection: AbstractConnection = await self.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+        connection.socket_timeout = None  # one bound for the command and its answer, instead of one each
+        return connection

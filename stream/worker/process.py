@@ -32,7 +32,7 @@ from stream.projection.row_retention import Limits, RowLimits, keep_quietly
 from stream.projection.worker_status import WorkerStatus
 from stream.retry import BackOff
 from stream.settings.logs import configure
-from stream.settings.redis import redis_client
+from stream.settings.redis import KeepingRedis, redis_client
 from stream.settings.redis_url import without_password
 from stream.settings.worker import CommitMode, WorkerConfig
 from stream.tables.rules import counting_rules
@@ -93,7 +93,7 @@ class Worker:
         self._reporter = Reporter(self._metrics, self._clock)
         self._health = Health(self._metrics.registry, self._facts)
         # No call is sent again by the client: of two copies the later might undo what came between. A resync does it.
-        self._redis: Redis = redis_client(config.redis, timeout_seconds=REDIS_SECONDS, retries=0)
+        self._redis: Redis = redis_client(config.redis, timeout_seconds=REDIS_SECONDS, retries=0, kind=KeepingRedis)
         unpacked_bytes = unpacked_limit(config.max_event_bytes)
         self._source = SourceTopic(config.access, config.topic, unpacked_bytes)
         self._old_records = SourceTopic(config.access, config.topic, unpacked_bytes)

@@ -3,14 +3,17 @@
 import asyncio
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from cli.local.ports import listens
-from stream.settings.redis import redis_client
+from stream.settings.redis import KeepingRedis, redis_client
 from tests.support.kafka import spawn
 from tests.support.ports import free_port
 from tests.support.redis_server import RunningRedis
@@ -62,7 +65,8 @@ async def test_sentinels_are_asked_for_the_primary(each_redis: RunningRedis, sen
         assert await direct.get("through") == b"sentinel"
 
 
-async def test_a_cancel_is_never_lost(each_redis: RunningRedis) -> None:
+@pytest.mark.parametrize("kind", [Redis, KeepingRedis])
+async def test_a_cancel_is_never_lost(each_redis: RunningRedis, kind: type[Redis]) -> None:
     """The client's own way of writing forgets every third or so of a busy task, on Python before 3.12."""
 
     async def work(client: Redis) -> None:
@@ -70,7 +74,7 @@ async def test_a_cancel_is_never_lost(each_redis: RunningRedis) -> None:
             await client.set("name", b"x" * 2_000)
             sum(range(3_000))
 
-    async with redis_client(each_redis.url, timeout_seconds=5) as client:
+    async with redis_client(each_redis.url, timeout_seconds=5, kind=kind) as client:
         for _ in range(10):
             tasks = [asyncio.create_task(work(client)) for _ in range(8)]
             await asyncio.sleep(0.05)
@@ -78,3 +82,76 @@ async def test_a_cancel_is_never_lost(each_redis: RunningRedis) -> None:
                 task.cancel()
             _, going_on = await asyncio.wait(tasks, timeout=5)
             assert not going_on
+
+
+# ---- connections that are kept -------------------------------------------------------------------------------
+
+
+async def keeping(redis: RunningRedis, seconds: float = 5) -> AsyncIterator[Redis]:
+    async with redis_client(redis.url, timeout_seconds=seconds, retries=0, kind=KeepingRedis) as client:
+        yield client
+
+
+async def connected(redis: RunningRedis) -> int:
+    """How many connections the server has but that which asks."""
+    async with redis_client(redis.url, timeout_seconds=5) as other:
+        return len(await other.client_list()) - 1
+
+
+async def test_commands_lend_as_many_connections_as_there_are_at_once(each_redis: RunningRedis) -> None:
+    async for client in keeping(each_redis):
+        pool, lent = client.connection_pool, 0
+        lend = pool.get_connection
+
+        async def noted(lend: Any = lend) -> Any:
+            nonlocal lent
+            lent += 1
+            return await lend()
+
+        pool.get_connection = noted
+        for number in range(20):
+            await client.set("name", number)
+        assert lent == 1
+        answers = await asyncio.gather(*(client.incrby("name", 1) for _ in range(3)))
+        assert lent == 3
+        assert sorted(answers) == [20, 21, 22]
+        assert await connected(each_redis) == 3
+    assert await connected(each_redis) == 0
+
+
+async def test_a_kept_connection_that_the_server_has_closed_is_made_anew(each_redis: RunningRedis) -> None:
+    async for client in keeping(each_redis):
+        await client.set("name", "before")
+        async with redis_client(each_redis.url, timeout_seconds=5) as other:
+            await other.client_kill_filter(_type="normal", skipme=True)
+        while not client._kept[0]._reader.at_eof():  # type: ignore[attr-defined]
+            await asyncio.sleep(0.01)
+        assert await client.get("name") == b"before"
+
+
+async def test_a_command_that_is_not_answered_in_time_says_so_and_the_next_has_its_own_answer(
+    each_redis: RunningRedis,
+) -> None:
+    async for client in keeping(each_redis, seconds=0.5):
+        await client.set("name", "value")
+        async with redis_client(each_redis.url, timeout_seconds=30) as other:
+            pausing = asyncio.create_task(
+                other.eval("while redis.call('TIME')[1] < ARGV[1] do end", 0, time.time() + 3)
+            )
+            await asyncio.sleep(0.2)
+            with pytest.raises(RedisTimeoutError):
+                await client.get("name")
+            await pausing
+        assert await client.get("name") == b"value"
+        assert await client.incr("number") == 1
+
+
+async def test_a_refused_command_leaves_its_connection_usable(each_redis: RunningRedis) -> None:
+    async for client in keeping(each_redis):
+        await client.set("name", "value")
+        with pytest.raises(ResponseError):
+            await client.incr("name")
+        with pytest.raises(NoScriptError):
+            await client.evalsha("0" * 40, 0)
+        assert await client.get("name") == b"value"
+        assert await connected(each_redis) == 1
