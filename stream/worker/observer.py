@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import Any
+from typing import Any, TypeVar
+
+from prometheus_client import Counter, Gauge
 
 from stream.ingest.record_time import broker_time
 from stream.ports import Clock
@@ -19,9 +21,13 @@ log = logging.getLogger(__name__)
 PROGRESS_MS = 2_000
 
 
+Metric = TypeVar("Metric", Gauge, Counter)
+
+
 class Reporter(Listener):
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._metrics, self._clock = metrics, clock
+        self._series: dict[tuple[object, int], Any] = {}
         self.tally = Tally(clock)
         self._faults: dict[int, FaultWatch] = {}
         self._unread_ms: dict[int, int] = {}  # broker time of the newest event that is committed, and not shown yet
@@ -69,13 +75,14 @@ class Reporter(Listener):
             for gauge in self._metrics.of_owned:
                 with contextlib.suppress(KeyError):
                     gauge.remove(partition)
+                self._series.pop((gauge, partition), None)
         else:
             self._facts.setdefault(partition, {"position": None})["phase"] = phase.value
             if phase is Phase.COUNTING and partition in self._faults:
                 self._faults[partition].clear()
-            self._metrics.stuck.labels(partition)
+            self._of(self._metrics.stuck, partition)
             for counter in self._metrics.counted_of_owned:
-                counter.labels(partition)
+                self._of(counter, partition)
 
     def note_rebalance(self, owned: set[int], given: set[int], taken: set[int], seconds: float) -> None:
         """The group has dealt out its partitions; for so many seconds it had taken this worker's."""
@@ -90,7 +97,7 @@ class Reporter(Listener):
 
     def note_reading(self, partition: int, done: int, total: int) -> None:
         self._facts[partition]["recovery"] = {"read": done, "of": total}
-        self._metrics.recovery_remaining.labels(partition).set(total - done)
+        self._of(self._metrics.recovery_remaining, partition).set(total - done)
         now = self._clock.now_ms()
         if now - self._told_ms > PROGRESS_MS:
             self._told_ms = now
@@ -99,7 +106,7 @@ class Reporter(Listener):
     def note_recovered(self, partition: int, keys: int, position: int, seconds: float) -> None:
         facts = self._facts[partition]
         facts.pop("recovery", None)
-        self._metrics.recovery_remaining.labels(partition).set(0)
+        self._of(self._metrics.recovery_remaining, partition).set(0)
         facts["position"] = position
         self._show(partition)
         self._metrics.recovery_seconds.observe(seconds)
@@ -124,19 +131,25 @@ class Reporter(Listener):
         metrics, outcomes = self._metrics, commit.outcomes
         self.tally.note_committed(partition, commit)
         self.covered(partition, commit.position.next_offset)
-        metrics.events.labels("counted").inc(outcomes.counted)
-        metrics.events.labels("duplicate").inc(outcomes.duplicate)
-        metrics.events.labels("skipped").inc(outcomes.skipped)
-        metrics.events.labels("expired").inc(outcomes.expired)
+        for outcome, number in (
+            ("counted", outcomes.counted),
+            ("duplicate", outcomes.duplicate),
+            ("skipped", outcomes.skipped),
+            ("expired", outcomes.expired),
+        ):
+            if number:
+                metrics.events.labels(outcome).inc(number)
         for reason, number in outcomes.rejected.items():
             metrics.events.labels("rejected").inc(number)
             metrics.rejected.labels(reason.value).inc(number)
-        metrics.ids.labels(partition).set(commit.ids)
-        metrics.skipped.labels(partition).set(commit.position.skipped)
-        metrics.state_keys.labels(partition).set(commit.position.live_keys or 0)
-        metrics.ids_early.labels(partition).inc(outcomes.ids_dropped_early)
-        metrics.names_not_kept.labels(partition).inc(outcomes.names_not_kept)
-        metrics.last_commit.labels(partition).set(self._clock.now_ms() / 1000)
+        self._of(metrics.ids, partition).set(commit.ids)
+        self._of(metrics.skipped, partition).set(commit.position.skipped)
+        self._of(metrics.state_keys, partition).set(commit.position.live_keys or 0)
+        if outcomes.ids_dropped_early:
+            self._of(metrics.ids_early, partition).inc(outcomes.ids_dropped_early)
+        if outcomes.names_not_kept:
+            self._of(metrics.names_not_kept, partition).inc(outcomes.names_not_kept)
+        self._of(metrics.last_commit, partition).set(self._clock.now_ms() / 1000)
         metrics.commit_seconds.observe(seconds)
         metrics.commit_bytes.inc(commit.bytes_committed)
         metrics.lateness.add(commit.lateness)
@@ -149,8 +162,8 @@ class Reporter(Listener):
         taken_ms = self._unread_ms.pop(partition, None)
         if taken_ms is not None:
             self._metrics.readable_seconds.observe(max(self._clock.now_ms() - taken_ms, 0) / 1000)
-        self._metrics.last_projection.labels(partition).set(self._clock.now_ms() / 1000)
-        self._metrics.offsets_to_backfill.labels(partition).set(offsets_to_backfill)
+        self._of(self._metrics.last_projection, partition).set(self._clock.now_ms() / 1000)
+        self._of(self._metrics.offsets_to_backfill, partition).set(offsets_to_backfill)
 
     def note_failed(self, partition: int, why: str) -> None:
         self._facts.setdefault(partition, {"position": None})
@@ -159,11 +172,11 @@ class Reporter(Listener):
             subject = f"partition {partition}: "
             watch = self._faults[partition] = FaultWatch(self._clock, subject=subject, over="counting again")
         watch.note(why)
-        self._metrics.failures.labels(partition).inc()
+        self._of(self._metrics.failures, partition).inc()
 
     def note_rows_failed(self, partition: int, why: str) -> None:
         log.warning("partition %d: cannot read the topic to backfill rows, tried again: %s", partition, why)
-        self._metrics.failures.labels(partition).inc()
+        self._of(self._metrics.failures, partition).inc()
 
     def note_claim(self, why: Resync) -> None:
         self._metrics.claims.labels(why.value).inc()
@@ -187,21 +200,30 @@ class Reporter(Listener):
             facts["waiting"] = why
 
     def note_stuck(self, partition: int, stuck: bool) -> None:
-        self._metrics.stuck.labels(partition).set(stuck)
+        self._of(self._metrics.stuck, partition).set(stuck)
+
+    def _of(self, metric: Metric, partition: int) -> Metric:
+        """A partition's series of a metric, looked up once: a commit sets twenty of them, and the client library takes
+        a lock and makes texts for each look-up.
+        """
+        series: Metric | None = self._series.get((metric, partition))
+        if series is None:
+            series = self._series[metric, partition] = metric.labels(partition)
+        return series
 
     def _show(self, partition: int) -> None:
         position, lag = self._facts.get(partition, {}).get("position"), self.lag(partition)
         if position is not None:
-            self._metrics.position.labels(partition).set(position)
+            self._of(self._metrics.position, partition).set(position)
         if lag is not None:
-            self._metrics.lag.labels(partition).set(lag)
+            self._of(self._metrics.lag, partition).set(lag)
         if position is not None and (lag == 0 or position > self._furthest.get(partition, -1)):
             self._furthest[partition] = position
-            self._metrics.moved.labels(partition).set(self._clock.now_ms() / 1000)
+            self._of(self._metrics.moved, partition).set(self._clock.now_ms() / 1000)
 
     def note_lost(self, partition: int, offsets: int) -> None:
-        self._metrics.lost.labels(partition).inc(offsets)
-        self._metrics.last_loss.labels(partition).set(self._clock.now_ms() / 1000)
+        self._of(self._metrics.lost, partition).inc(offsets)
+        self._of(self._metrics.last_loss, partition).set(self._clock.now_ms() / 1000)
 
 
 def named(partitions: set[int]) -> str:
