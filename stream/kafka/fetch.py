@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from itertools import chain, islice
 from typing import Any
 
@@ -20,6 +20,7 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from stream.ingest.event import LOG_APPEND_TIME
 from stream.ingest.raw import RawRecords
+from stream.kafka.fetch_request import PackedFetchRequest
 from stream.kafka.unpacking import UNPACKED_BYTES, LargeRecord, unpack
 from stream.tables.partition import Batch
 
@@ -84,7 +85,8 @@ TAKE_BYTES = 4 << 20
 
 
 def keep_fetched_bytes() -> None:
-    """Make aiokafka's consumers keep the bytes of what they fetch; called before each is made.
+    """Make aiokafka's consumers keep the bytes of what they fetch, and pack their fetches here; called before each is
+    made.
 
     Kafka takes headers of any name. aiokafka's own reader ends at one that is no UTF-8, and the partition with it.
     Raises RuntimeError for another version of aiokafka, whose inside may be another.
@@ -92,6 +94,7 @@ def keep_fetched_bytes() -> None:
     if aiokafka.__version__ != AIOKAFKA_VERSION:
         raise RuntimeError(f"aiokafka {AIOKAFKA_VERSION} is needed, and {aiokafka.__version__} is installed")
     aiokafka.consumer.fetcher.MemoryRecords = KeptRecords
+    aiokafka.consumer.fetcher.FetchRequest = PackedFetchRequest
 
 
 class Cursor:
@@ -239,7 +242,7 @@ def read_unpacked(unpacked: bytes | bytearray) -> Iterator[Any]:
 
 async def take_fetched_batches(
     fetcher: Any,
-    partitions: set[TopicPartition],
+    partitions: Container[TopicPartition],
     timeout: float,
     limit: int,
     unpacked_bytes: int = UNPACKED_BYTES,

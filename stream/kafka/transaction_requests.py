@@ -159,14 +159,14 @@ def ask_features() -> Request:
 
 
 def init_producer(transactional_id: str, timeout_ms: int) -> Request:
-    return Request(INIT_PRODUCER_ID, 0, _text(transactional_id) + _INT32.pack(timeout_ms))
+    return Request(INIT_PRODUCER_ID, 0, pack_text(transactional_id) + _INT32.pack(timeout_ms))
 
 
 def add_partitions(who: Identity, places: Iterable[Place]) -> Request:
     topics = _by_topic((place, place[1]) for place in places)
     parts = [_identity(who), _INT32.pack(len(topics))]
     for topic, partitions in topics.items():
-        parts += (_text(topic), pack(f">i{len(partitions)}i", len(partitions), *partitions))
+        parts += (pack_text(topic), pack(f">i{len(partitions)}i", len(partitions), *partitions))
     return Request(ADD_PARTITIONS, 0, b"".join(parts))
 
 
@@ -183,9 +183,9 @@ def produce(who: Identity, timeout_ms: int, batches: Sequence[tuple[Place, bytes
     topics = _by_topic((place, (place[1], batch)) for place, batch in batches)
     limits = pack(">hi", ALL_REPLICAS, timeout_ms)
     if not whole:
-        parts = [_text(who.transactional_id), limits, _INT32.pack(len(topics))]
+        parts = [pack_text(who.transactional_id), limits, _INT32.pack(len(topics))]
         for topic, of_topic in topics.items():
-            parts += (_text(topic), _INT32.pack(len(of_topic)))
+            parts += (pack_text(topic), _INT32.pack(len(of_topic)))
             for partition, batch in of_topic:
                 parts += (pack(">ii", partition, len(batch)), batch)
         return Request(PRODUCE, 7, b"".join(parts))
@@ -288,10 +288,11 @@ def _by_topic(of: Iterable[tuple[Place, T]]) -> dict[str, list[T]]:
 
 
 def _identity(who: Identity) -> bytes:
-    return _text(who.transactional_id) + pack(">qh", who.producer_id, who.epoch)
+    return pack_text(who.transactional_id) + pack(">qh", who.producer_id, who.epoch)
 
 
-def _text(text: str) -> bytes:
+def pack_text(text: str) -> bytes:
+    """In the form before the compact one."""
     data = text.encode()
     return _INT16.pack(len(data)) + data
 
