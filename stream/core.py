@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Final
 
 MODULE: Final = "contacts_core"
-INTERFACE: Final = 5
+INTERFACE: Final = 6
 """What this version asks of the core: `INTERFACE` in core/src/python.rs."""
 
 

@@ -3,7 +3,7 @@ is right, `days`, `fold`, `user_days` and `user_fold` beside this module say.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,10 +27,14 @@ from api.report.user_fold import (
 )
 from stream.core import CoreFailed
 from stream.model.steps import Steps
+from stream.slices import run_in_slices
 from stream.storage.formats import FormatError
 
-STEP_BYTES: Final = 1 << 20
-"""Of packed days, and of their sums by user: a millisecond or two."""
+STEP_BYTES: Final = 1 << 18
+"""Of packed days, and of their sums by user: a base or two, some milliseconds where its users have no numbers yet."""
+
+USERS_A_STEP: Final = 20_000
+"""Some milliseconds, where all have the same counts, so that their ids decide."""
 
 
 class CompiledForm:
@@ -75,20 +79,16 @@ class CompiledForm:
         except self._core.Panic as panic:
             raise CoreFailed(f"the compiled core failed: {panic}") from panic
 
-    def sum_days(
-        self,
-        parts: Mapping[int, Sequence[PartitionDay]],
-        sum_from: Callable[[list[tuple[int, Sequence[PartitionDay]]], int], list[Any]],
-    ) -> Steps[dict[int, Any]]:
-        """The sums of days; `sum_from` gives those of the first ones from a place in the list on."""
-        days: list[tuple[int, Sequence[PartitionDay]]] = list(parts.items())
-        found: list[Any] = []
-        while len(found) < len(days):
-            if found:
-                yield
+    def sum_days(self, days: Iterable[int], summing: Any) -> Steps[dict[int, Any]]:
+        """The sums of days, as the core has begun to make them. A step ends between two bases, also in the midst of a
+        day: one of a million users has some fifty.
+        """
+        while True:
             with self.called():
-                found += sum_from(days, len(found))
-        return dict(zip(parts, found, strict=True))
+                sums = summing.step(STEP_BYTES)
+            if sums is not None:
+                return dict(zip(days, sums, strict=True))
+            yield
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,9 @@ class KindFold:
     sums: Mapping[int, Any] = field(default_factory=dict)
 
     def sum_days(self, parts: Mapping[int, Sequence[PartitionDay]], users: Chosen) -> Steps[dict[int, Any]]:
-        plan = self.form.plan_of(self.plan)
-        return self.form.sum_days(parts, lambda days, start: plan.kind_sums(days, start, STEP_BYTES, users))
+        with self.form.called():
+            summing = self.form.plan_of(self.plan).kind_sums(list(parts.items()), users)
+        return self.form.sum_days(parts, summing)
 
     def sums_of(self, day: int) -> KindSums | None:
         sums = self.sums.get(day)
@@ -152,8 +153,9 @@ class UserFold:
     def sum_days(
         self, plan: Plan, parts: Mapping[int, Sequence[PartitionDay]], sources: Chosen
     ) -> Steps[dict[int, Any]]:
-        of = self.form.plan_of(plan)
-        return self.form.sum_days(parts, lambda days, start: of.user_sums(self.table, days, start, STEP_BYTES, sources))
+        with self.form.called():
+            summing = self.form.plan_of(plan).user_sums(self.table, list(parts.items()), sources)
+        return self.form.sum_days(parts, summing)
 
     def update(self, manifests: Mapping[int, bytes], changed: Mapping[int, Any]) -> "Steps[UserFold]":
         gone = find_gone(self.sums, manifests, changed)
@@ -161,15 +163,13 @@ class UserFold:
         sums = {} if anew else dict(self.sums)
         taken = [] if anew else [sums.pop(day) for day in gone]
         sums.update(changed)
-        columns = self.columns
         with self.form.called():
-            for piece in _pieces(taken):
-                columns = columns.exchange(self.table, False, piece, [])
-                yield
-            for piece in _pieces(list(changed.values())) or [[]]:
-                columns = columns.exchange(self.table, anew, [], piece)
-                anew = False
-                yield
+            columns = self.columns.copy(self.table, anew)
+        pieces = [*((piece, []) for piece in _pieces(taken)), *(([], piece) for piece in _pieces([*changed.values()]))]
+        for out, into in pieces:
+            yield
+            with self.form.called():
+                columns.exchange(out, into)
         return UserFold(self.form, self.table, columns, manifests, sums)
 
     @property
@@ -188,8 +188,18 @@ class UserFold:
             return in_order(self._rows_of(users))[:limit]
         known = self._first.get(limit)
         if known is None:
-            known = self._first[limit] = self.columns.first(self.table, limit)
+            known = self._first[limit] = await run_in_slices(self._ranked_first(limit))
         return known
+
+    def _ranked_first(self, limit: int) -> Steps[Ranked]:
+        best: list[int] = []
+        with self.form.called():
+            for start in range(0, len(self.table), USERS_A_STEP):
+                if start:
+                    yield
+                best = self.columns.first(self.table, best, start, USERS_A_STEP, limit)
+            rows: Ranked = self.columns.rows(self.table, best)
+        return rows[:limit]
 
     async def all(self, users: Chosen) -> AsyncIterator[Columns]:
         if users is not None:

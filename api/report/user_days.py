@@ -3,7 +3,7 @@
 A base is unpacked in one piece, some milliseconds, since its bytes are limited; its users are looked up in more.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,15 +66,16 @@ def user_sums(
             new = yield from table.places_of(delta.new_users)
             _add_delta(found, delta, head, users, new, window, sources)
             yield
-    return UserSums(table, found.sum_of(ADDED), found.sum_of(DELETED))
+    added = yield from found.sum_of(ADDED)
+    deleted = yield from found.sum_of(DELETED)
+    return UserSums(table, added, deleted)
 
 
 class _Found:
     """Counts of series, of which a user has several."""
 
     def __init__(self) -> None:
-        self._places: list[list[Places]] = [[] for _ in ACTIVITIES]
-        self._counts: list[list[Numbers]] = [[] for _ in ACTIVITIES]
+        self._columns: list[list[Column]] = [[] for _ in ACTIVITIES]
 
     def add(self, users: Places, kinds: Numbers, counts: Numbers, wanted: list[bool]) -> None:
         """`wanted`: of each kind whether it counts."""
@@ -82,17 +83,26 @@ class _Found:
         activities = activity_of(kinds)
         for activity in range(len(ACTIVITIES)):
             chosen = on & (activities == activity)
-            self._places[activity].append(users[chosen])
-            self._counts[activity].append(counts[chosen])
+            self._columns[activity].append(_sum([Column(users[chosen], counts[chosen])]))
 
-    def sum_of(self, activity: int) -> Column:
-        if not self._places[activity]:
-            return _NOTHING
-        places = np.concatenate(self._places[activity])
-        order = np.argsort(places, kind="stable")
-        places, counts = places[order], np.concatenate(self._counts[activity])[order]
-        starts = np.flatnonzero(np.diff(places, prepend=-1))
-        return Column(places[starts], np.add.reduceat(counts, starts)) if len(starts) else _NOTHING
+    def sum_of(self, activity: int) -> Steps[Column]:
+        """Two columns are added at a time: of a million users the last step looks at each once, and no other does."""
+        columns = self._columns[activity]
+        while len(columns) > 1:
+            added = []
+            for start in range(0, len(columns), 2):
+                added.append(_sum(columns[start : start + 2]))
+                yield
+            columns = added
+        return columns[0] if columns else _NOTHING
+
+
+def _sum(columns: Sequence[Column]) -> Column:
+    places = np.concatenate([column.places for column in columns])
+    order = np.argsort(places, kind="stable")
+    places, counts = places[order], np.concatenate([column.counts for column in columns])[order]
+    starts = np.flatnonzero(np.diff(places, prepend=-1))
+    return Column(places[starts], np.add.reduceat(counts, starts)) if len(starts) else _NOTHING
 
 
 def _add_delta(

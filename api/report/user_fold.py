@@ -93,14 +93,16 @@ class UserFold:
             added, deleted = np.zeros(users, np.int64), np.zeros(users, np.int64)
         for day in gone:
             before = sums.pop(day)
-            added[before.added.places] -= before.added.counts
-            deleted[before.deleted.places] -= before.deleted.counts
             yield
+            added[before.added.places] -= before.added.counts
+            yield
+            deleted[before.deleted.places] -= before.deleted.counts
         for day, after in changed.items():
             sums[day] = after
-            added[after.added.places] += after.added.counts
-            deleted[after.deleted.places] += after.deleted.counts
             yield
+            added[after.added.places] += after.added.counts
+            yield
+            deleted[after.deleted.places] += after.deleted.counts
         return UserFold(self.table, manifests, sums, added, deleted)
 
     @property
@@ -167,6 +169,7 @@ class UserFold:
 
     def _ranked_first(self, limit: int) -> Steps[Ranked]:
         places, null = self._active()
+        yield
         ids = self.table.users()
         rows: Ranked = []
         yield

@@ -18,9 +18,35 @@ pub struct PartitionDay<'a> {
 }
 
 impl PartitionDay<'_> {
-    pub fn size_bytes(&self) -> usize {
-        let parts = self.summaries.iter().chain(&self.heads).chain(&self.cells).chain(&self.delta);
-        parts.map(|part| part.len()).sum()
+    /// Of how many pieces its sum is made: one a base; the delta, which continues the last base, comes with that.
+    pub fn steps(&self) -> usize {
+        self.summaries.len().max(self.heads.len()).max(1)
+    }
+
+    pub fn step_bytes(&self, step: usize) -> usize {
+        let bases = [&self.summaries, &self.heads, &self.cells].into_iter().filter_map(|of| of.get(step));
+        bases.chain(&self.delta).map(|part| part.len()).sum()
+    }
+}
+
+/// How far the sum of a day has come, which may be made in several calls.
+#[derive(Default)]
+pub struct Place {
+    part: usize,
+    step: usize,
+}
+
+impl Place {
+    /// What comes next, if anything does.
+    pub fn next<'d, 'a>(&self, parts: &'d [PartitionDay<'a>]) -> Option<(&'d PartitionDay<'a>, usize)> {
+        parts.get(self.part).map(|part| (part, self.step))
+    }
+
+    pub fn advance(&mut self, part: &PartitionDay<'_>) {
+        self.step += 1;
+        if self.step >= part.steps() {
+            *self = Place { part: self.part + 1, step: 0 };
+        }
     }
 }
 
@@ -123,6 +149,16 @@ impl<'a> ByKind<'a> {
         ByKind { width, numbered: Vec::new(), places: HashMap::new(), sources: Vec::new(), counts: Vec::new() }
     }
 
+    /// Begins with what was summed before.
+    fn go_on_from(&mut self, before: &'a KindSums) {
+        let each = ACTIVITIES * self.width;
+        for (source, start) in before.sources.iter().zip((0..).step_by(each)) {
+            self.sources.push(source.as_deref());
+            self.places.insert(source.as_deref(), start);
+        }
+        self.counts.extend_from_slice(&before.counts);
+    }
+
     /// Begins with a part that has so many sources.
     fn begin(&mut self, sources: usize) {
         self.numbered.clear();
@@ -197,73 +233,112 @@ impl<'a> ByKind<'a> {
     }
 }
 
-/// Sums without regard to users. Needs summaries and deltas.
-pub fn kind_sums(parts: &[PartitionDay<'_>], cuts: &[u64], tables: &mut KindTables) -> Result<KindSums, FormatError> {
-    let of_quarter = pieces_of(cuts)?;
-    let mut sums = ByKind::new(cuts.len());
-    for part in parts {
-        let mut sources = Vec::new();
-        for packed in &part.summaries {
-            let summary = read_summary(packed, NAME)?;
-            sums.begin(summary.sources.len());
-            sums.add_summary(&summary, cuts)?;
-            sums.end(&summary.sources);
-            sources = summary.sources;
-        }
-        if let Some(packed) = part.delta {
-            let delta = read_delta(packed, NAME)?;
-            let sources = sources_with(&sources, &delta)?;
-            sums.begin(sources.len());
-            sums.add_delta(&delta, &of_quarter, None)?;
-            sums.end(&sources);
-        }
-    }
-    Ok(sums.sorted(tables))
+/// The sum of a day by kind, as far as it has come.
+#[derive(Default)]
+pub struct Unfinished {
+    sums: Option<KindSums>,
+    place: Place,
 }
 
-/// Sums of some users. Needs heads and deltas, and cells where the day is cut.
-pub fn kind_sums_of_users(
-    parts: &[PartitionDay<'_>],
+impl Unfinished {
+    /// Go on with the sums of all users, or of some, and stop where the limit of bytes is used up. Needs deltas, and
+    /// summaries; of some users heads instead, and cells where the day is cut.
+    pub fn sum(
+        &mut self,
+        parts: &[PartitionDay<'_>],
+        cuts: &[u64],
+        users: Option<&Chosen>,
+        tables: &mut KindTables,
+        left_bytes: &mut usize,
+    ) -> Result<Option<KindSums>, FormatError> {
+        let of_quarter = pieces_of(cuts)?;
+        let before = self.sums.take();
+        let mut sums = ByKind::new(cuts.len());
+        if let Some(before) = &before {
+            sums.go_on_from(before);
+        }
+        while let Some((part, step)) = self.place.next(parts) {
+            if *left_bytes == 0 {
+                self.sums = Some(sums.sorted(tables));
+                return Ok(None);
+            }
+            *left_bytes = left_bytes.saturating_sub(part.step_bytes(step));
+            match users {
+                None => add_step(&mut sums, part, step, cuts, &of_quarter)?,
+                Some(users) => add_step_of_users(&mut sums, part, step, &of_quarter, users)?,
+            }
+            self.place.advance(part);
+        }
+        Ok(Some(sums.sorted(tables)))
+    }
+}
+
+/// Add a base, and with the last one the delta.
+fn add_step<'a>(
+    sums: &mut ByKind<'a>,
+    part: &PartitionDay<'a>,
+    step: usize,
     cuts: &[u64],
+    of_quarter: &[u8; DAY],
+) -> Result<(), FormatError> {
+    let mut sources = Vec::new();
+    if let Some(packed) = part.summaries.get(step) {
+        let summary = read_summary(packed, NAME)?;
+        sums.begin(summary.sources.len());
+        sums.add_summary(&summary, cuts)?;
+        sums.end(&summary.sources);
+        sources = summary.sources;
+    }
+    if let Some(packed) = part.delta.filter(|_| step + 1 == part.steps()) {
+        let delta = read_delta(packed, NAME)?;
+        let sources = sources_with(&sources, &delta)?;
+        sums.begin(sources.len());
+        sums.add_delta(&delta, of_quarter, None)?;
+        sums.end(&sources);
+    }
+    Ok(())
+}
+
+/// The same, of some users alone.
+fn add_step_of_users<'a>(
+    sums: &mut ByKind<'a>,
+    part: &PartitionDay<'a>,
+    step: usize,
+    of_quarter: &[u8; DAY],
     chosen: &Chosen,
-    tables: &mut KindTables,
-) -> Result<KindSums, FormatError> {
-    let of_quarter = pieces_of(cuts)?;
-    let mut sums = ByKind::new(cuts.len());
-    for part in parts {
-        let (mut sources, mut users) = (Vec::new(), Vec::new());
-        for (number, packed) in part.heads.iter().enumerate() {
-            let head = read_head(packed, NAME)?;
-            users = head.user_names(NAME)?;
-            let on: Vec<bool> = users.iter().map(|user| chosen.has(*user)).collect();
-            sums.begin(head.sources.len());
-            if cuts.len() == 1 {
-                for (series, &kind) in head.kinds.iter().enumerate().filter(|(series, _)| on[*series]) {
-                    add(&mut sums.pieces(kind)?[0], head.totals[series]);
-                }
-            } else if on.contains(&true) {
-                let (keys, counts) = read_cell_columns(part.cells.get(number).ok_or_else(damaged)?, NAME)?;
-                for (key, count) in keys.iter().zip(counts.iter()) {
-                    let series = key / QUARTERS_A_DAY;
-                    if at(&on, series)? {
-                        let piece = usize::from(of_quarter[(key % QUARTERS_A_DAY) as usize]);
-                        add(&mut sums.pieces(at(&head.kinds, series)?)?[piece], count);
-                    }
+) -> Result<(), FormatError> {
+    let (mut sources, mut users) = (Vec::new(), Vec::new());
+    if let Some(packed) = part.heads.get(step) {
+        let head = read_head(packed, NAME)?;
+        users = head.user_names(NAME)?;
+        let on: Vec<bool> = users.iter().map(|user| chosen.has(*user)).collect();
+        sums.begin(head.sources.len());
+        if sums.width == 1 {
+            for (series, &kind) in head.kinds.iter().enumerate().filter(|(series, _)| on[*series]) {
+                add(&mut sums.pieces(kind)?[0], head.totals[series]);
+            }
+        } else if on.contains(&true) {
+            let (keys, counts) = read_cell_columns(part.cells.get(step).ok_or_else(damaged)?, NAME)?;
+            for (key, count) in keys.iter().zip(counts.iter()) {
+                let series = key / QUARTERS_A_DAY;
+                if at(&on, series)? {
+                    let piece = usize::from(of_quarter[(key % QUARTERS_A_DAY) as usize]);
+                    add(&mut sums.pieces(at(&head.kinds, series)?)?[piece], count);
                 }
             }
-            sums.end(&head.sources);
-            sources = head.sources;
         }
-        if let Some(packed) = part.delta {
-            let delta = read_delta(packed, NAME)?;
-            let on: Vec<bool> = users_with(&users, &delta)?.iter().map(|user| chosen.has(*user)).collect();
-            let sources = sources_with(&sources, &delta)?;
-            sums.begin(sources.len());
-            sums.add_delta(&delta, &of_quarter, Some(&on))?;
-            sums.end(&sources);
-        }
+        sums.end(&head.sources);
+        sources = head.sources;
     }
-    Ok(sums.sorted(tables))
+    if let Some(packed) = part.delta.filter(|_| step + 1 == part.steps()) {
+        let delta = read_delta(packed, NAME)?;
+        let on: Vec<bool> = users_with(&users, &delta)?.iter().map(|user| chosen.has(*user)).collect();
+        let sources = sources_with(&sources, &delta)?;
+        sums.begin(sources.len());
+        sums.add_delta(&delta, of_quarter, Some(&on))?;
+        sums.end(&sources);
+    }
+    Ok(())
 }
 
 /// The first quarter of the day that holds an event. Needs summaries and deltas.

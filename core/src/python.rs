@@ -22,7 +22,7 @@ create_exception!(contacts_core, UnsupportedError, PyValueError, "A record batch
 create_exception!(contacts_core, TooLargeError, PyValueError, "A record batch that comes to too many bytes.");
 
 /// Raised with each change that Python must know of: it takes no other (`stream/core.py`).
-const INTERFACE: u32 = 5;
+const INTERFACE: u32 = 6;
 
 pub fn of_format(error: FormatError) -> PyErr {
     DamagedError::new_err(error.0)
@@ -517,6 +517,8 @@ fn contacts_core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Fetched>()?;
     module.add_class::<CorePartition>()?;
     module.add_class::<reports::Plan>()?;
+    module.add_class::<reports::KindSumming>()?;
+    module.add_class::<reports::UserSumming>()?;
     module.add_class::<reports::KindDay>()?;
     module.add_class::<reports::KindFold>()?;
     module.add_class::<reports::UserTable>()?;

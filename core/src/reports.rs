@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use crate::days::{self, Chosen, KindSums, KindTables, PartitionDay, ACTIVITIES};
+use crate::days::{self, Chosen, KindSums, KindTables, PartitionDay, Place, Unfinished, ACTIVITIES};
 use crate::fold::{self, Side};
 use crate::formats::FormatError;
 use crate::plan::{self, DayPlan};
@@ -56,19 +56,13 @@ impl HeldParts {
     }
 }
 
-/// Days with their parts, from a place in a list of (day, parts) on, until they come to so many bytes.
-fn hold_days(days: &Bound<'_, PyList>, start: usize, limit_bytes: usize) -> PyResult<Vec<(i64, Vec<HeldParts>)>> {
-    let (mut held, mut bytes) = (Vec::new(), 0);
-    for item in days.iter().skip(start) {
+/// Days with their parts, of a list of (day, parts).
+fn hold_days(days: &Bound<'_, PyList>) -> PyResult<Vec<(i64, Vec<HeldParts>)>> {
+    let hold = |item: Bound<'_, PyAny>| {
         let (day, parts): (i64, Bound<'_, PyAny>) = item.extract()?;
-        let parts: Vec<HeldParts> = parts.try_iter()?.map(|part| HeldParts::take(&part?)).collect::<PyResult<_>>()?;
-        bytes += parts.iter().map(|part| part.parts().size_bytes()).sum::<usize>();
-        held.push((day, parts));
-        if bytes >= limit_bytes {
-            break;
-        }
-    }
-    Ok(held)
+        Ok((day, parts.try_iter()?.map(|part| HeldParts::take(&part?)).collect::<PyResult<_>>()?))
+    };
+    days.iter().map(hold).collect()
 }
 
 fn parts_of(held: &[HeldParts]) -> Vec<PartitionDay<'_>> {
@@ -91,59 +85,109 @@ impl Plan {
         Ok(Plan(Arc::new(plan::Plan::new(buckets, earlier, planned).map_err(of_format)?)))
     }
 
-    /// The sums of days by kind, of all users or some: of those from `start` on in a list of (day, parts), until their
-    /// bytes come to a limit.
-    #[pyo3(signature = (days, start, limit_bytes, users=None))]
-    fn kind_sums(
-        &self,
-        py: Python<'_>,
-        days: &Bound<'_, PyList>,
-        start: usize,
-        limit_bytes: usize,
-        users: Option<Values>,
-    ) -> PyResult<Vec<KindDay>> {
-        let held = hold_days(days, start, limit_bytes)?;
-        let (chosen, mut tables) = (users.map(Chosen::new), KindTables::default());
-        let sums = py.allow_threads(|| {
-            let sum = |(day, parts): &(i64, Vec<HeldParts>)| {
-                let (cuts, parts) = (&self.0.day(*day)?.cuts, parts_of(parts));
-                let sums = match &chosen {
-                    None => days::kind_sums(&parts, cuts, &mut tables)?,
-                    Some(users) => days::kind_sums_of_users(&parts, cuts, users, &mut tables)?,
-                };
-                Ok(KindDay(sums))
-            };
-            held.iter().map(sum).collect::<Result<Vec<_>, FormatError>>()
-        });
-        sums.map_err(of_format)
+    /// The sums of a list of (day, parts) by kind, of all users or some.
+    #[pyo3(signature = (days, users=None))]
+    fn kind_sums(&self, days: &Bound<'_, PyList>, users: Option<Values>) -> PyResult<KindSumming> {
+        Ok(KindSumming {
+            plan: Arc::clone(&self.0),
+            days: hold_days(days)?,
+            users: users.map(Chosen::new),
+            tables: KindTables::default(),
+            current: Unfinished::default(),
+            sums: Vec::new(),
+        })
     }
 
     /// The same by user, of all sources or some.
-    #[pyo3(signature = (table, days, start, limit_bytes, sources=None))]
+    #[pyo3(signature = (table, days, sources=None))]
     fn user_sums(
         &self,
-        py: Python<'_>,
-        table: Bound<'_, UserTable>,
+        table: Py<UserTable>,
         days: &Bound<'_, PyList>,
-        start: usize,
-        limit_bytes: usize,
         sources: Option<Values>,
-    ) -> PyResult<Vec<UserDay>> {
-        let held = hold_days(days, start, limit_bytes)?;
-        let chosen = sources.map(Chosen::new);
-        let sums = {
-            let mut borrowed = table.borrow_mut();
-            let users = &mut borrowed.0;
-            py.allow_threads(|| {
-                let mut by_user = ByUser::new(users);
-                let mut sum = |(day, parts): &(i64, Vec<HeldParts>)| {
-                    by_user.sum(&parts_of(parts), self.0.day(*day)?.window, chosen.as_ref())
-                };
-                held.iter().map(&mut sum).collect::<Result<Vec<_>, _>>()
-            })
-        };
-        let of_table = |sums| UserDay { sums, table: table.clone().unbind() };
-        Ok(sums.map_err(of_format)?.into_iter().map(of_table).collect())
+    ) -> PyResult<UserSumming> {
+        Ok(UserSumming {
+            plan: Arc::clone(&self.0),
+            days: hold_days(days)?,
+            sources: sources.map(Chosen::new),
+            table,
+            current: ByUser::default(),
+            place: Place::default(),
+            sums: Vec::new(),
+        })
+    }
+}
+
+/// Days that are being summed by kind, so many bytes at a time.
+#[pyclass]
+pub struct KindSumming {
+    plan: Arc<plan::Plan>,
+    days: Vec<(i64, Vec<HeldParts>)>,
+    users: Option<Chosen>,
+    tables: KindTables,
+    current: Unfinished,
+    sums: Vec<KindSums>,
+}
+
+impl KindSumming {
+    fn advance(&mut self, mut left_bytes: usize) -> Result<(), FormatError> {
+        while let Some((day, parts)) = self.days.get(self.sums.len()).filter(|_| left_bytes > 0) {
+            let (parts, cuts) = (parts_of(parts), &self.plan.day(*day)?.cuts);
+            let sums = self.current.sum(&parts, cuts, self.users.as_ref(), &mut self.tables, &mut left_bytes)?;
+            let Some(sums) = sums else { break };
+            self.sums.push(sums);
+            self.current = Unfinished::default();
+        }
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl KindSumming {
+    /// Sum some more; the sums of all days with the last of them, else None.
+    fn step(&mut self, py: Python<'_>, limit_bytes: usize) -> PyResult<Option<Vec<KindDay>>> {
+        py.allow_threads(|| self.advance(limit_bytes)).map_err(of_format)?;
+        let done = self.sums.len() == self.days.len();
+        Ok(done.then(|| std::mem::take(&mut self.sums).into_iter().map(KindDay).collect()))
+    }
+}
+
+/// Days that are being summed by user, so many bytes at a time.
+#[pyclass]
+pub struct UserSumming {
+    plan: Arc<plan::Plan>,
+    days: Vec<(i64, Vec<HeldParts>)>,
+    sources: Option<Chosen>,
+    table: Py<UserTable>,
+    current: ByUser,
+    place: Place,
+    sums: Vec<UserSums>,
+}
+
+impl UserSumming {
+    fn advance(&mut self, table: &mut user_table::UserTable, mut left_bytes: usize) -> Result<(), FormatError> {
+        while let Some((day, parts)) = self.days.get(self.sums.len()).filter(|_| left_bytes > 0) {
+            let (parts, window, sources) = (parts_of(parts), self.plan.day(*day)?.window, self.sources.as_ref());
+            let sums = self.current.sum(&parts, window, sources, table, &mut self.place, &mut left_bytes)?;
+            let Some(sums) = sums else { break };
+            self.sums.push(sums);
+            self.place = Place::default();
+        }
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl UserSumming {
+    /// As in `KindSumming`.
+    fn step(&mut self, py: Python<'_>, limit_bytes: usize) -> PyResult<Option<Vec<UserDay>>> {
+        let table = self.table.clone_ref(py);
+        let mut borrowed = table.borrow_mut(py);
+        let users = &mut borrowed.0;
+        py.allow_threads(|| self.advance(users, limit_bytes)).map_err(of_format)?;
+        let done = self.sums.len() == self.days.len();
+        let of_table = |sums| UserDay { sums, table: table.clone_ref(py) };
+        Ok(done.then(|| std::mem::take(&mut self.sums).into_iter().map(of_table).collect()))
     }
 }
 
@@ -281,8 +325,8 @@ impl UserDay {
     }
 }
 
-/// As `UserFold` in `api/report/user_fold.py`, without the days that are in it.
-#[pyclass(frozen)]
+/// As `UserFold` in `api/report/user_fold.py`, without the days that are in it. It changes only before it is a fold's.
+#[pyclass]
 pub struct UserFold(user_fold::UserFold);
 
 type Columns<'a> = (Vec<Option<&'a str>>, Vec<u64>, Vec<u64>);
@@ -301,18 +345,21 @@ impl UserFold {
         UserFold(user_fold::UserFold::default())
     }
 
-    /// Another fold, without some days of a table and with others; where `anew`, none of this one's are in it.
-    fn exchange(
-        &self,
-        py: Python<'_>,
-        table: &UserTable,
-        anew: bool,
-        gone: Vec<Bound<'_, UserDay>>,
-        changed: Vec<Bound<'_, UserDay>>,
-    ) -> UserFold {
+    /// Another one with places for all users of a table, with the same counts or, where `anew`, with none.
+    fn copy(&self, py: Python<'_>, table: &UserTable, anew: bool) -> UserFold {
+        let users = table.0.len();
+        py.allow_threads(|| {
+            let mut other = if anew { user_fold::UserFold::default() } else { self.0.clone() };
+            other.widen(users);
+            UserFold(other)
+        })
+    }
+
+    /// Take some days out and others in.
+    fn exchange(&mut self, py: Python<'_>, gone: Vec<Bound<'_, UserDay>>, changed: Vec<Bound<'_, UserDay>>) {
         let gone: Vec<&UserSums> = gone.iter().map(|day| &day.get().sums).collect();
         let changed: Vec<&UserSums> = changed.iter().map(|day| &day.get().sums).collect();
-        py.allow_threads(|| UserFold(self.0.exchange(table.0.len(), anew, &gone, &changed)))
+        py.allow_threads(|| self.0.exchange(&gone, &changed));
     }
 
     /// Added and deleted of a user; zeros of whom the table does not know.
@@ -326,14 +373,19 @@ impl UserFold {
         self.0.total()
     }
 
-    /// The first users in the report's order: (user, added, deleted) each.
-    fn first<'py>(&self, py: Python<'py>, table: &UserTable, limit: usize) -> PyResult<Bound<'py, PyList>> {
-        PyList::new(py, self.0.first(limit, &table.0))
+    /// The numbers of the first users in the report's order: of those who were the first `before`, and of so many more.
+    fn first(&self, table: &UserTable, before: Vec<u32>, start: usize, users: usize, limit: usize) -> Vec<u32> {
+        self.0.first(before, start, start.saturating_add(users), limit, table.0.texts())
+    }
+
+    /// Users by number, and the null user where it has any activity: (user, added, deleted) each.
+    fn rows<'py>(&self, py: Python<'py>, table: &UserTable, users: Vec<u32>) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(py, self.0.rows(&users, table.0.texts()))
     }
 
     /// All users, to be sorted.
     fn everyone(&self, table: &UserTable) -> Everyone {
-        Everyone(user_fold::Everyone::new(&self.0, &table.0))
+        Everyone(user_fold::Everyone::new(&self.0, table.0.texts()))
     }
 
     #[getter]

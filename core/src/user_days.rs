@@ -1,7 +1,7 @@
 //! Sums the packed parts of one UTC day of a workspace by user. The Python form is `api/report/user_days.py`.
 
 use crate::day_parts::{read_cell_columns, read_delta, read_head, QUARTERS_A_DAY};
-use crate::days::{at, damaged, kinds_on, sources_with, users_with, Chosen, PartitionDay, ACTIVITIES, NAME};
+use crate::days::{at, damaged, kinds_on, sources_with, users_with, Chosen, PartitionDay, Place, ACTIVITIES, NAME};
 use crate::formats::FormatError;
 use crate::user_table::UserTable;
 
@@ -36,80 +36,95 @@ impl Counting {
 
     /// What was added, and begin anew.
     fn take(&mut self) -> Column {
-        self.seen.sort_unstable();
-        self.seen.dedup(); // one that came to 0 in between
+        if self.seen.len() * DENSE > self.counts.len() {
+            let all = 0..self.counts.len() as u32;
+            self.seen.clear();
+            self.seen.extend(all.filter(|&user| self.counts[user as usize] > 0));
+        } else {
+            self.seen.sort_unstable();
+            self.seen.dedup(); // one that came to 0 in between
+        }
         let counts = self.seen.iter().map(|&user| std::mem::take(&mut self.counts[user as usize])).collect();
         Column { users: std::mem::take(&mut self.seen).into_boxed_slice(), counts }
     }
 }
 
-/// Sums days by user, one after the other.
-pub struct ByUser<'t> {
-    table: &'t mut UserTable,
+/// Where more than one in so many has a count, looking at each takes less than sorting those that have.
+const DENSE: usize = 16;
+
+/// Sums days by user, one after the other, and each of them base by base.
+#[derive(Default)]
+pub struct ByUser {
     counting: [Counting; ACTIVITIES],
 }
 
-impl<'t> ByUser<'t> {
-    pub fn new(table: &'t mut UserTable) -> Self {
-        ByUser { table, counting: Default::default() }
-    }
-
-    /// The sums over the quarters [first, end) of a day, of all sources or some. Needs heads and deltas, and cells
-    /// where the window is not the whole day.
+impl ByUser {
+    /// Go on with the sums over the quarters [first, end) of a day, of all sources or some, and stop where the limit of
+    /// bytes is used up. Needs heads and deltas, and cells where the window is not the whole day.
     pub fn sum(
         &mut self,
         parts: &[PartitionDay<'_>],
         window: (u64, u64),
         chosen: Option<&Chosen>,
-    ) -> Result<UserSums, FormatError> {
-        for part in parts {
-            self.add_part(part, window, chosen)?;
+        table: &mut UserTable,
+        place: &mut Place,
+        left_bytes: &mut usize,
+    ) -> Result<Option<UserSums>, FormatError> {
+        while let Some((part, step)) = place.next(parts) {
+            if *left_bytes == 0 {
+                return Ok(None);
+            }
+            *left_bytes = left_bytes.saturating_sub(part.step_bytes(step));
+            self.add_step(part, step, window, chosen, table)?;
+            place.advance(part);
         }
         let [added, deleted] = &mut self.counting;
-        Ok([added.take(), deleted.take()])
+        Ok(Some([added.take(), deleted.take()]))
     }
 
-    fn add_part(
+    /// Add a base, and with the last one the delta, which continues it.
+    fn add_step(
         &mut self,
         part: &PartitionDay<'_>,
+        step: usize,
         window: (u64, u64),
         chosen: Option<&Chosen>,
+        table: &mut UserTable,
     ) -> Result<(), FormatError> {
         let (mut sources, mut users) = (Vec::new(), Vec::new());
-        for (number, packed) in part.heads.iter().enumerate() {
+        if let Some(packed) = part.heads.get(step) {
             let head = read_head(packed, NAME)?;
             users = head.user_names(NAME)?;
             let on = kinds_on(&head.sources, chosen);
             let counts = if window == (0, QUARTERS_A_DAY) {
                 head.totals
             } else {
-                let cells = part.cells.get(number).ok_or_else(damaged)?;
+                let cells = part.cells.get(step).ok_or_else(damaged)?;
                 window_counts(&head.cell_counts, cells, window)?
             };
             for ((&user, &kind), &count) in users.iter().zip(&head.kinds).zip(&counts) {
                 if at(&on, kind)? {
-                    self.add(kind, user, count);
+                    self.add(table, kind, user, count);
                 }
             }
             sources = head.sources;
         }
-        if let Some(packed) = part.delta {
+        if let Some(packed) = part.delta.filter(|_| step + 1 == part.steps()) {
             let delta = read_delta(packed, NAME)?;
             let on = kinds_on(&sources_with(&sources, &delta)?, chosen);
             let users = users_with(&users, &delta)?;
             for ((&key, &count), &kind) in delta.keys.iter().zip(&delta.counts).zip(&delta.kinds) {
                 if (window.0..window.1).contains(&(key % QUARTERS_A_DAY)) && at(&on, kind)? {
-                    self.add(kind, at(&users, key / QUARTERS_A_DAY)?, count);
+                    self.add(table, kind, at(&users, key / QUARTERS_A_DAY)?, count);
                 }
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, kind: u64, user: Option<&str>, count: u64) {
+    fn add(&mut self, table: &mut UserTable, kind: u64, user: Option<&str>, count: u64) {
         if count > 0 {
-            let number = self.table.number_of(user);
-            self.counting[kind as usize % ACTIVITIES].add(number, count);
+            self.counting[kind as usize % ACTIVITIES].add(table.number_of(user), count);
         }
     }
 }

@@ -1,15 +1,13 @@
 //! Adds up the sums of days by user, and ranks the users of a range. The Python form is `api/report/user_fold.py`.
 
 use std::cmp::{Ordering, Reverse};
-use std::sync::Arc;
 
 use crate::days::ACTIVITIES;
 use crate::user_days::UserSums;
-use crate::user_table::{UserTable, NO_USER};
+use crate::user_table::{Texts, NO_USER};
 
 /// The days of a range, added up: counts of each activity by the number of the user; those beyond its end have none.
-/// Never changed: `exchange` makes another.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct UserFold {
     counts: [Vec<u64>; ACTIVITIES],
 }
@@ -18,11 +16,14 @@ pub struct UserFold {
 pub type Row<'a> = (Option<&'a str>, u64, u64);
 
 impl UserFold {
-    /// Another fold, of so many users, without some days and with others; where `anew`, none of this one's are in it.
-    pub fn exchange(&self, users: usize, anew: bool, gone: &[&UserSums], changed: &[&UserSums]) -> UserFold {
-        let mut counts = if anew { Default::default() } else { self.counts.clone() };
-        for (activity, counts) in counts.iter_mut().enumerate() {
-            counts.resize(users, 0);
+    /// With places for so many users.
+    pub fn widen(&mut self, users: usize) {
+        self.counts.iter_mut().for_each(|counts| counts.resize(users, 0));
+    }
+
+    /// Takes some days out and others in. Their users have places.
+    pub fn exchange(&mut self, gone: &[&UserSums], changed: &[&UserSums]) {
+        for (activity, counts) in self.counts.iter_mut().enumerate() {
             for (days, add) in [(gone, u64::wrapping_sub as fn(u64, u64) -> u64), (changed, u64::wrapping_add)] {
                 for column in days.iter().map(|sums| &sums[activity]) {
                     for (&user, &count) in column.users.iter().zip(&column.counts) {
@@ -32,7 +33,6 @@ impl UserFold {
                 }
             }
         }
-        UserFold { counts }
     }
 
     /// Added and deleted of a user.
@@ -50,25 +50,36 @@ impl UserFold {
         (active, sum(added), sum(deleted))
     }
 
-    /// The first users in the report's order: by added, then deleted, descending, then id; the null user last.
-    pub fn first<'a>(&self, limit: usize, table: &'a UserTable) -> Vec<Row<'a>> {
-        let mut users: Vec<u32> = self.active().collect();
-        let order = |a: &u32, b: &u32| compare(self, table, *a, *b);
+    /// The first users in the report's order, by added, then deleted, descending, then id: of those who were the first
+    /// before, and of those with numbers from `start` to before `end`. The null user is not among them.
+    pub fn first(&self, before: Vec<u32>, start: usize, end: usize, limit: usize, texts: &Texts) -> Vec<u32> {
+        let order = |a: &u32, b: &u32| compare(self, texts, *a, *b);
+        let last = before.last().copied().filter(|_| before.len() >= limit);
+        let mut users = before;
+        let better = |user: &u32| last.is_none_or(|last| order(user, &last) == Ordering::Less);
+        users.extend(self.active(start, end).filter(better));
         if limit < users.len() {
             users.select_nth_unstable_by(limit, order);
             users.truncate(limit);
         }
         users.sort_unstable_by(order);
-        let row = |user: u32| (Some(&**table.text(user)), self.of(user).0, self.of(user).1);
-        let null = Some((None, self.of(NO_USER).0, self.of(NO_USER).1)).filter(|row| row.1 | row.2 > 0);
-        users.into_iter().map(row).chain(null).take(limit).collect()
+        users
     }
 
-    /// The users with any activity, but the null user.
-    fn active(&self) -> impl Iterator<Item = u32> + '_ {
-        let [added, deleted] = &self.counts;
-        let active = added.iter().zip(deleted).enumerate().filter(|(_, (&added, &deleted))| added | deleted > 0);
-        active.map(|(user, _)| user as u32).filter(|&user| user != NO_USER)
+    /// The rows of users, and that of the null user where it has any activity.
+    pub fn rows<'a>(&self, users: &[u32], texts: &'a Texts) -> Vec<Row<'a>> {
+        let row = |&user: &u32| (Some(texts.text(user)), self.of(user).0, self.of(user).1);
+        users.iter().map(row).chain(self.null().map(|(added, deleted)| (None, added, deleted))).collect()
+    }
+
+    fn null(&self) -> Option<(u64, u64)> {
+        Some(self.of(NO_USER)).filter(|counts| counts.0 | counts.1 > 0)
+    }
+
+    /// The users with any activity, but the null user, with numbers from `start` to before `end`.
+    fn active(&self, start: usize, end: usize) -> impl Iterator<Item = u32> + '_ {
+        let users = start.max(NO_USER as usize + 1)..end.min(self.counts[0].len());
+        users.map(|user| user as u32).filter(|&user| self.of(user).0 | self.of(user).1 > 0)
     }
 
     pub fn size_bytes(&self) -> usize {
@@ -76,34 +87,35 @@ impl UserFold {
     }
 }
 
-fn compare(of: &UserFold, table: &UserTable, a: u32, b: u32) -> Ordering {
+fn compare(of: &UserFold, texts: &Texts, a: u32, b: u32) -> Ordering {
     let (one, other) = (of.of(a), of.of(b));
-    Reverse(one).cmp(&Reverse(other)).then_with(|| table.text(a).cmp(table.text(b)))
+    Reverse(one).cmp(&Reverse(other)).then_with(|| texts.text(a).cmp(texts.text(b)))
 }
 
 /// All users with any activity, to be put in the report's order: it holds what it needs, so that it may be sorted while
 /// others go on with fold and table.
 pub struct Everyone {
-    rows: Vec<(u64, u64, Arc<str>)>,
+    rows: Vec<(u64, u64, u32)>,
     null: Option<(u64, u64)>,
+    texts: Texts,
 }
 
 impl Everyone {
-    pub fn new(of: &UserFold, table: &UserTable) -> Self {
-        let rows = of.active().map(|user| (of.of(user).0, of.of(user).1, Arc::clone(table.text(user)))).collect();
-        let null = Some(of.of(NO_USER)).filter(|counts| counts.0 | counts.1 > 0);
-        Everyone { rows, null }
+    pub fn new(of: &UserFold, texts: &Texts) -> Self {
+        let rows = of.active(0, usize::MAX).map(|user| (of.of(user).0, of.of(user).1, user)).collect();
+        Everyone { rows, null: of.null(), texts: texts.clone() }
     }
 
     pub fn sort(&mut self) {
-        self.rows.sort_unstable_by(|a, b| (b.0, b.1, &a.2).cmp(&(a.0, a.1, &b.2)));
+        let texts = &self.texts;
+        self.rows.sort_unstable_by(|a, b| (b.0, b.1, texts.text(a.2)).cmp(&(a.0, a.1, texts.text(b.2))));
     }
 
     /// So many rows from a place on.
     pub fn piece(&self, start: usize, limit: usize) -> Vec<Row<'_>> {
         let null = self.null.map(|(added, deleted)| (None, added, deleted));
-        let rows = self.rows.iter().skip(start).map(|(added, deleted, user)| (Some(&**user), *added, *deleted));
+        let row = |&(added, deleted, user): &(u64, u64, u32)| (Some(self.texts.text(user)), added, deleted);
         let null = null.into_iter().skip(start.saturating_sub(self.rows.len()));
-        rows.chain(null).take(limit).collect()
+        self.rows.iter().skip(start).map(row).chain(null).take(limit).collect()
     }
 }

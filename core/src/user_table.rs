@@ -9,25 +9,68 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 /// The user of events without one.
 pub const NO_USER: u32 = 0;
 
+const TEXTS_A_CHUNK: usize = 1024;
+
+/// Texts one behind the other, and where each ends.
+#[derive(Clone, Default)]
+struct Chunk {
+    text: String,
+    ends: Vec<u32>,
+}
+
+/// Texts by number. A copy shares all chunks, so it is made at once, and may be read while more texts come.
+#[derive(Clone, Default)]
+pub struct Texts {
+    full: Vec<Arc<Chunk>>,
+    last: Arc<Chunk>,
+    bytes: usize,
+}
+
+impl Texts {
+    pub fn len(&self) -> usize {
+        self.full.len() * TEXTS_A_CHUNK + self.last.ends.len()
+    }
+
+    fn push(&mut self, text: &str) {
+        if self.last.ends.len() == TEXTS_A_CHUNK {
+            let mut full = std::mem::take(&mut self.last);
+            Arc::make_mut(&mut full).text.shrink_to_fit();
+            self.full.push(full);
+        }
+        let last = Arc::make_mut(&mut self.last);
+        last.text.push_str(text);
+        last.ends.push(last.text.len() as u32);
+        self.bytes += text.len();
+    }
+
+    pub fn text(&self, number: u32) -> &str {
+        let (chunk, place) = (number as usize / TEXTS_A_CHUNK, number as usize % TEXTS_A_CHUNK);
+        let chunk = self.full.get(chunk).unwrap_or(&self.last);
+        let start = if place == 0 { 0 } else { chunk.ends[place - 1] as usize };
+        &chunk.text[start..chunk.ends[place] as usize]
+    }
+}
+
 /// It only grows: what was numbered keeps its number.
 pub struct UserTable {
     hasher: DefaultHashBuilder,
-    numbers: HashTable<u32>,
-    texts: Vec<Arc<str>>,
-    text_bytes: usize,
+    /// Each with half of its hash: a table that grows looks at no text.
+    numbers: HashTable<(u32, u32)>,
+    texts: Texts,
 }
 
-/// A text's head beside its bytes, its place in `texts`, and that of its number.
-const USER_BYTES: usize = 16 + 16 + 8 + 16;
+/// Where a text ends, and the place of its number, of which there may be twice as many.
+const USER_BYTES: usize = 4 + 2 * 9 + 4;
+
+fn whole_hash(half: u32) -> u64 {
+    u64::from(half).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
 
 impl UserTable {
     pub fn new() -> Self {
-        UserTable {
-            hasher: DefaultHashBuilder::default(),
-            numbers: HashTable::new(),
-            texts: vec![Arc::from("")],
-            text_bytes: 0,
-        }
+        let mut texts = Texts::default();
+        texts.push("");
+        UserTable { hasher: DefaultHashBuilder::default(), numbers: HashTable::new(), texts }
     }
 
     /// Numbers that are taken, with that of nobody.
@@ -35,33 +78,39 @@ impl UserTable {
         self.texts.len()
     }
 
+    fn half_hash(&self, text: &str) -> u32 {
+        (self.hasher.hash_one(text) >> 32) as u32
+    }
+
     /// Who has no number gets the next one.
     pub fn number_of(&mut self, user: Option<&str>) -> u32 {
         let Some(text) = user else { return NO_USER };
-        let hash = self.hasher.hash_one(text);
-        if let Some(&number) = self.numbers.find(hash, |&number| *self.texts[number as usize] == *text) {
+        let half = self.half_hash(text);
+        if let Some(number) = self.number_at(half, text) {
             return number;
         }
         let number = self.texts.len() as u32;
-        self.texts.push(text.into());
-        self.text_bytes += text.len();
-        let (hasher, texts) = (&self.hasher, &self.texts);
-        self.numbers.insert_unique(hash, number, |&number| hasher.hash_one(&*texts[number as usize]));
+        self.texts.push(text);
+        self.numbers.insert_unique(whole_hash(half), (number, half), |&(_, half)| whole_hash(half));
         number
     }
 
     /// None: nobody has counted this user yet.
     pub fn find(&self, user: Option<&str>) -> Option<u32> {
         let Some(text) = user else { return Some(NO_USER) };
-        let hash = self.hasher.hash_one(text);
-        self.numbers.find(hash, |&number| *self.texts[number as usize] == *text).copied()
+        self.number_at(self.half_hash(text), text)
     }
 
-    pub fn text(&self, number: u32) -> &Arc<str> {
-        &self.texts[number as usize]
+    fn number_at(&self, half: u32, text: &str) -> Option<u32> {
+        let same = |&(number, known): &(u32, u32)| known == half && self.texts.text(number) == text;
+        self.numbers.find(whole_hash(half), same).map(|&(number, _)| number)
+    }
+
+    pub fn texts(&self) -> &Texts {
+        &self.texts
     }
 
     pub fn size_bytes(&self) -> usize {
-        self.text_bytes + USER_BYTES * self.len()
+        self.texts.bytes + USER_BYTES * self.len()
     }
 }

@@ -151,7 +151,7 @@ async def test_names_take_no_more_memory_than_the_limit(shared_redis: RunningRed
 async def test_who_asks_for_what_is_being_folded_waits_for_it_and_others_are_answered(
     shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch, each_sum_form: str
 ) -> None:
-    # Given a day that is folded in pieces (by the core in one), each followed by a turn of the others
+    # Given a day that is folded in pieces (by the core in few), each followed by a turn of the others
     monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
     monkeypatch.setattr(user_fold, "USERS_A_PIECE", 100)
     unpacked = unpackings(monkeypatch)

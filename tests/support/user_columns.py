@@ -1,12 +1,13 @@
-"""Counts by user as the columns that the API folds, and back."""
+"""Counts by user as the columns that the API folds, and back; and packed bases of many users."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from api.report.user_days import Column, UserSums
 from api.report.user_table import UserTable
 from stream.model.steps import finish
+from stream.storage.day_parts import encode_cells, encode_column, encode_head
 
 ByUser = Mapping[str | None, int]
 
@@ -22,6 +23,22 @@ def by_user(sums: UserSums) -> tuple[dict[str | None, int], ...]:
         {users[place]: count for place, count in zip(column.places.tolist(), column.counts.tolist(), strict=True)}
         for column in (sums.added, sums.deleted)
     )
+
+
+def base_of(users: list[str]) -> tuple[bytes, bytes]:
+    """A base in which each of them has added one contact in the first quarter, and one in the last."""
+    ones = [1] * len(users)
+    head = encode_head(
+        1, [], encode_column([0] * len(users)), users, encode_column([2 * one for one in ones]),
+        encode_column([2 * one for one in ones]),
+    )  # fmt: skip
+    keys = [96 * series + quarter for series in range(len(users)) for quarter in (0, 95)]
+    return head, encode_cells(encode_column(keys), encode_column([1] * len(keys)))
+
+
+def bases(users: int, of_each: int) -> Iterator[tuple[bytes, bytes]]:
+    for first in range(0, users, of_each):
+        yield base_of([f"u{user}" for user in range(first, first + of_each)])
 
 
 def _column_of(table: UserTable, counts: ByUser) -> Column:

@@ -224,15 +224,17 @@ def compare_sums(core: Any, state: PartitionState) -> None:
             plan = core.Plan(1, 0, [(aggregate.day, cuts, [0] * len(cuts), [], (0, 96))])
             for users in (None, frozenset({"u1", None})):
                 sums = days.kind_sums(parts, cuts) if users is None else finish(kind_sums_of_users(parts, cuts, users))
-                [found] = plan.kind_sums([(aggregate.day, parts)], 0, UNLIMITED, users)
+                [found] = plan.kind_sums([(aggregate.day, parts)], users).step(UNLIMITED)
                 assert by_kind(found, len(cuts)) == by_kind(sums, len(cuts))
         for window in ((0, 96), (10, 96), (0, 1)):
             plan = core.Plan(1, 0, [(aggregate.day, [96], [0], [], window)])
             for sources in (None, frozenset({"user", None})):
                 added, deleted = by_user(finish(user_sums(UserTable(), parts, window, sources)))
                 table = core.UserTable()
-                sums_by_user = plan.user_sums(table, [(aggregate.day, parts)], 0, UNLIMITED, sources)
-                rows = core.UserFold().exchange(table, True, [], sums_by_user).first(table, 1_000)
+                sums_by_user = plan.user_sums(table, [(aggregate.day, parts)], sources).step(UNLIMITED)
+                fold = core.UserFold().copy(table, True)
+                fold.exchange([], sums_by_user)
+                rows = fold.rows(table, fold.first(table, [], 0, len(table), 1_000))
                 assert {user: (one, other) for user, one, other in rows} == {
                     user: (added.get(user, 0), deleted.get(user, 0)) for user in added.keys() | deleted.keys()
                 }

@@ -5,6 +5,7 @@ of them changed since; and damaged parts are an error.
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -22,9 +23,11 @@ from api.report.form import Form, KindFold, PythonForm, UserFold
 from api.report.plan import Plan, plan_of
 from api.report.user_fold import Chosen, Ranked
 from stream.core import CoreFailed
-from stream.model.steps import finish
+from stream.model.steps import Steps, finish
 from stream.storage.formats import FormatError
+from stream.tables.partition import CountingRules
 from tests.support.redis_data import DAY, QUARTER, Event, RedisData
+from tests.support.user_columns import bases
 
 pytestmark = pytest.mark.timeout(900)  # the first one builds the core
 
@@ -199,6 +202,39 @@ def test_damaged_parts_are_an_error_and_never_a_panic(core: Any) -> None:
         except FormatError:
             errors += 1
     assert errors > rounds // 5
+
+
+def lengths(steps: Steps[Any], of: Any) -> list[int]:
+    """Of something, before each step and after the last."""
+    return [len(of), *(len(of) for _ in steps), len(of)]
+
+
+@pytest.mark.parametrize("name", ["python", "compiled"])
+def test_a_day_of_many_users_is_summed_and_ranked_in_small_steps(core: Any, name: str) -> None:
+    # Given a day of many users, in bases about as large as they come
+    form: Form = CompiledForm(core) if name == "compiled" else PythonForm("here")
+    number, of_each = 120_000, 20_000
+    heads, cells = zip(*bases(number, of_each), strict=True)
+    assert 300_000 < len(heads[0]) + len(cells[0]) < CountingRules().base_bytes_limit
+    plan = some_plan()
+    [day] = [day for day, of in plan.days.items() if of.window[1] == 96]
+    parts = {day: [PartitionDay([], heads, cells, None)]}
+    table = form.user_table()
+    fold = form.user_fold(table)
+    # When it is summed by user, then no step gives numbers to more users than a base has
+    seen = lengths(fold.sum_days(plan, parts, None), table)
+    assert max(after - before for before, after in pairwise(seen)) <= of_each
+    # ... and by kind, of some users, it is as many steps
+    kinds = form.kind_fold(plan, None)
+    assert sum(1 for _ in kinds.sum_days(parts, frozenset(["u7"]))) >= len(heads) - 1
+    # ... to put the first in order takes a step for some thousands, too; here their ids decide
+    fold = finish(fold.update({day: b"1"}, finish(fold.sum_days(plan, parts, None))))
+    assert sum(1 for _ in fold._ranked_first(3)) >= number / of_each - 1  # type: ignore[attr-defined]
+    users = sorted(f"u{user}" for user in range(number))
+    assert asyncio.run(fold.first(500, None)) == [(user, 1, 0) for user in users[:500]]
+    assert fold.total(None) == (number, number, 0)
+    everyone = asyncio.run(listed(fold, None))[0]
+    assert everyone == [(user, 1, 0) for user in users]
 
 
 class Panic(BaseException):

@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -15,8 +14,7 @@ from api.report.user_table import UserTable
 from api.report.users import sum_omitted, user_counts
 from api.wire import OmittedUsers
 from stream.model.steps import finish
-from stream.storage.day_parts import encode_cells, encode_column, encode_head
-from tests.support.user_columns import by_user, sums_of
+from tests.support.user_columns import bases, by_user, sums_of
 
 
 async def everyone(fold: UserFold, users: Chosen = None) -> Ranked:
@@ -80,22 +78,6 @@ async def test_a_fold_that_is_kept_is_what_its_days_sum_to(monkeypatch: pytest.M
         assert fold.total(None) == UserTotal(len(rows), added.total(), deleted.total())
         for limit in (1, 2, 5, 500):
             assert await fold.first(limit, None) == rows[:limit]
-
-
-def base_of(users: list[str]) -> tuple[bytes, bytes]:
-    """A base in which each of them has added one contact in the first quarter, and one in the last."""
-    ones = [1] * len(users)
-    head = encode_head(
-        1, [], encode_column([0] * len(users)), users, encode_column([2 * one for one in ones]),
-        encode_column([2 * one for one in ones]),
-    )  # fmt: skip
-    keys = [96 * series + quarter for series in range(len(users)) for quarter in (0, 95)]
-    return head, encode_cells(encode_column(keys), encode_column([1] * len(keys)))
-
-
-def bases(users: int, of_each: int) -> Iterator[tuple[bytes, bytes]]:
-    for first in range(0, users, of_each):
-        yield base_of([f"u{user}" for user in range(first, first + of_each)])
 
 
 @pytest.mark.parametrize(("window", "counts"), [((0, 96), 2), ((0, 95), 1), ((1, 95), 0)])
