@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation import chosen_core
+from tests.simulation.apart import seeds_forked
 from tests.simulation.core_build import CoreNotBuilt, build_core_with_mutants
 from tests.simulation.mutants import IN_CORE, MUTANTS, Mutant, search_apart
 from tests.support.require import require
@@ -38,8 +39,8 @@ def simulate(*words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
 def test_every_seed_ends_equal_to_the_recount(first: int) -> None:
     # Given some seeds, when each has run its faults, then every one ended as it must
-    done = simulate("--seeds", str(AT_ONCE), "--first", str(first))
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = seeds_forked(first, AT_ONCE)
+    assert done.code == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

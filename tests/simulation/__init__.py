@@ -23,4 +23,6 @@ Time is virtual and everything is drawn from the seed, so a run that failed fail
     cores.py      which form counts: in Python, compiled, or both side by side
     chosen_core.py, core_build.py  the compiled core that can go on without a guard
     mutants.py    the guards, and how each is taken away
+    seeds.py      some seeds, one after the other
+    apart.py      a process for each search and for some seeds
 """

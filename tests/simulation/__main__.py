@@ -12,6 +12,7 @@ from pathlib import Path
 from cli import output
 from tests.simulation import chosen_core
 from tests.simulation.core_build import CoreNotBuilt, build_core_with_mutants
+from tests.simulation.seeds import results_of
 
 AT_ONCE = 25
 
@@ -67,19 +68,12 @@ def one(seed: int, mutant: str | None) -> int:
     return 0 if result.failure is None else 1
 
 
-def some(seeds: range) -> list[object]:
-    logging.disable(logging.CRITICAL)
-    from tests.simulation.run import run_seed
-
-    return [run_seed(seed) for seed in seeds]
-
-
 def many(first: int, number: int) -> int:
     started, failed, calls, commits, events, samples, longest = time.perf_counter(), [], 0, 0, 0, 0, 0
     stops: Counter[str] = Counter()
     parts = [range(at, min(at + AT_ONCE, first + number)) for at in range(first, first + number, AT_ONCE)]
     with ProcessPoolExecutor() as pool:
-        for results in pool.map(some, parts):
+        for results in pool.map(results_of, parts):
             for result in results:
                 calls, commits, events = calls + result.calls, commits + result.commits, events + result.events
                 samples += result.samples
