@@ -30,6 +30,7 @@ from faust.types import ConsumerMessage
 from faust.types.tuples import TP
 from mode import Service
 
+from stream.agents.handover import Handover
 from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, mute_unread_failures
 from stream.kafka.fetch import keep_fetched_bytes, notify_waiters, take_fetched_batches
 from stream.kafka.fetch_pacing import PacedFetches
@@ -41,6 +42,14 @@ from stream.tables.partition import Batch
 from stream.worker.form import choose_form
 
 log = logging.getLogger(__name__)
+
+FETCHES_AHEAD = 2
+"""Fetches that are handed over and not taken: the next is waited for while the last is looked at."""
+LOOK_SECONDS = 1.0
+"""How often the thread looks whether it is to stop."""
+
+
+Fetched = Mapping[TopicPartition, Batch | Exception]
 
 
 class Partitions(Protocol):
@@ -62,12 +71,30 @@ class FetchSettings(Protocol):
     group: str
 
 
+class Delivering:
+    """The partitions that may deliver now."""
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+
+    def __contains__(self, tp: object) -> bool:
+        consumer = self._consumer
+        return consumer.flow_active and tp in (consumer._active_partitions or ())
+
+
 # ---- Faust ---------------------------------------------------------------------------------------------------
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     settings: FetchSettings
     _raw = False  # whether batches are bytes, for the compiled core
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fetched: Handover[tuple[int, Fetched | KafkaError]] = Handover(
+            self.thread_loop, self.parent_loop, FETCHES_AHEAD
+        )
+        """The generation of the group, with what was fetched in it, or why nothing can be."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         keep_fetched_bytes()
@@ -78,24 +105,29 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._auto_offset_reset = "none"  # where to begin is ours to say, and a lost offset is never guessed
         return consumer
 
-    async def _fetch_records(
-        self,
-        consumer: AIOKafkaConsumer,
-        active_partitions: set[TP],
-        timeout: float | None = None,
-        max_records: int | None = None,
-    ) -> Mapping[TopicPartition, Batch | Exception]:
-        if not self.consumer.flow_active:
-            return {}
-        with consumer._fetcher._subscriptions.fetch_context():
-            return await take_fetched_batches(
-                consumer._fetcher,
-                active_partitions,
-                timeout or 0.0,
-                max_records or 1 << 30,
-                unpacked_limit(self.settings.max_event_bytes),
-                raw=self._raw,
-            )
+    @Service.task
+    async def _hand_over(self) -> None:
+        """Hand over what is fetched, as it comes. Faust's own is asked for each batch, through the queue of the
+        thread's methods.
+        """
+        consumer, deliver = self._ensure_consumer(), Delivering(self.consumer)
+        fetcher = consumer._fetcher
+        while not (self.should_stop or fetcher._closed):
+            await self.fetched.wait_for_room()
+            found: Fetched | KafkaError
+            try:
+                found = await take_fetched_batches(
+                    fetcher,
+                    deliver,
+                    LOOK_SECONDS,
+                    consumer._max_poll_records,
+                    unpacked_limit(self.settings.max_event_bytes),
+                    raw=self._raw,
+                )
+            except KafkaError as error:  # as that the group does not let us in
+                found = error
+            if found:
+                self.fetched.give((self.app.consumer_generation_id, found))
 
     async def on_start(self) -> None:
         mute_unread_failures(self.thread_loop)
@@ -153,10 +185,6 @@ class Consumer(driver.Consumer):
     _thread: ConsumerThread
     _monitored: Future[None] | None = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._resumed = asyncio.Event()
-
     def _new_consumer_thread(self) -> ConsumerThread:
         thread = ConsumerThread(self, loop=self.loop, beacon=self.beacon)
         thread.settings = self.settings
@@ -164,15 +192,15 @@ class Consumer(driver.Consumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         self._stay_in_group()
-        if self.flow_active and not self._get_active_partitions():
-            # Faust's own sleeps for a second, while partitions that were paused for a moment may go on.
-            self._resumed.clear()
-            await self.wait_first(self._resumed.wait(), self.suspend_flow.wait(), timeout=timeout)
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+            self._thread.look_again()
+        given = await self._thread.fetched.take(timeout)
+        if given is None or self.should_stop:
             return
-        fetched, _active = await self._wait_next_records(timeout)
-        generation = self.app.consumer_generation_id
-        if fetched is None or self.should_stop:
-            return
+        generation, fetched = given
+        if isinstance(fetched, KafkaError):
+            raise fetched
         if not self.flow_active:
             await self.perform_seek()
             return
@@ -249,7 +277,6 @@ class Consumer(driver.Consumer):
         tp = TP(self.settings.topic, partition)
         if tp in self._paused_partitions and tp in self.assignment():
             self.resume_partitions({tp})
-            self._resumed.set()
             self._thread.look_again()
 
     def seek_soon(self, partition: int, offset: int) -> None:

@@ -14,6 +14,8 @@ from unittest.mock import AsyncMock, MagicMock
 
 import faust
 import pytest
+import pytest_asyncio
+from aiokafka.errors import GroupAuthorizationFailedError
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.transport.producer import ProducerBuffer
 from faust.types import TP, FutureMessage
@@ -21,8 +23,10 @@ from intervaltree import IntervalTree  # type: ignore[import-untyped]
 
 from stream.agents import app as ours
 from stream.agents import changelog_table as state
-from stream.agents.transport import Consumer, ConsumerThread, Fetcher, Producer, Transport
+from stream.agents.handover import Handover
+from stream.agents.transport import Consumer, ConsumerThread, Delivering, Fetcher, Producer, Transport
 from stream.settings.worker import WorkerConfig
+from stream.tables.partition import Batch
 
 PLACE = TP("t", 0)
 
@@ -31,7 +35,6 @@ PLACE = TP("t", 0)
 OVERRIDDEN: dict[type[object], set[str]] = {
     ConsumerThread: {
         "_create_worker_consumer",
-        "_fetch_records",
         "on_start",
         "on_thread_stop",
         "verify_event_path",
@@ -111,29 +114,49 @@ async def test_faust_fixes_how_it_fetches_and_we_set_it() -> None:
     assert not own._enable_auto_commit
 
 
-async def test_a_consumer_whose_partitions_are_all_paused_goes_on_once_one_may(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # Given a consumer all of whose partitions are paused, and which Faust's own would let sleep for a second
+@pytest_asyncio.fixture
+async def consumer(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Ours, of one partition, without a thread."""
     app = ours.create_app(WorkerConfig(kafka="127.0.0.1:1", topic=PLACE.topic), 1, make=MagicMock())
-    consumer = app.transport.create_consumer(
+    made = app.transport.create_consumer(
         callback=AsyncMock(), on_partitions_revoked=AsyncMock(), on_partitions_assigned=AsyncMock()
     )
-    monkeypatch.setattr(consumer, "assignment", lambda: {PLACE})
-    monkeypatch.setattr(consumer, "sleep", AsyncMock(side_effect=AssertionError("sleeps")))
-    consumer._thread = MagicMock(_consumer=None)
-    consumer.resume_flow()
+    monkeypatch.setattr(made, "assignment", lambda: {PLACE})
+    loop = asyncio.get_running_loop()
+    made._thread = MagicMock(_consumer=None, fetched=Handover(loop, loop, 2))
+    made.resume_flow()
+    made.resume_partitions({PLACE})
+    return made
+
+
+async def test_only_what_is_neither_paused_nor_rebalanced_delivers(consumer: Any) -> None:
+    deliver = Delivering(consumer)
+    assert PLACE in deliver
     consumer.pause_partitions({PLACE})
-    waiting = asyncio.create_task(anext(consumer.getmany(timeout=600), None))
-    await asyncio.sleep(0.01)
-    assert not waiting.done()
-    # When one may deliver again
+    assert PLACE not in deliver
+    consumer._thread.look_again.assert_not_called()
+    # What was fetched meanwhile is looked at as soon as it may deliver
     consumer.resume_owned(PLACE.partition)
-    # Then it looks at once at what was fetched
-    async with asyncio.timeout(60):
-        assert await waiting is None
-    assert consumer._get_active_partitions() == {PLACE}
+    assert PLACE in deliver
     consumer._thread.look_again.assert_called_once_with()
+    consumer.stop_flow()
+    assert PLACE not in deliver
+
+
+async def test_a_batch_of_this_generation_becomes_a_message_and_one_of_another_does_not(consumer: Any) -> None:
+    consumer.app.consumer_generation_id = 7
+    for generation in (6, 7):
+        consumer._thread.fetched.give((generation, {PLACE: Batch(records=[], start=generation, end=generation + 1)}))
+    async with asyncio.timeout(60):
+        assert [message async for message in consumer.getmany(timeout=600)] == []
+        [(place, message)] = [message async for message in consumer.getmany(timeout=600)]
+    assert (place, message.value.start, message.offset) == (PLACE, 7, 7)
+
+
+async def test_why_nothing_can_be_fetched_ends_the_consumer(consumer: Any) -> None:
+    consumer._thread.fetched.give((1, GroupAuthorizationFailedError("group")))
+    with pytest.raises(GroupAuthorizationFailedError):
+        await anext(consumer.getmany(timeout=600))
 
 
 def test_the_defaults_that_we_must_not_have() -> None:
