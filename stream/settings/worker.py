@@ -342,21 +342,26 @@ class WorkerConfig(SharedConfig):
     )
     fetch_min_bytes: int = setting(
         whole_number(1, 50 * 1024 * 1024),
-        16_384,
+        512 * 1024,
         unit="bytes",
         meaning=(
             "After a fetch that brings fewer bytes the worker rests for `CONTACTS_FETCH_MAX_WAIT_SECONDS`, so that "
             "events gather."
         ),
         when_wrong=(
-            "Too small: fetches of one or two events, which cost four times the CPU. Too large: the rest decides."
+            "Too small: busy partitions are read in many small fetches. Too large: the worker rests in the middle of "
+            "catching up."
         ),
     )
     fetch_max_wait_seconds: float = setting(
         number(0.001, 30.0),
-        0.02,
+        0.05,
         unit="seconds",
-        meaning="How long the worker waits after a small fetch. On a quiet topic the first event arrives at once.",
+        meaning=(
+            "How long the worker waits after a small fetch. On a quiet topic the first event arrives at once. At "
+            "`CONTACTS_COMMIT_INTERVAL_SECONDS` or more, what a fetch brings is committed at once, and events wait for "
+            "one of the two alone."
+        ),
         when_wrong="Too short: more load on worker and brokers. Too long: events are read late by it.",
     )
     session_timeout_seconds: float = setting(

@@ -12,9 +12,9 @@ REST_LIMIT_SECONDS = 1.0
 class CommitPolicy:
     """How often a partition commits, and how many events at most.
 
-    A commit follows the one before at the interval, and not before a rest of twice what the shorter of the last two
-    took, a second at most: with many partitions, or a slow broker, a partition spends no more than a third of its time
-    in small commits; one that is slow among others delays nothing, and after a large one nothing waits for long.
+    A commit follows the one before at the interval, and not before a rest of what the shorter of the last two took, a
+    second at most: with many partitions, or a slow broker, a partition spends no more than half of its time in small
+    commits; one that is slow among others delays nothing, and after a large one nothing waits for long.
     """
 
     interval_seconds: float = 0.05
@@ -22,5 +22,5 @@ class CommitPolicy:
 
     def next_commit(self, started: float, ended: float, before_seconds: float = math.inf) -> float:
         """When the commit is due that follows one of this time. `before_seconds`: what the one before that took."""
-        rest = min(2 * min(ended - started, before_seconds), REST_LIMIT_SECONDS)
+        rest = min(ended - started, before_seconds, REST_LIMIT_SECONDS)
         return max(started + self.interval_seconds, ended + rest)

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from stream.projection.calls import CALL_BYTES, calls_of_commit
+from stream.settings.worker import WorkerConfig
 from stream.storage.formats import VALUE_BYTES_LIMIT
 from stream.storage.keys import Keys
 from stream.tables.partition import Batch, CountingRules, PartitionState
@@ -67,13 +68,19 @@ def test_a_time_that_no_clock_shows_stops_nothing(timestamp: int) -> None:
 def test_a_commit_follows_at_the_interval_and_later_where_commits_are_slow() -> None:
     policy = CommitPolicy(interval_seconds=0.05)
     assert policy.next_commit(10.0, 10.01) == pytest.approx(10.05)
-    # A third of the time at most goes into small commits, however many partitions share the worker and the broker,
-    assert policy.next_commit(10.0, 10.1) == pytest.approx(10.3)
+    # Half of the time at most goes into small commits, however many partitions share the worker and the broker,
+    assert policy.next_commit(10.0, 10.1) == pytest.approx(10.2)
     # and after a large one what came meanwhile waits a second at most.
     assert policy.next_commit(10.0, 20.0) == pytest.approx(21.0)
     # A single slow one among others delays nothing, two in a row do.
-    assert policy.next_commit(10.0, 10.1, 0.01) == pytest.approx(10.12)
-    assert policy.next_commit(10.0, 10.1, 0.2) == pytest.approx(10.3)
+    assert policy.next_commit(10.0, 10.1, 0.01) == pytest.approx(10.11)
+    assert policy.next_commit(10.0, 10.1, 0.2) == pytest.approx(10.2)
+
+
+def test_what_a_fetch_brings_is_committed_at_once() -> None:
+    """Else an event waits for the rest between two fetches, and for that between two commits besides."""
+    config = WorkerConfig()
+    assert config.fetch_max_wait_seconds >= config.commit_interval_seconds
 
 
 @pytest.mark.slow
