@@ -18,6 +18,10 @@ TESTS = Path(__file__).parents[1]
 PROCESSES_A_CORE = 2  # tests of servers wait more than they compute
 FOLDERS = ("flow", "browser", "integration", "contract", "unit")
 """In the order in which they begin: the longest tests first, so that all cores are busy to the end."""
+COMPUTING = ("tests/browser/", "tests/unit/", "tests/flow/test_simulation.py")
+"""What needs a core all the time. The other tests wait for servers half of their time: begun in all processes at once,
+they left the cores idle for a quarter of a whole run.
+"""
 WHOLE_FILES = ("integration", "contract", "unit")
 """Folders whose files stay in one process each: their tests are short and share servers, or what a module sets up."""
 
@@ -66,8 +70,21 @@ def folder_of(path: Path) -> str:
     return path.relative_to(TESTS).parts[0] if path != TESTS and path.is_relative_to(TESTS) else ""
 
 
+def computes(scope: str) -> bool:
+    return scope.startswith(COMPUTING)
+
+
 class Scheduler(LoadScopeScheduling):
-    """Gives files or single tests in their order to whichever process is free."""
+    """Gives files or single tests in their order to whichever process is free: to every other one those that compute as
+    long as there are any, to the others those that wait.
+    """
+
+    def _assign_work_unit(self, node: Any) -> None:
+        takes_computing = int(node.gateway.id.removeprefix("gw")) % 2 == 1
+        chosen = next((scope for scope in self.workqueue if computes(scope) is takes_computing), None)
+        if chosen is not None:
+            self.workqueue.move_to_end(chosen, last=False)
+        super()._assign_work_unit(node)
 
     def _split_scope(self, nodeid: str) -> str:
         whole = nodeid.startswith(tuple(f"tests/{folder}/" for folder in WHOLE_FILES))
