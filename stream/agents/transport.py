@@ -1,7 +1,7 @@
-"""One Faust message per fetched batch of one partition, fetched in gulps, read committed.
+"""One Faust message per fetch, of all partitions that it brought something of; fetched in gulps, read committed.
 
 Faust's cost lies in its plumbing per message: 65 us an event with an empty agent, where aiokafka's `getmany` takes 2-3
-us. So the consumer hands the agent what one fetch brought of one partition as one message, and takes aiokafka's C
+us. So the consumer hands the agent what one fetch brought as one message, a batch a partition, and takes aiokafka's C
 records as they are, without a ConsumerRecord for each. A batch tells where it begins and ends, by the consumer's
 position: markers of transactions and aborted records leave gaps between the records, never between the batches.
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -178,7 +178,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class Consumer(driver.Consumer):
-    """Faust's consumer, a message a batch; where to begin and which partitions may deliver is the partitions' word."""
+    """Faust's consumer, a message a fetch; where to begin and which partitions may deliver is the partitions' word."""
 
     partitions: Partitions
     settings: FetchSettings
@@ -204,16 +204,20 @@ class Consumer(driver.Consumer):
         if not self.flow_active:
             await self.perform_seek()
             return
-        for aio_tp, answer in fetched.items():
-            if not self.flow_active or self.app.consumer_generation_id != generation:
-                return
-            tp = TP(aio_tp.topic, aio_tp.partition)
+        batches = self._batches(fetched) if self.app.consumer_generation_id == generation else ()
+        if batches:
+            yield self._message(batches)
+
+    def _batches(self, fetched: Fetched) -> Sequence[tuple[int, Batch]]:
+        batches: list[tuple[int, Batch]] = []
+        for tp, answer in fetched.items():
             if isinstance(answer, Batch):
-                yield tp, self._message(tp, answer)
+                batches.append((tp.partition, answer))
             elif isinstance(answer, OffsetOutOfRangeError):
                 self.partitions.out_of_range(tp.partition)
             elif not isinstance(answer, NoOffsetForPartitionError):  # which is so until we seek
                 raise answer
+        return batches
 
     def _stay_in_group(self) -> None:
         """Without a partition to fetch from aiokafka takes the consumer for dead, leaves the group after a while, and
@@ -224,23 +228,26 @@ class Consumer(driver.Consumer):
             # One store: the count of fetches under way belongs to the consumer's thread.
             consumer._subscription._last_fetch_ended = time.monotonic()
 
-    def _message(self, tp: TP, batch: Batch) -> ConsumerMessage:
-        last = batch.end - 1
-        return ConsumerMessage(
+    def _message(self, batches: Sequence[tuple[int, Batch]]) -> tuple[TP, ConsumerMessage]:
+        """To Faust it is one of the first partition: all of them have one agent, and one channel."""
+        partition, first = batches[0]
+        tp = TP(self.settings.topic, partition)
+        message = ConsumerMessage(
             tp.topic,
-            tp.partition,
-            last,
+            partition,
+            first.end - 1,
             0.0,
             0,
             [],
             None,
-            batch,
+            batches,
             None,
             0,
             0,
             tp,
             generation_id=self.app.consumer_generation_id,
         )
+        return tp, message
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """After a rebalance: to the positions that the partitions know. Those that are not ready wait."""

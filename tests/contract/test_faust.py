@@ -15,7 +15,7 @@ from unittest.mock import AsyncMock, MagicMock
 import faust
 import pytest
 import pytest_asyncio
-from aiokafka.errors import GroupAuthorizationFailedError
+from aiokafka.errors import GroupAuthorizationFailedError, OffsetOutOfRangeError
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.transport.producer import ProducerBuffer
 from faust.types import TP, FutureMessage
@@ -23,6 +23,7 @@ from intervaltree import IntervalTree  # type: ignore[import-untyped]
 
 from stream.agents import app as ours
 from stream.agents import changelog_table as state
+from stream.agents.count_contacts import count_contacts
 from stream.agents.handover import Handover
 from stream.agents.transport import Consumer, ConsumerThread, Delivering, Fetcher, Producer, Transport
 from stream.settings.worker import WorkerConfig
@@ -143,14 +144,42 @@ async def test_only_what_is_neither_paused_nor_rebalanced_delivers(consumer: Any
     assert PLACE not in deliver
 
 
-async def test_a_batch_of_this_generation_becomes_a_message_and_one_of_another_does_not(consumer: Any) -> None:
+async def test_a_fetch_of_this_generation_becomes_one_message_and_one_of_another_none(consumer: Any) -> None:
     consumer.app.consumer_generation_id = 7
+    other, lost = PLACE._replace(partition=1), PLACE._replace(partition=2)
+    consumer.partitions.out_of_range = MagicMock()
     for generation in (6, 7):
-        consumer._thread.fetched.give((generation, {PLACE: Batch(records=[], start=generation, end=generation + 1)}))
+        batch = Batch(records=[], start=generation, end=generation + 1)
+        fetched = {PLACE: batch, other: batch, lost: OffsetOutOfRangeError({lost: 5})}
+        consumer._thread.fetched.give((generation, fetched))
     async with asyncio.timeout(60):
         assert [message async for message in consumer.getmany(timeout=600)] == []
+        consumer.partitions.out_of_range.assert_not_called()
         [(place, message)] = [message async for message in consumer.getmany(timeout=600)]
-    assert (place, message.value.start, message.offset) == (PLACE, 7, 7)
+    assert (place, message.offset, message.generation_id) == (PLACE, 7, 7)
+    assert [(partition, batch.start) for partition, batch in message.value] == [(0, 7), (1, 7)]
+    consumer.partitions.out_of_range.assert_called_once_with(2)
+
+
+async def test_what_is_left_of_a_message_is_dropped_once_the_group_has_dealt_anew() -> None:
+    """As Faust drops messages of a generation that is over."""
+    app, accepted = MagicMock(consumer_generation_id=7), list[int]()
+    app.agent = lambda _topic, name: lambda function: function
+    batch = Batch(records=[], start=0, end=1)
+
+    def accept(partition: int, _batch: Batch) -> None:
+        accepted.append(partition)
+        if partition == 1:
+            app.consumer_generation_id = 8
+
+    async def events() -> Any:
+        for generation, partitions in ((7, (0, 1, 2)), (8, (3, 4))):
+            message = SimpleNamespace(generation_id=generation, value=[(one, batch) for one in partitions])
+            yield SimpleNamespace(message=message)
+
+    app.partitions.accept = accept
+    await count_contacts(app, None)(MagicMock(**{"noack.return_value.events": events}))
+    assert accepted == [0, 1, 3, 4]
 
 
 async def test_why_nothing_can_be_fetched_ends_the_consumer(consumer: Any) -> None:
