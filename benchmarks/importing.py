@@ -6,6 +6,7 @@ import and beside it.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import subprocess
 import sys
@@ -16,11 +17,11 @@ from typing import Any
 import httpx
 from aiokafka import AIOKafkaProducer
 
-from benchmarks.latency import PARTITIONS, percentile
+from benchmarks.latency import PARTITIONS, histograms, mean_and_p99, percentile
 from benchmarks.loops import IMPORTED
-from benchmarks.machine import Bench, applied, contact_added, machine, say
+from benchmarks.machine import Bench, applied, contact_added, cpu_seconds, machine, say
 from tests.support.kafka import unique_name
-from tests.support.stack import Api, eventually
+from tests.support.stack import Api, Worker, eventually
 
 RATE = 20_000
 WORKSPACES = 50
@@ -48,17 +49,34 @@ def run() -> Iterator[dict[str, Any]]:
         for number in range(ROUNDS):
             say(f"importing: {SECONDS} s without, then beside {IMPORTED} contacts")
             alone = asyncio.run(trickle(bench, api, topic, f"alone-{number}", SECONDS))
-            before = applied(worker)
+            before, used, stages_before = applied(worker), cpu_of(bench, worker, api), histograms(worker)
             beside, seconds = imported(bench, api, topic, f"beside-{number}")
+            cores = {name: round((cpu - used[name]) / seconds, 2) for name, cpu in cpu_of(bench, worker, api).items()}
+            stages = {name: mean_and_p99(of, stages_before[name]) for name, of in histograms(worker).items()}
             assert applied(worker) - before >= IMPORTED, "the import is counted"
             yield {
                 "import_seconds": round(seconds, 1),
+                "cores": cores,
+                "stages_ms": stages,
                 **told("alone", alone),
                 **told("beside", beside),
                 "p99_to_alone": round(percentile(joined(beside), 99) / percentile(joined(alone), 99), 2),
             }
         api.stop()
         worker.stop()
+
+
+def cpu_of(bench: Bench, worker: Worker, api: Api) -> dict[str, float]:
+    """CPU seconds so far of all that share the machine, but for the publisher of the import."""
+    broker, redis = map(cpu_seconds, bench.server_pids())
+    asking = sum(os.times()[:2])
+    return {
+        "worker": cpu_seconds(worker.pid),
+        "API": cpu_seconds(api.pid),
+        "Kafka": broker,
+        "Redis": redis,
+        "asking": asking,
+    }
 
 
 def imported(bench: Bench, api: Api, topic: str, name: str) -> tuple[Delays, float]:
