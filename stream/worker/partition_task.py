@@ -27,7 +27,7 @@ from stream.tables.state import State, Unpack
 from stream.tracing import NO_TRACER, Tracer
 from stream.worker.attempts import Attempts
 from stream.worker.backfill_task import BackfillTask
-from stream.worker.commit_policy import CommitPolicy
+from stream.worker.commit_policy import CommitPolicy, estimate_overhead
 from stream.worker.gaps import Gaps
 from stream.worker.in_flight import InFlightLimit
 from stream.worker.listener import Listener, Phase, Resync, Stage
@@ -416,7 +416,7 @@ class OwnedPartition:
         """Until Redis falls out of sync; returns why."""
         why = Resync.REDIS_LOST
         time, state = asyncio.get_running_loop().time, self._require_state()
-        next_commit, before_seconds = time(), math.inf
+        next_commit, overhead_before = time(), math.inf
         while self._projector.in_sync:
             if self._doubt is not None:
                 raise self._doubt
@@ -430,8 +430,9 @@ class OwnedPartition:
                     await self._commit_and_project(store)
                     self._listener.note_projected(self.partition, self._projector.offsets_to_backfill)
                     ended = time()
-                    next_commit = self._commit_policy.next_commit(now, ended, before_seconds)
-                    before_seconds = ended - now
+                    overhead = estimate_overhead(ended - now, pending)
+                    next_commit = self._commit_policy.next_commit(now, ended, min(overhead, overhead_before))
+                    overhead_before = overhead
                 elif self._backfill.ready:
                     await self._write_rows()
                 elif (silent := self._silent_seconds()) >= self._heartbeat_seconds:

@@ -9,7 +9,7 @@ from stream.settings.worker import WorkerConfig
 from stream.storage.formats import VALUE_BYTES_LIMIT
 from stream.storage.keys import Keys
 from stream.tables.partition import Batch, CountingRules, PartitionState
-from stream.worker.commit_policy import CommitPolicy
+from stream.worker.commit_policy import CommitPolicy, estimate_overhead
 from tests.support.partition_log import begun, record
 from tests.support.records import Received, milliseconds
 from tests.support.written import CALL_OVERHEAD_BYTES, call_bytes, commit_bytes
@@ -67,14 +67,22 @@ def test_a_time_that_no_clock_shows_stops_nothing(timestamp: int) -> None:
 
 def test_a_commit_follows_at_the_interval_and_later_where_commits_are_slow() -> None:
     policy = CommitPolicy(interval_seconds=0.05)
-    assert policy.next_commit(10.0, 10.01) == pytest.approx(10.05)
+    assert policy.next_commit(10.0, 10.01, 0.01) == pytest.approx(10.05)
     # Half of the time at most goes into small commits, however many partitions share the worker and the broker,
-    assert policy.next_commit(10.0, 10.1) == pytest.approx(10.2)
-    # and after a large one what came meanwhile waits a second at most.
-    assert policy.next_commit(10.0, 20.0) == pytest.approx(21.0)
-    # A single slow one among others delays nothing, two in a row do.
-    assert policy.next_commit(10.0, 10.1, 0.01) == pytest.approx(10.11)
-    assert policy.next_commit(10.0, 10.1, 0.2) == pytest.approx(10.2)
+    assert policy.next_commit(10.0, 10.1, 0.1) == pytest.approx(10.2)
+    # and after a very slow one what came meanwhile waits a second at most.
+    assert policy.next_commit(10.0, 20.0, 10.0) == pytest.approx(21.0)
+
+
+def test_commits_that_are_slow_by_their_events_let_no_event_wait_long() -> None:
+    """As beside an import. With a rest of all that a commit took, each would hold the events of 400 ms."""
+    policy, a_commit_seconds, an_event_seconds, events_a_second = CommitPolicy(), 0.02, 22.5e-6, 20_000
+    started, events = 0.0, 1
+    for _ in range(200):
+        ended = started + a_commit_seconds + events * an_event_seconds
+        following = policy.next_commit(started, ended, estimate_overhead(ended - started, events))
+        started, events = following, round((following - started) * events_a_second)
+    assert events / events_a_second < 0.1
 
 
 def test_what_a_fetch_brings_is_committed_at_once() -> None:
