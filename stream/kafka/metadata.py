@@ -18,12 +18,10 @@ from aiokafka.errors import (
     for_code,
 )
 from aiokafka.protocol.metadata import MetadataRequest
-from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.structs import TopicPartition
 
-READ_COMMITTED: Final = 1
-LATEST: Final = -1
-_NO_REPLICA: Final = -1
+from stream.kafka.end_requests import ask_ends, read_ends
+
 _MISSING: Final = UnknownTopicOrPartitionError.errno
 
 
@@ -77,10 +75,8 @@ def by_leader(client: Any, topic: str, partitions: Iterable[int]) -> dict[int | 
 
 async def fetch_ends(client: Any, leader: int, topic: str, partitions: Sequence[int]) -> Mapping[int, int | KafkaError]:
     """The end of each partition (read committed) as its leader tells it, or why it does not. Raises KafkaError."""
-    request = OffsetRequest(_NO_REPLICA, READ_COMMITTED, [(topic, [(p, LATEST) for p in partitions])])
-    response = await client.send(leader, request)
+    told = read_ends(await client.send(leader, ask_ends(topic, partitions)))
     ends: dict[int, int | KafkaError] = {p: LeaderNotAvailableError(topic) for p in partitions}
-    for _, answers in response.topics:
-        for partition, code, *answer in answers:
-            ends[partition] = for_code(code)(f"{topic} {partition}") if code else answer[-1]
+    for partition, (code, end) in told.items():
+        ends[partition] = for_code(code)(f"{topic} {partition}") if code else end
     return ends

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from struct import Struct, pack
-from typing import Final, NamedTuple, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from stream.version import VERSION
 
@@ -52,9 +52,14 @@ class Answer:
         return cls(buffer.read())
 
     def number(self, form: Struct) -> int:
-        value: int = form.unpack_from(self._data, self._at)[0]
-        self._at += form.size
+        value: int = self.numbers(form)[0]
         return value
+
+    def numbers(self, form: Struct) -> tuple[Any, ...]:
+        """Several at once."""
+        values = form.unpack_from(self._data, self._at)
+        self._at += form.size
+        return values
 
     def length(self) -> int:
         """Of an array; 0 where there is none."""
