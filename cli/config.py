@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cli.options import add_settings, read_settings
+from stream.core import CoreChoice
 from stream.settings.api import ApiConfig
 from stream.settings.declare import Config, Reading, Value
-from stream.settings.worker import CoreChoice, WorkerConfig
+from stream.settings.worker import WorkerConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,14 +1,24 @@
-"""Loads the compiled core, where it is installed and fits this version."""
+"""Loads the compiled core, where it is chosen, installed and fits this version."""
 
 from __future__ import annotations
 
 import importlib
+from enum import StrEnum
 from types import ModuleType
 from typing import Final
 
 MODULE: Final = "contacts_core"
 INTERFACE: Final = 6
 """What this version asks of the core: `INTERFACE` in core/src/python.rs."""
+
+
+class CoreChoice(StrEnum):
+    """Which form of the counting and of the sums runs; both give the same."""
+
+    AUTO = "auto"
+    """The compiled one where it is installed."""
+    COMPILED = "compiled"
+    PYTHON = "python"
 
 
 class CoreMissingError(Exception):
@@ -29,3 +39,20 @@ def load_core() -> ModuleType:
     if found != INTERFACE:
         raise CoreMissingError(f"the compiled core that is installed is of another version ({found}, not {INTERFACE})")
     return core
+
+
+def choose_core(choice: CoreChoice, without: str) -> tuple[ModuleType | None, str]:
+    """The module `contacts_core`, or None where the form in Python is to run, and why, in words for the log and
+    `contacts-report config`; `without` says what that costs.
+
+    Raises CoreMissingError where the compiled core is asked for and not there.
+    """
+    if choice is CoreChoice.PYTHON:
+        return None, "CONTACTS_CORE is python"
+    try:
+        core = load_core()
+    except CoreMissingError as error:
+        if choice is CoreChoice.COMPILED:
+            raise CoreMissingError(f"CONTACTS_CORE is compiled, and {error}") from error
+        return None, f"{error}; {without}"
+    return core, f"contacts_core {core.__version__}"

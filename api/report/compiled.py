@@ -42,9 +42,8 @@ class CompiledForm:
 
     name = "compiled"
 
-    def __init__(self, core: Any) -> None:
-        self.why = f"contacts_core {core.__version__}"
-        self._core = core
+    def __init__(self, core: Any, why: str = "") -> None:
+        self._core, self.why = core, why
         self._plans: WeakKeyDictionary[Plan, Any] = WeakKeyDictionary()
 
     def kind_fold(self, plan: Plan, sources: Chosen) -> "KindFold":

@@ -12,9 +12,8 @@ from api.report.days import KindSums
 from api.report.fold import Counts
 from api.report.plan import Plan
 from api.report.user_fold import Chosen, Columns, Ranked, UserTotal
-from stream.core import CoreMissingError, load_core
+from stream.core import CoreChoice, choose_core
 from stream.model.steps import Steps
-from stream.settings.worker import CoreChoice
 
 DayParts = Mapping[int, Sequence[PartitionDay]]
 
@@ -103,12 +102,5 @@ class PythonForm:
 
 def choose_form(choice: CoreChoice) -> Form:
     """Raises CoreMissingError where the compiled core is asked for and not there."""
-    if choice is CoreChoice.PYTHON:
-        return PythonForm("CONTACTS_CORE is python")
-    try:
-        core = load_core()
-    except CoreMissingError as error:
-        if choice is CoreChoice.COMPILED:
-            raise CoreMissingError(f"CONTACTS_CORE is compiled, and {error}") from error
-        return PythonForm(f"{error}; reports take some 3 times the CPU without it")
-    return compiled.CompiledForm(core)
+    core, why = choose_core(choice, "reports take some 3 times the CPU without it")
+    return PythonForm(why) if core is None else compiled.CompiledForm(core, why)

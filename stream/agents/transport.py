@@ -31,12 +31,12 @@ from faust.types.tuples import TP
 from mode import Service
 
 from stream.agents.handover import Handover
+from stream.core import CoreChoice
 from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, mute_unread_failures
 from stream.kafka.fetch import keep_fetched_bytes, notify_waiters, take_fetched_batches
 from stream.kafka.fetch_pacing import PacedFetches
 from stream.kafka.metadata import limit_metadata
 from stream.kafka.unpacking import unpacked_limit
-from stream.settings.worker import CoreChoice
 from stream.storage.keys import Keys
 from stream.tables.partition import Batch
 from stream.worker.form import choose_form

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from stream.core import CoreChoice
 from stream.model.time import DAY_MILLISECONDS
 from stream.settings.declare import Config, setting
 from stream.settings.kafka import KafkaAccess, Mechanism, Security
@@ -78,15 +79,6 @@ class Traces(StrEnum):
 
     OFF = "off"
     OTLP = "otlp"
-
-
-class CoreChoice(StrEnum):
-    """Which form of the counting and of the sums runs; both give the same."""
-
-    AUTO = "auto"
-    """The compiled one where it is installed."""
-    COMPILED = "compiled"
-    PYTHON = "python"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,10 @@ from functools import partial
 
 import msgspec
 
-from stream.core import CoreMissingError, load_core
+from stream.core import CoreChoice, CoreMissingError, choose_core
 from stream.kafka.transaction import PACKED_BYTES
 from stream.ports import WorkerMustStop
 from stream.projection import calls
-from stream.settings.worker import CoreChoice
 from stream.storage.keys import Keys
 from stream.tables.compiled import CompiledState, Packing
 from stream.tables.partition import PartitionState
@@ -31,13 +30,11 @@ class Form(msgspec.Struct, frozen=True):
 
 def choose_form(choice: CoreChoice, keys: Keys) -> Form:
     """`keys`: of the deployment's Redis. Raises WorkerMustStop where the compiled core is asked for and not there."""
-    if choice is CoreChoice.PYTHON:
-        return Form(False, PartitionState.unpack, "CONTACTS_CORE is python")
     try:
-        core = load_core()
+        core, why = choose_core(choice, "counting takes some 7 times the CPU without it")
     except CoreMissingError as error:
-        if choice is CoreChoice.COMPILED:
-            raise WorkerMustStop(f"CONTACTS_CORE is compiled, and {error}") from error
-        return Form(False, PartitionState.unpack, f"{error}; counting takes some 7 times the CPU without it")
+        raise WorkerMustStop(str(error)) from error
+    if core is None:
+        return Form(False, PartitionState.unpack, why)
     packing = Packing(keys.prefix, PACKED_BYTES, calls.CALL_BYTES, calls.OPERATION_LIMIT)
-    return Form(True, partial(CompiledState.unpack, packing=packing), f"contacts_core {core.__version__}")
+    return Form(True, partial(CompiledState.unpack, packing=packing), why)

@@ -14,8 +14,8 @@ import uvicorn
 
 from api.app import create_app
 from cli.connections import make_guarded_protocol
+from stream.core import CoreChoice
 from stream.settings.api import ApiConfig
-from stream.settings.worker import CoreChoice
 from stream.tracing import NO_TRACER, Tracer
 from tests.support.redis_data import Event, Positions, RedisData
 from tests.support.redis_server import RunningRedis, own_redis, running_redis, shared_redis

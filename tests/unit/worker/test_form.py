@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from stream.core import INTERFACE, MODULE
+from stream.core import INTERFACE, MODULE, CoreChoice
 from stream.ports import WorkerMustStop
-from stream.settings.worker import CoreChoice, WorkerConfig
+from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
 from stream.worker.form import choose_form
 

@@ -8,9 +8,8 @@ import pytest
 
 from api.app import create_app
 from api.report.form import choose_form
-from stream.core import INTERFACE, MODULE, CoreMissingError
+from stream.core import INTERFACE, MODULE, CoreChoice, CoreMissingError
 from stream.settings.api import ApiConfig
-from stream.settings.worker import CoreChoice
 
 
 def install(monkeypatch: pytest.MonkeyPatch, interface: int | None) -> None:
