@@ -23,6 +23,7 @@ BENCHMARKS: Mapping[str, str] = {
     "growth": "benchmarks.growth",
     "reading": "benchmarks.reading",
     "rows": "benchmarks.rows",
+    "blocks": "benchmarks.blocks",
     "tenants": "benchmarks.tenants",
     "listeners": "benchmarks.listeners",
     "page": "benchmarks.page",

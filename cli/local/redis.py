@@ -9,7 +9,8 @@ SERVERS = ("redis-server", "valkey-server")
 
 LISTPACK_VALUE_BYTES = 512
 """Redis keeps a sorted set of up to 128 members in one piece of memory, a listpack, if none is larger than this. By
-default 64, less than a row of the activity table has: rows of quiet days then take twice the memory."""
+default 64, less than a row of the activity table has: rows of quiet days then take twice the memory
+(docs/decisions/0030-rows-stay-members-of-sorted-sets.md)."""
 
 
 class NoRedis(Exception):
