@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from stream.model.words import name_partitions
+
 
 class ValidationError(msgspec.Struct, frozen=True):
     """One wrong parameter; two of the same name may both be named."""
@@ -41,9 +43,9 @@ def no_position(missing: Sequence[int], number: int) -> Unavailable:
             "Redis holds nothing of this group: it was emptied, or no worker of the group writes to it. Are "
             "CONTACTS_GROUP and CONTACTS_REDIS those of the workers?",
         )
-    named = ", ".join(map(str, missing[:NAMED_PARTITIONS])) + (", …" if len(missing) > NAMED_PARTITIONS else "")
-    which = f"partition {named} of {number}" if len(missing) == 1 else f"partitions {named} of {number}"
-    return Unavailable("no_position", f"The counts of {which} are not in Redis yet; the workers are sending them.")
+    which = name_partitions(missing, most=NAMED_PARTITIONS)
+    text = f"The counts of {which} of {number} are not in Redis yet; the workers are sending them."
+    return Unavailable("no_position", text)
 
 
 def counts_lost() -> Unavailable:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from stream.kafka.groups import Member
+from stream.model.words import name_partitions
 
 REASONS: Final = (
     "CONTACTS_REDIS is another one there, or its user may not write `ops*`; who was killed stays a member until the "
@@ -33,8 +34,7 @@ class Silent(msgspec.Struct, frozen=True):
         said = f"{self.number} of {self.of} members of the group report{'s' if one else ''} nothing to this Redis"
         if not self.partitions:
             return said
-        numbers = ", ".join(map(str, self.partitions))
-        return f"{said}, and partition{'s' * (len(self.partitions) > 1)} {numbers} went to {', '.join(self.members)}"
+        return f"{said}, and {name_partitions(self.partitions)} went to {', '.join(self.members)}"
 
 
 def find_silent(members: Sequence[Member], workers: Sequence[Mapping[str, Any]], topic: str) -> Silent | None:

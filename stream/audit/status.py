@@ -17,6 +17,7 @@ from stream.audit.membership import REASONS, Silent, find_silent
 from stream.kafka.groups import Member, group_members
 from stream.kafka.reading import TopicReader, open_reader
 from stream.kafka.topics import TopicsError, find_differences, open_topics, wanted_topics
+from stream.model.words import name_partitions
 from stream.ports import KafkaAway
 from stream.projection.shown import RedisPart, ShownPartition
 from stream.settings.worker import WorkerConfig
@@ -161,7 +162,7 @@ def _wrong_in_redis(kafka: KafkaPart, redis: RedisPart) -> list[str]:
     if not redis.partitions:
         found.append("this Redis has nothing of the group: no worker of it has written here, or it was just emptied")
     elif missing:
-        found.append(f"readers get 503: Redis has no position of {_partitions(missing)}")
+        found.append(f"readers get 503: Redis has no position of {name_partitions(missing)}")
     return found
 
 
@@ -181,19 +182,15 @@ def _wrong_partitions(kafka: KafkaPart, redis: RedisPart, stalled_ms: int) -> li
         if line.as_of_ms is not None and line.as_of_ms < stalled_ms:
             stalled[line.partition] = line.as_of_ms
     texts = [] if silent is None else [_silent_members(silent)]
-    texts += [f"{_partitions(of)}: {text}" for text, of in found.items()]
+    texts += [f"{name_partitions(of)}: {text}" for text, of in found.items()]
     if stalled:
         since = _utc(min(stalled.values()))
-        texts.append(f"{_partitions(list(stalled))}: readers' numbers stand still since {since}")
+        texts.append(f"{name_partitions(stalled)}: readers' numbers stand still since {since}")
     return texts
 
 
 def _silent_members(silent: Silent) -> str:
     return f"{silent.words}: {REASONS} (docs/runbook.md, A worker that reports to another Redis)"
-
-
-def _partitions(numbers: Sequence[int]) -> str:
-    return f"partition{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def _utc(milliseconds: int) -> str:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 
 from stream.kafka.source import SourceTopic
+from stream.model.words import name_partitions
 from stream.ports import KafkaAway
 from stream.projection.replica import steady_ms
 from stream.worker.assignment import OwnedPartitions
@@ -109,5 +110,5 @@ class _Asker:
         now = asyncio.get_running_loop().time()
         if partitions and now - self._warned_at > WARN_SECONDS:
             self._warned_at = now
-            named = f"partition{'s' if len(partitions) > 1 else ''} {', '.join(map(str, partitions))}"
+            named = name_partitions(partitions)
             log.warning("cannot read the end offsets of %s, so `as_of` does not advance: %s", named, why)
