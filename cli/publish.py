@@ -22,9 +22,9 @@ from cli.command import DONE, WRONG, CommandError
 from cli.options import add_settings, configuration
 from stream.ingest.event import EventRules, Reason, Rejected, parse
 from stream.model.activity import ContactActivity
-from stream.settings.worker import ACCESS_SETTINGS, WorkerConfig
+from stream.settings.worker import ACCESS_SETTINGS, EVENT_SETTINGS, WorkerConfig
 
-SETTINGS = (*ACCESS_SETTINGS, "topic", "max_event_bytes", "future_tolerance_seconds", "retention_days")
+SETTINGS = (*ACCESS_SETTINGS, "topic", *EVENT_SETTINGS)
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 LONGEST_LINE_BYTES = 8 * 1024 * 1024
 """What follows in a longer line is read away; the line is too large for any topic of ours anyway."""

@@ -13,15 +13,13 @@ from cli.progress import Progress
 from stream.audit.search import Search
 from stream.audit.trace import GOOD, Found, Traced, TraceFailed, Verdict, trace
 from stream.ports import KafkaAway
-from stream.settings.worker import ACCESS_SETTINGS, WorkerConfig
+from stream.settings.worker import ACCESS_SETTINGS, EVENT_SETTINGS, WorkerConfig
 
 SETTINGS = (
     *ACCESS_SETTINGS,
     "topic",
     "group",
-    "max_event_bytes",
-    "future_tolerance_seconds",
-    "retention_days",
+    *EVENT_SETTINGS,
     "dedupe_window_hours",
 )
 

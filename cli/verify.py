@@ -22,7 +22,7 @@ from stream.model.time import date_of, day_number
 from stream.ports import KafkaAway
 from stream.projection.stored import StoredCounts
 from stream.settings.redis import redis_client
-from stream.settings.worker import ACCESS_SETTINGS, WorkerConfig
+from stream.settings.worker import ACCESS_SETTINGS, EVENT_SETTINGS, WorkerConfig
 from stream.storage.keys import Keys
 
 SETTINGS = (
@@ -30,9 +30,7 @@ SETTINGS = (
     "redis",
     "topic",
     "group",
-    "max_event_bytes",
-    "future_tolerance_seconds",
-    "retention_days",
+    *EVENT_SETTINGS,
     "dedupe_window_hours",
     "dedupe_max_ids",
 )

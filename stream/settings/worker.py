@@ -35,6 +35,9 @@ ACCESS_SETTINGS = (
 )
 """How a command gets into Kafka; the password is no flag's."""
 
+EVENT_SETTINGS = ("max_event_bytes", "future_tolerance_seconds", "retention_days")
+"""What a command needs to judge events as the worker does."""
+
 TOPICS_SETTINGS = (
     *ACCESS_SETTINGS,
     "redis",
