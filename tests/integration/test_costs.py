@@ -5,6 +5,7 @@ A number here that grows is a change of what everybody pays. Raise it only toget
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -19,6 +20,7 @@ from stream.kafka.transaction import TransactionalStore
 from stream.kafka.transaction_requests import ADD_PARTITIONS, END_TXN, PRODUCE, Request
 from stream.projection.calls import calls_of_commit
 from stream.projection.replica import RedisReplica
+from stream.settings.redis import KeepingRedis, redis_client
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
 from stream.tables.partition import Batch, CountingRules, PartitionState
@@ -124,6 +126,39 @@ async def test_a_commit_is_so_many_requests(kafka: RunningKafka, whole: bool, re
     first = next(iter(requests))
     asked[first] = min(asked[first], requests[first])
     assert asked == requests
+
+
+async def test_a_commit_and_its_projection_make_no_task(kafka: RunningKafka, own_redis: RunningRedis) -> None:
+    """A task is 30 us and two turns of the loop, twenty times a second for each partition; and each command to Redis
+    goes over the connection of the one before.
+    """
+    config = WorkerConfig(kafka=kafka.bootstrap, topic=unique_name("costs"), group=unique_name("costs"))
+    await make_topics(config, partitions=1)
+    store, keys = TransactionalStore.of(config, 0), Keys("costs")
+    await store.fence()
+    async with redis_client(own_redis.url, timeout_seconds=5, retries=0, kind=KeepingRedis) as client:
+        replica, state = RedisReplica(client, keys), counted(records(200))
+        await replica.claim(0, bytes(16), "t")
+        made: list[str] = []
+        loop, opened = asyncio.get_running_loop(), len(await client.client_list())
+
+        def note(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> asyncio.Task[Any]:
+            made.append(work.__qualname__)
+            return asyncio.Task(work, loop=loop, **more)
+
+        loop.set_task_factory(note)
+        for number in range(1, 6):
+            log = records(200, first=200 * number)
+            state.apply(Batch(log, log[0].offset, log[-1].offset + 1))
+            commit = state.encode()
+            await store.commit(commit, Attempts())
+            for call in calls_of_commit(keys, 0, commit):
+                assert await replica.project(0, "t", number, call)
+        loop.set_task_factory(None)
+        assert len(await client.client_list()) == opened
+    await store.close()
+    # aiokafka looks for metadata by itself, as often as time goes by.
+    assert [name for name in made if "metadata" not in name and "_md_" not in name] == []
 
 
 # ---- a projection --------------------------------------------------------------------------------------------
