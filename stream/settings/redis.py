@@ -132,7 +132,7 @@ class KeepingRedis(Redis):
                 finally:
                     self._kept.append(connection)  # whatever failed in between has disconnected it
         except TimeoutError:
-            raise RedisTimeoutError("Timeout reading from socket") from None
+            raise RedisTimeoutError(f"no answer within {self._limit_seconds} s") from None
 
     async def _lend(self) -> AbstractConnection:
         connection: AbstractConnection = await self.connection_pool.get_connection()  # type: ignore[no-untyped-call]
