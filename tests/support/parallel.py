@@ -16,8 +16,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 TESTS = Path(__file__).parents[1]
 PROCESSES_A_CORE = 2  # tests of servers wait more than they compute
-FOLDERS = ("flow", "browser", "integration", "contract", "unit")
-"""In the order in which they begin: the longest tests first, so that all cores are busy to the end."""
+FOLDERS = ("flow", "browser", "contract", "integration", "unit")
+"""In the order in which they begin: the longest tests and files first, so that all cores are busy to the end."""
 COMPUTING = ("tests/browser/", "tests/unit/", "tests/flow/test_simulation.py")
 """What needs a core all the time. The other tests wait for servers half of their time: begun in all processes at once,
 they left the cores idle for a quarter of a whole run.
