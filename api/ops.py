@@ -16,6 +16,7 @@ from api.read.freshness import Positions, as_of_text, lag_seconds, read_position
 from api.read.redis import Reader
 from api.report.service import Reports
 from api.wire import FreshnessState
+from stream.ingest.rejects import Recent, total
 from stream.storage.keys import Keys
 from stream.version import VERSION
 
@@ -61,6 +62,16 @@ class OpsWorker(msgspec.Struct, frozen=True):
     rejected: dict[str, OpsRejected]
 
 
+class OpsRecent(msgspec.Struct, frozen=True):
+    """What came within the last ten minutes, as the workers report it."""
+
+    events: Count
+    rejected: Count
+    too_many: Annotated[
+        bool, Meta(description="Whether so many were rejected that somebody must look: the rule of `ContactsRejected`.")
+    ]
+
+
 class OpsApi(msgspec.Struct, frozen=True):
     """An API process, as it reported itself within the last seconds. One that may not write to Redis is missing."""
 
@@ -86,6 +97,7 @@ class OpsAnswer(msgspec.Struct, frozen=True):
     partitions_found: Count
     partitions: list[OpsPartition]
     workers: list[OpsWorker]
+    recent: OpsRecent
     apis: list[OpsApi]
     redis_policy: Annotated[str | None, Meta(description="`maxmemory-policy`, as the workers saw it last.")]
     topics_differ: Annotated[list[str], Meta(description="Topic settings that differ from what the product needs.")]
@@ -103,6 +115,7 @@ class _Told(msgspec.Struct):
     counted: int = 0
     duplicates: int = 0
     rejected: dict[str, OpsRejected] = {}
+    recent: Recent = Recent()
     partitions: dict[str, dict[str, Any]] = {}
     redis_policy: str | None = None
     topics_differ: list[str] = []
@@ -150,6 +163,7 @@ async def operations(reports: Reports, reader: Reader) -> OpsAnswer:
     """Raises Unavailable where Redis does not answer."""
     deployment = await read_deployment(reader)
     number, positions, workers = deployment.number, deployment.positions, deployment.workers
+    recent = total(one.recent for one in workers)
     now = reports.clock()
     whole = positions.complete
     return OpsAnswer(
@@ -163,6 +177,7 @@ async def operations(reports: Reports, reader: Reader) -> OpsAnswer:
         partitions_found=len(positions.partitions),
         partitions=[_partition(partition, deployment.fields, workers) for partition in range(number)],
         workers=[_worker(one) for one in workers],
+        recent=OpsRecent(recent.events, recent.rejected, recent.too_many),
         apis=[_api(one) for one in deployment.apis],
         redis_policy=next((one.redis_policy for one in workers if one.redis_policy is not None), None),
         topics_differ=sorted({difference for one in workers for difference in one.topics_differ}),

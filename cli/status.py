@@ -13,7 +13,8 @@ import msgspec
 from cli.command import DONE, WRONG
 from cli.moments import show_ms
 from cli.options import add_settings, read_settings
-from stream.audit.status import KafkaPart, Line, ask_kafka, lines, wrong
+from stream.audit.status import KafkaPart, Line, ask_kafka, lines, recent_of, wrong
+from stream.ingest.rejects import total
 from stream.kafka.clients import mute_unread_failures
 from stream.projection.shown import RedisPart, ask_redis
 from stream.settings.redis import redis_client
@@ -72,6 +73,7 @@ def _as_json(
         "as_of": _time(_as_of(redis)),
         "partitions": [msgspec.to_builtins(line) for line in lines(kafka, redis)],
         "workers": redis.workers,
+        "recent": msgspec.to_builtins(total(recent_of(redis.workers))),
         "kafka": {
             "failure": kafka.failure,
             "members": [str(one) for one in kafka.members],

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from stream.audit.membership import REASONS, Silent, find_silent
+from stream.ingest.rejects import WINDOW_SECONDS, Recent, total
 from stream.kafka.groups import Member, group_members
 from stream.kafka.reading import TopicReader, open_reader
 from stream.kafka.topics import TopicsError, find_differences, open_topics, wanted_topics
@@ -127,8 +128,23 @@ def wrong(kafka: KafkaPart, redis: RedisPart, now_ms: int, stalled_after_ms: int
     """What is not as it should be, in words, the gravest first."""
     of_redis = [f"Redis: {redis.failure}"] if redis.failure is not None else _wrong_in_redis(kafka, redis)
     of_partitions = [] if redis.failure is not None else _wrong_partitions(kafka, redis, now_ms - stalled_after_ms)
+    recent = total(recent_of(redis.workers))
+    rejected = [_too_many(recent)] if recent.too_many else []
     reasons = [f"worker {one['worker']}: {one['reason']}" for one in redis.workers if one.get("reason")]
-    return [*_wrong_in_kafka(kafka, redis), *of_redis, *kafka.differences, *of_partitions, *reasons]
+    return [*_wrong_in_kafka(kafka, redis), *of_redis, *kafka.differences, *of_partitions, *reasons, *rejected]
+
+
+def recent_of(workers: Sequence[Mapping[str, Any]]) -> list[Recent]:
+    """What each worker counted and rejected recently; none of an older release, which does not tell it."""
+    return [msgspec.convert(one["recent"], Recent) for one in workers if "recent" in one]
+
+
+def _too_many(recent: Recent) -> str:
+    return (
+        f"publishers send what cannot be counted: {recent.rejected:,} of {recent.events:,} events of the last "
+        f"{WINDOW_SECONDS // 60} minutes were rejected ({recent.rejected / max(recent.events, 1):.0%}); "
+        "`contacts-report dlq ls --counts` says why, and of which keys"
+    )
 
 
 def _wrong_in_kafka(kafka: KafkaPart, redis: RedisPart) -> list[str]:

@@ -42,6 +42,7 @@ def worker(name: str, partitions: dict[str, Any], **changed: Any) -> dict[str, A
         "counted": 1200,
         "duplicates": 3,
         "rejected": {"not_json": {"count": 2, "partition": 0, "offset": 77}},
+        "recent": {"events": 100, "rejected": 5},
         "partitions": partitions,
         "redis_policy": "noeviction",
         "topics_differ": [],
@@ -135,6 +136,12 @@ async def test_it_follows_by_itself_and_keeps_what_it_showed_while_the_api_is_aw
         await tell(shared_redis, api, {"a:1": worker("a:1", {"0": COUNTING})})
         await expect(page.locator("#wrong")).to_be_hidden()
         await expect(page.locator("#spoken")).to_have_text("All is well.")
+
+        rejecting = worker("a:1", {"0": COUNTING}, recent={"events": 1_100, "rejected": 56})
+        await tell(shared_redis, api, {"a:1": rejecting})
+        await expect(page.locator("#wrong li")).to_have_text(
+            ["56 of 1,100 events of the last 10 minutes were rejected"]
+        )
 
         await page.route("**/v1/ops", lambda route: route.abort())
         await expect(page.locator("#notice")).to_contain_text("No answer from the API")

@@ -34,6 +34,7 @@ STATUS: dict[str, Any] = {
     "counted": 12,
     "duplicates": 3,
     "rejected": {"not_json": {"count": 2, "partition": 1, "offset": 77}},
+    "recent": {"events": 900, "rejected": 45},
     "partitions": {
         "0": {"phase": "counting", "lag": 0, "events_per_second": 4.5, "committed_ms": int(NOW * 1000), "failure": "x"},
         "1": {"phase": "repairing", "lag": 9, "failure": "Redis is away"},
@@ -76,6 +77,7 @@ async def test_it_says_of_each_partition_and_worker_what_they_told(shared_redis:
         [worker] = answer["workers"]
         assert worker["rejected"] == {"not_json": {"count": 2, "partition": 1, "offset": 77}}
         assert (worker["reason"], worker["counted"], worker["duplicates"]) == ("partition 1 is repairing", 12, 3)
+        assert answer["recent"] == {"events": 900, "rejected": 45, "too_many": False}
         assert (answer["redis_policy"], answer["topics_differ"], answer["apis"]) == (
             "noeviction",
             ["t: retention.ms is 1, wanted is 2"],

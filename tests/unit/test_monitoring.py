@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from api.metrics import Metrics as ApiMetrics
+from stream.ingest import rejects
 from stream.worker.listener import Phase
 from stream.worker.metrics import Metrics as WorkerMetrics
 from tests.documents.metrics import names
@@ -63,6 +64,25 @@ def test_an_alert_waits_for_causes_that_there_are() -> None:
     named = {name for rule in alerts() for name in re.findall(r"Contacts\w+", rule["expr"])}
     assert named
     assert named < {rule["alert"] for rule in alerts()}
+
+
+def test_the_screen_and_the_page_judge_rejects_as_their_alert_does() -> None:
+    [rule] = [rule for rule in alerts() if rule["alert"] == "ContactsRejected"]
+    windows = set(re.findall(r"\[(\w+)\]", rule["expr"]))
+    rejected = "sum(increase(contacts_rejected_total[10m]))"
+    assert windows == {f"{rejects.WINDOW_SECONDS // 60}m"}
+    assert f"{rejected} > {rejects.MANY}" in rule["expr"]
+    assert f"{rejected} > {rejects.SHARE} * sum(increase(contacts_events_total[10m]))" in rule["expr"]
+    assert f"{rejected} > {rejects.FEW}" in rule["expr"]
+
+
+def test_a_counter_of_an_alert_begins_with_its_process() -> None:
+    """What first shows itself at 20 has never increased, for Prometheus."""
+    told = {sample.name: sample for metric in WorkerMetrics().registry.collect() for sample in metric.samples}
+    counted = {name for rule in alerts() for name in re.findall(r"increase\((contacts_\w+_total)\[", rule["expr"])}
+    from_0_on_with_each_partition = {f"{one.describe()[0].name}_total" for one in WorkerMetrics().counted_of_owned}
+    assert counted
+    assert counted - told.keys() <= from_0_on_with_each_partition
 
 
 CASES = sorted((ROOT / "ops/prometheus/tests").glob("*.yml"))

@@ -4,7 +4,7 @@ import { states, wrong } from './words.js';
 
 /** @param {any} told the answer of /v1/ops @returns {string[]} */
 export function troubles(told) {
-  return [...readers(told), ...workers(told), ...told.partitions.flatMap(partition), ...told.topics_differ];
+  return [...readers(told), ...workers(told), ...told.partitions.flatMap(partition), ...told.topics_differ, ...rejects(told.recent)];
 }
 
 /** @param {any} told */
@@ -20,6 +20,9 @@ function workers(told) {
   if (!told.workers.length) return [...evicts, wrong.noWorker];
   return [...evicts, ...told.workers.filter((one) => one.reason).map((one) => wrong.worker(one.worker, one.reason))];
 }
+
+/** @param {any} recent */
+const rejects = (recent) => (recent.too_many ? [wrong.rejected(recent.rejected, recent.events)] : []);
 
 /** @param {any} of */
 export function partition(of) {

@@ -62,6 +62,7 @@ export const wrong = {
   phase: (/** @type {number} */ partition, /** @type {string} */ phase) => `partition ${partition} is ${phase}`,
   worker: (/** @type {string} */ name, /** @type {string} */ why) => `worker ${name}: ${why}`,
   policy: (/** @type {string} */ policy) => `Redis evicts counts (maxmemory-policy ${policy})`,
+  rejected: (/** @type {number} */ count, /** @type {number} */ events) => `${number(count)} of ${number(events)} events of the last 10 minutes were rejected`,
   state: (/** @type {string} */ word) => `readers' numbers are old (${word})`,
 };
 

@@ -96,3 +96,22 @@ def test_a_partition_that_changes_hands_between_workers_that_report_is_nobody_el
     workers = [{"worker": name, "partitions": {"0": {"phase": "counting"}} if name == "a" else {}} for name in "ab"]
     kafka = of_kafka(members=[member("a", 0), member("b", 1)])
     assert texts(kafka, of_redis(workers=workers)) == ["partition 1: not owned by a worker that reports to this Redis"]
+
+
+def test_rejects_are_wrong_where_their_alert_fires() -> None:
+    def said(*recent: tuple[int, int]) -> list[str]:
+        [worker] = of_redis().workers
+        workers = [worker | {"recent": {"events": events, "rejected": rejected}} for events, rejected in recent]
+        kafka = of_kafka(members=[member(str(at)) for at, _ in enumerate(workers)])
+        return texts(kafka, of_redis(workers=workers))
+
+    # A share is too much, unless it is of a few; and a number, whatever its share. All workers are summed.
+    assert said((200, 10)) == []
+    assert said((10, 10)) == []
+    assert said((1_000_000, 500)) == []
+    [share] = said((100, 5), (100, 6))
+    assert share == (
+        "publishers send what cannot be counted: 11 of 200 events of the last 10 minutes were rejected (6%); "
+        "`contacts-report dlq ls --counts` says why, and of which keys"
+    )
+    assert len(said((1_000_000, 501))) == 1
