@@ -3,6 +3,9 @@
 
 use crate::formats::Changes;
 
+/// What a record has beside key and value, about: lengths, and its place in the batch.
+const FRAME_BYTES: usize = 12;
+
 /// Records of one batch, one after the other, and how many they are.
 pub struct Body {
     pub records: Vec<u8>,
@@ -12,36 +15,41 @@ pub struct Body {
 /// Cuts records into bodies of at most so many bytes, or of one record.
 pub fn bodies(table: &Changes, limit_bytes: usize) -> Vec<Body> {
     let mut found: Vec<Body> = Vec::new();
-    let mut record = Vec::new();
-    for (key, value) in table {
+    let mut left = table.bytes() + table.len() * FRAME_BYTES;
+    for (key, value) in table.iter() {
         let count = found.last().map_or(0, |body| body.count);
-        put_record(&mut record, count, key, value.as_deref());
-        match found.last_mut().filter(|body| body.records.len() + record.len() <= limit_bytes) {
+        let length = length_of(count, key, value);
+        let whole = varint_bytes(length as i64) + length;
+        match found.last_mut().filter(|body| body.records.len() + whole <= limit_bytes) {
             Some(body) => {
-                body.records.extend_from_slice(&record);
+                put_record(&mut body.records, length, count, key, value);
                 body.count += 1;
             }
             None => {
-                put_record(&mut record, 0, key, value.as_deref());
-                found.push(Body { records: record.clone(), count: 1 });
+                let mut records = Vec::with_capacity(left.min(limit_bytes.max(whole)));
+                put_record(&mut records, length_of(0, key, value), 0, key, value);
+                found.push(Body { records, count: 1 });
             }
         }
+        left -= key.len() + value.map_or(0, <[u8]>::len) + FRAME_BYTES;
     }
     found
 }
 
-fn put_record(out: &mut Vec<u8>, offset_delta: u32, key: &[u8], value: Option<&[u8]>) {
-    out.clear();
-    let length = 1 // attributes
+/// The length of a record, without that number itself.
+fn length_of(offset_delta: u32, key: &[u8], value: Option<&[u8]>) -> usize {
+    1 // attributes
         + 1 // delta of the timestamp
         + varint_bytes(i64::from(offset_delta))
         + varint_bytes(key.len() as i64)
         + key.len()
         + value.map_or(1, |value| varint_bytes(value.len() as i64) + value.len())
-        + 1; // number of headers
+        + 1 // number of headers
+}
+
+fn put_record(out: &mut Vec<u8>, length: usize, offset_delta: u32, key: &[u8], value: Option<&[u8]>) {
     put_varint(out, length as i64);
-    out.push(0);
-    out.push(0);
+    out.extend_from_slice(&[0, 0]);
     put_varint(out, i64::from(offset_delta));
     put_varint(out, key.len() as i64);
     out.extend_from_slice(key);
@@ -108,12 +116,20 @@ pub fn frame(records: &[u8], count: u32, header: &Header) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::{bodies, frame, Header};
+    use crate::formats::Changes;
     use crate::records::{Fetch, Place};
 
     #[test]
     fn what_is_framed_is_read_again() {
-        let table: Vec<(Vec<u8>, Option<Vec<u8>>)> =
+        let records: Vec<(Vec<u8>, Option<Vec<u8>>)> =
             (0..300u32).map(|n| (n.to_be_bytes().to_vec(), (n % 3 > 0).then(|| vec![7; n as usize]))).collect();
+        let mut table = Changes::default();
+        for (key, value) in &records {
+            let place = table.delete(|out| out.extend_from_slice(key));
+            if let Some(value) = value {
+                table.set(place, |out| out.extend_from_slice(value));
+            }
+        }
         let header =
             Header { timestamp_ms: 5, transactional: true, producer_id: 9, producer_epoch: 1, base_sequence: 0 };
         let mut seen = Vec::new();
@@ -129,7 +145,7 @@ mod tests {
             assert_eq!(fetch.next_offset(), i64::from(body.count));
         }
         let expected: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> =
-            table.into_iter().map(|(key, value)| (Some(key), value)).collect();
+            records.into_iter().map(|(key, value)| (Some(key), value)).collect();
         assert_eq!(seen, expected);
     }
 }

@@ -2,12 +2,12 @@
 //! Keys and arguments are encoded as in the Redis protocol, one bulk string after the other. The Python form, with the
 //! reasons, is `stream/projection/calls.py`; `replica.lua` defines the operations.
 
-use std::io::Write;
+use hashbrown::HashMap;
 
-use hashbrown::{HashMap, HashSet};
-
-use crate::counts::{AggregateChange, Rows};
+use crate::counts::{AggregateChange, Counts};
 use crate::names::{Moved, Names};
+use crate::partition::{Commit, Partition};
+use crate::rows::Rows;
 
 const NAME_BYTES: usize = 400;
 const DAYS_A_HASH: i64 = 32;
@@ -23,19 +23,6 @@ pub struct Call {
     pub workspaces: Vec<u8>,
 }
 
-/// Puts one bulk text of Redis' protocol.
-fn put_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.push(b'$');
-    put_number(out, bytes.len() as i64);
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(bytes);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn put_number(out: &mut Vec<u8>, number: i64) {
-    let _ = write!(out, "{number}"); // a vector takes all
-}
-
 /// How large a call is about, and how many values one operation has at most; two or more.
 #[derive(Clone, Copy)]
 pub struct Limits {
@@ -43,57 +30,109 @@ pub struct Limits {
     pub operation_values: usize,
 }
 
+/// The numbers of keys of a workspace in a call.
+#[derive(Clone, Copy)]
+struct WorkspaceKeys {
+    days: usize,
+    /// 0: the call has none yet.
+    names: usize,
+}
+
+/// An operation whose pairs are gathered as long as a workspace lasts.
+struct Gathered {
+    name: u8,
+    key: usize,
+    pairs: usize,
+    bytes: Vec<u8>,
+}
+
 /// Operations gathered into calls. A call is closed where the next thing would make it too large.
 pub struct Calls<'a> {
     names: &'a Names,
+    counts: &'a Counts,
     prefix: &'a str,
     partition: u16,
     limits: Limits,
     closed: Vec<Call>,
     call: Call,
-    numbers: HashMap<(Key, u32), usize>,
-    touched: HashSet<u32>,
+    /// Of the list of workspaces; 0: the call has none yet.
+    workspaces_key: usize,
+    /// By workspace.
+    touched: HashMap<u32, WorkspaceKeys>,
+    /// The workspace that was touched last: its operations that are not in the call yet, and in the order of which of
+    /// them began; the keys of its hashes of cells and of its last rows.
+    workspace: Option<u32>,
+    gathered: Vec<Gathered>,
+    /// Of operations that are in the call.
+    spare: Vec<Gathered>,
+    cells_keys: Vec<(i64, usize)>,
+    rows_key: Option<(i64, usize)>,
     bytes: usize,
     scratch: Vec<u8>,
 }
 
 impl<'a> Calls<'a> {
-    pub fn new(names: &'a Names, prefix: &'a str, partition: u16, limits: Limits) -> Self {
+    pub fn new(state: &'a Partition, prefix: &'a str, limits: Limits) -> Self {
         Calls {
-            names,
+            names: &state.names,
+            counts: &state.counts,
             prefix,
-            partition,
+            partition: state.number(),
             limits,
             closed: Vec::new(),
             call: Call::default(),
-            numbers: HashMap::new(),
-            touched: HashSet::new(),
+            workspaces_key: 0,
+            touched: HashMap::new(),
+            workspace: None,
+            gathered: Vec::new(),
+            spare: Vec::new(),
+            cells_keys: Vec::new(),
+            rows_key: None,
             bytes: 0,
             scratch: Vec::new(),
         }
     }
 
     /// The calls of one commit, in order; at least one.
-    pub fn of_commit(mut self, aggregates: &[AggregateChange], moved: &Moved) -> Vec<Call> {
-        let mut order: Vec<&AggregateChange> = aggregates.iter().collect();
-        order.sort_by_key(|aggregate| self.names.workspace_id(aggregate.workspace));
-        for aggregate in order {
-            self.aggregate_with_rows(aggregate);
+    pub fn of_commit(mut self, commit: &'a Commit) -> Vec<Call> {
+        let aggregates = &commit.aggregates;
+        for place in self.by_workspace(aggregates.iter().map(|aggregate| aggregate.workspace)) {
+            self.aggregate_with_rows(&aggregates[place], &commit.rows);
         }
-        self.moved(moved);
-        self.finish()
-    }
-
-    fn finish(mut self) -> Vec<Call> {
+        self.moved(&commit.moved);
         self.close();
         self.closed
     }
 
+    /// The places of what has these workspaces: by their ids, in their order of one workspace.
+    fn by_workspace(&self, workspaces: impl Iterator<Item = u32> + Clone) -> Vec<usize> {
+        let mut ids: Vec<u32> = workspaces.clone().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.sort_unstable_by_key(|&workspace| self.names.workspace_id(workspace));
+        let ranks: HashMap<u32, usize> = ids.iter().enumerate().map(|(rank, &workspace)| (workspace, rank)).collect();
+        let mut order: Vec<(usize, usize)> =
+            workspaces.enumerate().map(|(place, workspace)| (ranks[&workspace], place)).collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, place)| place).collect()
+    }
+
     fn close(&mut self) {
+        self.leave_workspace();
         self.closed.push(std::mem::take(&mut self.call));
-        self.numbers.clear();
+        self.workspaces_key = 0;
         self.touched.clear();
         self.bytes = 0;
+    }
+
+    fn leave_workspace(&mut self) {
+        let mut gathered = std::mem::take(&mut self.gathered);
+        gathered.iter_mut().for_each(|operation| self.send(operation));
+        self.spare.append(&mut gathered);
+        self.gathered = gathered;
+        self.workspace = None;
+        self.cells_keys.clear();
+        self.rows_key = None;
     }
 
     /// Closes the call that is full before about so many bytes are added.
@@ -104,170 +143,266 @@ impl<'a> Calls<'a> {
         self.bytes += size;
     }
 
-    fn aggregate_with_rows(&mut self, aggregate: &AggregateChange) {
-        let (size, of_rows) = (size_of(aggregate), aggregate.rows.bytes.len());
-        if of_rows + size > self.limits.call_bytes {
-            self.cut_rows(aggregate);
+    fn aggregate_with_rows(&mut self, aggregate: &AggregateChange, rows: &'a Rows) {
+        let (size, list) = (self.size_of(aggregate), &aggregate.rows);
+        if list.bytes + size > self.limits.call_bytes {
+            self.cut_rows(aggregate, rows);
             self.make_room(size);
         } else {
-            self.make_room(of_rows + size);
-            self.rows(aggregate.workspace, aggregate.day, &aggregate.rows, 0, aggregate.rows.ends.len());
+            self.make_room(list.bytes + size);
+            self.rows(aggregate, rows.of(list), list.count);
         }
         self.aggregate(aggregate);
     }
 
-    fn cut_rows(&mut self, aggregate: &AggregateChange) {
-        let (mut first, mut size) = (0, 0);
-        for (place, row) in aggregate.rows.iter().enumerate() {
+    fn size_of(&self, aggregate: &AggregateChange) -> usize {
+        let bases = aggregate.bases.iter().map(|base| {
+            let (head, cells) = self.counts.base(aggregate.number, base.number);
+            head.len() + cells.len() + base.summary.len()
+        });
+        200 + self.counts.delta(aggregate.number).map_or(0, <[u8]>::len) + bases.sum::<usize>()
+    }
+
+    fn cut_rows(&mut self, aggregate: &AggregateChange, rows: &'a Rows) {
+        let mut rest = rows.of(&aggregate.rows);
+        let (mut count, mut size) = (0, 0);
+        for row in rows.of(&aggregate.rows) {
             if size + row.len() > self.limits.call_bytes / 2 {
                 self.make_room(size);
-                self.rows(aggregate.workspace, aggregate.day, &aggregate.rows, first, place);
-                (first, size) = (place, 0);
+                self.rows(aggregate, rest.by_ref(), count);
+                (count, size) = (0, 0);
             }
+            count += 1;
             size += row.len();
         }
         self.make_room(size);
-        self.rows(aggregate.workspace, aggregate.day, &aggregate.rows, first, aggregate.rows.ends.len());
+        self.rows(aggregate, rest, count);
     }
 
-    /// Adds rows of a day aggregate, by their places from `first` to `end`.
-    fn rows(&mut self, workspace: u32, day: i64, rows: &Rows, mut first: usize, end: usize) {
-        if first == end {
+    /// Adds the first `count` of some rows of a day aggregate.
+    fn rows(&mut self, aggregate: &AggregateChange, mut rows: impl Iterator<Item = &'a [u8]>, mut count: usize) {
+        if count == 0 {
             return;
         }
-        self.touch(workspace);
-        while first < end {
-            let until = end.min(first + self.limits.operation_values);
-            self.operation(b"z", workspace, Key::Rows(day));
-            self.number((until - first) as i64);
-            for place in first..until {
-                let start = if place == 0 { 0 } else { rows.ends[place - 1] as usize };
-                self.argument(&rows.bytes[start..rows.ends[place] as usize]);
-            }
-            first = until;
+        self.touch(aggregate.workspace);
+        while count > 0 {
+            let some = count.min(self.limits.operation_values);
+            let key = self.rows_key(aggregate.workspace, aggregate.day);
+            self.operation(b"z", key);
+            self.number(some as i64);
+            rows.by_ref().take(some).for_each(|row| self.argument(row));
+            count -= some;
         }
     }
 
     fn aggregate(&mut self, aggregate: &AggregateChange) {
-        let (workspace, day, partition) = (aggregate.workspace, aggregate.day, self.partition);
-        self.touch(workspace);
-        let delta_field = format!("{day}.{partition}.t");
+        let (workspace, day, number) = (aggregate.workspace, aggregate.day, aggregate.number);
+        let days = self.touch(workspace).days;
+        let cells = self.cells_key(workspace, day);
         if aggregate.dropped {
-            let mut fields = vec![delta_field];
-            for number in 0..aggregate.base_count {
-                fields.extend(["h", "c", "s"].map(|part| format!("{day}.{partition}.{number}.{part}")));
-            }
-            for some in fields.chunks(self.limits.operation_values) {
-                self.operation(b"x", workspace, Key::cells(day));
-                self.number(some.len() as i64);
-                some.iter().for_each(|field| self.argument(field.as_bytes()));
-            }
-            self.manifest(workspace, day, "");
-            self.operation(b"u", workspace, Key::Rows(day));
+            self.drop_day(aggregate, cells);
+            self.manifest(days, day, None);
+            let key = self.rows_key(workspace, day);
+            self.operation(b"u", key);
             return;
         }
-        let mut put: Vec<(String, &[u8])> = Vec::new();
+        let (counts, partition) = (self.counts, self.partition);
+        let mut put = |base: Option<usize>, part: u8, value: &[u8]| {
+            self.gather(b'h', cells, |out, scratch| {
+                scratch.clear();
+                put_field(scratch, day, partition, base, part);
+                put_bulk(out, scratch);
+                put_bulk(out, value);
+            });
+        };
         for base in &aggregate.bases {
-            let field = |part: &str| format!("{day}.{partition}.{}.{part}", base.number);
-            put.push((field("h"), &base.head));
-            put.push((field("c"), &base.cells));
-            put.push((field("s"), &base.summary));
+            let (head, cells) = counts.base(number, base.number);
+            put(Some(base.number), b'h', head);
+            put(Some(base.number), b'c', cells);
+            put(Some(base.number), b's', &base.summary);
         }
-        match &aggregate.delta {
-            Some(delta) => put.push((delta_field, delta)),
+        match counts.delta(number) {
+            Some(delta) => put(None, b't', delta),
             None => {
-                self.operation(b"x", workspace, Key::cells(day));
+                self.operation(b"x", cells);
                 self.number(1);
-                self.argument(delta_field.as_bytes());
+                self.text(|out| put_field(out, day, partition, None, b't'));
             }
         }
-        for some in put.chunks(self.limits.operation_values / 2) {
-            self.operation(b"h", workspace, Key::cells(day));
-            self.number(some.len() as i64);
-            for (field, value) in some {
-                self.argument(field.as_bytes());
-                self.argument(value);
-            }
-        }
-        self.manifest(workspace, day, &format!("{partition}:{}", aggregate.base_count));
+        self.manifest(days, day, Some(aggregate.base_count));
     }
 
-    fn manifest(&mut self, workspace: u32, day: i64, segment: &str) {
-        self.operation(b"d", workspace, Key::Days);
-        self.argument(day.to_string().as_bytes());
-        self.argument(segment.as_bytes());
+    fn drop_day(&mut self, aggregate: &AggregateChange, cells: usize) {
+        let (day, partition) = (aggregate.day, self.partition);
+        let bases = (0..aggregate.base_count).flat_map(|base| [b'h', b'c', b's'].map(|part| (Some(base), part)));
+        let fields = 1 + 3 * aggregate.base_count;
+        for (place, (base, part)) in std::iter::once((None, b't')).chain(bases).enumerate() {
+            if place % self.limits.operation_values == 0 {
+                self.operation(b"x", cells);
+                self.number((fields - place).min(self.limits.operation_values) as i64);
+            }
+            self.text(|out| put_field(out, day, partition, base, part));
+        }
+    }
+
+    /// This partition's part of a day's manifest: its bases, or nothing.
+    fn manifest(&mut self, days: usize, day: i64, base_count: Option<usize>) {
+        let partition = self.partition;
+        self.gather(b'd', days, |out, scratch| {
+            put_bulk_number(out, day);
+            scratch.clear();
+            if let Some(bases) = base_count {
+                put_number(scratch, i64::from(partition));
+                scratch.push(b':');
+                put_number(scratch, bases as i64);
+            }
+            put_bulk(out, scratch);
+        });
     }
 
     fn moved(&mut self, moved: &Moved) {
         let names = self.names;
-        let mut users = moved.users.clone();
-        users.sort_by_key(|user| names.workspace_id(user.0));
-        for (workspace, user) in users {
+        for place in self.by_workspace(moved.users.iter().map(|user| user.0)) {
+            let (workspace, user) = moved.users[place];
             self.make_room(NAME_BYTES);
-            self.touch(workspace);
+            let key = self.names_key(workspace);
             let name = names.user_name(workspace, user);
-            self.operation(b"l", workspace, Key::Names);
-            self.number(1);
-            self.argument(format!("u:{}", name.user_id.unwrap_or("")).as_bytes());
             let (seconds, nanos) = (name.occurred_at.div_euclid(NANOSECONDS), name.occurred_at.rem_euclid(NANOSECONDS));
-            let label = name.label.map_or_else(|| "0".to_owned(), |label| format!("1{label}"));
-            self.argument(format!("{seconds} {nanos} {} {} {label}", self.partition, name.offset).as_bytes());
+            let whence = [seconds, nanos, i64::from(self.partition), name.offset];
+            self.gather(b'l', key, |out, scratch| {
+                scratch.clear();
+                scratch.extend_from_slice(b"u:");
+                scratch.extend_from_slice(name.user_id.unwrap_or("").as_bytes());
+                put_bulk(out, scratch);
+                scratch.clear();
+                for number in whence {
+                    put_number(scratch, number);
+                    scratch.push(b' ');
+                }
+                scratch.push(if name.label.is_some() { b'1' } else { b'0' });
+                scratch.extend_from_slice(name.label.unwrap_or("").as_bytes());
+                put_bulk(out, scratch);
+            });
         }
-        let mut sources = moved.sources.clone();
-        sources.sort_by_key(|source| names.workspace_id(source.0));
-        for (workspace, source) in sources {
+        for place in self.by_workspace(moved.sources.iter().map(|source| source.0)) {
+            let (workspace, source) = moved.sources[place];
             self.make_room(NAME_BYTES);
-            self.touch(workspace);
-            self.operation(b"h", workspace, Key::Names);
-            self.number(1);
-            self.argument(format!("s:{}", names.source_text(source).unwrap_or("")).as_bytes());
-            self.argument(b"");
+            let key = self.names_key(workspace);
+            self.gather(b'h', key, |out, scratch| {
+                scratch.clear();
+                scratch.extend_from_slice(b"s:");
+                scratch.extend_from_slice(names.source_text(source).unwrap_or("").as_bytes());
+                put_bulk(out, scratch);
+                put_bulk(out, b"");
+            });
         }
     }
 
     /// Once a call and workspace: it is listed, and has changed.
-    fn touch(&mut self, workspace: u32) {
-        if !self.touched.insert(workspace) {
-            return;
+    fn touch(&mut self, workspace: u32) -> WorkspaceKeys {
+        if self.workspace != Some(workspace) {
+            self.leave_workspace();
+            self.workspace = Some(workspace);
         }
-        let id = self.names.workspace_id(workspace);
+        if let Some(&keys) = self.touched.get(&workspace) {
+            return keys;
+        }
+        let id = self.names.workspace_id(workspace).as_bytes();
         if !self.call.workspaces.is_empty() {
             self.call.workspaces.push(b'\n');
         }
-        self.call.workspaces.extend_from_slice(id.as_bytes());
-        let days = self.key_number(workspace, Key::Days);
-        self.operation(b"w", workspace, Key::Workspaces);
-        self.number(days as i64);
-        self.argument(id.as_bytes());
-    }
-
-    fn operation(&mut self, name: &[u8], workspace: u32, key: Key) {
-        self.argument(name);
-        let number = self.key_number(workspace, key);
-        self.number(number as i64);
-    }
-
-    fn key_number(&mut self, workspace: u32, key: Key) -> usize {
-        let of = if matches!(key, Key::Workspaces) { 0 } else { workspace };
-        if let Some(&number) = self.numbers.get(&(key, of)) {
-            return number;
+        self.call.workspaces.extend_from_slice(id);
+        let keys = WorkspaceKeys { days: self.add_key(&[b"days:", id], None), names: 0 };
+        self.touched.insert(workspace, keys);
+        if self.workspaces_key == 0 {
+            self.workspaces_key = self.add_key(&[b"workspaces"], None);
         }
-        let id = self.names.workspace_id(workspace);
+        self.operation(b"w", self.workspaces_key);
+        self.number(keys.days as i64);
+        self.argument(id);
+        keys
+    }
+
+    fn names_key(&mut self, workspace: u32) -> usize {
+        let keys = self.touch(workspace);
+        if keys.names > 0 {
+            return keys.names;
+        }
+        let names = self.add_key(&[b"names:", self.names.workspace_id(workspace).as_bytes()], None);
+        self.touched.insert(workspace, WorkspaceKeys { names, ..keys });
+        names
+    }
+
+    /// The key of the hash in which a day's cells lie.
+    fn cells_key(&mut self, workspace: u32, day: i64) -> usize {
+        let hash = day.div_euclid(DAYS_A_HASH);
+        if let Some(&(_, key)) = self.cells_keys.iter().find(|known| known.0 == hash) {
+            return key;
+        }
+        let key = self.add_key(&[b"cells:", self.names.workspace_id(workspace).as_bytes()], Some(hash));
+        self.cells_keys.push((hash, key));
+        key
+    }
+
+    fn rows_key(&mut self, workspace: u32, day: i64) -> usize {
+        match self.rows_key {
+            Some((known, key)) if known == day => key,
+            _ => {
+                let key = self.add_key(&[b"rows1:", self.names.workspace_id(workspace).as_bytes()], Some(day));
+                self.rows_key = Some((day, key));
+                key
+            }
+        }
+    }
+
+    /// Adds a key to the call: behind the prefix some texts, and perhaps a number. Returns its own number.
+    fn add_key(&mut self, texts: &[&[u8]], number: Option<i64>) -> usize {
         self.scratch.clear();
-        let out = &mut self.scratch;
-        out.extend_from_slice(self.prefix.as_bytes());
-        let _ = match key {
-            Key::Workspaces => write!(out, "workspaces"),
-            Key::Days => write!(out, "days:{id}"),
-            Key::Cells(hash) => write!(out, "cells:{id}:{hash}"),
-            Key::Rows(day) => write!(out, "rows1:{id}:{day}"),
-            Key::Names => write!(out, "names:{id}"),
-        };
+        self.scratch.extend_from_slice(self.prefix.as_bytes());
+        texts.iter().for_each(|text| self.scratch.extend_from_slice(text));
+        if let Some(number) = number {
+            self.scratch.push(b':');
+            put_number(&mut self.scratch, number);
+        }
         put_bulk(&mut self.call.keys, &self.scratch);
         self.call.key_count += 1;
-        let number = self.call.key_count + 1; // the first key is that of the positions
-        self.numbers.insert((key, of), number);
-        number
+        self.call.key_count + 1 // the first key is that of the positions
+    }
+
+    /// Adds a pair to the operation of a key of the workspace. It goes into the call when it is full, or all of the
+    /// workspace is there.
+    fn gather(&mut self, name: u8, key: usize, pair: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) {
+        let known = self.gathered.iter().rposition(|operation| operation.name == name && operation.key == key);
+        let place = known.unwrap_or_else(|| {
+            let bytes = self.spare.pop().map_or_else(Vec::new, |spare| spare.bytes);
+            self.gathered.push(Gathered { name, key, pairs: 0, bytes });
+            self.gathered.len() - 1
+        });
+        let operation = &mut self.gathered[place];
+        pair(&mut operation.bytes, &mut self.scratch);
+        operation.pairs += 1;
+        if 2 * operation.pairs + 2 > self.limits.operation_values {
+            let mut full = std::mem::replace(operation, Gathered { name, key, pairs: 0, bytes: Vec::new() });
+            self.send(&mut full);
+            self.gathered[place].bytes = full.bytes;
+        }
+    }
+
+    /// Puts what was gathered of an operation into the call.
+    fn send(&mut self, operation: &mut Gathered) {
+        if operation.pairs > 0 {
+            self.operation(&[operation.name], operation.key);
+            self.number(operation.pairs as i64);
+            self.call.operations.extend_from_slice(&operation.bytes);
+            self.call.operation_count += 2 * operation.pairs;
+        }
+        operation.pairs = 0;
+        operation.bytes.clear();
+    }
+
+    fn operation(&mut self, name: &[u8], key: usize) {
+        self.argument(name);
+        self.number(key as i64);
     }
 
     fn argument(&mut self, bytes: &[u8]) {
@@ -276,31 +411,85 @@ impl<'a> Calls<'a> {
     }
 
     fn number(&mut self, number: i64) {
-        let mut text = [0u8; 20];
-        let mut left = &mut text[..];
-        let _ = write!(left, "{number}");
-        let length = 20 - left.len();
-        self.argument(&text[..length]);
+        put_bulk_number(&mut self.call.operations, number);
+        self.call.operation_count += 1;
+    }
+
+    /// Adds what is written as one argument.
+    fn text(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.scratch.clear();
+        write(&mut self.scratch);
+        put_bulk(&mut self.call.operations, &self.scratch);
+        self.call.operation_count += 1;
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Key {
-    Workspaces,
-    Days,
-    Cells(i64),
-    Rows(i64),
-    Names,
+/// Puts the name of a field of a day: its delta, or a part of one of its bases.
+fn put_field(out: &mut Vec<u8>, day: i64, partition: u16, base: Option<usize>, part: u8) {
+    for number in [Some(day), Some(i64::from(partition)), base.map(|base| base as i64)].into_iter().flatten() {
+        put_number(out, number);
+        out.push(b'.');
+    }
+    out.push(part);
 }
 
-impl Key {
-    /// That of the hash in which a day's cells lie.
-    fn cells(day: i64) -> Self {
-        Key::Cells(day.div_euclid(DAYS_A_HASH))
+/// Puts one bulk text of Redis' protocol.
+fn put_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(bytes.len() + DIGITS + 5);
+    out.push(b'$');
+    put_number(out, bytes.len() as i64);
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn put_bulk_number(out: &mut Vec<u8>, number: i64) {
+    if (0..10).contains(&number) {
+        out.extend_from_slice(&[b'$', b'1', b'\r', b'\n', b'0' + number as u8, b'\r', b'\n']);
+    } else {
+        put_bulk(out, write_number(&mut [0; DIGITS], number));
     }
 }
 
-fn size_of(aggregate: &AggregateChange) -> usize {
-    let bases = aggregate.bases.iter().map(|base| base.head.len() + base.cells.len() + base.summary.len());
-    200 + aggregate.delta.as_ref().map_or(0, Vec::len) + bases.sum::<usize>()
+/// Of the longest number, with its sign.
+const DIGITS: usize = 20;
+
+fn put_number(out: &mut Vec<u8>, number: i64) {
+    if (0..10).contains(&number) {
+        out.push(b'0' + number as u8);
+    } else {
+        out.extend_from_slice(write_number(&mut [0; DIGITS], number));
+    }
+}
+
+/// A number in decimal, at the end of the digits.
+fn write_number(digits: &mut [u8; DIGITS], number: i64) -> &[u8] {
+    let (mut at, mut left) = (DIGITS, number.unsigned_abs());
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        at -= 1;
+        digits[at] = b'-';
+    }
+    &digits[at..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::put_number;
+
+    #[test]
+    fn numbers_are_written_as_they_are_printed() {
+        for number in [0, 9, 10, 99, 100, 1_234_567, -1, -90, i64::MAX, i64::MIN] {
+            let mut out = Vec::new();
+            put_number(&mut out, number);
+            assert_eq!(out, number.to_string().into_bytes());
+        }
+    }
 }

@@ -3,13 +3,14 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::day_parts::{encode_base, encode_delta, read_base, read_cells, read_delta, read_head, summarize};
-use crate::day_parts::{written_at, NewSeries, QUARTERS_A_DAY};
+use crate::day_parts::{put_base, put_delta, read_base, read_cells, read_delta, read_head, summarize};
+use crate::day_parts::{written_at, DeltaHead, QUARTERS_A_DAY};
 use crate::formats::{damaged, shown, Changes, FormatError};
 use crate::merge::{merge, Addition};
 use crate::mutants::kept;
 use crate::names::{Names, Place, NO_SOURCE};
-use crate::small_map::SmallMap;
+use crate::rows::{RowList, Rows};
+use crate::small_map::{SmallMap, SmallSet};
 
 pub const KIND: u8 = b'c';
 const DELTA_SLOT: u16 = 0xffff;
@@ -25,49 +26,32 @@ const DROPS_A_COMMIT: usize = 1_000;
 /// Places that a draw looks at before it gives up.
 const DRAW_PLACES: usize = 1_000;
 const UNCHANGED: u32 = u32::MAX;
+/// What counting needs of so many day aggregates that were closed is kept for those that are opened next, where each has
+/// no more bytes.
+const SPARE: usize = 10_000;
+const SPARE_BYTES: usize = 512;
 
 pub struct CountRules {
     pub delta_floor: usize,
     pub base_bytes_limit: usize,
 }
 
-/// Rows of one day aggregate that no commit has yet, one after the other.
-#[derive(Default, Clone)]
-pub struct Rows {
-    pub bytes: Vec<u8>,
-    pub ends: Vec<u32>,
-}
-
-impl Rows {
-    pub fn push(&mut self, row: &[u8]) {
-        self.bytes.extend_from_slice(row);
-        self.ends.push(self.bytes.len() as u32);
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start as usize..end as usize])
-    }
-}
-
-/// A base that was written: its number, and its parts.
+/// A base that was written: its number, and what it is without users.
 pub struct ChangedBase {
     pub number: usize,
-    pub head: Vec<u8>,
-    pub cells: Vec<u8>,
     pub summary: Vec<u8>,
 }
 
-/// What became of a day aggregate.
+/// What became of a day aggregate. Until the next event is counted `Counts` has its bases and its delta.
 pub struct AggregateChange {
+    pub number: u32,
     pub workspace: u32,
     pub day: i64,
     pub bases: Vec<ChangedBase>,
-    /// None: there is none, and one that there was is to be deleted.
-    pub delta: Option<Vec<u8>>,
     /// Bases 0 up to this number, exclusive, exist; where `dropped`, they did.
     pub base_count: usize,
-    pub rows: Rows,
+    /// Among those of the commit.
+    pub rows: RowList,
     /// The day is older than the retention allows: nothing of it is left.
     pub dropped: bool,
 }
@@ -97,11 +81,10 @@ impl DayAggregate {
 /// What counting in a day aggregate needs: the numbers of the series of its last base and delta, and the delta.
 #[derive(Default)]
 struct Counting {
-    /// user << 32 | source << 1 | activity -> number of the series.
-    series: SmallMap,
-    kinds: Vec<u32>,
-    /// Source -> its number in the day aggregate, from 1 on.
-    sources: SmallMap,
+    /// user << 32 | kind; its place is the number of the series.
+    series: SmallSet,
+    /// Those of the day aggregate, numbered from 1 on.
+    sources: Vec<u32>,
     /// Cell -> count.
     delta: SmallMap,
     base_cells: usize,
@@ -111,25 +94,19 @@ struct Counting {
 
 impl Counting {
     fn add(&mut self, activity: u8, source: u32, user: u32, quarter: u64) {
-        let key = series_key(activity, source, user);
-        let number = match self.series.get(key) {
-            Some(number) => number,
-            None => self.begin_series(key, activity, source),
+        let source_number = match source {
+            NO_SOURCE => 0,
+            _ => match self.sources.iter().position(|&known| known == source) {
+                Some(place) => place + 1,
+                None => {
+                    self.sources.push(source);
+                    self.sources.len()
+                }
+            },
         };
-        *self.delta.get_or_insert(number * QUARTERS_A_DAY + quarter, 0) += 1;
-    }
-
-    fn begin_series(&mut self, key: u64, activity: u8, source: u32) -> u64 {
-        let source_number = if source == NO_SOURCE {
-            0
-        } else {
-            let next = self.sources.len() as u64 + 1;
-            *self.sources.get_or_insert(u64::from(source), next)
-        };
-        let number = self.kinds.len() as u64;
-        self.kinds.push(source_number as u32 * 2 + u32::from(activity));
-        self.series.insert(key, number);
-        number
+        let key = series_key(user, source_number as u64 * 2 + u64::from(activity));
+        let number = self.series.place(key).unwrap_or_else(|| self.series.push(key));
+        *self.delta.get_or_insert(number as u64 * QUARTERS_A_DAY + quarter, 0) += 1;
     }
 
     fn is_to_be_merged(&self, floor: usize) -> bool {
@@ -139,67 +116,66 @@ impl Counting {
     /// The delta is part of the base now, which has so many cells.
     fn go_on(&mut self, base_cells: usize) {
         self.base_cells = base_cells;
-        self.first_series = self.kinds.len();
+        self.first_series = self.series.len();
         self.first_source = self.sources.len();
         self.delta.clear();
     }
 
     fn weight(&self) -> usize {
-        self.kinds.len() + self.delta.len()
+        self.series.len() + self.delta.len()
     }
 
-    fn new_sources<'a>(&self, names: &'a Names) -> Vec<&'a str> {
-        let new = &self.sources.items()[self.first_source..];
-        new.iter()
-            .map(|item| names.source_text(item.0 as u32).expect("a source of a day aggregate has a text"))
-            .collect()
+    fn new_sources<'a>(&'a self, names: &'a Names) -> impl ExactSizeIterator<Item = &'a str> {
+        let text = move |&source: &u32| names.source_text(source).expect("a source of a day aggregate has a text");
+        self.sources[self.first_source..].iter().map(text)
     }
 
-    fn new_users<'a>(&self, workspace: u32, names: &'a Names) -> Vec<Option<&'a str>> {
-        let new = &self.series.items()[self.first_series..];
-        new.iter().map(|item| names.user_id(workspace, (item.0 >> 32) as u32)).collect()
+    fn new_users<'a>(&'a self, workspace: u32, names: &'a Names) -> impl ExactSizeIterator<Item = Option<&'a str>> {
+        self.series.items()[self.first_series..].iter().map(move |key| names.user_id(workspace, (key >> 32) as u32))
     }
 
-    fn sorted_delta(&self) -> Vec<(u64, u64)> {
-        let mut cells = self.delta.items().to_vec();
+    fn kinds(&self) -> impl Iterator<Item = u64> + '_ {
+        self.series.items().iter().map(|&key| kind_of(key))
+    }
+
+    /// Its cells by ascending key, in a vector that is there for this.
+    fn sort_delta<'a>(&self, cells: &'a mut Vec<(u64, u64)>) -> &'a [(u64, u64)] {
+        cells.clear();
+        cells.extend_from_slice(self.delta.items());
         cells.sort_unstable();
         cells
     }
 
-    fn packed_delta(&self, workspace: u32, changed_at: i64, names: &Names) -> Vec<u8> {
-        let kind_of = |key: u64| u64::from(self.kinds[(key / QUARTERS_A_DAY) as usize]);
-        let cells: Vec<(u64, u64, u64)> =
-            self.sorted_delta().into_iter().map(|(key, count)| (key, count, kind_of(key))).collect();
-        let new = NewSeries {
-            first_series: self.first_series as u64,
-            first_source: self.first_source as u64,
-            sources: &self.new_sources(names),
-            users: &self.new_users(workspace, names),
-        };
-        encode_delta(changed_at, &new, &cells)
+    fn put_delta(&self, out: &mut Vec<u8>, workspace: u32, written_at: i64, names: &Names, cells: &[(u64, u64)]) {
+        let head = DeltaHead { written_at, first_series: self.first_series, first_source: self.first_source };
+        let (sources, users) = (self.new_sources(names), self.new_users(workspace, names));
+        let series = self.series.items();
+        put_delta(out, &head, sources, users, cells, |number| kind_of(series[number as usize]));
     }
 
     /// Goes on from the committed base and delta.
-    fn opened(aggregate: &DayAggregate, names: &mut Names) -> Result<Counting, FormatError> {
-        let mut counting = Counting::default();
+    fn open(&mut self, aggregate: &DayAggregate, names: &mut Names) -> Result<(), FormatError> {
+        if aggregate.keys() == 0 {
+            return Ok(());
+        }
         let name = key_of(names.workspace_id(aggregate.workspace), aggregate.day, DELTA_SLOT);
         if let Some(base) = aggregate.bases.last() {
             let (head, cells) = read_base(base, &name)?;
             let head = read_head(head, &name)?;
-            counting.number_sources(&head.sources, names);
+            self.number_sources(&head.sources, names);
             for (&kind, user) in head.kinds.iter().zip(head.user_names(&name)?) {
-                counting.number_series(kind, aggregate.workspace, user, names).ok_or_else(|| damaged(&name))?;
+                self.number_series(kind, aggregate.workspace, user, names).ok_or_else(|| damaged(&name))?;
             }
-            counting.go_on(read_cells(cells, &name)?.keys.len());
+            self.go_on(read_cells(cells, &name)?.keys.len());
         }
         if let Some(delta) = &aggregate.delta {
             let delta = read_delta(delta, &name)?;
-            let continues = delta.first_series as usize == counting.first_series
-                && delta.first_source as usize == counting.first_source;
+            let continues =
+                delta.first_series as usize == self.first_series && delta.first_source as usize == self.first_source;
             if !continues {
                 return Err(FormatError(format!("{} does not continue its base", shown(&name))));
             }
-            counting.number_sources(&delta.new_sources, names);
+            self.number_sources(&delta.new_sources, names);
             let mut kinds = vec![None; delta.new_users.len()];
             for (&key, &kind) in delta.keys.iter().zip(&delta.kinds) {
                 let series = key / QUARTERS_A_DAY;
@@ -209,41 +185,50 @@ impl Counting {
             }
             for (user, kind) in delta.new_users.iter().zip(kinds) {
                 let kind = kind.ok_or_else(|| damaged(&name))?;
-                counting.number_series(kind, aggregate.workspace, *user, names).ok_or_else(|| damaged(&name))?;
+                self.number_series(kind, aggregate.workspace, *user, names).ok_or_else(|| damaged(&name))?;
             }
             for (&key, &count) in delta.keys.iter().zip(&delta.counts) {
-                counting.delta.insert(key, count);
+                self.delta.insert(key, count);
             }
         }
-        Ok(counting)
+        Ok(())
     }
 
     fn number_sources(&mut self, more: &[&str], names: &mut Names) {
-        for source in more {
-            let number = self.sources.len() as u64 + 1;
-            self.sources.insert(u64::from(names.source(Some(source))), number);
-        }
+        self.sources.extend(more.iter().map(|source| names.source(Some(source))));
     }
 
-    /// `None` where the kind names a source that is not there.
+    /// `None` where the kind names a source that is not there, or the series has a number already.
     fn number_series(&mut self, kind: u64, workspace: u32, user: Option<&str>, names: &mut Names) -> Option<()> {
-        let source = match (kind >> 1) as usize {
-            0 => NO_SOURCE,
-            number => self.sources.items().get(number - 1)?.0 as u32,
-        };
-        let key = series_key(kind as u8 & 1, source, names.user(workspace, user));
-        self.series.insert(key, self.kinds.len() as u64);
-        self.kinds.push(kind as u32);
+        if (kind >> 1) as usize > self.sources.len() {
+            return None;
+        }
+        let key = series_key(names.user(workspace, user), kind);
+        if self.series.place(key).is_some() {
+            return None;
+        }
+        self.series.push(key);
         Some(())
     }
 
+    fn clear(&mut self) {
+        self.sources.clear();
+        self.series.clear();
+        self.go_on(0);
+    }
+
     fn bytes(&self) -> usize {
-        200 + self.series.bytes() + self.sources.bytes() + self.delta.bytes() + 4 * self.kinds.capacity()
+        size_of::<Counting>() + self.series.bytes() + 4 * self.sources.capacity() + self.delta.bytes()
     }
 }
 
-fn series_key(activity: u8, source: u32, user: u32) -> u64 {
-    u64::from(user) << 32 | u64::from(source) << 1 | u64::from(activity)
+fn series_key(user: u32, kind: u64) -> u64 {
+    u64::from(user) << 32 | kind
+}
+
+/// The number of the source in the day aggregate and the activity.
+fn kind_of(series: u64) -> u64 {
+    series & u64::from(u32::MAX)
 }
 
 /// The day aggregates of a partition.
@@ -260,13 +245,20 @@ pub struct Counts {
     pub counts_from: Option<i64>,
     /// How many keys the changelog has of the day aggregates, with what was encoded.
     pub keys: usize,
-    changed: Vec<(u32, Rows)>,
+    changed: Vec<(u32, RowList)>,
+    /// Of the day aggregates that changed.
+    rows: Rows,
     /// Day aggregates that are open, in the order of their last commit; an item whose number is no more the day
     /// aggregate's is stale.
     open: VecDeque<(u32, u64)>,
     open_weight: usize,
     queued: u64,
     to_drop: VecDeque<u32>,
+    /// Of no day aggregate.
+    #[allow(clippy::vec_box)] // a day aggregate takes the box
+    spare: Vec<Box<Counting>>,
+    /// Of the day aggregate that is encoded.
+    cells: Vec<(u64, u64)>,
 }
 
 impl Counts {
@@ -281,6 +273,9 @@ impl Counts {
             counts_from: None,
             keys: 0,
             changed: Vec::new(),
+            rows: Rows::default(),
+            cells: Vec::new(),
+            spare: Vec::new(),
             open: VecDeque::new(),
             open_weight: 0,
             queued: 0,
@@ -344,17 +339,19 @@ impl Counts {
         let aggregate = &mut self.aggregates[number as usize];
         if aggregate.changed == UNCHANGED {
             aggregate.changed = self.changed.len() as u32;
-            self.changed.push((number, Rows::default()));
+            self.changed.push((number, RowList::default()));
         }
         aggregate.changed_at = offset;
         if aggregate.counting.is_none() {
-            aggregate.counting = Some(Box::new(Counting::opened(aggregate, names)?));
+            let mut counting = self.spare.pop().unwrap_or_default();
+            counting.open(aggregate, names)?;
+            aggregate.counting = Some(counting);
         }
         if let Some(counting) = &mut aggregate.counting {
             counting.add(activity, source, user, quarter);
         }
         if let Some(row) = row {
-            self.changed[aggregate.changed as usize].1.push(row);
+            self.rows.push(&mut self.changed[aggregate.changed as usize].1, row);
         }
         Ok(())
     }
@@ -382,24 +379,23 @@ impl Counts {
         });
     }
 
-    /// Adds the changelog records of what was counted since the last call; `upto` is the next offset.
+    /// Adds the changelog records of what was counted since the last call; `upto` is the next offset. Gives what became
+    /// of the day aggregates, and their rows.
     pub fn encode(
         &mut self,
         upto: i64,
         names: &Names,
         changes: &mut Changes,
-    ) -> Result<Vec<AggregateChange>, FormatError> {
+    ) -> Result<(Vec<AggregateChange>, Rows), FormatError> {
         let changed = std::mem::take(&mut self.changed);
         let mut aggregates = Vec::with_capacity(changed.len());
-        let mut numbers = Vec::with_capacity(changed.len());
-        for (number, rows) in changed {
+        for &(number, rows) in &changed {
             self.aggregates[number as usize].changed = UNCHANGED;
             if self.is_kept(number) {
                 self.keys -= self.aggregates[number as usize].keys();
                 aggregates.push(self.encode_aggregate(number, rows, names, changes)?);
                 self.keys += self.aggregates[number as usize].keys();
             }
-            numbers.push(number);
         }
         let mut gone = Vec::new();
         for _ in 0..self.to_drop.len().min(DROPS_A_COMMIT) {
@@ -408,12 +404,12 @@ impl Counts {
                 gone.push(number);
             }
         }
-        self.close_some(&numbers, upto);
+        self.close_some(&changed, upto);
         for number in gone {
             self.aggregates[number as usize] = DayAggregate { changed: UNCHANGED, ..DayAggregate::default() };
             self.free.push(number);
         }
-        Ok(aggregates)
+        Ok((aggregates, std::mem::take(&mut self.rows)))
     }
 
     fn is_kept(&self, number: u32) -> bool {
@@ -424,26 +420,27 @@ impl Counts {
     fn encode_aggregate(
         &mut self,
         number: u32,
-        rows: Rows,
+        rows: RowList,
         names: &Names,
         changes: &mut Changes,
     ) -> Result<AggregateChange, FormatError> {
         let aggregate = &mut self.aggregates[number as usize];
-        let workspace_id = names.workspace_id(aggregate.workspace);
+        let (workspace, day) = (aggregate.workspace, aggregate.day);
+        let workspace_id = names.workspace_id(workspace);
         let counting = aggregate.counting.as_mut().expect("a day aggregate changes while it is open");
+        let cells = counting.sort_delta(&mut self.cells);
         let mut bases = Vec::new();
-        let delta_key = key_of(workspace_id, aggregate.day, DELTA_SLOT);
         if counting.is_to_be_merged(self.rules.delta_floor) {
-            let stored = aggregate.bases.last().map(|base| read_base(base, &delta_key)).transpose()?;
-            let kinds: Vec<u64> = counting.kinds.iter().map(|&kind| u64::from(kind)).collect();
+            let name = key_of(workspace_id, day, DELTA_SLOT);
+            let stored = aggregate.bases.last().map(|base| read_base(base, &name)).transpose()?;
             let addition = Addition {
                 written_at: aggregate.changed_at,
-                cells: &counting.sorted_delta(),
-                kinds: &kinds,
-                new_sources: &counting.new_sources(names),
-                new_users: &counting.new_users(aggregate.workspace, names),
+                cells,
+                kinds: &counting.kinds().collect::<Vec<_>>(),
+                new_sources: &counting.new_sources(names).collect::<Vec<_>>(),
+                new_users: &counting.new_users(workspace, names).collect::<Vec<_>>(),
             };
-            let parts = merge(stored, &addition, self.rules.base_bytes_limit, &delta_key)?;
+            let parts = merge(stored, &addition, self.rules.base_bytes_limit, &name)?;
             let first = aggregate.bases.len().saturating_sub(1);
             assert!(first + parts.len() <= usize::from(DELTA_SLOT), "{} bases of one day", first + parts.len());
             if let [only] = parts.as_slice() {
@@ -452,30 +449,35 @@ impl Counts {
                 aggregate.counting = None;
             }
             aggregate.bases.truncate(first);
-            for (place, part) in parts.into_iter().enumerate() {
-                let value = encode_base(&part.head, &part.cells);
-                changes.push((key_of(workspace_id, aggregate.day, (first + place) as u16), Some(value.clone())));
-                aggregate.bases.push(value.into());
-                let (head, cells, summary) = (part.head, part.cells, part.summary);
-                bases.push(ChangedBase { number: first + place, head, cells, summary });
+            for (number, part) in (first..).zip(parts) {
+                let place = changes.put(
+                    |out| put_key(out, workspace_id, day, number as u16),
+                    |out| put_base(out, &part.head, &part.cells),
+                );
+                aggregate.bases.push(changes.value(place).into());
+                bases.push(ChangedBase { number, summary: part.summary });
             }
             if aggregate.delta.take().is_some() {
-                changes.push((delta_key, None));
+                changes.delete(|out| put_key(out, workspace_id, day, DELTA_SLOT));
             }
         } else {
-            let delta = counting.packed_delta(aggregate.workspace, aggregate.changed_at, names);
-            changes.push((delta_key, Some(delta.clone())));
-            aggregate.delta = Some(delta.into());
+            let place = changes.put(
+                |out| put_key(out, workspace_id, day, DELTA_SLOT),
+                |out| counting.put_delta(out, workspace, aggregate.changed_at, names, cells),
+            );
+            keep(&mut aggregate.delta, changes.value(place));
         }
-        Ok(AggregateChange {
-            workspace: aggregate.workspace,
-            day: aggregate.day,
-            bases,
-            delta: aggregate.delta.as_deref().map(Into::into),
-            base_count: aggregate.bases.len(),
-            rows,
-            dropped: false,
-        })
+        Ok(AggregateChange { number, workspace, day, bases, base_count: aggregate.bases.len(), rows, dropped: false })
+    }
+
+    /// The delta of a day aggregate as it is committed, where it has one.
+    pub fn delta(&self, number: u32) -> Option<&[u8]> {
+        self.aggregates[number as usize].delta.as_deref()
+    }
+
+    /// Head and cells of one of the bases of a day aggregate.
+    pub fn base(&self, number: u32, base: usize) -> (&[u8], &[u8]) {
+        read_base(&self.aggregates[number as usize].bases[base], b"").expect("a base that was read before is read")
     }
 
     /// Deletes what the changelog has of a day aggregate. `None`: it has nothing.
@@ -483,27 +485,28 @@ impl Counts {
         self.forget_open(number);
         let aggregate = &self.aggregates[number as usize];
         self.keys -= aggregate.keys();
-        let workspace_id = names.workspace_id(aggregate.workspace);
-        for base in 0..aggregate.bases.len() {
-            changes.push((key_of(workspace_id, aggregate.day, base as u16), None));
+        let (workspace, day, base_count) = (aggregate.workspace, aggregate.day, aggregate.bases.len());
+        let workspace_id = names.workspace_id(workspace);
+        for base in 0..base_count {
+            changes.delete(|out| put_key(out, workspace_id, day, base as u16));
         }
         if aggregate.delta.is_some() {
-            changes.push((key_of(workspace_id, aggregate.day, DELTA_SLOT), None));
+            changes.delete(|out| put_key(out, workspace_id, day, DELTA_SLOT));
         }
-        (!aggregate.bases.is_empty() || aggregate.delta.is_some()).then(|| AggregateChange {
-            workspace: aggregate.workspace,
-            day: aggregate.day,
+        (aggregate.keys() > 0).then(|| AggregateChange {
+            number,
+            workspace,
+            day,
             bases: Vec::new(),
-            delta: None,
-            base_count: aggregate.bases.len(),
-            rows: Rows::default(),
+            base_count,
+            rows: RowList::default(),
             dropped: true,
         })
     }
 
     /// Takes back what counting needs in day aggregates that were not touched for long, or for longest.
-    fn close_some(&mut self, changed: &[u32], upto: i64) {
-        for &number in changed {
+    fn close_some(&mut self, changed: &[(u32, RowList)], upto: i64) {
+        for &(number, _) in changed {
             self.forget_open(number);
             let kept = self.is_kept(number);
             let aggregate = &mut self.aggregates[number as usize];
@@ -523,7 +526,11 @@ impl Counts {
                     return;
                 }
                 self.forget_open(number);
-                self.aggregates[number as usize].counting = None;
+                let closed = self.aggregates[number as usize].counting.take();
+                if let Some(mut counting) = closed.filter(|it| self.spare.len() < SPARE && it.bytes() <= SPARE_BYTES) {
+                    counting.clear();
+                    self.spare.push(counting);
+                }
             }
             self.open.pop_front();
         }
@@ -611,15 +618,15 @@ impl Counts {
             let name = key_of(names.workspace_id(aggregate.workspace), aggregate.day, place as u16);
             let (head, cells) = read_base(base, &name)?;
             let summary = summarize(head, cells, &name)?;
-            bases.push(ChangedBase { number: place, head: head.to_vec(), cells: cells.to_vec(), summary });
+            bases.push(ChangedBase { number: place, summary });
         }
         Ok(AggregateChange {
+            number,
             workspace: aggregate.workspace,
             day: aggregate.day,
             bases,
-            delta: aggregate.delta.as_deref().map(Into::into),
             base_count: aggregate.bases.len(),
-            rows: Rows::default(),
+            rows: RowList::default(),
             dropped: false,
         })
     }
@@ -675,12 +682,24 @@ impl Counts {
     }
 }
 
+/// Stores a value in place of the one before.
+fn keep(stored: &mut Option<Box<[u8]>>, value: &[u8]) {
+    match stored {
+        Some(before) if before.len() == value.len() => before.copy_from_slice(value),
+        _ => *stored = Some(value.into()),
+    }
+}
+
 /// The changelog key of a base or of the delta.
 fn key_of(workspace: &str, day: i64, slot: u16) -> Vec<u8> {
     let mut key = Vec::with_capacity(7 + workspace.len());
-    key.push(KIND);
-    key.extend_from_slice(&(day as u32).to_be_bytes());
-    key.extend_from_slice(&slot.to_be_bytes());
-    key.extend_from_slice(workspace.as_bytes());
+    put_key(&mut key, workspace, day, slot);
     key
+}
+
+fn put_key(out: &mut Vec<u8>, workspace: &str, day: i64, slot: u16) {
+    out.push(KIND);
+    out.extend_from_slice(&(day as u32).to_be_bytes());
+    out.extend_from_slice(&slot.to_be_bytes());
+    out.extend_from_slice(workspace.as_bytes());
 }

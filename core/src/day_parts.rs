@@ -2,7 +2,7 @@
 //! `stream/storage/day_parts.py` draws the format.
 
 use crate::formats::{
-    column, damaged, put_array, put_bin, put_int, put_str, put_text, put_uint, Column, FormatError, Reader,
+    damaged, put_array, put_bin, put_column, put_int, put_str, put_text, put_uint, Column, FormatError, Reader,
 };
 
 pub const VERSION: u8 = 1;
@@ -132,39 +132,41 @@ fn put_strings(out: &mut Vec<u8>, texts: &[&str]) {
     }
 }
 
-pub fn encode_base(head: &[u8], cells: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(head.len() + cells.len() + 12);
-    put_array(&mut out, 3);
+pub fn put_base(out: &mut Vec<u8>, head: &[u8], cells: &[u8]) {
+    put_array(out, 3);
     out.push(VERSION);
-    put_bin(&mut out, head);
-    put_bin(&mut out, cells);
-    out
+    put_bin(out, head);
+    put_bin(out, cells);
 }
 
-/// The parts of a delta that are not its cells.
-pub struct NewSeries<'a> {
-    pub first_series: u64,
-    pub first_source: u64,
-    pub sources: &'a [&'a str],
-    pub users: &'a [Option<&'a str>],
+/// What a delta says beside its new series and its cells.
+pub struct DeltaHead {
+    pub written_at: i64,
+    pub first_series: usize,
+    pub first_source: usize,
 }
 
-/// Packs a delta. `cells`: (key, count, kind) by ascending key.
-pub fn encode_delta(written_at: i64, new: &NewSeries<'_>, cells: &[(u64, u64, u64)]) -> Vec<u8> {
-    let mut out = begin(9);
-    put_int(&mut out, written_at);
-    put_uint(&mut out, new.first_series);
-    put_uint(&mut out, new.first_source);
-    put_strings(&mut out, new.sources);
-    put_array(&mut out, new.users.len());
-    for user in new.users {
-        put_text(&mut out, *user);
-    }
-    put_bin(&mut out, &column(cells.iter().map(|cell| cell.0), 2));
-    put_bin(&mut out, &column(cells.iter().map(|cell| cell.1), 1));
-    put_bin(&mut out, &column(cells.iter().map(|cell| cell.2), 1));
-    out.shrink_to_fit();
-    out
+/// Packs a delta. `cells`: (key, count) by ascending key.
+pub fn put_delta<'a>(
+    out: &mut Vec<u8>,
+    head: &DeltaHead,
+    sources: impl ExactSizeIterator<Item = &'a str>,
+    users: impl ExactSizeIterator<Item = Option<&'a str>>,
+    cells: &[(u64, u64)],
+    kind_of: impl Fn(u64) -> u64 + Copy,
+) {
+    put_array(out, 9);
+    out.push(VERSION);
+    put_int(out, head.written_at);
+    put_uint(out, head.first_series as u64);
+    put_uint(out, head.first_source as u64);
+    put_array(out, sources.len());
+    sources.for_each(|source| put_str(out, source));
+    put_array(out, users.len());
+    users.for_each(|user| put_text(out, user));
+    put_column(out, cells.iter().map(|cell| cell.0), 2);
+    put_column(out, cells.iter().map(|cell| cell.1), 1);
+    put_column(out, cells.iter().map(move |cell| kind_of(cell.0 / QUARTERS_A_DAY)), 1);
 }
 
 /// A base, packed, with its summary.
@@ -197,14 +199,14 @@ pub fn encode_series(of: &Series<'_>) -> Base {
     let mut head = begin(7);
     put_int(&mut head, of.written_at);
     put_strings(&mut head, of.sources);
-    put_bin(&mut head, &column(of.kinds.iter().copied(), 1));
+    put_column(&mut head, of.kinds.iter().copied(), 1);
     put_array(&mut head, of.user_count);
     head.extend_from_slice(of.users);
-    put_bin(&mut head, &column(cell_counts.iter().copied(), 1));
-    put_bin(&mut head, &column(totals.iter().copied(), 1));
+    put_column(&mut head, cell_counts.iter().copied(), 1);
+    put_column(&mut head, totals.iter().copied(), 1);
     let mut cells = begin(3);
-    put_bin(&mut cells, &column(of.keys.iter().copied(), 2));
-    put_bin(&mut cells, &column(of.counts.iter().copied(), 1));
+    put_column(&mut cells, of.keys.iter().copied(), 2);
+    put_column(&mut cells, of.counts.iter().copied(), 1);
     let summary = encode_summary(of.sources, of.kinds, of.keys, of.counts);
     Base { head, cells, summary, cell_count: of.keys.len() }
 }
@@ -247,11 +249,11 @@ pub fn encode_summary(sources: &[&str], kinds: &[u64], keys: &[u64], counts: &[u
     }
     let mut out = begin(7);
     put_strings(&mut out, sources);
-    put_bin(&mut out, &column(kinds_of.iter().copied(), 1));
-    put_bin(&mut out, &column(cell_counts.iter().copied(), 1));
-    put_bin(&mut out, &column(totals.iter().copied(), 1));
-    put_bin(&mut out, &column(summed.iter().map(|cell| cell.0), 2));
-    put_bin(&mut out, &column(summed.iter().map(|cell| cell.1), 1));
+    put_column(&mut out, kinds_of.iter().copied(), 1);
+    put_column(&mut out, cell_counts.iter().copied(), 1);
+    put_column(&mut out, totals.iter().copied(), 1);
+    put_column(&mut out, summed.iter().map(|cell| cell.0), 2);
+    put_column(&mut out, summed.iter().map(|cell| cell.1), 1);
     out
 }
 

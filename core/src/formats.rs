@@ -2,6 +2,7 @@
 //! `stream/storage/formats.py` and `stream/storage/day_parts.py`.
 
 use std::fmt;
+use std::ops::Range;
 
 /// No changelog value is larger: below what a broker takes by default, with room for the key and the record's frame.
 pub const VALUE_BYTES_LIMIT: usize = 1_000_000;
@@ -27,8 +28,65 @@ pub fn damaged(name: &[u8]) -> FormatError {
     FormatError(format!("{} is damaged", shown(name)))
 }
 
-/// Changelog records of one commit, in order; `None` deletes the key.
-pub type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+/// Changelog records of one commit, in order, all of them in one buffer.
+#[derive(Default)]
+pub struct Changes {
+    bytes: Vec<u8>,
+    records: Vec<Change>,
+}
+
+struct Change {
+    key: Range<usize>,
+    /// `None` deletes the key.
+    value: Option<Range<usize>>,
+}
+
+impl Changes {
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Of all keys and values.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Adds a record, whose key and value are written at the end of the buffer. Returns its place.
+    pub fn put(&mut self, key: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let place = self.delete(key);
+        self.set(place, value);
+        place
+    }
+
+    /// Adds a record that deletes a key. Returns its place.
+    pub fn delete(&mut self, key: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let key = self.write(key);
+        self.records.push(Change { key, value: None });
+        self.records.len() - 1
+    }
+
+    /// Gives the record of a place a value.
+    pub fn set(&mut self, place: usize, value: impl FnOnce(&mut Vec<u8>)) {
+        let value = self.write(value);
+        self.records[place].value = Some(value);
+    }
+
+    fn write(&mut self, content: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
+        let start = self.bytes.len();
+        content(&mut self.bytes);
+        start..self.bytes.len()
+    }
+
+    /// The value of a place; empty where the record deletes its key.
+    pub fn value(&self, place: usize) -> &[u8] {
+        self.records[place].value.clone().map_or(&[], |range| &self.bytes[range])
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let of = |range: &Range<usize>| &self.bytes[range.clone()];
+        self.records.iter().map(move |record| (of(&record.key), record.value.as_ref().map(of)))
+    }
+}
 
 // ---- writing
 
@@ -107,10 +165,13 @@ pub fn put_text(out: &mut Vec<u8>, text: Option<&str>) {
 }
 
 pub fn put_bin(out: &mut Vec<u8>, bytes: &[u8]) {
-    let length = bytes.len();
+    put_bin_head(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+fn put_bin_head(out: &mut Vec<u8>, length: usize) {
     if length < 1 << 8 {
-        out.push(0xc4);
-        out.push(length as u8);
+        out.extend_from_slice(&[0xc4, length as u8]);
     } else if length < 1 << 16 {
         out.push(0xc5);
         out.extend_from_slice(&(length as u16).to_be_bytes());
@@ -118,7 +179,6 @@ pub fn put_bin(out: &mut Vec<u8>, bytes: &[u8]) {
         out.push(0xc6);
         out.extend_from_slice(&(length as u32).to_be_bytes());
     }
-    out.extend_from_slice(bytes);
 }
 
 /// The size of an item in a column whose greatest number this is.
@@ -136,17 +196,18 @@ pub fn item_size(greatest: u64, at_least: u8) -> u8 {
 }
 
 /// Packs numbers in the smallest size that holds all of them, and at least so many bytes each.
-pub fn column(values: impl Iterator<Item = u64> + Clone, at_least: u8) -> Vec<u8> {
+pub fn put_column(out: &mut Vec<u8>, values: impl ExactSizeIterator<Item = u64> + Clone, at_least: u8) {
     let size = item_size(values.clone().max().unwrap_or(0), at_least);
-    let mut packed = Vec::with_capacity(1 + values.size_hint().0 * usize::from(size));
-    packed.push(size);
+    let length = 1 + values.len() * usize::from(size);
+    put_bin_head(out, length);
+    out.reserve(length);
+    out.push(size);
     match size {
-        1 => packed.extend(values.map(|value| value as u8)),
-        2 => values.for_each(|value| packed.extend_from_slice(&(value as u16).to_le_bytes())),
-        4 => values.for_each(|value| packed.extend_from_slice(&(value as u32).to_le_bytes())),
-        _ => values.for_each(|value| packed.extend_from_slice(&value.to_le_bytes())),
+        1 => out.extend(values.map(|value| value as u8)),
+        2 => values.for_each(|value| out.extend_from_slice(&(value as u16).to_le_bytes())),
+        4 => values.for_each(|value| out.extend_from_slice(&(value as u32).to_le_bytes())),
+        _ => values.for_each(|value| out.extend_from_slice(&value.to_le_bytes())),
     }
-    packed
 }
 
 /// A column that is read where it lies.

@@ -21,6 +21,7 @@ pub mod recent_ids;
 pub mod records;
 mod reports;
 pub mod row;
+pub mod rows;
 pub mod small_map;
 pub mod timestamps;
 pub mod uncounted;

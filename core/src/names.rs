@@ -77,10 +77,17 @@ impl Interned {
     }
 }
 
+/// A hash for a table, which looks at its upper and lower bits.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
 /// A user's latest label; `offset` is that of the event which moved it last.
 struct User {
     /// "" for events without a user.
     id: Box<str>,
+    /// Half of the hash of its id.
+    hash: u32,
     seen: bool,
     moved: bool,
     occurred_at: i64,
@@ -246,15 +253,19 @@ impl Names {
     fn find_or_add_user(&mut self, workspace: u32, user_id: Option<&str>) -> (u32, bool) {
         let known = &mut self.workspaces[workspace as usize];
         let id = user_id.unwrap_or("");
-        let hash = self.hasher.hash_one(id);
-        if let Some(&number) = known.numbers.find(hash, |&number| *known.users[number as usize].id == *id) {
+        let hash = self.hasher.hash_one(id) as u32;
+        let is_it = |&number: &u32| {
+            let user = &known.users[number as usize];
+            user.hash == hash && *user.id == *id
+        };
+        if let Some(&number) = known.numbers.find(spread(hash), is_it) {
             return (number, false);
         }
         let number = known.users.len() as u32;
-        let user = User { id: id.into(), seen: false, moved: false, occurred_at: 0, offset: 0, label: None };
+        let user = User { id: id.into(), hash, seen: false, moved: false, occurred_at: 0, offset: 0, label: None };
         known.users.push(user);
-        let (hasher, users) = (&self.hasher, &known.users);
-        known.numbers.insert_unique(hash, number, |&number| hasher.hash_one(&*users[number as usize].id));
+        let users = &known.users;
+        known.numbers.insert_unique(spread(hash), number, |&number| spread(users[number as usize].hash));
         (number, true)
     }
 
@@ -332,7 +343,7 @@ impl Names {
             let known = &mut self.workspaces[workspace as usize];
             let first = known.unkept_from - 1;
             for (place, user) in known.users[first as usize..].iter().enumerate() {
-                remove(&mut known.numbers, self.hasher.hash_one(&*user.id), first + place as u32);
+                remove(&mut known.numbers, spread(user.hash), first + place as u32);
             }
             known.users.truncate(first as usize);
             known.users.shrink_to_fit();
@@ -358,22 +369,28 @@ impl Names {
         for &(workspace, user) in &moved.users {
             let known = &mut self.workspaces[workspace as usize].users[user as usize];
             known.moved = false;
-            let mut value = Vec::new();
-            put_array(&mut value, 4);
-            value.push(VERSION);
-            put_int(&mut value, known.occurred_at);
-            put_int(&mut value, known.offset);
-            put_text(&mut value, known.label.as_deref());
-            changes.push((key(self.workspace_ids.text(workspace), b'u', &known.id), Some(value)));
+            let workspace_id = self.workspace_ids.text(workspace);
+            changes.put(
+                |out| put_key(out, workspace_id, b'u', &known.id),
+                |out| {
+                    put_array(out, 4);
+                    out.push(VERSION);
+                    put_int(out, known.occurred_at);
+                    put_int(out, known.offset);
+                    put_text(out, known.label.as_deref());
+                },
+            );
         }
         for &(workspace, source) in &moved.sources {
             let offset = self.workspaces[workspace as usize].sources.get(u64::from(source)).unwrap_or(0);
-            let mut value = Vec::new();
-            put_array(&mut value, 2);
-            value.push(VERSION);
-            put_int(&mut value, offset as i64);
-            let name = self.source_texts.text(source);
-            changes.push((key(self.workspace_ids.text(workspace), b's', name), Some(value)));
+            changes.put(
+                |out| put_key(out, self.workspace_ids.text(workspace), b's', self.source_texts.text(source)),
+                |out| {
+                    put_array(out, 2);
+                    out.push(VERSION);
+                    put_int(out, offset as i64);
+                },
+            );
         }
         moved
     }
@@ -451,12 +468,9 @@ impl Names {
     }
 }
 
-fn key(workspace: &str, kind: u8, name: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(3 + workspace.len() + name.len());
-    key.push(KIND);
-    key.extend_from_slice(workspace.as_bytes());
-    key.push(0);
-    key.push(kind);
-    key.extend_from_slice(name.as_bytes());
-    key
+fn put_key(out: &mut Vec<u8>, workspace: &str, kind: u8, name: &str) {
+    out.push(KIND);
+    out.extend_from_slice(workspace.as_bytes());
+    out.extend_from_slice(&[0, kind]);
+    out.extend_from_slice(name.as_bytes());
 }

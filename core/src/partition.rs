@@ -14,6 +14,7 @@ use crate::names::{Moved, Names};
 use crate::recent_ids::{hour_of, Id, RecentIds};
 use crate::records::{Fetch, Record, RecordsError};
 use crate::row::{put_row, Row};
+use crate::rows::Rows;
 use crate::timestamps;
 use crate::uncounted::Uncounted;
 use crate::{counts, names, recent_ids, uncounted};
@@ -151,6 +152,7 @@ pub struct Outcomes {
 pub struct Commit {
     pub table: Changes,
     pub aggregates: Vec<AggregateChange>,
+    pub rows: Rows,
     pub moved: Moved,
 }
 
@@ -459,18 +461,18 @@ impl Partition {
 
     /// Everything that changed since the last call, but the position.
     pub fn encode(&mut self, next_offset: i64) -> Result<Commit, FormatError> {
-        let mut table = Changes::new();
+        let mut table = Changes::default();
         if kept("ids-in-the-transaction") {
             self.ids.encode(&mut table);
         }
         self.uncounted.encode(&mut table);
         let moved = self.names.encode(&mut table);
-        let aggregates = self.counts.encode(next_offset, &self.names, &mut table)?;
-        for (key, value) in &table {
-            let bytes = value.as_ref().map_or(0, Vec::len);
+        let (aggregates, rows) = self.counts.encode(next_offset, &self.names, &mut table)?;
+        for (key, value) in table.iter() {
+            let bytes = value.map_or(0, <[u8]>::len);
             assert!(bytes <= VALUE_BYTES_LIMIT, "{} has {bytes} bytes", shown(key));
         }
-        Ok(Commit { table, aggregates, moved })
+        Ok(Commit { table, aggregates, rows, moved })
     }
 
     /// Lets go of the numbers of what has no name, where there are many: between two commits, when what the last one

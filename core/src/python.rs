@@ -15,6 +15,7 @@ use crate::names::{self, Moved};
 use crate::partition::{Activity, Commit, Partition, Reading, Rules};
 use crate::records::{Fetch, Place, RecordsError};
 use crate::reports;
+use crate::rows::Rows;
 
 create_exception!(contacts_core, DamagedError, PyValueError, "A stored value is of an unknown format, or damaged.");
 create_exception!(contacts_core, CorruptError, PyValueError, "A fetched record batch cannot be read.");
@@ -22,7 +23,7 @@ create_exception!(contacts_core, UnsupportedError, PyValueError, "A record batch
 create_exception!(contacts_core, TooLargeError, PyValueError, "A record batch that comes to too many bytes.");
 
 /// Raised with each change that Python must know of: it takes no other (`stream/core.py`).
-const INTERFACE: u32 = 6;
+const INTERFACE: u32 = 7;
 
 pub fn of_format(error: FormatError) -> PyErr {
     DamagedError::new_err(error.0)
@@ -281,10 +282,9 @@ impl CorePartition {
         let mut commit = py.allow_threads(|| state.encode(next_offset)).map_err(of_format)?;
         let (key, value): (PyBackedBytes, PyBackedBytes) = position.call1((state.keys(),))?.extract()?;
         let (bodies, calls) = py.allow_threads(|| {
-            commit.table.push((key.to_vec(), Some(value.to_vec())));
+            commit.table.put(|out| out.extend_from_slice(&key), |out| out.extend_from_slice(&value));
             let limits = Limits { call_bytes, operation_values: operation_values.max(2) };
-            let calls = Calls::new(&state.names, prefix, state.number(), limits);
-            let calls = calls.of_commit(&commit.aggregates, &commit.moved);
+            let calls = Calls::new(state, prefix, limits).of_commit(&commit);
             (bodies(&commit.table, batch_bytes), calls)
         });
         self.forget_unkept(py);
@@ -316,7 +316,8 @@ impl CorePartition {
 
     /// All of a day aggregate, by its number.
     fn whole_aggregate<'py>(&self, py: Python<'py>, aggregate: u32) -> PyResult<Bound<'py, PyTuple>> {
-        self.shown_aggregate(py, &self.state.counts.whole(aggregate, &self.state.names).map_err(of_format)?)
+        let whole = self.state.counts.whole(aggregate, &self.state.names).map_err(of_format)?;
+        self.shown_aggregate(py, &whole, &Rows::default())
     }
 
     /// Look at so many names from a place on: the users whose label moved last, as (offset, workspace, user),
@@ -417,12 +418,12 @@ impl CorePartition {
 
     fn shown<'py>(&self, py: Python<'py>, commit: &Commit) -> PyResult<Bound<'py, PyTuple>> {
         let table = PyList::empty(py);
-        for (key, value) in &commit.table {
-            table.append((PyBytes::new(py, key), value.as_ref().map(|value| PyBytes::new(py, value))))?;
+        for (key, value) in commit.table.iter() {
+            table.append((PyBytes::new(py, key), value.map(|value| PyBytes::new(py, value))))?;
         }
         let aggregates = PyList::empty(py);
         for aggregate in &commit.aggregates {
-            aggregates.append(self.shown_aggregate(py, aggregate)?)?;
+            aggregates.append(self.shown_aggregate(py, aggregate, &commit.rows)?)?;
         }
         let (users, sources) = self.shown_names(py, &commit.moved)?;
         (table, aggregates, users, sources).into_pyobject(py)
@@ -445,18 +446,24 @@ impl CorePartition {
         Ok(shown)
     }
 
-    fn shown_aggregate<'py>(&self, py: Python<'py>, aggregate: &AggregateChange) -> PyResult<Bound<'py, PyTuple>> {
+    fn shown_aggregate<'py>(
+        &self,
+        py: Python<'py>,
+        aggregate: &AggregateChange,
+        of_commit: &Rows,
+    ) -> PyResult<Bound<'py, PyTuple>> {
         let bases = PyList::empty(py);
         for base in &aggregate.bases {
-            let parts = [&base.head, &base.cells, &base.summary].map(|part| PyBytes::new(py, part));
+            let (head, cells) = self.state.counts.base(aggregate.number, base.number);
+            let parts = [head, cells, &base.summary].map(|part| PyBytes::new(py, part));
             let [head, cells, summary] = parts;
             bases.append((base.number, head, cells, summary))?;
         }
         let rows = PyList::empty(py);
-        for row in aggregate.rows.iter() {
+        for row in of_commit.of(&aggregate.rows) {
             rows.append(PyBytes::new(py, row))?;
         }
-        let delta = aggregate.delta.as_ref().map(|delta| PyBytes::new(py, delta));
+        let delta = self.state.counts.delta(aggregate.number).map(|delta| PyBytes::new(py, delta));
         let workspace = self.state.names.workspace_id(aggregate.workspace);
         (workspace, aggregate.day, bases, delta, aggregate.base_count, rows, aggregate.dropped).into_pyobject(py)
     }

@@ -220,23 +220,21 @@ impl RecentIds {
     pub fn encode(&mut self, changes: &mut Changes) {
         let mut deleted: HashMap<(u32, u32), usize> = HashMap::new();
         for block in self.deleted.drain(..) {
-            deleted.entry(block).or_insert_with(|| {
-                changes.push((key(block.0, block.1), None));
-                changes.len() - 1
-            });
+            deleted.entry(block).or_insert_with(|| changes.delete(|out| put_key(out, block.0, block.1)));
         }
         for known in self.hours.iter_mut().filter(|known| !known.fresh.is_empty()) {
             let mut items = std::mem::take(&mut known.open);
             items.append(&mut known.fresh);
             for block in items.chunks(BLOCK_IDS_LIMIT * ID_BYTES) {
-                let mut value = Vec::with_capacity(1 + block.len());
-                value.push(VERSION);
-                value.extend_from_slice(block);
-                let name = (known.hour as u32, known.block);
-                match deleted.get(&name) {
-                    Some(&place) => changes[place].1 = Some(value),
-                    None => changes.push((key(name.0, name.1), Some(value))),
-                }
+                let (hour, number) = (known.hour as u32, known.block);
+                let place = match deleted.get(&(hour, number)) {
+                    Some(&place) => place,
+                    None => changes.delete(|out| put_key(out, hour, number)),
+                };
+                changes.set(place, |out| {
+                    out.push(VERSION);
+                    out.extend_from_slice(block);
+                });
                 known.advance(block, self.block_ids);
             }
         }
@@ -282,12 +280,10 @@ impl RecentIds {
     }
 }
 
-fn key(hour: u32, block: u32) -> Vec<u8> {
-    let mut key = Vec::with_capacity(9);
-    key.push(KIND);
-    key.extend_from_slice(&hour.to_be_bytes());
-    key.extend_from_slice(&block.to_be_bytes());
-    key
+fn put_key(out: &mut Vec<u8>, hour: u32, block: u32) {
+    out.push(KIND);
+    out.extend_from_slice(&hour.to_be_bytes());
+    out.extend_from_slice(&block.to_be_bytes());
 }
 
 /// An open table of ids, each with the tag of its hour: 12 bytes a slot. An hour goes by withdrawing its tag; its slots

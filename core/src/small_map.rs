@@ -1,15 +1,43 @@
-//! A map from numbers to numbers that keeps the order in which keys were added. A map with few keys is a vector that is
-//! searched from its start. Only a map with many keys has a hash table, so that the many small maps need none.
+//! Small numbers to small numbers, or small numbers alone, in the order in which they came: a sorted or hashed map of few
+//! items is larger than a vector that is searched from its start. Only a table with many keys has a hash table, so that
+//! the many small ones need none.
 
 use hashbrown::HashTable;
 
-/// Up to so many keys are looked through one by one.
-const SCANNED: usize = 12;
+/// Items of so many bytes are looked through one by one.
+const SCANNED_BYTES: usize = 256;
 
-#[derive(Default, Clone)]
-pub struct SmallMap {
-    items: Vec<(u64, u64)>,
+/// What a table holds: a key alone, or with its value.
+pub trait Item: Copy {
+    fn key(&self) -> u64;
+}
+
+impl Item for u64 {
+    fn key(&self) -> u64 {
+        *self
+    }
+}
+
+impl Item for (u64, u64) {
+    fn key(&self) -> u64 {
+        self.0
+    }
+}
+
+#[derive(Clone)]
+pub struct SmallTable<T> {
+    items: Vec<T>,
     places: Option<Box<HashTable<u32>>>,
+}
+
+/// Keys, each with the place at which it came.
+pub type SmallSet = SmallTable<u64>;
+pub type SmallMap = SmallTable<(u64, u64)>;
+
+impl<T> Default for SmallTable<T> {
+    fn default() -> Self {
+        SmallTable { items: Vec::new(), places: None }
+    }
 }
 
 fn hash(key: u64) -> u64 {
@@ -17,7 +45,9 @@ fn hash(key: u64) -> u64 {
     mixed ^ (mixed >> 29)
 }
 
-impl SmallMap {
+impl<T: Item> SmallTable<T> {
+    const SCANNED: usize = SCANNED_BYTES / size_of::<T>();
+
     pub fn len(&self) -> usize {
         self.items.len()
     }
@@ -26,7 +56,7 @@ impl SmallMap {
         self.items.is_empty()
     }
 
-    pub fn items(&self) -> &[(u64, u64)] {
+    pub fn items(&self) -> &[T] {
         &self.items
     }
 
@@ -39,41 +69,24 @@ impl SmallMap {
 
     pub fn place(&self, key: u64) -> Option<usize> {
         match &self.places {
-            None => self.items.iter().position(|item| item.0 == key),
+            None => self.items.iter().position(|item| item.key() == key),
             Some(places) => {
                 let items = &self.items;
-                places.find(hash(key), |&place| items[place as usize].0 == key).map(|&place| place as usize)
+                places.find(hash(key), |&place| items[place as usize].key() == key).map(|&place| place as usize)
             }
         }
     }
 
-    pub fn get(&self, key: u64) -> Option<u64> {
-        self.place(key).map(|place| self.items[place].1)
-    }
-
-    /// The value of a key, which is put there first where it was not.
-    pub fn get_or_insert(&mut self, key: u64, value: u64) -> &mut u64 {
-        let place = match self.place(key) {
-            Some(place) => place,
-            None => self.push(key, value),
-        };
-        &mut self.items[place].1
-    }
-
-    pub fn insert(&mut self, key: u64, value: u64) {
-        *self.get_or_insert(key, value) = value;
-    }
-
-    /// Puts a key that is not there.
-    fn push(&mut self, key: u64, value: u64) -> usize {
+    /// Puts an item whose key is not there. Returns its place.
+    pub fn push(&mut self, item: T) -> usize {
         let place = self.items.len();
-        self.items.push((key, value));
+        self.items.push(item);
         match &mut self.places {
             Some(places) => {
                 let items = &self.items;
-                places.insert_unique(hash(key), place as u32, |&place| hash(items[place as usize].0));
+                places.insert_unique(hash(item.key()), place as u32, |&place| hash(items[place as usize].key()));
             }
-            None if place >= SCANNED => self.build(),
+            None if place >= Self::SCANNED => self.build(),
             None => {}
         }
         place
@@ -82,27 +95,46 @@ impl SmallMap {
     fn build(&mut self) {
         let mut places = HashTable::with_capacity(2 * self.items.len());
         for (place, item) in self.items.iter().enumerate() {
-            places.insert_unique(hash(item.0), place as u32, |&place| hash(self.items[place as usize].0));
+            places.insert_unique(hash(item.key()), place as u32, |&place| hash(self.items[place as usize].key()));
         }
         self.places = Some(Box::new(places));
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.items.capacity() * size_of::<T>() + self.places.as_ref().map_or(0, |places| places.capacity() * 5 + 48)
+    }
+}
+
+impl SmallMap {
+    pub fn get(&self, key: u64) -> Option<u64> {
+        self.place(key).map(|place| self.items[place].1)
+    }
+
+    /// The value of a key, which is put there first where it was not.
+    pub fn get_or_insert(&mut self, key: u64, value: u64) -> &mut u64 {
+        let place = match self.place(key) {
+            Some(place) => place,
+            None => self.push((key, value)),
+        };
+        &mut self.items[place].1
+    }
+
+    pub fn insert(&mut self, key: u64, value: u64) {
+        *self.get_or_insert(key, value) = value;
     }
 
     /// Keeps the items for which `keep` is true, in their order.
     pub fn retain(&mut self, mut keep: impl FnMut(u64, u64) -> bool) {
         self.items.retain(|item| keep(item.0, item.1));
-        if self.places.take().is_some() && self.items.len() > SCANNED {
+        if self.places.take().is_some() && self.items.len() > Self::SCANNED {
             self.build();
         }
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.items.capacity() * 16 + self.places.as_ref().map_or(0, |places| places.capacity() * 5 + 48)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::SmallMap;
+    use super::{SmallMap, SmallSet};
 
     #[test]
     fn keys_keep_their_order_and_values_below_and_above_the_border() {
@@ -121,5 +153,16 @@ mod tests {
         map.clear();
         assert!(map.is_empty());
         assert_eq!(map.get(14), None);
+    }
+
+    #[test]
+    fn a_set_knows_the_place_of_each_key_below_and_above_the_border() {
+        let mut set = SmallSet::default();
+        for key in 0..100u64 {
+            assert_eq!(set.place(key * 7), None);
+            assert_eq!(set.push(key * 7), key as usize);
+            assert_eq!(set.place(key * 7), Some(key as usize));
+        }
+        assert!((0..100).all(|key| set.place(key * 7) == Some(key as usize)));
     }
 }

@@ -108,22 +108,23 @@ impl Uncounted {
 
     /// Adds the changelog records of the blocks that changed since the last call.
     pub fn encode(&mut self, changes: &mut Changes) {
-        changes.extend(self.deleted.drain(..).map(|first| (key(first), None)));
+        for first in self.deleted.drain(..) {
+            changes.delete(|out| put_key(out, first));
+        }
         for first in std::mem::take(&mut self.changed) {
             let index = self.block_of(first).expect("a changed block is there");
-            changes.push((key(first), Some(self.packed(index))));
+            changes.put(|out| put_key(out, first), |out| self.pack(index, out));
         }
     }
 
-    fn packed(&self, index: usize) -> Vec<u8> {
-        let mut block = self.blocks[index].clone();
+    fn pack(&self, index: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.blocks[index]);
         if index + 1 == self.blocks.len() {
             if let Some((first, end)) = self.last {
-                put_varint(&mut block, first - self.end);
-                put_varint(&mut block, end - first);
+                put_varint(out, first - self.end);
+                put_varint(out, end - first);
             }
         }
-        block
     }
 
     /// Takes a record of the changelog, in the order of their keys.
@@ -152,15 +153,15 @@ impl Uncounted {
     }
 
     fn ranges_of(&self, index: usize) -> Vec<Range> {
-        ranges(&self.packed(index), self.firsts[index]).expect("a block of our own is read")
+        let mut packed = Vec::new();
+        self.pack(index, &mut packed);
+        ranges(&packed, self.firsts[index]).expect("a block of our own is read")
     }
 }
 
-fn key(first: u64) -> Vec<u8> {
-    let mut key = Vec::with_capacity(9);
-    key.push(KIND);
-    key.extend_from_slice(&first.to_be_bytes());
-    key
+fn put_key(out: &mut Vec<u8>, first: u64) {
+    out.push(KIND);
+    out.extend_from_slice(&first.to_be_bytes());
 }
 
 /// Seven bits a byte, the lowest first; the eighth says that another byte follows.

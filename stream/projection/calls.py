@@ -41,6 +41,10 @@ class Calls:
         self._numbers: dict[str, int] = {}
         self._changed: set[str] = set()
         self._bytes = 0
+        self._workspace = ""
+        """The one that was touched last."""
+        self._gathered: dict[tuple[str, int], list[str | bytes]] = {}
+        """Pairs of values of its operations, by name and number of the key, that are not in the call yet."""
 
     def room_for(self, size: int) -> Iterator[Call]:
         """Yields the current call first, where about this many more bytes would make it too large."""
@@ -49,6 +53,7 @@ class Calls:
         self._bytes += size
 
     def close(self) -> Call:
+        self._send_gathered()
         call = self._call
         self._begin()
         return call
@@ -60,17 +65,15 @@ class Calls:
         if change.dropped:
             self._drop(change, cells)
             return
-        put: list[str | bytes] = []
         for number, head, counts, summary in change.bases:
-            put += (self._keys.head_field(day, self._partition, number), head)
-            put += (self._keys.cells_field(day, self._partition, number), counts)
-            put += (self._keys.summary_field(day, self._partition, number), summary)
+            self._gather("h", cells, self._keys.head_field(day, self._partition, number), head)
+            self._gather("h", cells, self._keys.cells_field(day, self._partition, number), counts)
+            self._gather("h", cells, self._keys.summary_field(day, self._partition, number), summary)
         delta = self._keys.delta_field(day, self._partition)
         if change.delta is None:
             self._add("x", cells, [delta])
         else:
-            put += (delta, change.delta)
-        self._add("h", cells, put, pairs=True)
+            self._gather("h", cells, delta, change.delta)
         self._manifest(workspace, day, format_segment(self._partition, change.base_count))
 
     def rows(self, workspace: str, day: int, rows: Sequence[bytes]) -> None:
@@ -81,11 +84,11 @@ class Calls:
     def label(self, user: UserName) -> None:
         self._touch(user.workspace_id)
         label = format_label(user.occurred_at, self._partition, user.offset, user.label)
-        self._operation("l", self._keys.names(user.workspace_id), 1, self._keys.user_field(user.user_id), label)
+        self._gather("l", self._keys.names(user.workspace_id), self._keys.user_field(user.user_id), label)
 
     def source(self, name: SourceName) -> None:
         self._touch(name.workspace_id)
-        self._operation("h", self._keys.names(name.workspace_id), 1, self._keys.source_field(name.source), "")
+        self._gather("h", self._keys.names(name.workspace_id), self._keys.source_field(name.source), "")
 
     def _drop(self, change: AggregateChange, cells: str) -> None:
         day = change.day
@@ -99,20 +102,43 @@ class Calls:
         self._operation("u", self._keys.rows(change.workspace_id, day))
 
     def _manifest(self, workspace: str, day: int, segment: str) -> None:
-        self._operation("d", self._keys.days(workspace), str(day), segment)
+        self._gather("d", self._keys.days(workspace), str(day), segment)
 
     def _touch(self, workspace: str) -> None:
         """Once a call and workspace: it is listed, and has changed."""
+        if workspace != self._workspace:
+            self._send_gathered()
+            self._workspace = workspace
         if workspace not in self._changed:
             self._changed.add(workspace)
             self._call.workspaces.append(workspace)
             days = self._number(self._keys.days(workspace))
             self._operation("w", self._keys.workspaces, days, workspace)
 
-    def _add(self, name: str, key: str, values: Sequence[str | bytes], *, pairs: bool = False) -> None:
+    def _gather(self, name: str, key: str, field: str, value: str | bytes) -> None:
+        """Add a pair to the operation of a key of the workspace. It goes into the call when it is full, or all of the
+        workspace is there: one command of Redis for all days that lie in one hash costs little more than for one.
+        """
+        operation = name, self._number(key)
+        pairs = self._gathered.setdefault(operation, [])
+        pairs += (field, value)
+        if len(pairs) + 2 > OPERATION_LIMIT:
+            self._send(operation, pairs)
+
+    def _send_gathered(self) -> None:
+        for operation, pairs in self._gathered.items():
+            if pairs:
+                self._send(operation, pairs)
+        self._gathered.clear()
+
+    def _send(self, operation: tuple[str, int], pairs: list[str | bytes]) -> None:
+        self._call.operations += (*operation, len(pairs) // 2, *pairs)
+        pairs.clear()
+
+    def _add(self, name: str, key: str, values: Sequence[str | bytes]) -> None:
         for at in range(0, len(values), OPERATION_LIMIT):
             part = values[at : at + OPERATION_LIMIT]
-            self._operation(name, key, len(part) // 2 if pairs else len(part), *part)
+            self._operation(name, key, len(part), *part)
 
     def _operation(self, name: str, key: str, *values: str | bytes | int) -> None:
         self._call.operations += (name, self._number(key), *values)

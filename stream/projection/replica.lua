@@ -19,11 +19,12 @@
 --
 -- Operations (all absolute, so that the same call done again changes nothing):
 --   h key n (field value)*n     set fields                x key n field*n     delete fields
---   d key day segment           this partition's part of a day's manifest, "<partition>:<bases>", or "" where it has none left; and the day's version
+--   d key n (day segment)*n     this partition's part of a day's manifest, "<partition>:<bases>", or "" where it has none left; and the day's
+--                               version. Each day once
 --   w list days workspace       the workspace is in the list, and has changed; what row_retention.py put behind its version
 --                               stays. Where it has one of the two keys alone, the other was evicted: the positions go
 --   z key n member*n            add members, all of score 0
---   l key n (field value)*n     labels: of two, the one with the later stamp stands, whoever wrote it
+--   l key n (field value)*n     labels: of two, the one with the later stamp stands, whoever wrote it. Each field once
 --   u key                       unlink
 local verb = ARGV[1]
 local positions = KEYS[1]
@@ -95,20 +96,24 @@ local function later(new, old)
   return tonumber(d) >= tonumber(i)
 end
 
-local function manifest(key, day, segment)
-  local stored = redis.call('HGET', key, day)
+-- The fields of the pairs of an operation, and what a hash has of them.
+local function held_of(key, at, n)
+  local fields = {}
+  for i = 1, n do fields[i] = ARGV[at + 2 * i - 2] end
+  return fields, redis.call('HMGET', key, unpack(fields))
+end
+
+local function manifest(stored, segment)
   local parts = segment == '' and {} or {segment}
   if stored then
     for part in string.gmatch(string.match(stored, ' (.*)$') or '', '%S+') do
       if string.match(part, '^(%d+):') ~= partition then parts[#parts + 1] = part end
     end
   end
-  if #parts == 0 then
-    redis.call('HDEL', key, day)
-  else
+  if #parts > 1 then
     table.sort(parts, function(x, y) return tonumber(string.match(x, '^%d+')) < tonumber(string.match(y, '^%d+')) end)
-    redis.call('HSET', key, day, version .. ' ' .. table.concat(parts, ' '))
   end
+  return table.concat(parts, ' ')
 end
 
 local at = fields_end + 1
@@ -120,8 +125,20 @@ while at <= last do
     redis.call('HSET', key, unpack(ARGV, at + 3, at + 2 + n))
     at = at + 3 + n
   elseif op == 'd' then
-    manifest(key, ARGV[at + 2], ARGV[at + 3])
-    at = at + 4
+    local n, put, gone = tonumber(ARGV[at + 2]), {}, {}
+    local days, stored = held_of(key, at + 3, n)
+    for i = 1, n do
+      local parts = manifest(stored[i], ARGV[at + 2 + 2 * i])
+      if parts == '' then
+        gone[#gone + 1] = days[i]
+      else
+        put[#put + 1] = days[i]
+        put[#put + 1] = version .. ' ' .. parts
+      end
+    end
+    if #put > 0 then redis.call('HSET', key, unpack(put)) end
+    if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
+    at = at + 3 + 2 * n
   elseif op == 'w' then
     local days = KEYS[tonumber(ARGV[at + 2])]
     local is_new, stored = redis.call('ZADD', key, '0', ARGV[at + 3]) == 1, redis.call('HGET', days, 'all')
@@ -139,11 +156,16 @@ while at <= last do
     redis.call('ZADD', key, unpack(add))
     at = at + 3 + n
   elseif op == 'l' then
-    local n = tonumber(ARGV[at + 2])
-    for i = 0, n - 1 do
-      local field, value = ARGV[at + 3 + 2 * i], ARGV[at + 4 + 2 * i]
-      if later(value, redis.call('HGET', key, field)) then redis.call('HSET', key, field, value) end
+    local n, put = tonumber(ARGV[at + 2]), {}
+    local users, stored = held_of(key, at + 3, n)
+    for i = 1, n do
+      local value = ARGV[at + 2 + 2 * i]
+      if later(value, stored[i]) then
+        put[#put + 1] = users[i]
+        put[#put + 1] = value
+      end
     end
+    if #put > 0 then redis.call('HSET', key, unpack(put)) end
     at = at + 3 + 2 * n
   elseif op == 'x' then
     local n = tonumber(ARGV[at + 2])

@@ -48,8 +48,8 @@ def content(client: redis.Redis) -> State:
     return found
 
 
-def operations(rng: random.Random) -> tuple[list[bytes], list[bytes]]:
-    """Some operations on some keys."""
+def operations(rng: random.Random, partition: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Some operations of a partition on some keys."""
     keys = [b"cells", b"days", b"rows", b"names", b"other", b"list"]
     rng.shuffle(keys)
     place = {key: b"%d" % (number + 2) for number, key in enumerate(keys)}
@@ -63,8 +63,9 @@ def operations(rng: random.Random) -> tuple[list[bytes], list[bytes]]:
         elif kind == "x":
             argv += [b"x", place[b"cells"], b"%d" % len(few), *few]
         elif kind == "d":
-            p = b"%d" % rng.randrange(12)
-            argv += [b"d", place[b"days"], b"%d" % rng.randrange(3), rng.choice((b"", p + b":0", p + b":3"))]
+            days = rng.sample((b"0", b"1", b"2"), rng.randrange(1, 4))
+            argv += [b"d", place[b"days"], b"%d" % len(days)]
+            argv += [part for day in days for part in (day, rng.choice((b"", partition + b":0", partition + b":3")))]
         elif kind == "w":
             argv += [b"w", place[b"list"], place[b"days"], rng.choice((b"w", b"w", b"w", b"w", b"w2"))]
             if rng.random() < 0.2:
@@ -72,7 +73,7 @@ def operations(rng: random.Random) -> tuple[list[bytes], list[bytes]]:
         elif kind == "z":
             argv += [b"z", place[b"rows"], b"%d" % len(few), *few]
         elif kind == "l":
-            pairs = [(b"u:%d" % rng.randrange(3), rng.choice(LABELS)) for _ in few]
+            pairs = [(user, rng.choice(LABELS)) for user in rng.sample((b"u:0", b"u:1", b"u:2"), rng.randrange(1, 4))]
             argv += [b"l", place[b"names"], b"%d" % len(pairs), *(part for pair in pairs for part in pair)]
         else:
             argv += [b"u", place[rng.choice((b"rows", b"other", b"other", b"days"))]]
@@ -87,12 +88,7 @@ def call(rng: random.Random, numbers: dict[bytes, int]) -> tuple[list[bytes], li
     if rng.random() < 0.05:
         policy = rng.choice((b"noeviction", b"volatile-lru", b"allkeys-lfu"))
         return [POSITIONS], [b"evicted", rng.choice((b"r1", b"r2")), b"%d" % rng.randrange(4), policy]
-    keys, argv = operations(rng)
-    # A segment is always of the caller's own partition.
-    at = [i for i, word in enumerate(argv) if word == b"d"]
-    for i in at:
-        if argv[i + 3]:
-            argv[i + 3] = partition + argv[i + 3][argv[i + 3].index(b":") :]
+    keys, argv = operations(rng, partition)
     fields = [
         (partition + b"." + name, b"%d" % rng.randrange(99))
         for name in (b"position", b"owed", b"when", b"copied")

@@ -43,7 +43,9 @@ class Replica(RedisReplica):
 
     @property
     def aggregates(self) -> int:
-        return sum(call.operations.count("d") for call in self.sent)
+        """How many days were sent: an operation `d` says how many it is of."""
+        words = [zip(call.operations, call.operations[2:], strict=False) for call in self.sent]
+        return sum(int(days) for call in words for name, days in call if name == "d")
 
 
 class Deployment:

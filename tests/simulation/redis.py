@@ -150,8 +150,10 @@ def _operations(
             writing.of(key).update(zip(argv[at + 3 : at + 3 + n : 2], argv[at + 4 : at + 3 + n : 2], strict=True))
             at += 3 + n
         elif op == b"d":
-            _manifest(writing, key, argv[at + 2], argv[at + 3], partition, version)
-            at += 4
+            n = 2 * int(argv[at + 2])
+            for day, segment in zip(argv[at + 3 : at + 3 + n : 2], argv[at + 4 : at + 3 + n : 2], strict=True):
+                _manifest(writing, key, day, segment, partition, version)
+            at += 3 + n
         elif op == b"w":
             days, workspace = keys[int(argv[at + 2]) - 1], argv[at + 3]
             is_new, stored = writing.get(key, workspace) is None, writing.get(days, b"all")
