@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::plain_json;
+
 pub const ADDED: u8 = 0;
 pub const DELETED: u8 = 1;
 
@@ -16,6 +18,7 @@ const NAME_LENGTH: usize = 512;
 const NONE: &str = "none";
 
 /// One contact added or deleted, before its time and its names are looked at.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Event<'a> {
     pub id: Cow<'a, str>,
     pub activity: u8,
@@ -35,7 +38,10 @@ pub fn read(value: &[u8]) -> Option<Event<'_>> {
     if value.first() != Some(&b'{') {
         return None;
     }
-    let event: Event = serde_json::from_slice(value).ok()?;
+    let event = match plain_json::read(value) {
+        Some(event) => event,
+        None => serde_json::from_slice(value).ok()?,
+    };
     let good = is_text(&event.id, 1, ID_LENGTH)
         && is_workspace(&event.workspace_id)
         && is_text(&event.contact_id, 1, ID_LENGTH)
@@ -183,17 +189,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for Event<'a> {
 struct Events;
 
 #[derive(Default)]
-struct Fields<'a> {
-    id: Option<Cow<'a, str>>,
-    kind: Option<Cow<'a, str>>,
-    workspace_id: Option<Cow<'a, str>>,
-    contact_id: Option<Cow<'a, str>>,
-    contact_name: Option<Option<Cow<'a, str>>>,
-    source: Option<Option<Cow<'a, str>>>,
-    user_id: Option<Option<Cow<'a, str>>>,
-    user_name: Option<Option<Cow<'a, str>>>,
-    occurred_at: Option<Cow<'a, str>>,
-    batch_id: Option<Option<Cow<'a, str>>>,
+pub(crate) struct Fields<'a> {
+    pub(crate) id: Option<Cow<'a, str>>,
+    pub(crate) kind: Option<Cow<'a, str>>,
+    pub(crate) workspace_id: Option<Cow<'a, str>>,
+    pub(crate) contact_id: Option<Cow<'a, str>>,
+    pub(crate) contact_name: Option<Option<Cow<'a, str>>>,
+    pub(crate) source: Option<Option<Cow<'a, str>>>,
+    pub(crate) user_id: Option<Option<Cow<'a, str>>>,
+    pub(crate) user_name: Option<Option<Cow<'a, str>>>,
+    pub(crate) occurred_at: Option<Cow<'a, str>>,
+    pub(crate) batch_id: Option<Option<Cow<'a, str>>>,
 }
 
 /// Of a name that comes twice the last counts: the strict reader knows how.
@@ -234,23 +240,29 @@ impl<'de> Visitor<'de> for Events {
                 }
             }
         }
-        let missing = || A::Error::custom("a field is missing");
-        let activity = match fields.kind.as_deref() {
-            Some("contact.added") => ADDED,
-            Some("contact.deleted") => DELETED,
-            _ => return Err(A::Error::custom("another type")),
+        fields.event().ok_or_else(|| A::Error::custom("another type, or a field is missing"))
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// `None`: it is of another type, or a field is missing.
+    pub(crate) fn event(self) -> Option<Event<'a>> {
+        let activity = match self.kind.as_deref()? {
+            "contact.added" => ADDED,
+            "contact.deleted" => DELETED,
+            _ => return None,
         };
-        Ok(Event {
-            id: fields.id.ok_or_else(missing)?,
+        Some(Event {
+            id: self.id?,
             activity,
-            workspace_id: fields.workspace_id.ok_or_else(missing)?,
-            contact_id: fields.contact_id.ok_or_else(missing)?,
-            contact_name: fields.contact_name.flatten(),
-            source: fields.source.flatten(),
-            user_id: fields.user_id.flatten(),
-            user_name: fields.user_name.flatten(),
-            occurred_at: fields.occurred_at.ok_or_else(missing)?,
-            batch_id: fields.batch_id.flatten().filter(|id| !id.is_empty()),
+            workspace_id: self.workspace_id?,
+            contact_id: self.contact_id?,
+            contact_name: self.contact_name.flatten(),
+            source: self.source.flatten(),
+            user_id: self.user_id.flatten(),
+            user_name: self.user_name.flatten(),
+            occurred_at: self.occurred_at?,
+            batch_id: self.batch_id.flatten().filter(|id| !id.is_empty()),
         })
     }
 }

@@ -15,6 +15,7 @@ pub mod merge;
 mod mutants;
 pub mod names;
 pub mod partition;
+pub mod plain_json;
 pub mod plan;
 mod python;
 pub mod recent_ids;
