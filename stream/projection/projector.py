@@ -103,7 +103,8 @@ class Projector:
         if claim.reached is not None and claim.reached > committed_offset:
             raise WorkerMustStop(
                 f"Redis is at offset {claim.reached} of partition {self._partition}, where {committed_offset} is "
-                "committed: another worker owns it, or, where there is none, Kafka has lost committed records"
+                "committed: another worker owns it, or, where there is none, Kafka has lost committed records. If it "
+                "was restored from a backup: `contacts-report rebuild-redis`, with all workers stopped"
             )
         self._sequence_number, self._missing_rows = 0, claim.missing_rows
         have = state.position.first_offset if claim.position is None else claim.position
