@@ -4,7 +4,7 @@ nothing, and nothing is opened before the application starts."""
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
@@ -112,9 +112,11 @@ def create_app(
         "/": ("page", endpoints.page),
         "/page/{file:path}": ("page", endpoints.page),
     }
+    answers = {path: _answer(path, name, endpoint, metrics, tracer) for path, (name, endpoint) in routes.items()}
     app = _Application(
         Gate(metrics, bool(config.api_cors_origins), config.api_metrics_port, _problem_answer),
-        route_handlers=[_handler(path, name, endpoint, metrics, tracer) for path, (name, endpoint) in routes.items()],
+        ReportAddresses(answers, bool(config.api_cors_origins)),
+        route_handlers=[_handler(path, answer) for path, answer in answers.items()],
         openapi_config=None,
         cors_config=_cors(config.api_cors_origins),
         exception_handlers={HTTPException: _framework_problem, Exception: _framework_problem},
@@ -127,20 +129,58 @@ def create_app(
 
 
 class _Application(Litestar):
-    """Litestar behind the gate: nothing of a request is looked at, or remembered, before it has passed."""
+    """Litestar behind the gate: nothing of a request is looked at, or remembered, before it has passed. What is plainly
+    a report is answered at once: to route it and call its handler takes Litestar as long as a whole 304 may take.
+    """
 
-    def __init__(self, gate: Gate, **options: Any) -> None:
+    def __init__(self, gate: Gate, reports: "ReportAddresses", **options: Any) -> None:
         super().__init__(**options)
         self._gate = gate
+        self._reports = reports
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            await self._gate.pass_on(super().__call__, scope, receive, send)
+            await self._gate.pass_on(self._answer, scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        answer = self._reports.find(scope) or super().__call__
+        await answer(scope, receive, send)
 
-def _handler(path: str, name: str, endpoint: Endpoint, metrics: Metrics, tracer: Tracer) -> HTTPRouteHandler:
+
+class ReportAddresses:
+    """The addresses of a workspace's report, as Litestar's router reads them."""
+
+    def __init__(self, answers: Mapping[str, ASGIApp], origins: bool) -> None:
+        """`answers`: of each address. `origins`: whether other origins may ask, whose headers Litestar adds."""
+        self._answers = answers
+        self._origins = origins
+
+    def find(self, scope: Any) -> ASGIApp | None:
+        """What answers a plain request for a report, with the parameters of its address in `scope`; None: it is none,
+        or Litestar has more to do with it.
+        """
+        if scope["method"] not in ("GET", "HEAD") or scope.get("root_path"):
+            return None
+        if self._origins and any(name == b"origin" for name, _ in scope["headers"]):
+            return None
+        found = _REPORT_ADDRESS.fullmatch(scope["path"])
+        if found is None:
+            return None
+        workspace_id, suffix, component = found.groups()
+        scope["path_params"] = {"workspace_id": workspace_id}
+        if component is None:
+            return self._answers[f"{REPORTS}/contacts{suffix or ''}"]
+        scope["path_params"]["component"] = component
+        return self._answers[f"{REPORTS}/contacts/{{component:str}}"]
+
+
+_REPORT_ADDRESS = re.compile(r"/v1/workspaces/([^/]+)/reports/contacts(?:(\.json|\.csv|\.ndjson)|/([^/]+))?")
+
+
+def _answer(path: str, name: str, endpoint: Endpoint, metrics: Metrics, tracer: Tracer) -> ASGIApp:
+    """What answers at an address."""
     shown = re.sub(r":\w+}", "}", path)
     if name in UNCOUNTED:
         tracer = NO_TRACER
@@ -156,10 +196,13 @@ def _handler(path: str, name: str, endpoint: Endpoint, metrics: Metrics, tracer:
             if answered.status >= 500:
                 span.fail(str(answered.status))
         if resource not in UNCOUNTED:
-            metrics.requests.labels(resource, str(answered.status)).inc()
-            metrics.request_seconds.labels(resource).observe(time.perf_counter() - started)
+            metrics.count(resource, answered.status, time.perf_counter() - started)
         await respond(request, answered, receive, send)
 
+    return answer
+
+
+def _handler(path: str, answer: ASGIApp) -> HTTPRouteHandler:
     @route(path, http_method=["GET", "HEAD"])
     async def handle() -> ASGIApp:
         return answer

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 
 from api import wire as answers
 from api.direction import close_directions
-from api.http.request import qualities_of
+from api.http.request import REMEMBERED_CHARACTERS, qualities_of
 
 Cell = str | int | float | None
 
@@ -55,7 +56,18 @@ CONTENT_TYPES = {
 
 
 def negotiate(accept: str, offered: tuple[Format, ...]) -> Format | None:
-    """The format that an Accept header likes best, of equals the first offered; None where it takes none of them."""
+    """The format that an Accept header likes best, of equals the first offered; None where it takes none of them. What
+    short headers, such as programs send, come to is remembered.
+    """
+    return _recall(accept, offered) if len(accept) <= REMEMBERED_CHARACTERS else _negotiate(accept, offered)
+
+
+@lru_cache(maxsize=256)
+def _recall(accept: str, offered: tuple[Format, ...]) -> Format | None:
+    return _negotiate(accept, offered)
+
+
+def _negotiate(accept: str, offered: tuple[Format, ...]) -> Format | None:
     ranges = qualities_of(accept)
 
     def quality(media_type: str) -> float:

@@ -71,6 +71,7 @@ class Metrics:
             buckets=REQUEST_SECONDS,
             registry=self.registry,
         )
+        self._series: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self.redis_reads = Gauge(
             "contacts_api_redis_reads",
             "Reads of Redis since the start: one an answer, two where much changed, none where it was just read.",
@@ -105,6 +106,15 @@ class Metrics:
             "Live streams closed because their reader was too slow.",
             registry=self.registry,
         )
+
+    def count(self, resource: str, status: int, seconds: float) -> None:
+        """An answer, and how long it took. Resources and statuses are few: their series are looked up once."""
+        series = self._series.get((resource, status))
+        if series is None:
+            series = self.requests.labels(resource, str(status)), self.request_seconds.labels(resource)
+            self._series[resource, status] = series
+        series[0].inc()
+        series[1].observe(seconds)
 
     def answers(self) -> tuple[int, int]:
         """How many answers readers got, without probes and metrics; and how many of these were failures of ours."""

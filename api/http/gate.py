@@ -66,7 +66,10 @@ def _fault_of_head(scope: Any) -> ProblemError | None:
     target = len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b""))
     if target > TARGET_BYTES_LIMIT:
         return ProblemError("address_too_long", f"The address is longer than {TARGET_BYTES_LIMIT} bytes.")
-    if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_BYTES_LIMIT:
+    size = 0
+    for name, value in scope["headers"]:
+        size += len(name) + len(value)
+    if size > HEADERS_BYTES_LIMIT:
         return ProblemError("headers_too_large", f"The headers are larger than {HEADERS_BYTES_LIMIT} bytes.")
     if len(scope["path"]) > PATH_CHARACTERS_LIMIT:
         return _nothing_here()

@@ -82,11 +82,10 @@ async def respond(request: Request, answer: Answer, receive: Receive, send: Send
     if answer.media_type is not None:
         headers.append(("Content-Type", answer.media_type))
     body = answer.body
-    gzipped = answer.encoding is None and request.accepts_encoding("gzip")
     if answer.encoding is not None:
         headers.append(("Content-Encoding", answer.encoding))
     if isinstance(body, bytes):
-        if gzipped and len(body) >= COMPRESS_FROM_BYTES:
+        if len(body) >= COMPRESS_FROM_BYTES and _is_gzipped(request, answer):
             body = gzip.compress(body, COMPRESSION_LEVEL, mtime=0)
             headers.append(("Content-Encoding", "gzip"))
         if answer.status not in (204, 304):
@@ -98,7 +97,7 @@ async def respond(request: Request, answer: Answer, receive: Receive, send: Send
         await _start(send, answer.status, headers)
         await send({"type": "http.response.body", "body": b""})
     elif isinstance(body, AsyncIterator):
-        if gzipped:
+        if _is_gzipped(request, answer):
             body = _gzip_pieces(body)
             headers.append(("Content-Encoding", "gzip"))
         await _start(send, answer.status, headers)
@@ -106,6 +105,11 @@ async def respond(request: Request, answer: Answer, receive: Receive, send: Send
     else:
         await _start(send, answer.status, headers)
         await body.run(receive, send)
+
+
+def _is_gzipped(request: Request, answer: Answer) -> bool:
+    """Whether the body is to be compressed on its way."""
+    return answer.encoding is None and request.accepts_encoding("gzip")
 
 
 async def wait_until_gone(receive: Receive) -> None:

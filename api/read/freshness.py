@@ -30,18 +30,15 @@ class Positions:
     """UTC day before which retention has dropped counts."""
     rows_from: int | None
     """First UTC day from which on the rows are complete; None: all are."""
-    missing: tuple[int, ...] = ()
+    missing: tuple[int, ...]
     """The partitions without a position."""
+    as_of: float
+    """Seconds since 1970: the minimum over all partitions; 0 where none has a position."""
 
     @property
     def number(self) -> int:
         """How many partitions there are; 0: Redis holds nothing of the deployment."""
         return len(self.partitions) + len(self.missing)
-
-    @property
-    def as_of(self) -> float:
-        """Seconds since 1970: the minimum over all partitions."""
-        return min(as_of for as_of, _ in self.partitions) / 1000
 
 
 def read_positions(number: int, fields: Sequence[bytes | None]) -> Positions:
@@ -71,6 +68,7 @@ def read_positions(number: int, fields: Sequence[bytes | None]) -> Positions:
         max(counts_from, default=None) or None,
         max(rows_from, default=None) or None,
         tuple(missing),
+        min((as_of for as_of, _ in partitions), default=0) / 1000,
     )
 
 
