@@ -4,14 +4,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ExecAbortError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from api.errors import Unavailable
-from stream.settings.redis import redis_client
+from stream.settings.redis import PackedInC, redis_client
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -32,7 +31,7 @@ class Connection:
         self.refuses = False
         """Whether Redis answered the last read that failed, and would not do it."""
         self._slots = asyncio.Semaphore(READS_AT_ONCE)
-        self._idle: list[AbstractConnection] = []
+        self._idle: list[PackedInC] = []
 
     async def close(self) -> None:
         if self._client is not None:
@@ -73,9 +72,9 @@ class Connection:
             finally:
                 self._idle.append(connection)  # whatever failed in between has disconnected it
 
-    async def _connect(self) -> AbstractConnection:
+    async def _connect(self) -> PackedInC:
         pool = self.client.connection_pool
-        return await pool.get_connection()  # type: ignore[no-untyped-call,no-any-return]
+        return cast("PackedInC", await pool.get_connection())  # type: ignore[no-untyped-call]
 
     async def in_time(self, call: Awaitable[T]) -> T:
         """The answer, or Unavailable after the time that a read may take."""
@@ -103,20 +102,12 @@ class Connection:
         return Unavailable("redis_unavailable", "Redis does not answer.")
 
 
-async def _exchange(connection: AbstractConnection, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Send a transaction, and read its replies. Raises the first error that is among them."""
-    await connection.send_packed_command(connection.pack_commands(commands))
-    refused: ResponseError | None = None
-    for _ in commands[:-1]:
-        try:
-            await connection.read_response()  # that it is queued
-        except ResponseError as error:
-            refused = refused or error
-    try:
-        replies: list[Any] = await connection.read_response()
-    except ExecAbortError as error:
-        raise refused or error from error
+async def _exchange(connection: PackedInC, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """The replies of a transaction. Raises the first error that is among them."""
+    *queued, replies = await connection.exchange(commands)
+    if isinstance(replies, ResponseError):
+        raise next((reply for reply in queued if isinstance(reply, ResponseError)), replies)
     for reply in replies:
         if isinstance(reply, ResponseError):
             raise reply
-    return replies
+    return cast("list[Any]", replies)

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from api.cache import Memory
 from api.read.parts import CELLS, HEADS, SUMMARIES, PartitionDay, Parts
@@ -69,6 +69,8 @@ class Places(NamedTuple):
 class Asked(NamedTuple):
     """What a read asks of a day: its parts, their fields (without the day), and the places of their values."""
 
+    segments: bytes
+    """Of the manifest that the read goes by."""
     parts: Parts
     fields: tuple[str, ...]
     places: tuple[Places, ...]
@@ -131,10 +133,9 @@ def moved_days(seen: Seen, manifests: Mapping[int, bytes]) -> list[int]:
     return [day for day, manifest in manifests.items() if seen.manifests.get(day) != manifest]
 
 
-def others_than_seen(seen: Seen, manifests: Mapping[int, bytes], days: Iterable[int]) -> set[int]:
-    """Those of the days, seen before, that have other parts by now, and not only other counts in the same ones."""
-    before = seen.manifests
-    return {day for day in days if before[day].partition(b" ")[2] != manifests[day].partition(b" ")[2]}
+def others_than_seen(asked: Mapping[int, Asked], manifests: Mapping[int, bytes], days: Iterable[int]) -> set[int]:
+    """Those of the days that have other parts by now than were asked for, not only other counts in the same ones."""
+    return {day for day in days if asked[day].segments != manifests[day].partition(b" ")[2]}
 
 
 def read_parts(
@@ -149,20 +150,22 @@ def read_parts(
         end = at + len(of.fields)
         if day in kept:
             of_day = values[at:end]
-            found[day] = [_partition_day(of_day, places) for places in of.places]
+            if None in of_day:
+                _require_parts(of_day, of.places)
+            found[day] = [
+                PartitionDay(of_day[summaries], of_day[heads], of_day[cells], of_day[delta])  # type: ignore[arg-type]
+                for summaries, heads, cells, delta in of.places
+            ]
         at = end
     return found
 
 
-def _partition_day(values: Sequence[bytes | None], places: Places) -> PartitionDay:
-    present = cast("Sequence[bytes]", values)
-    summaries, heads, cells = present[places.summaries], present[places.heads], present[places.cells]
-    delta = values[places.delta]
-    if None in summaries or None in heads or None in cells:
-        raise KeysLost("part of a day")
-    if delta is None and not (summaries or heads or cells):
-        raise KeysLost("part of a day")
-    return PartitionDay(summaries, heads, cells, delta)
+def _require_parts(values: Sequence[bytes | None], of_day: Iterable[Places]) -> None:
+    """A delta may be absent beside a base, and nothing else. Raises KeysLost."""
+    for places in of_day:
+        bases = [*values[places.summaries], *values[places.heads], *values[places.cells]]
+        if None in bases or (not bases and values[places.delta] is None):
+            raise KeysLost("part of a day")
 
 
 @lru_cache(maxsize=128)
@@ -180,7 +183,7 @@ def _asked(segments: bytes, parts: Parts) -> Asked:
         summaries, heads, cells = of_parts
         places.append(Places(summaries, heads, cells, len(fields)))
         fields.append(Keys.without_day(Keys.delta_field(0, partition)))
-    return Asked(parts, tuple(fields), tuple(places))
+    return Asked(segments, parts, tuple(fields), tuple(places))
 
 
 _FIELDS: Final = ((SUMMARIES, Keys.summary_field), (HEADS, Keys.head_field), (CELLS, Keys.cells_field))

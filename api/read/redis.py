@@ -53,6 +53,7 @@ class Reader:
         self._timeout_seconds = timeout_seconds
         self._cache_seconds = cache_ms / 1000
         self._partitions = 0
+        self._ask_positions: tuple[str, ...] = ("HMGET", self.keys.positions, PARTITIONS)
         self._positions: tuple[list[bytes | None], Positions] = ([], read_positions(0, []))
         self._memory = memory
         self._manifests = Manifests(memory)
@@ -81,7 +82,26 @@ class Reader:
         known: tuple[float, State] | None = self._memory.get(("state", workspace_id))
         if known is not None and not fresh and time.monotonic() - known[0] <= self._cache_seconds:
             return known[1]
-        return (await self.read(workspace_id, self.seen(workspace_id, ()), {}, ())).state
+        try:
+            return await self._read_state(workspace_id)
+        except KeysLost as error:
+            raise await self._report_lost(workspace_id, error) from None
+
+    async def _read_state(self, workspace_id: str) -> State:
+        commands = [self._ask_days(workspace_id, ())]
+        ask_listed = not self._manifests.knows(workspace_id)
+        if ask_listed:
+            commands.append(("ZSCORE", self.keys.workspaces, workspace_id))
+        positions, [[of_all], *listed] = await self._transaction(commands)
+        asked_at, version = time.monotonic(), of_all or b""
+        if not version and not ask_listed:
+            self._manifests.forget(workspace_id)
+            return await self._read_state(workspace_id)  # then it must not be listed either
+        if ask_listed:
+            _require_days(version, listed[0], positions)
+        state = State(positions, version)
+        self._remember_state(workspace_id, asked_at, state)
+        return state
 
     def seen(self, workspace_id: str, days: Sequence[int] | None, before: Seen | None = None) -> Seen:
         """What was seen last of these days (None: of all that there are); a read goes by it. `before`: what the try
@@ -125,7 +145,7 @@ class Reader:
             _require_days(version, replies[-1], positions)
         self._remember_state(workspace_id, asked_at, state)
         moved = moved_days(seen, kept)
-        parts = read_parts(asked, replies[of_parts], kept.keys() - others_than_seen(seen, kept, asked.keys() & moved))
+        parts = read_parts(asked, replies[of_parts], kept.keys() - others_than_seen(asked, kept, asked.keys() & moved))
         of_names = replies[of_parts.stop] if names else ()
         return Snapshot(
             state, kept, parts, dict(zip(names, of_names, strict=True)), {day: asked[day].parts for day in parts}, moved
@@ -249,13 +269,15 @@ class Reader:
     async def _transaction(self, commands: Sequence[tuple[Any, ...]]) -> tuple[Positions, list[Any]]:
         """The replies to commands, with the positions of the same moment."""
         while True:
-            fields = [Keys.position_field(p, name) for p in range(self._partitions) for name in READ_FIELDS]
-            ask_positions = ("HMGET", self.keys.positions, PARTITIONS, *fields)
-            [reply, *replies] = await self._connection.transaction([ask_positions, *commands])
+            asked = self._partitions
+            [reply, *replies] = await self._connection.transaction([self._ask_positions, *commands])
             number = int(reply[0] or 0)
-            if len(fields) >= number * len(READ_FIELDS):
+            if asked >= number:
                 return self._positions_of(number, reply), replies
-            self._partitions = max(self._partitions, number)  # there are more than were known
+            if number > self._partitions:  # there are more than were known
+                self._partitions = number
+                fields = [Keys.position_field(p, name) for p in range(number) for name in READ_FIELDS]
+                self._ask_positions = ("HMGET", self.keys.positions, PARTITIONS, *fields)
 
     def _positions_of(self, number: int, reply: list[bytes | None]) -> Positions:
         raw, positions = self._positions

@@ -155,3 +155,24 @@ async def test_a_refused_command_leaves_its_connection_usable(each_redis: Runnin
             await client.evalsha("0" * 40, 0)
         assert await client.get("name") == b"value"
         assert await connected(each_redis) == 1
+
+
+async def test_several_commands_are_exchanged_at_once_and_errors_are_left_among_their_replies(
+    each_redis: RunningRedis,
+) -> None:
+    async with redis_client(each_redis.url, timeout_seconds=None) as client:
+        connection: Any = await client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+        # When one of several commands is refused
+        commands = [("SET", "name", 7), ("INCRBY", "name", "x"), ("HGETALL", "nothing"), ("GET", "name")]
+        ok, refused, nothing, seven = await connection.exchange(commands)
+        # Then the others have their replies
+        assert (ok, type(refused), len(nothing), seven) == (b"OK", ResponseError, 0, b"7")
+        # When one is given up before its reply is there, then the next exchange does not read it
+        waiting = asyncio.create_task(connection.exchange([("BLPOP", "never", 0)]))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert not connection.is_connected
+        assert await connection.exchange([("GET", "name")]) == [b"7"]
+        await client.connection_pool.release(connection)
