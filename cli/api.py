@@ -78,6 +78,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         # Nothing of what was imported goes away again, so no collection need look at it.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(10_000, 20, 50)  # a report makes thousands of small containers that hold no cycles
         server.run(sockets=listeners)
     return DONE if server.started else NOT_DONE
 

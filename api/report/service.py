@@ -216,7 +216,7 @@ class Reports:
             of_now = of or self._view_now(query, first)
             sums = self._sums_of(workspace_id, of_now, need, every)
             seen = self._reader.seen(workspace_id, sums.days, seen)
-            fields = list(dict.fromkeys([*filter_fields(query), *map(Keys.user_field, labelled)]))
+            fields = list(dict.fromkeys([*filter_fields(query), *labelled]))
             snapshot = await self._reader.read(workspace_id, seen, sums.lacking(seen.now), fields)
             require_complete(snapshot.state)
             now = self.clock()
@@ -229,9 +229,9 @@ class Reports:
                     continue
             await sums.take(snapshot)
             users = await sums.users.first(min(need.users, LABELS_AT_ONCE), sums.chosen_users) if need.users else []
-            listed = [user for user, _, _ in users if user is not None]
-            if not all(Keys.user_field(user) in snapshot.names for user in listed):
-                labelled = tuple(listed)
+            listed = {user: Keys.user_field(user) for user, _, _ in users if user is not None}
+            if not snapshot.names.keys() >= set(listed.values()):
+                labelled = tuple(listed.values())
                 continue
             if of is None and self._view_now(query, first).key != of_now.key:
                 continue
@@ -271,17 +271,17 @@ class Reports:
         snapshot: Snapshot,
         now: float,
         users: Ranked,
-        listed: Sequence[str],
+        listed: Mapping[str, str],
         more: bytes,
     ) -> Reading:
+        """`listed`: users with their fields in `names`."""
         users_total = sums.users.total(sums.chosen_users) if need.users else NO_USERS
         stamp = self.stamp_view(of, snapshot.state, now, more)
         counts = sums.kinds.counts
         bounds = of.bounds if need.buckets else (of.start, of.end)
         states = bucket_states(bounds, counts, now, min(snapshot.state.positions.as_of, now))
-        labels: dict[str | None, str | None] = {
-            user: label_of(snapshot.names[Keys.user_field(user)]) for user in listed
-        }
+        names = snapshot.names
+        labels: dict[str | None, str | None] = {user: label_of(names[field]) for user, field in listed.items()}
         warnings = warnings_of(of, snapshot, anything=any(counts.added) or any(counts.deleted))
         return Reading(
             stamp,
@@ -305,12 +305,12 @@ class Reports:
         self._memory.put(("first", workspace_id), _First(_first_depends_on(known), quarter), 300)
 
     def _labelled(self, workspace_id: str) -> tuple[str, ...]:
-        """The users whose labels the last report had."""
+        """The fields of the users whose labels the last report had."""
         return self._memory.get(("users", workspace_id)) or ()
 
-    def _remember_labelled(self, workspace_id: str, users: tuple[str, ...]) -> None:
-        if users != self._labelled(workspace_id):
-            self._memory.put(("users", workspace_id), users, size_of_texts(users))
+    def _remember_labelled(self, workspace_id: str, fields: tuple[str, ...]) -> None:
+        if fields != self._labelled(workspace_id):
+            self._memory.put(("users", workspace_id), fields, size_of_texts(fields))
 
     def view_at(self, query: Query, quarter: int) -> View:
         """The view of a query with dates or a preset at a quarter; equal ones share it. Raises ValidationErrors: a

@@ -2,13 +2,13 @@
 
 Two things are remembered under one limit in bytes: sums of days, good for every range that cuts them alike, and whole
 folds, in which changed days alone are exchanged. Each knows the manifests (with the versions in them) that it is true
-of.
+of. All sums of one workspace and filter are one entry of the memory: one a day took longer to remember than to sum.
 """
 
 from asyncio import Lock
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
-from weakref import WeakValueDictionary
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from api.cache import Memory, Shared, size_of_texts
 from api.read.parts import CELLS, HEADS, NOTHING, SUMMARIES, PartitionDay, Parts
@@ -27,6 +27,68 @@ Chosen = frozenset[str | None] | None
 FOLDED_DAY_BYTES = 250
 """Of a fold: a day's places in it. A fold keeps its days' sums and manifests, also where they are forgotten elsewhere,
 so those count with it too."""
+
+
+DAY_BYTES = 300
+"""Of the sums of a day: their places in dictionaries, beside the manifest."""
+
+DAYS_SHARE = 4
+"""A workspace's days take no more than one in so many of the bytes that may be remembered."""
+
+
+class DaySums:
+    """Sums of a workspace's days, of one kind and filter, each of a day that is cut in one way and has one manifest."""
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+        self._days: dict[Any, tuple[bytes, Any]] = {}
+        self._shared: dict[int, Shared] = {}
+
+    def get(self, place: Any, manifest: bytes) -> Any:
+        """`place`: the day and how it is cut. None: there are none of this manifest."""
+        found = self._days.get(place)
+        return found[1] if found is not None and found[0] == manifest else None
+
+    def put(self, place: Any, manifest: bytes, sums: Any, shared: Iterable[Shared]) -> None:
+        before = self._days.get(place)
+        if before is not None:
+            self.size_bytes -= _size_of_day(*before)
+        self._days[place] = manifest, sums
+        self.size_bytes += _size_of_day(manifest, sums)
+        for of in shared:
+            self._shared[id(of[0])] = of
+
+    @property
+    def shared(self) -> Iterable[Shared]:
+        return self._shared.values()
+
+
+def _size_of_day(manifest: bytes, sums: Any) -> int:
+    size: int = DAY_BYTES + len(manifest) + sums.size_bytes
+    return size
+
+
+class Wanted(NamedTuple):
+    """Which parts are wanted of each day of a plan."""
+
+    kinds: Mapping[int, Parts]
+    users: Mapping[int, Parts]
+    """Of the days in the range itself alone."""
+    all: Mapping[int, Parts]
+
+
+_WANTED: WeakKeyDictionary[Plan, dict[tuple[bool, bool, bool], Wanted]] = WeakKeyDictionary()
+
+
+def _wanted_of(plan: Plan, kinds: bool, users: bool, some_users: bool) -> Wanted:
+    known = _WANTED.setdefault(plan, {})
+    wanted = known.get((kinds, users, some_users))
+    if wanted is None:
+        of_kinds = {day: _parts_of_kinds(of, some_users) for day, of in plan.days.items()} if kinds else {}
+        of_users = {day: _parts_of_users(of) for day, of in plan.days.items() if of.window[1]} if users else {}
+        both = {day: of_kinds.get(day, NOTHING) | of_users.get(day, NOTHING) for day in plan.days}
+        wanted = known[kinds, users, some_users] = Wanted(of_kinds, of_users, both)
+    return wanted
 
 
 class UserFolds:
@@ -86,6 +148,7 @@ class Sums:
         self._shared_choices: list[Shared] = [
             (values, _size_of_choice) for values in (chosen_sources, chosen_users) if values is not None
         ]
+        self._wanted = _wanted_of(plan, kinds, users, chosen_users is not None)
         # What is remembered now may be forgotten before it is needed, so it is held.
         self._held: dict[tuple[int, bytes, str], Any] = {}
 
@@ -101,37 +164,39 @@ class Sums:
         some = manifests if days is None else {day: manifests[day] for day in days}
         found: dict[int, Parts] = {}
         if self._kinds and some != self.kinds.manifests:
-            for day, manifest in some.items():
-                if day in self._days and not self._has(self.kinds.manifests, day, manifest, "kinds"):
-                    found[day] = self._parts_of_kinds(self._days[day])
+            self._add_lacking(found, "kinds", some, self.kinds.manifests, self._wanted.kinds)
         if self._users and some != self.users.manifests:
-            for day, manifest in some.items():
-                if self._is_in_range(day) and not self._has(self.users.manifests, day, manifest, "users"):
-                    found[day] = found.get(day, NOTHING) | _parts_of_users(self._days[day])
+            self._add_lacking(found, "users", some, self.users.manifests, self._wanted.users)
         if self._every and manifests:
             first = min(manifests)
-            if not self._has({}, first, manifests[first], "first"):
+            if not self._has_first(first, manifests[first]):
                 found[first] = found.get(first, NOTHING) | SUMMARIES
         return {day: found[day] for day in sorted(found)}
+
+    def _add_lacking(
+        self,
+        found: dict[int, Parts],
+        what: str,
+        some: Mapping[int, bytes | None],
+        folded: Mapping[int, bytes],
+        wanted: Mapping[int, Parts],
+    ) -> None:
+        sums = self._day_sums(what)
+        for day, manifest in some.items():
+            parts = wanted.get(day)
+            if parts is None or (manifest is not None and folded.get(day) == manifest):
+                continue
+            if manifest is None or not self._has(sums, day, manifest, what):
+                found[day] = found.get(day, NOTHING) | parts
 
     def lacks(self, snapshot: Snapshot) -> bool:
         """Whether days that have moved since they were seen are neither in the snapshot nor at hand."""
         if self._every:
             days = snapshot.moved
         else:
-            days = [day for day in snapshot.moved if self._parts_of(day) & ~snapshot.asked.get(day, NOTHING)]
+            wanted, asked = self._wanted.all, snapshot.asked
+            days = [day for day in snapshot.moved if wanted[day] & ~asked.get(day, NOTHING)]
         return not snapshot.holds(self.lacking(snapshot.manifests, days))
-
-    def _parts_of(self, day: int) -> Parts:
-        """All that may be wanted of a day."""
-        of = self._days[day]
-        kinds = self._parts_of_kinds(of) if self._kinds else NOTHING
-        return kinds | (_parts_of_users(of) if self._users and of.window[1] else NOTHING)
-
-    def _parts_of_kinds(self, of: DayPlan) -> Parts:
-        if self.chosen_users is None:
-            return SUMMARIES
-        return HEADS if of.cuts == WHOLE_DAY else HEADS | CELLS
 
     def first_mark(self, snapshot: Snapshot) -> int | None:
         """The quarter of the first event there is, of a snapshot that has what is `lacking`."""
@@ -142,7 +207,7 @@ class Sums:
         quarter: int | None = self._held.get((day, manifest, "first"))
         if quarter is None:
             quarter = day * QUARTERS_A_DAY + (self._form.first_quarter(snapshot.parts[day]) or 0)
-            self._cache.put(self._key(day, "first"), quarter, 0, manifest)
+            self._cache.put(self._first_key(day), quarter, 0, manifest)
         return quarter
 
     async def take(self, snapshot: Snapshot) -> None:
@@ -166,7 +231,8 @@ class Sums:
                 self.kinds = of_kinds.update(manifests, changed)
                 self._remember_kinds(manifests)
         if self._users:
-            manifests = {day: manifest for day, manifest in snapshot.manifests.items() if self._is_in_range(day)}
+            in_range = self._wanted.users
+            manifests = {day: manifest for day, manifest in snapshot.manifests.items() if day in in_range}
             if manifests != self.users.manifests:
                 async with self._folds.making(self._user_key):
                     await self._take_users(snapshot, manifests)
@@ -238,42 +304,57 @@ class Sums:
                     changed[day] = held
         if unknown:
             found = yield from sum_days(unknown)
-            alone = []
-            for day, sums in found.items():
-                entry = (self._key(day, what), sums, sums.size_bytes, manifests[day])
-                shared = [*self._shared_choices, *shared_by(sums)]
-                if shared:
-                    self._cache.put(*entry, shared)
-                else:
-                    alone.append(entry)
-            self._cache.put_all(alone)
+            self._remember_days(what, found, manifests, shared_by)
             changed |= found
         return changed
 
-    def _has(self, manifests: Mapping[int, bytes], day: int, manifest: bytes | None, what: str) -> bool:
+    def _remember_days(
+        self,
+        what: str,
+        found: Mapping[int, Any],
+        manifests: Mapping[int, bytes],
+        shared_by: Callable[[Any], list[Shared]],
+    ) -> None:
+        known = self._day_sums(what)
+        if known.size_bytes > self._cache.limit_bytes // DAYS_SHARE:
+            known = DaySums()
+        for day, sums in found.items():
+            known.put(self._place_of(day, what), manifests[day], sums, shared_by(sums))
+        shared = [*self._shared_choices, *known.shared]
+        self._cache.put(self._days_key(what), known, known.size_bytes, shared=shared)
+
+    def _day_sums(self, what: str) -> DaySums:
+        known: DaySums | None = self._cache.get(self._days_key(what))
+        return DaySums() if known is None else known
+
+    def _has(self, sums: DaySums, day: int, manifest: bytes, what: str) -> bool:
         """Whether the sums of a day with this manifest are at hand."""
-        if manifest is None:
-            return False
-        if manifests.get(day) == manifest or (day, manifest, what) in self._held:
+        if (day, manifest, what) in self._held:
             return True
-        sums = self._cache.get(self._key(day, what), manifest)
-        if sums is None or (what == "users" and sums.table is not self.users.table):
+        found = sums.get(self._place_of(day, what), manifest)
+        if found is None or (what == "users" and found.table is not self.users.table):
             return False
-        self._held[day, manifest, what] = sums
+        self._held[day, manifest, what] = found
         return True
 
-    def _key(self, day: int, what: str) -> tuple[Any, ...]:
-        match what:
-            case "kinds":
-                return (self._workspace_id, day, what, self._days[day].cuts, self.chosen_users)
-            case "users":
-                return (self._workspace_id, day, what, self._days[day].window, self._chosen_sources)
-            case _:
-                return (self._workspace_id, day, what)
+    def _has_first(self, day: int, manifest: bytes | None) -> bool:
+        """Whether the first quarter of a day with this manifest is at hand."""
+        if manifest is None:
+            return False
+        quarter = self._cache.get(self._first_key(day), manifest)
+        if quarter is not None:
+            self._held[day, manifest, "first"] = quarter
+        return (day, manifest, "first") in self._held
 
-    def _is_in_range(self, day: int) -> bool:
-        of = self._days.get(day)
-        return of is not None and of.window[1] > 0
+    def _place_of(self, day: int, what: str) -> Any:
+        of = self._days[day]
+        return (day, of.cuts) if what == "kinds" else (day, of.window)
+
+    def _days_key(self, what: str) -> Any:
+        return (self._workspace_id, "days", what, self.chosen_users if what == "kinds" else self._chosen_sources)
+
+    def _first_key(self, day: int) -> Any:
+        return (self._workspace_id, day, "first")
 
 
 def _size_of_manifests(manifests: Mapping[int, bytes]) -> int:
@@ -286,6 +367,12 @@ def _size_of_choice(values: frozenset[str | None]) -> int:
 
 def _shared_users(table: UserTable) -> Shared:
     return table, size_of_table
+
+
+def _parts_of_kinds(of: DayPlan, some_users: bool) -> Parts:
+    if not some_users:
+        return SUMMARIES
+    return HEADS if of.cuts == WHOLE_DAY else HEADS | CELLS
 
 
 def _parts_of_users(of: DayPlan) -> Parts:

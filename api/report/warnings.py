@@ -14,6 +14,8 @@ from stream.storage.keys import Keys
 
 def _unknowable(query: Query) -> tuple[list[str], list[str]]:
     """Sources and users of the query that may be unknown in the workspace."""
+    if query.sources is None and query.users is None:
+        return [], []
     known = {NONE, *KNOWN_SOURCES}
     return (
         [source for source in query.sources or () if source not in known],

@@ -12,7 +12,7 @@ import pytest
 from api.report import compiled, known_names, user_fold
 from stream import slices
 from tests.support.api import BASE, Api, api_over, each_sum_form, shared_redis
-from tests.support.redis_data import Event
+from tests.support.redis_data import DAY, Event
 from tests.support.redis_server import RunningRedis
 
 __all__ = ["each_sum_form", "shared_redis"]
@@ -209,3 +209,16 @@ def unpackings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     for fold in (user_fold.UserFold, compiled.UserFold):
         monkeypatch.setattr(fold, "sum_days", note(fold.sum_days))
     return unpacked
+
+
+async def test_days_are_remembered_together(shared_redis: RunningRedis) -> None:
+    # Given thirty days, and what is remembered after a report of one
+    async with api_over(shared_redis, NOW) as api:
+        days = [Event(MOMENT - day * DAY, str(day), user=f"u{day}", offset=day) for day in range(30)]
+        api.write(days)
+        await api.json("", **ASKED)
+        before = len(api.app.state.memory)
+        # When a report has all of them, then what is remembered has become more by its folds and not by its days
+        answer = await api.json("", period="last_30_days")
+        assert answer["added"]["count"] == 30
+        assert len(api.app.state.memory) - before < 10
