@@ -56,16 +56,20 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     except (KafkaAway, TraceFailed) as error:
         raise CommandError(str(error)) from error
     if args.json:
-        print(json.dumps(_as_json(config, traced), indent=2))
+        print(json.dumps(_as_json(config, search, traced), indent=2))
     else:
-        _print_text(config, traced)
+        _print_text(config, search, traced)
     return DONE if traced.records and all(one.verdict in GOOD for one in traced.records) else WRONG
 
 
-def _as_json(config: WorkerConfig, traced: Traced) -> dict[str, Any]:
+def _as_json(config: WorkerConfig, search: Search, traced: Traced) -> dict[str, Any]:
     return {
         "records": [_record(config, one) for one in traced.records],
         "left_out": traced.left_out,
+        "elsewhere": [
+            {"workspace_id": named.workspace_id, "contact_id": named.contact_id or search.contact_id}
+            for named in traced.elsewhere
+        ],
         "offsets_read": traced.read,
     }
 
@@ -93,7 +97,7 @@ def _record(config: WorkerConfig, one: Found) -> dict[str, Any]:
     }
 
 
-def _print_text(config: WorkerConfig, traced: Traced) -> None:
+def _print_text(config: WorkerConfig, search: Search, traced: Traced) -> None:
     for one in traced.records:
         named = f"workspace {one.named.workspace_id}, event {one.named.event_id}, contact {one.named.contact_id}"
         print(f"{config.topic} {one.partition} offset {one.offset}, {show_ms(one.broker_ms)}: {named}")
@@ -101,7 +105,13 @@ def _print_text(config: WorkerConfig, traced: Traced) -> None:
     if traced.left_out:
         print(f"{traced.left_out} more match: say more of what is looked for, or --from")
     if not traced.records:
-        print(f"not found in {traced.read:,} offsets of {config.topic}, nor among the dead letters")
+        where = "" if search.workspace_id is None else f" of workspace {search.workspace_id}"
+        print(f"not found{where} in {traced.read:,} offsets of {config.topic}, nor among the dead letters")
+    for other in traced.elsewhere:
+        if search.event_id is None:
+            print(f"this contact is in workspace {other.workspace_id}")
+        else:
+            print(f"the event with this id is of workspace {other.workspace_id}, contact {other.contact_id}")
 
 
 def _say(config: WorkerConfig, one: Found) -> str:

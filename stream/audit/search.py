@@ -26,6 +26,11 @@ class Search(msgspec.Struct, frozen=True):
     contact_id: str | None
     workspace_id: str | None
 
+    def loosened(self) -> Search | None:
+        """The event by its id alone, else the contact in any workspace; None where that is what is looked for."""
+        loose = Search(self.event_id, self.contact_id if self.event_id is None else None, None)
+        return None if loose == self else loose
+
     def find(self, record: Record) -> Named | None:
         """What the record says, where it is one of those; None where it is another. A rejected record that does not
         say which workspace it is of may be of this one; one that is no JSON may be where it has the words in it.

@@ -37,6 +37,9 @@ RECORDS_LIMIT: Final = 10_000
 """More matches are counted, and not explained."""
 
 
+ELSEWHERE_LIMIT: Final = 10
+
+
 class TraceFailed(Exception):
     """What is stored could not be read; the text is for the person who asked."""
 
@@ -87,6 +90,10 @@ class Traced(msgspec.Struct, frozen=True):
     """Further matches, beyond RECORDS_LIMIT."""
     read: int
     """How many offsets of the topic were read."""
+    elsewhere: Sequence[Named] = ()
+    """Where nothing was found: of whom there are records by the event's id alone, else of the contact in other
+    workspaces; ELSEWHERE_LIMIT of them at most.
+    """
 
 
 class _Seen(msgspec.Struct):
@@ -130,6 +137,8 @@ class _Trace:
         self._rules = counting_rules(config).event
         self._seen: dict[tuple[int, int], _Seen] = {}
         self._left_out = self._read = 0
+        self._loose = search.loosened()
+        self._elsewhere: set[Named] = set()
 
     async def run(self, progress: Progress) -> Traced:
         partitions = await self._source.partitions()
@@ -145,7 +154,7 @@ class _Trace:
         await self._explain_duplicates(found)
         found += [_of_letter(letter) for letter in others]
         found.sort(key=lambda one: (one.broker_ms, one.partition, one.offset))
-        return Traced(found, self._left_out, self._read)
+        return Traced(found, self._left_out, self._read, () if found else sorted(self._elsewhere, key=str))
 
     async def _find(self, partition: int, span: tuple[int, int], progress: Progress) -> None:
         start, end = span
@@ -154,8 +163,18 @@ class _Trace:
                 named = self._search.find(record)
                 if named is not None:
                     self._keep(partition, record, named)
+                else:
+                    self._look_elsewhere(record)
             progress(partition, batch.end - start, end - start)
         self._read += max(end - start, 0)
+
+    def _look_elsewhere(self, record: Record) -> None:
+        """Where nothing is found, the workspace or the contact that was asked for may be a wrong one."""
+        if self._loose is not None and not self._seen and len(self._elsewhere) < ELSEWHERE_LIMIT:
+            named = self._loose.find(record)
+            if named is not None and named.workspace_id is not None:
+                contact_id = None if self._search.event_id is None else named.contact_id
+                self._elsewhere.add(Named(None, contact_id, named.workspace_id))
 
     def _keep(self, partition: int, record: Record, named: Named) -> None:
         if len(self._seen) >= RECORDS_LIMIT:
@@ -198,6 +217,8 @@ class _Trace:
                     letters[at] = letter
                 elif len(others) < RECORDS_LIMIT and self._search.find(letter.record()) is not None:
                     others[at] = letter
+                else:
+                    self._look_elsewhere(letter.record())
         return letters, list(others.values())
 
     def _judge(self, seen: _Seen, position: Position | None, not_counted: Uncounted, letter: Letter | None) -> Found:

@@ -166,6 +166,33 @@ def test_what_is_not_there_is_looked_for_from_a_time_on(
     assert "not found in 1 offsets" in capsys.readouterr().out
 
 
+def test_of_what_is_in_another_workspace_or_of_another_contact_it_is_said_which(
+    config: WorkerConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rejected = one("bad", contact_id="c", workspace_id="v", occurred_at="yesterday")
+    beside = [published(one("e", contact_id="c", workspace_id="v")), published(one("f", contact_id="c"))]
+    asyncio.run(send(config, [*beside, published(rejected)]))
+
+    def said(*words: str) -> list[str]:
+        assert main(["trace", *words], environ(config)) == 1
+        return capsys.readouterr().out.splitlines()
+
+    [missed, *elsewhere] = said("--id", "e", "--workspace", "w")
+    assert missed.startswith("not found of workspace w in 3 offsets of ")
+    assert elsewhere == ["the event with this id is of workspace v, contact c"]
+    assert said("--id", "e", "--contact", "d")[1:] == ["the event with this id is of workspace v, contact c"]
+    assert said("--id", "bad", "--workspace", "w")[1:] == ["the event with this id is of workspace v, contact c"]
+    assert said("--contact", "c", "--workspace", "u")[1:] == [
+        "this contact is in workspace v",
+        "this contact is in workspace w",
+    ]
+    # What is nowhere is nowhere, and what is found is not looked for elsewhere.
+    assert said("--id", "nobody", "--workspace", "w")[1:] == []
+    assert not any("the event with this id" in line for line in said("--id", "e", "--workspace", "v"))
+    main(["trace", "--json", "--id", "e", "--workspace", "w"], environ(config))
+    assert json.loads(capsys.readouterr().out)["elsewhere"] == [{"workspace_id": "v", "contact_id": "c"}]
+
+
 def test_what_cannot_be_asked_is_not_done(config: WorkerConfig, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trace"], environ(config)) == 2
     assert main(["trace", "--id", "e"], {**environ(config), "CONTACTS_TOPIC": unique_name("none")}) == 2
