@@ -14,7 +14,13 @@ from stream.kafka.rights import Operation, Operations, ask_rights
 from stream.kafka.topics import (
     CLEANUP_POLICY,
     COMPACT,
+    IN_SYNC_REPLICAS,
+    MESSAGE_BYTES,
+    PARTITIONS,
+    REPLICATION,
+    TIMESTAMP_TYPE,
     ActualTopic,
+    Difference,
     TopicHidden,
     Topics,
     TopicsError,
@@ -132,21 +138,45 @@ def _check_topics(config: WorkerConfig, actual: Mapping[str, ActualTopic], hidde
             )
         apart = find_differences([topic], actual, partitions)
         for one in apart:
-            yield bad(f"topic {topic.name}", f"{one.what} is {one.actual}, wanted is {one.wanted}", _meaning(one.what))
+            yield bad(
+                f"topic {topic.name}",
+                f"{one.what} is {one.actual}, wanted is {one.wanted}",
+                MEANINGS[one.what],
+                _mend(one),
+            )
         if not apart and not there.hidden:
             yield good(f"topic {topic.name}", f"{there.partitions} partitions, set as it should be")
 
 
-def _meaning(what: str) -> str:
-    if what == CLEANUP_POLICY:
-        return (
-            f"Of the changelog anything but `{COMPACT}` loses counts: no worker starts. Elsewhere events may be lost."
-        )
-    if what == "partitions":
-        return "A worker that finds fewer of the others than of the activity topic ends: `contacts-report topics`."
-    if what == "message.timestamp.type":
-        return "Duplicates are told by times that publishers set, and may set wrong."
-    return "docs/operations.md says what each is for; kafka-configs.sh --alter sets it."
+MEANINGS: Final = {
+    PARTITIONS: "A worker that finds fewer of the others than of the activity topic ends.",
+    REPLICATION: "With fewer copies a broker that is lost may take events or counts with it.",
+    CLEANUP_POLICY: (
+        f"Of the changelog anything but `{COMPACT}` loses counts: no worker starts. Elsewhere events may be lost."
+    ),
+    TIMESTAMP_TYPE: "Duplicates are told by times that publishers set, and may set wrong.",
+    MESSAGE_BYTES: "What is larger is refused: an event, or a dead letter, at which its partition then stands still.",
+    IN_SYNC_REPLICAS: "What was acknowledged may be lost with a broker.",
+    "unclean.leader.election.enable": "A broker that lags may come to lead: events and counts may be lost.",
+    "retention.ms": (
+        "Kafka deletes events sooner or later than CONTACTS_TOPIC_RETENTION_MS and CONTACTS_DLQ_RETENTION_MS say: what "
+        "is gone is not counted, traced or replayed."
+    ),
+    "retention.bytes": "Kafka deletes events by their size, counted or not.",
+    "segment.bytes": "The newest segment of the changelog is never compacted: a recovery reads more of it.",
+    "segment.ms": "The newest segment of the changelog is never compacted: a recovery reads more of it.",
+    "min.cleanable.dirty.ratio": "The changelog is compacted at another share of stale bytes: a recovery reads more.",
+    "delete.retention.ms": "A recovery that pauses for longer may miss that something was deleted.",
+}
+"""What it means where a topic differs in it."""
+
+
+def _mend(one: Difference) -> str:
+    if one.what == PARTITIONS:
+        return f"contacts-report topics --partitions {max(int(one.wanted), int(one.actual))}"
+    if one.what == REPLICATION:
+        return "kafka-reassign-partitions.sh …   # with more replicas of each partition"
+    return f"kafka-configs.sh --alter --topic {one.topic} --add-config {one.what}={one.wanted}"
 
 
 async def _check_reading(config: WorkerConfig, topic: str, told: Operations) -> Finding:

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from stream.audit.certificates import check_kafka_certificates, check_redis_files
 from stream.audit.finding import Finding
-from stream.audit.kafka_checks import judge_releases
+from stream.audit.kafka_checks import MEANINGS, judge_releases
 from stream.audit.redis_checks import check_redis
+from stream.kafka.topics import PARTITIONS, REPLICATION, wanted_topics
 from stream.kafka.versions import Release, release_of
 from stream.projection.checks import ServerFacts
 from stream.settings.kafka import Security
@@ -118,3 +119,8 @@ def test_brokers_are_of_one_release(releases: dict[str, Release | None], good: b
 )
 def test_a_release_is_told_by_the_newest_level_that_it_knows(level: int | None, release: Release | None) -> None:
     assert release_of(level) == release
+
+
+def test_each_setting_of_a_topic_has_its_meaning() -> None:
+    named = {name for topic in wanted_topics(WorkerConfig()) for name in topic.settings}
+    assert MEANINGS.keys() == named | {PARTITIONS, REPLICATION}
