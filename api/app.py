@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from api import manual
 from api.cache import Memory
 from api.documents import Documents
-from api.errors import Unavailable, ValidationErrors
+from api.errors import CountsMissing, Unavailable, ValidationErrors
 from api.http.auth import Authentication
 from api.http.gate import Gate
 from api.http.problems import CODES, MEDIA_TYPE, ProblemError, encode, of_unavailable, problem_of_errors
@@ -112,7 +112,9 @@ def create_app(
         "/": ("page", endpoints.page),
         "/page/{file:path}": ("page", endpoints.page),
     }
-    answers = {path: _answer(path, name, endpoint, metrics, tracer) for path, (name, endpoint) in routes.items()}
+    answers = {
+        path: _answer(path, name, endpoint, reader, metrics, tracer) for path, (name, endpoint) in routes.items()
+    }
     app = _Application(
         Gate(metrics, bool(config.api_cors_origins), config.api_metrics_port, _problem_answer),
         ReportAddresses(answers, bool(config.api_cors_origins)),
@@ -179,7 +181,7 @@ class ReportAddresses:
 _REPORT_ADDRESS = re.compile(r"/v1/workspaces/([^/]+)/reports/contacts(?:(\.json|\.csv|\.ndjson)|/([^/]+))?")
 
 
-def _answer(path: str, name: str, endpoint: Endpoint, metrics: Metrics, tracer: Tracer) -> ASGIApp:
+def _answer(path: str, name: str, endpoint: Endpoint, reader: Reader, metrics: Metrics, tracer: Tracer) -> ASGIApp:
     """What answers at an address."""
     shown = re.sub(r":\w+}", "}", path)
     if name in UNCOUNTED:
@@ -190,7 +192,7 @@ def _answer(path: str, name: str, endpoint: Endpoint, metrics: Metrics, tracer: 
         request = Request(scope)
         traceparent = request.headers.get("traceparent")
         with tracer.span("request", traceparent, method=request.method, route=shown) as span:
-            answered = await _call_endpoint(request, endpoint)
+            answered = await _call_endpoint(request, endpoint, reader)
             resource = _resource(name, request)
             span.note(resource=resource, status=answered.status)
             if answered.status >= 500:
@@ -210,7 +212,7 @@ def _handler(path: str, answer: ASGIApp) -> HTTPRouteHandler:
     return handle
 
 
-async def _call_endpoint(request: Request, endpoint: Endpoint) -> Answer:
+async def _call_endpoint(request: Request, endpoint: Endpoint, reader: Reader) -> Answer:
     """What the endpoint answers, or the problem that kept it from it."""
     try:
         if request.method not in ("GET", "HEAD"):
@@ -222,6 +224,8 @@ async def _call_endpoint(request: Request, endpoint: Endpoint) -> Answer:
         return _problem_answer(error)
     except ValidationErrors as errors:
         return _problem_answer(problem_of_errors(errors))
+    except CountsMissing as missing:
+        return _problem_answer(of_unavailable(await reader.explain(missing)))
     except Unavailable as unavailable:
         return _problem_answer(of_unavailable(unavailable))
     except Exception:

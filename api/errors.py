@@ -32,24 +32,42 @@ class Unavailable(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+class CountsMissing(Unavailable):
+    """Redis lacks counts. Workers send them, where there are any."""
+
+    def __init__(self, missing: str, on_its_way: str, question: str = "") -> None:
+        """`on_its_way`: what follows where there are workers; `question`: what to look at where there are none."""
+        super().__init__("no_position", f"{missing}.")
+        self._missing, self._on_its_way, self._question = missing, on_its_way, question
+
+    def explain(self, workers: int) -> None:
+        """Say what becomes of it with this many workers that report to this Redis."""
+        none = f", and no worker reports to this Redis: none runs, or none reaches it.{self._question}"
+        self.detail = (
+            f"{self._missing}{self._on_its_way}."
+            if workers
+            else f"{self._missing}{none} `contacts-report status` shows the workers."
+        )
+
+
 NAMED_PARTITIONS = 10
 
 
-def no_position(missing: Sequence[int], number: int) -> Unavailable:
+def no_position(missing: Sequence[int], number: int) -> CountsMissing:
     """Half of a count would be shown: of `number` partitions these have no counts in Redis; of 0, it holds nothing."""
     if not number:
-        return Unavailable(
-            "no_position",
-            "Redis holds nothing of this group: it was emptied, or no worker of the group writes to it. Are "
-            "CONTACTS_GROUP and CONTACTS_REDIS those of the workers?",
+        return CountsMissing(
+            "Redis holds nothing of this group",
+            " yet; its workers are sending everything",
+            " Are CONTACTS_GROUP and CONTACTS_REDIS those of the workers?",
         )
     which = name_partitions(missing, most=NAMED_PARTITIONS)
-    text = f"The counts of {which} of {number} are not in Redis yet; the workers are sending them."
-    return Unavailable("no_position", text)
+    missed = f"The counts of {which} of {number} are not in Redis"
+    return CountsMissing(missed, " yet; the workers are sending them")
 
 
-def counts_lost() -> Unavailable:
+def counts_lost() -> CountsMissing:
     """Redis lacks what it must have: a zero in its place would be wrong."""
-    return Unavailable(
-        "no_position", "Redis has lost counts, perhaps by eviction; the workers are asked to send all of them again."
+    return CountsMissing(
+        "Redis has lost counts, perhaps by eviction", "; the workers are asked to send all of them again"
     )

@@ -56,7 +56,7 @@ async def ready(reports: Reports, reader: Reader, authentication: Authentication
         return _not_ready(told, "redis", unavailable.code, unavailable.detail, verbose)
     told.partitions = len(positions.partitions)
     if not positions.complete:
-        why = no_position(positions.missing, positions.number)
+        why = await reader.explain(no_position(positions.missing, positions.number))
         return _not_ready(told, "projection", why.code, why.detail, verbose)
     now = reports.clock()
     told.state = reports.word(positions, now)

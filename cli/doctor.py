@@ -25,6 +25,7 @@ from stream.projection.worker_status import read_worker_statuses
 from stream.settings.api import ApiConfig
 from stream.settings.declare import Reading
 from stream.settings.redis import redis_client
+from stream.settings.redis_words import describe_redis
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import PARTITIONS, Keys
 from stream.version import VERSION
@@ -97,7 +98,7 @@ async def _check_redis(config: WorkerConfig) -> list[Finding]:
             partitions = await client.hget(keys.positions, PARTITIONS)
             workers = await read_worker_statuses(client, keys)
         except (RedisError, OSError) as error:
-            return [*found, bad("right to read Redis", str(error), "Readers get 503.")]
+            return [*found, bad("right to read Redis", describe_redis(error), "Readers get 503.")]
         return [*found, *_check_group(config, partitions is not None, workers), *await _check_members(config, workers)]
 
 

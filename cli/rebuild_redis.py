@@ -11,6 +11,7 @@ from cli.command import DONE, CommandError
 from cli.options import add_settings, read_settings
 from stream.projection.replica import empty
 from stream.settings.redis import redis_client
+from stream.settings.redis_words import describe_redis
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
 
@@ -36,7 +37,9 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     try:
         deleted = asyncio.run(_empty(config))
     except (RedisError, OSError) as error:
-        raise CommandError(f"Redis failed ({type(error).__name__}: {error}): give the same command again") from error
+        raise CommandError(
+            f"{describe_redis(error)}: some of the keys may be deleted; give the same command again once that is mended"
+        ) from error
     print(json.dumps({"group": config.group, "deleted_keys": deleted}) if args.json else f"deleted {deleted} keys")
     return DONE
 

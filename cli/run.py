@@ -19,6 +19,7 @@ from cli.local.supervisor import ChildEnded, StopRequested, Supervisor
 from cli.options import add_settings, read_settings
 from stream.settings.api import ApiConfig
 from stream.settings.declare import FILE_VARIABLE, PREFIX, Reading, SettingsError
+from stream.settings.redis_words import describe_redis
 from stream.settings.worker import ACCESS_SETTINGS, WorkerConfig
 
 SETTINGS = (*ACCESS_SETTINGS, "redis", "topic", "group", "log_level")
@@ -120,7 +121,10 @@ def _remove_keys(stack: LocalStack, url: str) -> None:
     try:
         asyncio.run(_empty(url, stack.own_group))
     except (RedisError, OSError) as error:
-        print(f"contacts-report run: the keys of {stack.own_group} are still in Redis: {error}", file=sys.stderr)
+        print(
+            f"contacts-report run: the keys of {stack.own_group} are still in Redis: {describe_redis(error)}",
+            file=sys.stderr,
+        )
 
 
 async def _empty(url: str, group: str) -> None:

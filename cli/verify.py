@@ -22,6 +22,7 @@ from stream.model.time import date_of, day_number
 from stream.ports import KafkaAway
 from stream.projection.stored import StoredCounts
 from stream.settings.redis import redis_client
+from stream.settings.redis_words import describe_redis
 from stream.settings.worker import ACCESS_SETTINGS, EVENT_SETTINGS, WorkerConfig
 from stream.storage.keys import Keys
 
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     except KafkaAway as error:
         raise CommandError(str(error)) from error
     except (RedisError, OSError) as error:
-        raise CommandError(f"Redis failed ({type(error).__name__}: {error}); --no-redis leaves it alone") from error
+        raise CommandError(f"{describe_redis(error)}; --no-redis leaves it alone") from error
     if args.json:
         print(json.dumps(_as_json(found), indent=2))
     else:

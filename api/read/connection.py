@@ -1,18 +1,18 @@
-"""The connection to Redis: transactions within a bounded time, and a word in the log where Redis is away."""
+"""The connection to Redis: transactions within a bounded time, and words for readers and the log where one fails."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from api.errors import Unavailable
+from stream.faults import FaultWatch
 from stream.settings.redis import PackedInC, redis_client
+from stream.settings.redis_words import SILENT_TO_TLS, describe_redis, is_refusal, name_trouble
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 READS_AT_ONCE = 32
@@ -27,7 +27,12 @@ class Connection:
         self._url = redis_url
         self._timeout_seconds = timeout_seconds
         self._client: Redis | None = None
-        self._away = False
+        self._reads = FaultWatch(meanwhile="readers get 503", over="Redis answers reads again")
+        self._changes = FaultWatch(
+            subject="live reports: ",
+            meanwhile="they are asked for every second in place of changes",
+            over="changes are heard again",
+        )
         self.refuses = False
         """Whether Redis answered the last read that failed, and would not do it."""
         self._slots = asyncio.Semaphore(READS_AT_ONCE)
@@ -78,28 +83,36 @@ class Connection:
 
     async def in_time(self, call: Awaitable[T]) -> T:
         """The answer, or Unavailable after the time that a read may take."""
+        return await self._in_time(call, self._reads)
+
+    async def subscribed_in_time(self, call: Awaitable[T]) -> T:
+        """The same of a subscription, which Redis may refuse to those who may read."""
+        return await self._in_time(call, self._changes)
+
+    async def _in_time(self, call: Awaitable[T], watch: FaultWatch) -> T:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 answer = await call
         except (RedisError, OSError, TimeoutError) as error:
-            raise self.unavailable(error) from error
-        if self._away:
-            self._away = False
-            log.info("Redis answers again")
+            self.refuses = is_refusal(error)
+            raise self._unavailable(error, watch) from error
+        watch.clear()
         return answer
 
-    def unavailable(self, error: Exception) -> Unavailable:
-        """What to raise for an error of the client."""
-        self.refuses = isinstance(error, ResponseError)
-        what = "refuses our reads" if self.refuses else "does not answer"
-        if not self._away:
-            self._away = True
-            log.warning("Redis %s: %s", what, str(error) or type(error).__name__)
-        if self.refuses:
-            return Unavailable(
-                "redis_unavailable", "Redis refuses reads: it is full (maxmemory), or does not let us in."
-            )
-        return Unavailable("redis_unavailable", "Redis does not answer.")
+    def unheard(self, error: Exception) -> Unavailable:
+        """What to raise for an error of a subscription."""
+        return self._unavailable(error, self._changes)
+
+    def _unavailable(self, error: Exception, watch: FaultWatch) -> Unavailable:
+        known = self._explain(error)
+        watch.note(known or describe_redis(error))
+        return Unavailable("redis_unavailable", f"{known or name_trouble(error)}.")
+
+    def _explain(self, error: Exception) -> str | None:
+        """What is known here alone of it."""
+        if isinstance(error, OutOfMemoryError):
+            return "Redis is full (maxmemory), and so refuses reads"  # each transaction, above its limit
+        return SILENT_TO_TLS if isinstance(error, TimeoutError) and self._url.startswith("rediss:") else None
 
 
 async def _exchange(connection: PackedInC, commands: Sequence[tuple[Any, ...]]) -> list[Any]:

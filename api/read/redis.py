@@ -8,13 +8,13 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, cast
 
 from redis.exceptions import RedisError
 
 from api.cache import Memory
-from api.errors import Unavailable, counts_lost
+from api.errors import CountsMissing, Unavailable, counts_lost
 from api.read.connection import Connection
 from api.read.freshness import READ_FIELDS, Positions, read_positions
 from api.read.manifests import (
@@ -30,12 +30,17 @@ from api.read.manifests import (
 from api.read.parts import Parts
 from api.read.snapshot import Moved, RowRange, Snapshot, State, require_complete
 from api.read.subscription import changes
+from stream.faults import FaultWatch
 from stream.projection.lost_keys import report_lost_keys
+from stream.settings.redis_url import without_password
 from stream.storage.keys import ALL, DAYS_A_HASH, PARTITIONS, Keys
 
 log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 10.0
+
+WORKERS_SECONDS = 1.0
+"""How long it is remembered how many workers report themselves."""
 
 NAMES_A_READ = 2_000
 """A millisecond or two of Redis, and as much of ours."""
@@ -59,6 +64,12 @@ class Reader:
         self._manifests = Manifests(memory)
         self.lost_reads = 0
         self._lost_at = -math.inf
+        self._workers, self._workers_at = 0, -math.inf
+        self._missing = FaultWatch(
+            subject=f"group {group} in {without_password(redis_url)}: ",
+            meanwhile="readers get 503",
+            over="readers get the counts again",
+        )
 
     @property
     def reads(self) -> int:
@@ -76,6 +87,24 @@ class Reader:
         """The positions, complete or not; raises Unavailable where Redis does not answer."""
         positions, _ = await self._transaction([])
         return positions
+
+    async def explain(self, missing: CountsMissing) -> CountsMissing:
+        """The same, which says whether there is a worker to send the counts. The log says it too."""
+        with suppress(Unavailable):  # then it only says what is missing
+            missing.explain(await self._count_workers())
+        if not self._positions[1].complete:
+            self._missing.note(missing.detail.removesuffix("."))
+        return missing
+
+    async def _count_workers(self) -> int:
+        """How many have reported themselves within the last seconds."""
+        if time.monotonic() - self._workers_at > WORKERS_SECONDS:
+            [names] = await self._connection.transaction([("ZRANGE", self.keys.ops, 0, -1)])
+            statuses = [self.keys.ops_of(name.decode()) for name in names]
+            [told] = await self._connection.transaction([("MGET", *statuses)]) if statuses else [[]]
+            self._workers = sum(status is not None for status in told)
+            self._workers_at = time.monotonic()
+        return self._workers
 
     async def state(self, workspace_id: str, *, fresh: bool = False) -> State:
         """The state of a workspace, one that was read up to `cache_ms` ago too, unless it is to be `fresh`."""
@@ -284,6 +313,8 @@ class Reader:
         if raw != reply:
             positions = read_positions(number, reply[1:])
             self._positions = (reply, positions)
+        if positions.complete:
+            self._missing.clear()
         return positions
 
     def _ask_days(self, workspace_id: str, days: Sequence[int] | None) -> tuple[Any, ...]:

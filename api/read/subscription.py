@@ -22,8 +22,7 @@ async def changes(connection: Connection, channel: str) -> AsyncIterator[AsyncIt
     client = connection.subscriber()
     try:
         async with client.pubsub(ignore_subscribe_messages=False) as subscription:
-            await connection.in_time(subscription.subscribe(channel))
-            await connection.in_time(_confirmed(subscription))
+            await connection.subscribed_in_time(_subscribe(subscription, channel))
             yield _messages(connection, subscription)
     finally:
         with suppress(RedisError, OSError):
@@ -38,15 +37,17 @@ async def _messages(connection: Connection, subscription: Any) -> AsyncIterator[
             if message is None and silent:
                 raise TimeoutError("nothing came of a subscription, not even the answer to a ping")
         except (RedisError, OSError) as error:
-            raise connection.unavailable(error) from error
+            raise connection.unheard(error) from error
         silent = message is None
         if message is None:
-            await connection.in_time(subscription.ping())
+            await connection.subscribed_in_time(subscription.ping())
         elif message["type"] == "message":
             # Whoever may write to Redis may publish anything.
             yield message["data"].decode(errors="replace").split("\n")
 
 
-async def _confirmed(subscription: Any) -> None:
+async def _subscribe(subscription: Any, channel: str) -> None:
+    """Until Redis has confirmed it."""
+    await subscription.subscribe(channel)
     while (await subscription.get_message(timeout=None)) is None:
         pass

@@ -5,7 +5,7 @@ of the day`. Every local day since 2000, in every zone of tzdata, begins on a UT
 finest grain that a report needs.
 """
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 QUARTER_SECONDS: Final = 900
@@ -61,3 +61,13 @@ def day_number(day: date) -> int:
 def date_of(day: int) -> date:
     """The UTC date of a day's number. Raises OverflowError outside the years 1..9999."""
     return _EPOCH + timedelta(days=day)
+
+
+def show_time(milliseconds: int) -> str:
+    """RFC 3339, of any number of milliseconds since 1970."""
+    try:
+        return (
+            datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        )
+    except (ValueError, OverflowError, OSError):
+        return f"{milliseconds} ms since 1970"

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
+
+from stream.settings.redis_words import describe_redis
 
 
 class ServerFacts(msgspec.Struct, frozen=True):
@@ -34,10 +36,8 @@ async def ask_server(client: Redis) -> ServerFacts:
         seconds, microseconds = await client.time()
         ours = (before + time.time()) / 2
         info: dict[str, Any] = await client.info()
-    except ResponseError as error:
-        raise RedisRefused(f"it refuses us: {error}") from error
     except (RedisError, OSError) as error:
-        raise RedisRefused(f"{type(error).__name__}: {error}") from error
+        raise RedisRefused(describe_redis(error)) from error
     return ServerFacts(
         version=_text(info.get("valkey_version") or info.get("redis_version")),
         role=_text(info.get("role")),
@@ -55,7 +55,7 @@ async def ask_certificate(client: Redis) -> bytes | None:
     try:
         connection = await pool.get_connection()
     except (RedisError, OSError) as error:
-        raise RedisRefused(f"{type(error).__name__}: {error}") from error
+        raise RedisRefused(describe_redis(error)) from error
     try:
         tls = connection._writer.get_extra_info("ssl_object")
         shown: bytes | None = None if tls is None else tls.getpeercert(binary_form=True)

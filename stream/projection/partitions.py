@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from stream.ports import ReplicaAway
-from stream.projection.words import describe_redis
+from stream.settings.redis_words import describe_redis
 from stream.storage.keys import PARTITIONS, Keys
 
 _RAISE = """

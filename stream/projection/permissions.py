@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from stream.projection.checks import RedisRefused
+from stream.settings.redis_words import describe_redis
 from stream.storage.keys import Keys
 
 ASK: Final = """
@@ -58,5 +59,5 @@ async def ask_permissions(client: Redis, keys: Keys) -> list[str] | None:
             return None
         raise RedisRefused(f"it refuses our scripts: {error}") from error
     except (RedisError, OSError) as error:
-        raise RedisRefused(f"{type(error).__name__}: {error}") from error
+        raise RedisRefused(describe_redis(error)) from error
     return [command.decode() for command in refused]

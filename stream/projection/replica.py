@@ -13,8 +13,8 @@ from redis.exceptions import NoScriptError, RedisError
 from stream.ports import AnotherIncarnation, Call, Claim, ReplicaAway
 from stream.projection.evictions import Evictions
 from stream.projection.lost_keys import SCRIPT
-from stream.projection.words import describe_redis
 from stream.settings.redis import PackedWords
+from stream.settings.redis_words import describe_redis
 from stream.storage.keys import Keys, parse_missing_rows
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from stream.projection.worker_status import read_worker_statuses
+from stream.settings.redis_words import describe_redis
 from stream.storage.keys import PARTITIONS, Keys
 
 
@@ -41,7 +42,7 @@ async def ask_redis(client: Redis, keys: Keys) -> RedisPart:
         part.workers = await read_worker_statuses(client, keys)
         memory = await client.info("memory")
     except (RedisError, OSError) as error:
-        part.failure = f"{type(error).__name__}: {error}"
+        part.failure = describe_redis(error)
         return part
     part.policy = memory.get("maxmemory_policy")
     part.full = 0 < int(memory.get("maxmemory", 0)) < int(memory.get("used_memory", 0))

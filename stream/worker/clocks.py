@@ -10,11 +10,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from stream.ingest.event import EventRules
 from stream.ingest.record_time import broker_ahead
+from stream.model.time import show_time
 from stream.ports import Clock, ReplicaAway
 from stream.tables.partition import Batch
 
@@ -68,7 +68,7 @@ class Clocks:
         if abs(reading_ms - redis_ms) < TOLERANCE_MS:
             return None
         return (
-            f"this worker's clock says {in_words(reading_ms)}, Redis' {in_words(redis_ms)}: nothing is counted while "
+            f"this worker's clock says {show_time(reading_ms)}, Redis' {show_time(redis_ms)}: nothing is counted while "
             f"they differ by {TOLERANCE_MS // 60_000} minutes or more"
         )
 
@@ -81,8 +81,8 @@ class Clocks:
         """For `/readyz?verbose`."""
         now_ms, redis_ms = self._clock.now_ms(), self._redis_ms()
         return {
-            "worker": in_words(now_ms),
-            "redis": None if redis_ms is None else in_words(redis_ms),
+            "worker": show_time(now_ms),
+            "redis": None if redis_ms is None else show_time(redis_ms),
             "waiting": self.why_not(now_ms),
         }
 
@@ -115,11 +115,3 @@ class Gate:
         return self._clocks.why_not(batch.fetched_at_ms) or broker_ahead(
             batch.records, batch.fetched_at_ms, self._rules
         )
-
-
-def in_words(ms: int) -> str:
-    """RFC 3339, of any number of milliseconds since 1970."""
-    try:
-        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    except (ValueError, OverflowError, OSError):
-        return f"{ms} ms since 1970"

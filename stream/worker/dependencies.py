@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from stream.faults import FaultWatch
 from stream.ports import Clock, TopicGone
-from stream.projection.words import describe_redis, is_refusal
-from stream.worker.faults import FaultWatch
+from stream.settings.redis_words import describe_redis, is_refusal
 from stream.worker.metrics import Metrics
 
 
@@ -14,10 +14,10 @@ class Dependencies:
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._metrics = metrics
         # What is asked every two seconds may be late once, on a machine that is busy.
-        self._kafka = FaultWatch(clock, over="Kafka answers again", patience=2)
-        self._topic = FaultWatch(clock, over="the topic is there again", patience=2)
-        self._redis = FaultWatch(clock, over="Redis answers again", patience=2)
-        self._writes = FaultWatch(clock, over="Redis takes writes again", patience=2)
+        self._kafka = FaultWatch(over="Kafka answers again", patience=2, now_ms=clock.now_ms)
+        self._topic = FaultWatch(over="the topic is there again", patience=2, now_ms=clock.now_ms)
+        self._redis = FaultWatch(over="Redis answers again", patience=2, now_ms=clock.now_ms)
+        self._writes = FaultWatch(over="Redis takes writes again", patience=2, now_ms=clock.now_ms)
 
     def note_kafka(self, told: int | Exception) -> None:
         """Kafka told how many partitions the topic has, or why it does not."""

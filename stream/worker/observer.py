@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 from prometheus_client import Counter, Gauge
 
+from stream.faults import Fault, FaultWatch
 from stream.ingest.record_time import broker_time
 from stream.ports import Clock
 from stream.tables.partition import Batch, Commit
-from stream.worker.faults import Fault, FaultWatch
+from stream.worker.attempts import STUCK_AFTER
 from stream.worker.listener import Listener, Phase, Resync, Stage
 from stream.worker.metrics import Metrics
 from stream.worker.tally import Tally
@@ -169,8 +170,9 @@ class Reporter(Listener):
         self._facts.setdefault(partition, {"position": None})
         watch = self._faults.get(partition)
         if watch is None:
-            subject = f"partition {partition}: "
-            watch = self._faults[partition] = FaultWatch(self._clock, subject=subject, over="counting again")
+            watch = self._faults[partition] = FaultWatch(
+                subject=f"partition {partition}: ", over="counting again", now_ms=self._clock.now_ms
+            )
         watch.note(why)
         self._of(self._metrics.failures, partition).inc()
 

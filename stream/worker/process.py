@@ -34,6 +34,7 @@ from stream.retry import BackOff
 from stream.settings.logs import configure
 from stream.settings.redis import KeepingRedis, redis_client
 from stream.settings.redis_url import without_password
+from stream.settings.redis_words import describe_redis
 from stream.settings.worker import CommitMode, WorkerConfig
 from stream.tables.rules import counting_rules
 from stream.tracing import NO_TRACER, Tracer
@@ -238,13 +239,8 @@ class Worker:
                 await empty(self._redis, self._wiring.keys)
                 return
             except (RedisError, OSError) as error:
-                self._readiness.waits_for = f"Redis does not answer ({type(error).__name__}: {error})"
-                log.warning(
-                    "Redis does not answer (%s: %s); retrying in %.1f s",
-                    type(error).__name__,
-                    error,
-                    back_off.seconds,
-                )
+                self._readiness.waits_for = why = describe_redis(error)
+                log.warning("%s; retrying in %.1f s", why, back_off.seconds)
             await asyncio.sleep(back_off.take())
 
     def _make(self, partition: int) -> OwnedPartition:

@@ -63,7 +63,7 @@ async def test_a_redis_that_is_full_answers_and_refuses(own_redis: RunningRedis)
         assert await scraped(api) == [0, None, None, None, None, 1]
         answer = await api.get("/summary")
         assert answer.status_code == 503
-        assert "Redis refuses reads: it is full" in answer.json()["detail"]
+        assert answer.json()["detail"] == "Redis is full (maxmemory), and so refuses reads."
         # when it has room, then all is well.
         api.data.client.config_set("maxmemory", "0")
         assert await scraped(api) == [1, 0, 2, 2, 2, 1]

@@ -35,9 +35,9 @@ FOLDERS = {
     "stream": {"agents", "audit", "ingest", "kafka", "model", "projection", "settings", "storage", "tables", "worker"},
     "api": {"activities", "http", "live", "query", "read", "report"},
 }
-SHARED_WITH_THE_API = {"core", "ingest", "model", "settings", "slices", "storage", "tracing"}
+SHARED_WITH_THE_API = {"core", "faults", "ingest", "model", "settings", "slices", "storage", "tracing"}
 BESIDE_THE_FOLDERS = {
-    "stream": {"core", "ports", "retry", "slices", "tracing", "version"},
+    "stream": {"core", "faults", "ports", "retry", "slices", "tracing", "version"},
     "api": {
         "app",
         "cache",

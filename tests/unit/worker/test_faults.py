@@ -8,9 +8,9 @@ import pytest
 from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from stream.faults import FaultWatch
 from stream.ports import KafkaAway, TopicGone
 from stream.worker.dependencies import Dependencies
-from stream.worker.faults import FaultWatch
 from stream.worker.metrics import Metrics
 
 
@@ -31,7 +31,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 def test_a_fault_is_told_when_it_begins_once_a_minute_and_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     clock = Clock()
-    watch = FaultWatch(clock, subject="partition 1: ", over="counting again")
+    watch = FaultWatch(subject="partition 1: ", over="counting again", now_ms=clock.now_ms)
     watch.clear()
     assert (said(caplog), watch.fault) == ([], None)
     # Given a fault of 150 s, of which a sign comes each second,
@@ -62,7 +62,7 @@ def test_a_fault_is_told_when_it_begins_once_a_minute_and_at_its_end(caplog: pyt
 
 def test_a_single_late_answer_is_not_told_where_patience_is_asked_for(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    watch = FaultWatch(Clock(), over="Kafka answers again", patience=2)
+    watch = FaultWatch(over="Kafka answers again", patience=2, now_ms=Clock().now_ms)
     for _ in range(3):
         watch.note("Kafka did not answer")
         watch.clear()
