@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import Any, Final
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
 
 log = logging.getLogger(__name__)
 
 BROKER_AWAY: Final = (KafkaError, OSError, TimeoutError, RuntimeError)
 """What a call of aiokafka raises where the broker does not answer. RuntimeError is uvloop's word for writing on a
 connection that was reset right before."""
+
+NOT_ALLOWED: Final = (
+    TopicAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    ClusterAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+"""Kafka's access lists."""
 
 CLOSE_SECONDS: Final = 5.0
 
@@ -48,4 +63,14 @@ def _handle_unread(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
 
 
 def describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    """What a client says, in words for the person on call."""
+    name, text = type(error).__name__, str(error)
+    if isinstance(error, NOT_ALLOWED):
+        return f"Kafka does not allow it ({name}): `contacts-report doctor` names the right that is missing"
+    if "Unable to bootstrap" in text:
+        return "cannot connect to " + ", ".join(f"{host}:{port}" for host, port in _SERVERS.findall(text))
+    # aiokafka's own errors begin with their name.
+    return text if name in text else f"{name}: {text}" if text else name
+
+
+_SERVERS: Final = re.compile(r"\('([^']*)', (\d+)")

@@ -32,6 +32,7 @@ from aiokafka.errors import (
     for_code,
 )
 
+from stream.kafka.clients import NOT_ALLOWED
 from stream.kafka.metadata import limit_metadata
 from stream.kafka.record_batch import BuiltBatch, RecordBatch
 from stream.kafka.transaction_requests import (
@@ -163,6 +164,8 @@ class TransactionalProducer:
                 if self._coordinator is None:
                     self._coordinator = await self.client.coordinator_lookup(CoordinationType.TRANSACTION, self._id)
                 told = read(await self.client.send(self._coordinator, request))
+            except NOT_ALLOWED:
+                raise  # it is a RuntimeError too, as all of aiokafka's errors are, and does not pass
             except UNREACHED:
                 self._coordinator = None
             except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError):

@@ -19,6 +19,7 @@ from stream.ingest.event import Record, bytes_held
 from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, describe
 from stream.kafka.fetch import keep_fetched_bytes, take_fetched_batches
 from stream.kafka.metadata import by_leader, fetch_ends, fetch_partition_counts, limit_metadata
+from stream.kafka.reach import why_unreachable
 from stream.kafka.unpacking import UNPACKED_BYTES
 from stream.ports import KafkaAway, ReadTooLarge, TopicGone
 from stream.settings.kafka import KafkaAccess
@@ -104,7 +105,13 @@ class SourceTopic:
 
     async def partitions(self) -> int:
         """How many partitions the topic has, by metadata asked for now. Raises KafkaAway."""
-        counts = await self._answer(lambda consumer: fetch_partition_counts(consumer._client, [self._topic]))
+        try:
+            counts = await self._answer(lambda consumer: fetch_partition_counts(consumer._client, [self._topic]))
+        except KafkaAway as error:
+            if not isinstance(error.__cause__, KafkaConnectionError):
+                raise
+            why = await why_unreachable(self._kafka)
+            raise KafkaAway(f"cannot reach Kafka at {self._kafka}: {why}") from error
         partitions = counts.get(self._topic, 0)
         if not partitions:
             raise TopicGone(f"there is no topic {self._topic}, or Kafka does not show it to us")

@@ -29,6 +29,7 @@ from aiokafka.errors import (
 )
 
 from stream.kafka.metadata import list_visible, metadata_of
+from stream.kafka.reach import why_unreachable
 from stream.model.time import DAY_MILLISECONDS, HOUR_MILLISECONDS
 from stream.ports import WorkerMustStop
 from stream.settings.kafka import KafkaAccess
@@ -62,10 +63,6 @@ METADATA_PATIENCE_SECONDS = 0.1
 
 class TopicsError(Exception):
     """Kafka did not do, or did not answer, what was asked about topics; the text is for the person who asked."""
-
-
-class TopicsUnreachable(TopicsError):
-    """No broker let us in."""
 
 
 class TopicHidden(TopicsError):
@@ -276,7 +273,10 @@ class Topics:
         try:
             return list_visible(response)
         except TopicAuthorizationFailedError as error:
-            raise TopicHidden(f"Kafka at {self._kafka} does not let us describe {error.args[0]}") from error
+            raise TopicHidden(
+                f"Kafka at {self._kafka} does not let us describe {error.args[0]}: `contacts-report doctor` names the "
+                "right that is missing"
+            ) from error
 
     async def request_bytes(self) -> int | None:
         """The largest request that every broker takes; None where they do not tell us, which is no trouble."""
@@ -340,7 +340,7 @@ async def open_topics(kafka: KafkaAccess, *, timeout_seconds: float = 10.0) -> A
             async with asyncio.timeout(timeout_seconds):
                 await admin.start()
         except (KafkaError, TimeoutError) as error:
-            raise TopicsUnreachable(f"cannot reach Kafka at {kafka}") from error
+            raise TopicsError(f"cannot reach Kafka at {kafka}: {await why_unreachable(kafka)}") from error
         yield Topics(admin, kafka, timeout_seconds)
     finally:
         await admin.close()

@@ -9,14 +9,12 @@ from typing import Final, NamedTuple
 
 from stream.kafka.clients import BROKER_AWAY
 from stream.kafka.letter_limit import letter_limit
-from stream.kafka.reach import why_unreachable
 from stream.kafka.topics import (
     PARTITIONS,
     ActualTopic,
     Role,
     Topics,
     TopicsError,
-    TopicsUnreachable,
     WantedTopic,
     find_differences,
     open_topics,
@@ -58,10 +56,6 @@ async def wait_for_topics(
                 found = await _check(config, topics)
                 note_kafka(found.partitions)
                 return found
-        except TopicsUnreachable as error:
-            why = TopicsError(f"{error}: {await why_unreachable(config.kafka)}")
-            readiness.waits_for = str(why)
-            note_kafka(why)
         except TopicsError as error:
             readiness.waits_for = str(error)
             note_kafka(error)

@@ -62,8 +62,8 @@ class Guarded:
             "CONTACTS_GROUP": self.group,
         }
 
-    def allow(self, without: str | None = None) -> None:
-        """Make the documented lists, all but one operation."""
+    def allow(self, without: str | None = None, on: str | None = None) -> None:
+        """Make the documented lists, all but one operation (`on` one kind of resource; None: on all)."""
         rows = ROW.findall(PAGE)
         assert {row[0] for row in rows} == {"worker", "topics", "publish"}
 
@@ -74,7 +74,7 @@ class Guarded:
                 own = name.replace("contacts.activity.v1", self.topic).replace("contacts-report", self.group)
                 pattern = PREFIXED if prefixed else LITERAL
                 for operation in operations.split(", "):
-                    if operation != without:
+                    if operation != without or on not in (None, resource):
                         request = CreateAclsRequest(
                             RESOURCES[resource], own, pattern, f"User:{who}", "*", OPERATIONS[operation], ALLOW
                         )
@@ -136,6 +136,19 @@ def test_who_may_not_see_the_settings_says_so_once_and_goes_on(guarded: Guarded,
     log = counts(guarded, tmp_path, "w1")
     (line,) = [line for line in log.splitlines() if " INFO " not in line]
     assert "does not let us see the settings of" in line
+
+
+@pytest.mark.timeout(400)
+def test_a_worker_that_may_not_write_says_which_command_names_the_right(guarded: Guarded, tmp_path: Path) -> None:
+    guarded.allow(without="Write", on="TransactionalId")
+    assert command(guarded.environ("topics"), "topics").returncode == 0
+    worker = Worker(tmp_path, unique_name("worker"), guarded.environ("worker"))
+    says = "Kafka does not allow it (TransactionalIdAuthorizationFailed): `contacts-report doctor` names the right"
+    try:
+        worker.start()
+        eventually("said", lambda: says in worker.tail(100_000))
+    finally:
+        worker.kill()
 
 
 @pytest.mark.timeout(400)

@@ -121,15 +121,28 @@ def test_events_are_published_and_counted_through_every_door(secured: Secured, t
             assert [one["found"] for one in said if one["subject"] == "Kafka versions" and one["good"]] != []
             assert worker.stop() == 0
             assert PASSWORD not in worker.tail(1_000_000)
-        # If the password is another one, then nothing gets in, and the password is not told.
-        done = command(environ | {"CONTACTS_KAFKA_PASSWORD": "another one"}, "topics")
-        assert done.returncode == 2
-        assert "cannot reach Kafka" in done.stderr
-        assert "another one" not in done.stdout + done.stderr
-        # If the brokers' certificate is of somebody whom we do not trust, then neither.
+        # Where something does not fit, then nothing gets in, and what it is is said, but for the password.
         (tmp_path / "others").mkdir()
-        others = environ | {"CONTACTS_KAFKA_CA_FILE": str(Authority(tmp_path / "others").file)}
-        assert "cannot reach Kafka" in command(others, "topics").stderr
+        others = str(Authority(tmp_path / "others").file)
+        plain = secured.cluster.bootstrap.rpartition(":")[2]
+        refused = "it refuses our name or password (CONTACTS_KAFKA_USERNAME, CONTACTS_KAFKA_PASSWORD)"
+        closed = "it takes connections, and closes ours: is CONTACTS_KAFKA_SECURITY="
+        for port, changed, says in (
+            (secured.ports["SASL_SSL"], {"KAFKA_PASSWORD": "another one"}, refused),
+            (secured.ports["SASL_SSL"], {"KAFKA_USERNAME": "nobody", "KAFKA_MECHANISM": "plain"}, refused),
+            (secured.ports["SASL_SSL"], {"KAFKA_CA_FILE": others}, "is not to be trusted (CONTACTS_KAFKA_CA_FILE): "),
+            (secured.ports["SASL_PLAINTEXT"], {"KAFKA_SECURITY": "plaintext"}, f"{closed}plaintext what this port"),
+            (secured.ports["SASL_SSL"], {"KAFKA_SECURITY": "sasl_plaintext"}, f"{closed}sasl_plaintext what this port"),
+            (plain, {"KAFKA_SECURITY": "sasl_plaintext"}, "takes no login, and CONTACTS_KAFKA_SECURITY=sasl_plaintext"),
+            (plain, {"KAFKA_SECURITY": "ssl"}, "CONTACTS_KAFKA_SECURITY=ssl what this port wants"),
+            (secured.ports["SSL"], {"KAFKA_SECURITY": "ssl"}, "certificate of ours (CONTACTS_KAFKA_CERT_FILE)"),
+        ):
+            more = {f"CONTACTS_{name}": value for name, value in changed.items()}
+            done = command(environ | more | {"CONTACTS_KAFKA": f"127.0.0.1:{port}"}, "topics")
+            assert done.returncode == 2, changed
+            assert f"cannot reach Kafka at 127.0.0.1:{port}: " in done.stderr
+            assert says in done.stderr, (changed, done.stderr)
+            assert "another one" not in done.stdout + done.stderr
     finally:
         api.kill()
         redis.kill()

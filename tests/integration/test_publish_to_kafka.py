@@ -168,7 +168,7 @@ async def test_a_topic_that_is_not_there_is_said_and_not_made(
 async def test_kafka_that_is_away_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     away = RunningKafka("127.0.0.1:1")
     assert await run(away, "t", written(tmp_path / "events", [event(1)])) == 2
-    assert capsys.readouterr().err == "contacts-report publish: cannot reach Kafka at 127.0.0.1:1\n"
+    assert capsys.readouterr().err == "contacts-report publish: cannot reach Kafka at 127.0.0.1:1: Connection refused\n"
 
 
 async def test_the_block_ends_in_time_where_kafka_hangs(kafka_cluster: Any) -> None:

@@ -6,10 +6,10 @@ import asyncio
 import gc
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, TransactionalIdAuthorizationFailed
 
 from stream.kafka import clients as kafka_clients
-from stream.kafka.clients import close_in_bounded_time, mute_unread_failures
+from stream.kafka.clients import close_in_bounded_time, describe, mute_unread_failures
 
 
 class Leaving:
@@ -70,3 +70,25 @@ async def test_a_task_that_fails_unseen_is_told_whatever_it_raised(caplog: pytes
     await asyncio.wait([asyncio.create_task(fail())])
     gc.collect()
     assert any("never retrieved" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (TimeoutError(), "TimeoutError"),
+        (OSError("broken"), "OSError: broken"),
+        # aiokafka's say their own names.
+        (KafkaConnectionError("closed"), "KafkaConnectionError: closed"),
+        (
+            KafkaConnectionError("Unable to bootstrap from [('a', 9092, <AddressFamily.AF_INET: 2>), ('b', 1, 2)]"),
+            "cannot connect to a:9092, b:1",
+        ),
+        (
+            TransactionalIdAuthorizationFailed("code 53"),
+            "Kafka does not allow it (TransactionalIdAuthorizationFailed): `contacts-report doctor` names the right "
+            "that is missing",
+        ),
+    ],
+)
+def test_what_a_client_says_in_words(error: BaseException, words: str) -> None:
+    assert describe(error) == words
