@@ -74,6 +74,7 @@ def _as_json(
         "partitions": [msgspec.to_builtins(line) for line in lines(kafka, redis)],
         "workers": redis.workers,
         "recent": msgspec.to_builtins(total(recent_of(redis.workers))),
+        "workers_gone": {worker: show_ms(told_ms) for worker, told_ms in redis.gone.items()},
         "kafka": {
             "failure": kafka.failure,
             "members": [str(one) for one in kafka.members],

@@ -26,7 +26,7 @@ def check_redis(facts: ServerFacts) -> Iterator[Finding]:
             "contacts-report config   # CONTACTS_REDIS must lead to the primary, or to its Sentinels",
         )
     if facts.maxmemory and facts.used_memory is not None:
-        yield _check_memory(facts.used_memory, facts.maxmemory)
+        yield _check_memory(facts.used_memory, facts.maxmemory, evicts=(facts.policy or "").startswith("allkeys"))
     if facts.persistence == "failing":
         yield bad(
             "Redis persistence",
@@ -91,13 +91,15 @@ def _check_policy(policy: str | None) -> Finding:
     return good("Redis maxmemory-policy", policy)
 
 
-def _check_memory(used: int, limit: int) -> Finding:
+def _check_memory(used: int, limit: int, *, evicts: bool) -> Finding:
     share = f"{100 * used // limit} % of maxmemory ({limit:,} bytes) are used"
     if used < NEARLY_FULL * limit:
         return good("Redis memory", share)
     return bad(
         "Redis memory",
         share,
-        "When it is full the oldest rows of activities go, then counting waits. Nothing is lost.",
+        "When it is full it evicts counts."
+        if evicts
+        else "When it is full the oldest rows of activities go, then counting waits. Nothing is lost.",
         "redis-cli CONFIG SET maxmemory …",
     )

@@ -7,13 +7,14 @@ Redis   what readers see of each partition, and what each worker tells of itself
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
 from stream.audit.membership import REASONS, Silent, find_silent
+from stream.causes import Cause, Trouble, rank
 from stream.ingest.rejects import WINDOW_SECONDS, Recent, total
 from stream.kafka.groups import Member, group_members
 from stream.kafka.reading import TopicReader, open_reader
@@ -21,6 +22,7 @@ from stream.kafka.topics import TopicsError, find_differences, open_topics, want
 from stream.model.words import name_partitions
 from stream.ports import KafkaAway
 from stream.projection.shown import RedisPart, ShownPartition
+from stream.projection.worker_status import EXPIRES_SECONDS
 from stream.settings.worker import WorkerConfig
 from stream.storage.formats import FormatError
 from stream.tables.position import KEY, Position, decode_position
@@ -125,13 +127,23 @@ def lines(kafka: KafkaPart, redis: RedisPart) -> list[Line]:
 
 
 def wrong(kafka: KafkaPart, redis: RedisPart, now_ms: int, stalled_after_ms: int) -> list[str]:
-    """What is not as it should be, in words, the gravest first."""
-    of_redis = [f"Redis: {redis.failure}"] if redis.failure is not None else _wrong_in_redis(kafka, redis)
-    of_partitions = [] if redis.failure is not None else _wrong_partitions(kafka, redis, now_ms - stalled_after_ms)
+    """What is not as it should be, in words, causes before what follows from them."""
     recent = total(recent_of(redis.workers))
-    rejected = [_too_many(recent)] if recent.too_many else []
-    reasons = [f"worker {one['worker']}: {one['reason']}" for one in redis.workers if one.get("reason")]
-    return [*_wrong_in_kafka(kafka, redis), *of_redis, *kafka.differences, *of_partitions, *reasons, *rejected]
+    return rank(
+        [
+            *_wrong_in_kafka(kafka, redis),
+            *_wrong_in_redis(kafka, redis),
+            *(Trouble(Cause.SETTINGS, difference) for difference in kafka.differences),
+            *_wrong_partitions(kafka, redis, now_ms - stalled_after_ms),
+            *_gone_workers(kafka, redis, now_ms),
+            *(
+                Trouble(Cause.WORKER, f"worker {one['worker']}: {one['reason']}")
+                for one in redis.workers
+                if one.get("reason")
+            ),
+            *([Trouble(Cause.PUBLISHERS, _too_many(recent))] if recent.too_many else []),
+        ]
+    )
 
 
 def recent_of(workers: Sequence[Mapping[str, Any]]) -> list[Recent]:
@@ -147,43 +159,59 @@ def _too_many(recent: Recent) -> str:
     )
 
 
-def _wrong_in_kafka(kafka: KafkaPart, redis: RedisPart) -> list[str]:
+def _wrong_in_kafka(kafka: KafkaPart, redis: RedisPart) -> Iterator[Trouble]:
     counted = max((one.position or 0 for one in redis.shown.values()), default=0)
     if kafka.failure is not None:
-        return [f"Kafka: {kafka.failure}"]
-    if not kafka.ends and counted:
-        return [
+        yield Trouble(Cause.KAFKA, f"Kafka: {kafka.failure}")
+        return
+    if not kafka.ends:
+        yield Trouble(
+            Cause.TOPIC,
             f"the topic of activity is gone, and {counted} of its offsets were counted: do not create it again, a new "
             "one ends every worker (docs/runbook.md, A topic that is gone)"
-        ]
-    if not kafka.ends:
-        return ["there is no topic of activity: `contacts-report topics` makes what is needed"]
-    found = [
-        f"partition {partition} was counted up to offset {position}, and ends at {kafka.ends[partition]}: the topic "
-        "was deleted and created again, or lost records (docs/runbook.md, A topic that was created again)"
-        for partition, position in sorted(kafka.positions.items())
-        if position is not None and position > kafka.ends.get(partition, position)
-    ]
-    return found if kafka.members else ["no worker is in the group: nothing is counted", *found]
+            if counted
+            else "there is no topic of activity: `contacts-report topics` makes what is needed",
+        )
+        return
+    for partition, position in sorted(kafka.positions.items()):
+        if position is not None and position > kafka.ends.get(partition, position):
+            yield Trouble(
+                Cause.TOPIC,
+                f"partition {partition} was counted up to offset {position}, and ends at {kafka.ends[partition]}: the "
+                "topic was deleted and created again, or lost records (docs/runbook.md, A topic that was created "
+                "again)",
+            )
+    if not kafka.members:
+        yield Trouble(Cause.WORKERS, "no worker is in the group: nothing is counted")
 
 
-def _wrong_in_redis(kafka: KafkaPart, redis: RedisPart) -> list[str]:
-    found = []
-    if redis.full:
-        found.append("Redis is full and takes no writes: raise its maxmemory")
-    if redis.policy is not None and redis.policy.startswith("allkeys"):
-        found.append(f"Redis evicts counts (maxmemory-policy {redis.policy}): set noeviction")
+def _wrong_in_redis(kafka: KafkaPart, redis: RedisPart) -> Iterator[Trouble]:
+    if redis.failure is not None:
+        yield Trouble(Cause.REDIS, redis.failure)
+        return
+    if redis.evicts:
+        yield Trouble(
+            Cause.REDIS_WRITES,
+            f"Redis evicts counts (maxmemory-policy {redis.policy}), so workers send it nothing: set noeviction",
+        )
+    elif redis.full:
+        yield Trouble(Cause.REDIS_WRITES, "Redis is full and takes no writes: raise its maxmemory")
     expected = max(redis.partitions, len(kafka.ends))
     missing = [p for p in range(expected) if redis.shown.get(p, ShownPartition()).position is None]
     if not redis.partitions:
-        found.append("this Redis has nothing of the group: no worker of it has written here, or it was just emptied")
+        yield Trouble(
+            Cause.REDIS_EMPTY,
+            "this Redis has nothing of the group, so readers get 503: no worker of it has written here, or it was just "
+            "emptied",
+        )
     elif missing:
-        found.append(f"readers get 503: Redis has no position of {name_partitions(missing)}")
-    return found
+        yield Trouble(Cause.READERS, f"readers get 503: Redis has no position of {name_partitions(missing)}")
 
 
-def _wrong_partitions(kafka: KafkaPart, redis: RedisPart, stalled_ms: int) -> list[str]:
-    """A line for each thing that is wrong, with all partitions of which it is so."""
+def _wrong_partitions(kafka: KafkaPart, redis: RedisPart, stalled_ms: int) -> Iterator[Trouble]:
+    """One for each thing that is wrong, with all partitions of which it is so."""
+    if redis.failure is not None:
+        return
     silent = find_silent(kafka.members, redis.workers, kafka.topic)
     named = () if silent is None else silent.partitions
     found: dict[str, list[int]] = {}
@@ -197,12 +225,27 @@ def _wrong_partitions(kafka: KafkaPart, redis: RedisPart, stalled_ms: int) -> li
             found.setdefault(f"{line.phase}: {line.failure}", []).append(line.partition)
         if line.as_of_ms is not None and line.as_of_ms < stalled_ms:
             stalled[line.partition] = line.as_of_ms
-    texts = [] if silent is None else [_silent_members(silent)]
-    texts += [f"{name_partitions(of)}: {text}" for text, of in found.items()]
+    if silent is not None:
+        yield Trouble(Cause.WORKERS, _silent_members(silent))
+    for text, of in found.items():
+        yield Trouble(Cause.PARTITION, f"{name_partitions(of)}: {text}")
     if stalled:
         since = _utc(min(stalled.values()))
-        texts.append(f"{name_partitions(stalled)}: readers' numbers stand still since {since}")
-    return texts
+        yield Trouble(Cause.READERS, f"{name_partitions(stalled)}: readers' numbers stand still since {since}")
+
+
+def _gone_workers(kafka: KafkaPart, redis: RedisPart, now_ms: int) -> Iterator[Trouble]:
+    """Workers that fell silent within the last ten minutes, and how their partitions fare."""
+    uncounted = [line.partition for line in lines(kafka, redis) if line.phase != "counting"]
+    fare = f"{name_partitions(uncounted)} not counted" if uncounted else "others count all partitions"
+    for worker, told_ms in redis.gone.items():
+        silent_ms = now_ms - told_ms
+        if silent_ms > EXPIRES_SECONDS * 1000:  # else it may be about to stop
+            yield Trouble(
+                Cause.WORKERS,
+                f"worker {worker} is gone: it reported last {silent_ms / 1000:.0f} s ago, and did not say that it "
+                f"stops; {fare} (docs/runbook.md, A worker that was killed without a line)",
+            )
 
 
 def _silent_members(silent: Silent) -> str:

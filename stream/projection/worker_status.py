@@ -27,8 +27,9 @@ EVERY_SECONDS: Final = 2.0
 EXPIRES_SECONDS: Final = 10
 LONGEST_SECONDS: Final = 1.0
 """That a telling may take: a process that ends waits for the last one."""
-FORGET_MS: Final = 60_000
-"""A process that has reported nothing for this long leaves the list."""
+FORGET_MS: Final = 600_000
+"""A process that has reported nothing for this long leaves the list, as one that stops does at once. Until then
+`contacts-report status` says that it is gone."""
 
 
 class _Status:
@@ -104,6 +105,12 @@ class ApiStatus(_Status):
 
     def __init__(self, client: Redis, keys: Keys, process: str, facts: Callable[[], Mapping[str, Any]]) -> None:
         super().__init__(client, keys.apis, keys.api_of(process), {"process": process}, facts)
+
+
+async def read_listed_workers(client: Redis, keys: Keys) -> dict[str, int]:
+    """The workers that have not said that they stop, and when (ms since 1970) each reported last. Raises RedisError."""
+    listed: Any = await client.zrange(keys.ops, 0, -1, withscores=True)
+    return {name.decode(): int(told) for name, told in listed}
 
 
 async def read_worker_statuses(client: Redis, keys: Keys) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stream.causes import Cause, Trouble
 from stream.faults import FaultWatch
 from stream.ports import Clock, TopicGone
 from stream.settings.redis_words import describe_redis, is_refusal
@@ -46,11 +47,15 @@ class Dependencies:
             self._metrics.redis_refuses_writes.set(refused)
         self._metrics.dependency_up.labels("redis").set(error is None or refused)
 
-    @property
-    def topic_gone(self) -> str | None:
-        """In words; None while the topic is there."""
-        fault = self._topic.lasting
-        return None if fault is None else fault.text
+    def troubles(self) -> list[Trouble]:
+        """What is away now; a single late answer is not."""
+        watched = (
+            (Cause.KAFKA, self._kafka),
+            (Cause.TOPIC, self._topic),
+            (Cause.REDIS, self._redis),
+            (Cause.REDIS_WRITES, self._writes),
+        )
+        return [Trouble(cause, watch.told.words) for cause, watch in watched if watch.told is not None]
 
     def facts(self) -> dict[str, Any]:
         """The last fault of each, for `/readyz?verbose`; null where there was none."""

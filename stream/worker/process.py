@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 import uvloop
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from stream.causes import Cause, Trouble, rank
 
 from stream.kafka.clients import describe, mute_unread_failures
 from stream.kafka.source import SourceTopic
@@ -331,12 +332,15 @@ class Worker:
         app = self._app if self._started else None
         owned, given = (None, set()) if app is None else (app.partitions, app.batches.assigned_partitions())
         clocks = self._clocks.facts()
-        topic_gone = self._dependencies.topic_gone
-        waits_for = topic_gone or self._readiness.reason(owned, given, partitions) or clocks["waiting"]
+        waits_for = self._readiness.reason(owned, given, partitions) or clocks["waiting"]
+        troubles = self._dependencies.troubles()
+        if waits_for is not None:
+            troubles.append(Trouble(Cause.PARTITION, waits_for))
+        reasons = rank(troubles) if self._reason is None else [str(self._reason)]
         return {
             "live": not self._stop.is_set(),
-            "ready": self._reason is None and waits_for is None,
-            "reason": waits_for if self._reason is None else str(self._reason),
+            "ready": not reasons,
+            "reason": reasons[0] if reasons else None,
             "worker": self._name,
             "clocks": clocks,
             "faults": self._dependencies.facts(),

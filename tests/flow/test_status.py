@@ -72,18 +72,30 @@ def test_one_screen_says_how_the_deployment_is(site: Site, capsys: Capture) -> N
     # Without Redis Kafka tells position and lag,
     code, answer = status(site, capsys, CONTACTS_REDIS="redis://127.0.0.1:1/0")
     assert (code, [one["lag"] for one in answer["partitions"]]) == (1, [0, 0])
-    assert [text.partition(":")[0] for text in answer["wrong"]] == ["Redis"]
+    assert [text.partition(" (")[0] for text in answer["wrong"]] == ["Redis does not answer"]
     # and without Kafka the workers do.
     code, answer = status(site, capsys, CONTACTS_KAFKA="127.0.0.1:1")
     assert (code, [one["position"] for one in answer["partitions"]]) == (1, [4, 0])
     assert any("cannot reach Kafka at 127.0.0.1:1" in text for text in answer["wrong"])
+
+    # One of two workers that is killed is told, and that the other counts what it had.
+    other = site.worker()
+    eventually("shared", lambda: other.ready() and len(worker.facts()["partitions"]) == 1)
+    other.kill()
+
+    def said_to_be_gone() -> bool:
+        code, answer = status(site, capsys)
+        others = "did not say that it stops; others count all partitions"
+        return code == 1 and any(others in text for text in answer["wrong"]) and len(answer["workers_gone"]) == 1
+
+    eventually("told to be gone", said_to_be_gone, every=1.0)
 
     # A worker that ends takes what it told with it; then nothing is counted, and that is said.
     assert worker.stop() == 0
     code, answer = status(site, capsys)
     assert (code, answer["workers"]) == (1, [])
     assert "no worker is in the group: nothing is counted" in answer["wrong"]
-    assert list(site.redis.client.scan_iter(match="*:ops*")) == []
+    assert list(site.redis.client.scan_iter(match="*:ops:*")) == []
     # Another group's keys are not there, which is said too.
     code, answer = status(site, capsys, CONTACTS_GROUP=f"{site.group}-mistyped")
     assert code == 1

@@ -37,7 +37,7 @@ FOLDERS = {
 }
 SHARED_WITH_THE_API = {"core", "faults", "ingest", "model", "settings", "slices", "storage", "tracing"}
 BESIDE_THE_FOLDERS = {
-    "stream": {"core", "faults", "ports", "retry", "slices", "tracing", "version"},
+    "stream": {"causes", "core", "faults", "ports", "retry", "slices", "tracing", "version"},
     "api": {
         "app",
         "cache",

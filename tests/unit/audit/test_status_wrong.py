@@ -54,11 +54,46 @@ def test_a_position_behind_the_end_names_a_topic_that_was_created_again() -> Non
 
 
 def test_a_redis_that_is_full_comes_before_what_follows_from_it() -> None:
-    found = texts(of_kafka(), of_redis(LATE, full=True))
+    found = texts(of_kafka(), of_redis(LATE, above_limit=True))
     assert [text.partition(":")[0] for text in found] == [
         "Redis is full and takes no writes",
         "partitions 0, 1",
     ]
+
+
+def test_a_redis_that_evicts_is_not_called_full() -> None:
+    found = texts(of_kafka(), of_redis(above_limit=True, policy="allkeys-lru"))
+    assert found == ["Redis evicts counts (maxmemory-policy allkeys-lru), so workers send it nothing: set noeviction"]
+    # One that may evict only what expires refuses writes.
+    assert texts(of_kafka(), of_redis(above_limit=True, policy="volatile-lru")) == [
+        "Redis is full and takes no writes: raise its maxmemory"
+    ]
+
+
+def test_whatever_is_wrong_at_once_the_cause_comes_before_what_follows_from_it() -> None:
+    reason = {"worker": "a worker", "partitions": {"0": {"phase": "repairing", "failure": "x"}}, "reason": "not ready"}
+    redis = of_redis(LATE, above_limit=True, workers=[reason])
+    assert [text.partition(":")[0] for text in texts(of_kafka(members=[], differences=["x: differs"]), redis)] == [
+        "Redis is full and takes no writes",
+        "no worker is in the group",
+        "x",
+        "partition 0",
+        "partition 1",
+        "partitions 0, 1",
+        "worker a worker",
+    ]
+    first, second, *_ = texts(of_kafka(failure="cannot reach Kafka"), of_redis(failure="Redis does not answer"))
+    assert (first, second) == ("Kafka: cannot reach Kafka", "Redis does not answer")
+
+
+def test_a_worker_that_fell_silent_is_gone_and_how_its_partitions_fare_is_said() -> None:
+    gone = {"host:7": NOW - 139_000, "host:8": NOW - 9_000}
+    seen = "(docs/runbook.md, A worker that was killed without a line)"
+    said = "worker host:7 is gone: it reported last 139 s ago, and did not say that it stops"
+    assert texts(of_kafka(), of_redis(gone=gone)) == [f"{said}; others count all partitions {seen}"]
+    first, second = texts(of_kafka(), of_redis(gone=gone, owned=(0,)))
+    assert first == f"{said}; partition 1 not counted {seen}"
+    assert second == "partition 1: not owned by a worker that reports to this Redis"
 
 
 def test_one_thing_is_said_once_for_all_partitions() -> None:
@@ -87,7 +122,7 @@ def test_a_member_that_reports_to_another_redis_is_named_with_its_partitions() -
     [first] = texts(of_kafka(members=[member("a", 0, 1), member("b")]), of_redis())
     assert first.startswith("1 of 2 members of the group reports nothing to this Redis: CONTACTS_REDIS")
     # or all of them.
-    [empty, first] = texts(kafka, of_redis(owned=(), workers=[], shown={}, partitions=0))
+    [first, empty] = texts(kafka, of_redis(owned=(), workers=[], shown={}, partitions=0))
     assert empty.startswith("this Redis has nothing of the group")
     assert first.startswith("2 of 2 members of the group report nothing to this Redis, and partitions 0, 1 went to a ")
 

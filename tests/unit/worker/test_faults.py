@@ -8,6 +8,7 @@ import pytest
 from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from stream.causes import rank
 from stream.faults import FaultWatch
 from stream.ports import KafkaAway, TopicGone
 from stream.worker.dependencies import Dependencies
@@ -92,12 +93,10 @@ def test_what_is_away_full_or_gone_is_told_apart() -> None:
     assert shown() == (1, 1, 0)
     dependencies.note_kafka(KafkaAway("Kafka did not answer"))
     assert shown() == (0, 1, 0)
-    assert dependencies.topic_gone is None
     # A Kafka without the topic answers.
     dependencies.note_kafka(TopicGone("there is no topic contacts"))
-    assert (shown(), dependencies.topic_gone) == ((1, 1, 0), "there is no topic contacts")
+    assert shown() == (1, 1, 0)
     dependencies.note_kafka(4)
-    assert dependencies.topic_gone is None
     for full in (OutOfMemoryError("used memory > 'maxmemory'"), ReadOnlyError("READONLY")):
         dependencies.note_redis(full)
         assert shown() == (1, 1, 1)
@@ -111,3 +110,28 @@ def test_what_is_away_full_or_gone_is_told_apart() -> None:
         "Kafka did not answer",
         "Redis is a read-only replica and takes no writes: CONTACTS_REDIS must lead to the primary",
     )
+
+
+def test_what_hinders_is_told_with_its_beginning_causes_first_and_not_for_a_single_late_answer() -> None:
+    dependencies = Dependencies(Metrics(), Clock())
+    since = "(since 1970-01-01T00:16:40.000Z)"
+    dependencies.note_redis(OutOfMemoryError("used memory > 'maxmemory'"))
+    dependencies.note_kafka(KafkaAway("Kafka did not answer"))
+    assert rank(dependencies.troubles()) == []
+    dependencies.note_redis(OutOfMemoryError("used memory > 'maxmemory'"))
+    dependencies.note_kafka(KafkaAway("Kafka did not answer"))
+    assert rank(dependencies.troubles()) == [
+        f"Kafka did not answer {since}",
+        f"Redis is full (maxmemory) and takes no writes {since}",
+    ]
+    dependencies.note_redis(None)
+    for _ in range(2):
+        dependencies.note_kafka(TopicGone("there is no topic contacts"))
+        dependencies.note_redis(RedisConnectionError("refused"))
+    assert rank(dependencies.troubles()) == [
+        f"there is no topic contacts {since}",
+        f"Redis does not answer (ConnectionError: refused) {since}",
+    ]
+    dependencies.note_kafka(4)
+    dependencies.note_redis(None)
+    assert rank(dependencies.troubles()) == []
