@@ -37,7 +37,7 @@ class OpsPartition(msgspec.Struct, frozen=True):
     events_per_second: float | None
     committed_at: str | None
     projected_at: str | None
-    failure: Annotated[str | None, Meta(description="Why it does not count, in words; null while it counts.")]
+    failure: Annotated[str | None, Meta(description="What hinders it, in words; null while it counts.")]
 
 
 class OpsRejected(msgspec.Struct, frozen=True):
@@ -188,7 +188,6 @@ def _partition(partition: int, fields: Mapping[bytes, bytes], workers: list[_Tol
     position, end, as_of = (fields.get(Keys.position_field(partition, name).encode()) for name in SHOWN_FIELDS)
     owner = next((one for one in workers if str(partition) in one.partitions), None)
     of = {} if owner is None else owner.partitions[str(partition)]
-    counting = of.get("phase") == "counting"
     return OpsPartition(
         partition=partition,
         position=int(position) if position else None,
@@ -200,7 +199,7 @@ def _partition(partition: int, fields: Mapping[bytes, bytes], workers: list[_Tol
         events_per_second=of.get("events_per_second"),
         committed_at=_time(of.get("committed_ms")),
         projected_at=_time(of.get("projected_ms")),
-        failure=of.get("waiting") or (None if counting else of.get("failure")),
+        failure=of.get("waiting") or of.get("failure"),
     )
 
 

@@ -120,7 +120,7 @@ def lines(kafka: KafkaPart, redis: RedisPart) -> list[Line]:
                 owner,
                 of.get("committed_ms"),
                 of.get("projected_ms"),
-                of.get("waiting") or (None if of.get("phase") == "counting" else of.get("failure")),
+                of.get("waiting") or of.get("failure"),
             )
         )
     return found
@@ -222,7 +222,8 @@ def _wrong_partitions(kafka: KafkaPart, redis: RedisPart, stalled_ms: int) -> It
         elif redis.workers and line.owner is None:
             found.setdefault("not owned by a worker that reports to this Redis", []).append(line.partition)
         elif line.failure is not None:
-            found.setdefault(f"{line.phase}: {line.failure}", []).append(line.partition)
+            phase = "" if line.phase == "counting" else f"{line.phase}: "
+            found.setdefault(f"{phase}{line.failure}", []).append(line.partition)
         if line.as_of_ms is not None and line.as_of_ms < stalled_ms:
             stalled[line.partition] = line.as_of_ms
     if silent is not None:

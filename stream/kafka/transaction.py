@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
@@ -94,7 +94,7 @@ class TransactionalStore:
 
     async def commit(self, commit: Commit, earlier: Earlier) -> None:
         letters, state = self._letters(commit, earlier), self._state(commit)
-        batches: list[tuple[Place, RecordBatch]] = [((self._dead_letters, self._partition), b) for b, _ in letters]
+        batches: list[tuple[Place, RecordBatch]] = [((self._dead_letters, self._partition), b) for b, _, _ in letters]
         batches += [((self._changelog, self._partition), b) for b in state]
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -102,7 +102,7 @@ class TransactionalStore:
                 answers = await self._producer.send(batches)
                 refused = find_refused_for_size(letters, answers)
                 if refused:
-                    raise TooLarge("dead letters are too large for their topic", refused)
+                    raise TooLarge(self._describe_refused(refused), frozenset(refused))
                 for answer in answers:
                     if answer is not None:
                         raise answer
@@ -112,7 +112,9 @@ class TransactionalStore:
                 f"partition {self._partition} belongs to another worker, or this one slept too long"
             ) from error
         except BROKER_AWAY as error:
-            raise CommitFailed(f"the commit failed or was not answered: {describe(error)}") from error
+            raise CommitFailed(
+                f"{self._describe(commit, letters)} failed or was not answered: {describe(error)}"
+            ) from error
 
     async def close(self) -> None:
         await close_in_bounded_time(self._producer)
@@ -125,10 +127,27 @@ class TransactionalStore:
             batches.put(key, value, [])
         return batches.built
 
-    def _letters(self, commit: Commit, earlier: Earlier) -> list[tuple[BuiltBatch, list[int]]]:
-        """Batches, each with the offsets of the records that are in it, and none larger than the topic takes."""
+    def _describe(self, commit: Commit, letters: Sequence[Letters]) -> str:
+        size = sum(batch.size for batch in letters)
+        beside = f" with {len(commit.dead_letters)} dead letters of {size:,} bytes" if size else ""
+        return f"the commit up to offset {commit.position.next_offset}{beside}"
+
+    def _describe_refused(self, refused: Mapping[int, int]) -> str:
+        """`refused`: of the dead letters' offsets on the source the bytes of the batch that was refused."""
+        topic, offsets = self._dead_letters, sorted(refused)
+        enough = max(self._letter_bytes, refused[offsets[0]])
+        more = f" and of {len(offsets) - 1} more" if len(offsets) > 1 else ""
+        return (
+            f"the dead letter of offset {offsets[0]}{more} is too large for {topic}: a batch of "
+            f"{refused[offsets[0]]:,} bytes was refused, and its max.message.bytes was {self._letter_bytes:,} or more "
+            "when this worker began. The next try leaves out more of the record; where even the smallest is refused: "
+            f"kafka-configs.sh --alter --topic {topic} --add-config max.message.bytes={enough}"
+        )
+
+    def _letters(self, commit: Commit, earlier: Earlier) -> list[Letters]:
+        """Batches of dead letters, none larger than the topic takes."""
         limit = min(self._letter_bytes, MESSAGE_BYTES) if earlier.careful else self._letter_bytes
-        batches, offsets = Batches(self._producer, min(limit, BATCH_BYTES)), list[list[int]]()
+        batches, offsets, sizes = Batches(self._producer, min(limit, BATCH_BYTES)), list[list[int]](), list[int]()
         for letter in commit.dead_letters:
             offset = letter.record.offset
             refused = earlier.refusals(offset)
@@ -142,18 +161,33 @@ class TransactionalStore:
                 batches.close()
             if len(offsets) < len(batches.built):
                 offsets.append([])
+                sizes.append(BATCH_OVERHEAD)
             offsets[-1].append(offset)
-        return list(zip(batches.built, offsets, strict=True))
+            sizes[-1] += encoded.size
+        return [Letters(*one) for one in zip(batches.built, offsets, sizes, strict=True)]
 
 
-def find_refused_for_size(
-    letters: Sequence[tuple[RecordBatch, list[int]]], answers: Sequence[object]
-) -> frozenset[int]:
-    """The offsets of the dead letters whose batches, the first of those that were answered, are too large."""
+class Letters(NamedTuple):
+    """A batch of dead letters."""
+
+    batch: BuiltBatch
+    offsets: list[int]
+    """Of their records, on the source."""
+    size: int
+    """Bytes of it, at most."""
+
+
+def find_refused_for_size(letters: Sequence[Letters], answers: Sequence[object]) -> dict[int, int]:
+    """The offsets of the dead letters whose batches, the first of those that were answered, are too large, each with
+    the bytes of its batch.
+    """
     pairs = zip(letters, answers, strict=False)
-    return frozenset(
-        offset for (_, of), answer in pairs if isinstance(answer, MessageSizeTooLargeError) for offset in of
-    )
+    return {
+        offset: one.size
+        for one, answer in pairs
+        if isinstance(answer, MessageSizeTooLargeError)
+        for offset in one.offsets
+    }
 
 
 class Batches:

@@ -25,10 +25,6 @@ class Attempts:
         self._refused: dict[int, int] = {}
 
     @property
-    def stuck(self) -> bool:
-        return self.failures >= STUCK_AFTER
-
-    @property
     def careful(self) -> bool:
         return self.failures >= CAREFUL_AFTER
 

@@ -76,7 +76,8 @@ class Listener:
     def note_rows_failed(self, partition: int, why: str) -> None:
         """Missing rows could not be read; counting goes on."""
 
-    def note_stuck(self, partition: int, stuck: bool) -> None: ...
+    def note_attempts(self, partition: int, failures: int) -> None:
+        """So many commits in a row have failed at one offset; 0: what there was to commit is committed."""
 
     def note_lost(self, partition: int, offsets: int) -> None: ...
 

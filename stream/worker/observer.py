@@ -31,6 +31,8 @@ class Reporter(Listener):
         self._series: dict[tuple[object, int], Any] = {}
         self.tally = Tally(clock)
         self._faults: dict[int, FaultWatch] = {}
+        self._uncommitted: set[int] = set()
+        """Of what the last commit failed."""
         self._unread_ms: dict[int, int] = {}  # broker time of the newest event that is committed, and not shown yet
         self._facts: dict[int, dict[str, Any]] = {}
         self._ends: dict[int, int] = {}
@@ -71,6 +73,7 @@ class Reporter(Listener):
             self._facts.pop(partition, None)
             self._furthest.pop(partition, None)
             self._faults.pop(partition, None)
+            self._uncommitted.discard(partition)
             self._unread_ms.pop(partition, None)
             self.tally.note_ended(partition)
             for gauge in self._metrics.of_owned:
@@ -79,8 +82,7 @@ class Reporter(Listener):
                 self._series.pop((gauge, partition), None)
         else:
             self._facts.setdefault(partition, {"position": None})["phase"] = phase.value
-            if phase is Phase.COUNTING and partition in self._faults:
-                self._faults[partition].clear()
+            self._end_fault(partition)
             self._of(self._metrics.stuck, partition)
             for counter in self._metrics.counted_of_owned:
                 self._of(counter, partition)
@@ -201,8 +203,20 @@ class Reporter(Listener):
         if facts is not None:
             facts["waiting"] = why
 
-    def note_stuck(self, partition: int, stuck: bool) -> None:
-        self._of(self._metrics.stuck, partition).set(stuck)
+    def note_attempts(self, partition: int, failures: int) -> None:
+        self._of(self._metrics.stuck, partition).set(failures >= STUCK_AFTER)
+        if failures:
+            self._uncommitted.add(partition)
+        else:
+            self._uncommitted.discard(partition)
+            self._end_fault(partition)
+
+    def _end_fault(self, partition: int) -> None:
+        """Where the partition counts: one that has only been recovered may fail at the same event again."""
+        watch = self._faults.get(partition)
+        counting = self._facts.get(partition, {}).get("phase") == Phase.COUNTING.value
+        if watch is not None and counting and partition not in self._uncommitted:
+            watch.clear()
 
     def _of(self, metric: Metric, partition: int) -> Metric:
         """A partition's series of a metric, looked up once: a commit sets twenty of them, and the client library takes

@@ -211,6 +211,7 @@ class OwnedPartition:
         self._projector.note_end(end, asked_ms)
         if self._state is not None and end <= self._find_covered():
             self._attempts.forget()
+            self._listener.note_attempts(self.partition, 0)
         missed = self._gaps.note_end(self.next_needed if self.wants_more else None, end)
         if missed is not None:
             self._fetch_control.seek(self.partition, missed)
@@ -499,13 +500,13 @@ class OwnedPartition:
                 await self._asking
         except KafkaAway as error:
             self._attempts.note_failure(self._committed_offset, error)
-            self._listener.note_stuck(self.partition, self._attempts.stuck)
+            self._listener.note_attempts(self.partition, self._attempts.failures)
             raise
         if commit.position.next_offset > self._committed_offset:
             self._back_off.reset()
         self._committed_offset = commit.position.next_offset
         self._attempts.note_position(self._committed_offset)
-        self._listener.note_stuck(self.partition, self._attempts.stuck)
+        self._listener.note_attempts(self.partition, self._attempts.failures)
         self._held -= weight
         self._in_flight.give_back(weight)
         self._listener.note_committed(self.partition, commit, asyncio.get_running_loop().time() - started)

@@ -43,10 +43,12 @@ class Readiness:
         if unbegun:
             return f"partition {unbegun[0]} was given to this worker, and is not begun yet"
         for partition, facts in partitions.items():
+            failure = facts.get("failure")
+            lasting = f": {failure['text']} (since {failure['since']})" if failure and not failure["over"] else ""
             if facts["phase"] != "counting":
-                failure = facts.get("failure")
-                since = f": {failure['text']} (since {failure['since']})" if failure and not failure["over"] else ""
-                return f"partition {partition} is {facts['phase']}{since}"
+                return f"partition {partition} is {facts['phase']}{lasting}"
+            if lasting:  # it counts until it comes to what cannot be committed
+                return f"partition {partition}{lasting}"
             if facts.get("waiting"):
                 return f"partition {partition} waits: {facts['waiting']}"
         return None

@@ -36,7 +36,12 @@ def commit(table: dict[bytes, bytes | None], letters: list[bytes] = []) -> Any: 
         )
         for o, v in enumerate(letters)
     ]
-    return SimpleNamespace(table=[*table.items(), (b"p", b"at %d" % len(table))], dead_letters=dead, packed=None)
+    return SimpleNamespace(
+        table=[*table.items(), (b"p", b"at %d" % len(table))],
+        dead_letters=dead,
+        packed=None,
+        position=SimpleNamespace(next_offset=len(table)),
+    )
 
 
 async def told(seen: Seen, name: str, work: Awaitable[Any]) -> None:

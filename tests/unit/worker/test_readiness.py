@@ -35,6 +35,14 @@ COUNTING, RECOVERING = {"phase": "counting"}, {"phase": "recovering", "failure":
         (None, True, {0}, {"0": {"phase": "repairing"}}, "partition 0 is repairing"),
         (None, True, {0}, {"0": COUNTING | {"waiting": "the clocks differ"}}, "partition 0 waits: the clocks differ"),
         (None, True, {0, 1}, {"0": COUNTING, "1": COUNTING | {"waiting": None}}, None),
+        # One that counts until it comes to what cannot be committed is not ready.
+        (
+            None,
+            True,
+            {0},
+            {"0": COUNTING | {"failure": FAILURE}},
+            "partition 0: Kafka did not answer (since 2026-11-23T09:00:00.000Z)",
+        ),
         # In the middle of a rebalance Kafka has taken all, and what is still here counts on.
         (None, True, set(), {"0": COUNTING}, None),
     ],
