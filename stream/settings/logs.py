@@ -41,6 +41,8 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = _encodable(self.formatException(record.exc_info))
+        if record.stack_info:
+            line["stack"] = _encodable(record.stack_info)
         return orjson.dumps(line).decode()
 
 

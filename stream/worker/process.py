@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import faulthandler
 import gc
 import logging
 import os
@@ -21,8 +20,8 @@ from typing import Any, NoReturn
 import uvloop
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from stream.causes import Cause, Trouble, rank
 
+from stream.causes import Cause, Trouble, rank
 from stream.kafka.clients import describe, mute_unread_failures
 from stream.kafka.source import SourceTopic
 from stream.kafka.unpacking import unpacked_limit
@@ -47,6 +46,7 @@ from stream.worker.dependencies import Dependencies
 from stream.worker.ends import ask_for_ends
 from stream.worker.form import choose_form
 from stream.worker.listener import Phase
+from stream.worker.loop_guard import LoopGuard
 from stream.worker.metrics import Metrics
 from stream.worker.observer import Reporter
 from stream.worker.partition_task import OwnedPartition
@@ -127,6 +127,7 @@ class Worker:
         self._started = False
         self._topics_differ: tuple[str, ...] = ()
         self._readiness = Readiness()
+        self._guard = LoopGuard()
         self._stop = asyncio.Event()
         self._reason: Exception | None = None
 
@@ -212,7 +213,9 @@ class Worker:
         if self._reason is not None:
             log.error("the worker ends: %s", self._reason)
         limit = self._config.stop_timeout_seconds
-        faulthandler.dump_traceback_later(limit + HARD_END_SECONDS, exit=True)
+        before = "" if self._reason is None else f" ({self._reason})"
+        setting = f"CONTACTS_STOP_TIMEOUT_SECONDS ({limit:g}, and {HARD_END_SECONDS:g} more)"
+        self._guard.allow(limit + HARD_END_SECONDS, setting, before)
         letting_go = asyncio.create_task(self._let_go(work))
         done, _ = await asyncio.wait([letting_go], timeout=limit)
         if not done:
@@ -256,8 +259,7 @@ class Worker:
         steady = asyncio.get_running_loop().time
         written = 0.0
         while True:
-            # Of a loop that is blocked nobody in it can tell: a thread of the interpreter ends the process.
-            faulthandler.dump_traceback_later(self._config.stall_seconds, exit=True)
+            self._guard.allow(self._config.stall_seconds, f"CONTACTS_STALL_SECONDS ({self._config.stall_seconds:g})")
             if app.crashed:
                 return self._end_with(WorkerMustStop(f"Faust crashed: {app.crash_reason!r}"))
             group_error = app.batches.group_error()

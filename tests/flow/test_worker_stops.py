@@ -260,6 +260,19 @@ def test_redis_that_is_away_at_the_start_and_while_running_costs_nothing(site: S
     assert worker.stop() == 0
 
 
+def test_a_worker_that_was_paused_for_too_long_says_so_last(site: Site) -> None:
+    site.topics()
+    worker = site.worker(CONTACTS_TRANSACTION_TIMEOUT_SECONDS="4", CONTACTS_STALL_SECONDS="5")
+    eventually("ready", worker.ready)
+    worker.pause()
+    time.sleep(7)
+    worker.wake()
+    assert worker.wait() == 1
+    last = worker.tail().splitlines()[-1]
+    assert "the worker ends: its event loop has not run for " in last
+    assert last.endswith("CONTACTS_STALL_SECONDS (5) is how long that may take")
+
+
 def test_partitions_that_are_raised_while_workers_run_are_counted(site: Site) -> None:
     site.topics(1)
     worker = site.worker()

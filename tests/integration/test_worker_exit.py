@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -40,7 +44,7 @@ worker.run(WorkerConfig(worker_port={port}, stop_timeout_seconds=0.5), make_appl
     ("how", "said"),
     [
         ("await asyncio.sleep(3600)", "not all partitions were released within"),
-        ("time.sleep(3600)", "Timeout (0:00:01)!"),
+        ("time.sleep(3600)", "its event loop has not run for 1 s, since "),
     ],
     ids=["a task that loses its cancel", "a loop that is blocked"],
 )
@@ -52,6 +56,74 @@ def test_whatever_hangs_the_reason_is_said_and_the_process_ends(how: str, said: 
     assert ended.returncode == 1
     assert "the worker ends: enough" in ended.stderr
     assert said in ended.stderr
+
+
+GUARDED = """
+import asyncio, time
+from stream.settings.logs import configure
+from stream.worker.loop_guard import LoopGuard
+
+def block():
+    time.sleep(3600)
+
+async def main():
+    guard = LoopGuard()
+    for beat in range(36_000):
+        guard.allow(1.5, "CONTACTS_STALL_SECONDS (1.5)")
+        if beat == 3:
+            print("begun", flush=True)
+            {then}
+        await asyncio.sleep(0.1)
+
+configure("{log_format}", "info")
+asyncio.run(main())
+"""
+
+
+def guarded(then: str, log_format: str = "text") -> subprocess.Popen[str]:
+    """A process with a guarded loop, which has run for a moment."""
+    program = GUARDED.format(then=then, log_format=log_format)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+def test_the_last_line_of_a_blocked_loop_says_where_since_when_and_which_setting() -> None:
+    _, said = (process := guarded("block()")).communicate(timeout=60)
+    assert process.returncode == 1
+    stacks, *_, last = said.splitlines()
+    assert stacks.endswith("stacks of all threads follow")
+    assert re.search(r" ERROR .*: the worker ends: its event loop has not run for 2 s, since 20\S+Z: ", last)
+    assert last.endswith(
+        "it was blocked at <string>:7, in block. CONTACTS_STALL_SECONDS (1.5) is how long that may take"
+    )
+    # As JSON each of the two is a line.
+    _, said = (process := guarded("block()", "json")).communicate(timeout=60)
+    stacks, last = (json.loads(line) for line in said.splitlines())
+    assert "in block" in stacks["stack"]
+    assert "it was blocked at" in last["message"]
+
+
+def test_a_process_that_was_paused_ends_and_its_last_line_says_so() -> None:
+    process = guarded("pass")
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(3)
+    process.send_signal(signal.SIGCONT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "nothing of the process ran (paused, its machine too busy" in said.splitlines()[-1]
+
+
+def test_a_loop_that_runs_is_left_alone() -> None:
+    process = guarded("await asyncio.sleep(1); print('goes on', flush=True); await asyncio.sleep(1)")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "goes on\n"
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (-signal.SIGTERM, "")
 
 
 async def test_of_what_runs_beside_each_other_the_first_end_is_the_end_of_all() -> None:
