@@ -268,7 +268,7 @@ class _KeySet:
         try:
             keys = await asyncio.to_thread(_fetch_keys, self._url)
         except (OSError, ValueError, TypeError, AttributeError, HTTPException, jwt.PyJWTError) as error:
-            log.warning("Cannot fetch the keys that verify tokens: %s", error)
+            log.warning("Cannot fetch the keys that verify tokens (CONTACTS_JWKS_URL): %s", error)
             return
         self._keys = keys
         self._fetched_at = time.monotonic()

@@ -72,7 +72,11 @@ class Evictions:
         self._noticed(self.refusal is not None, False)
         arguments: list[Any] = ["evicted", run, evicted, policy]
         if await self._script(keys=[self._keys.positions], args=arguments):
-            log.error("Redis evicted keys (evicted_keys: %d), perhaps counts: resending everything", evicted)
+            log.error(
+                "Redis evicted keys (evicted_keys: %d), perhaps counts: resending everything; it needs the "
+                "maxmemory-policy noeviction, and more maxmemory",
+                evicted,
+            )
             self._noticed(False, True)
 
     def _judge(self, policy: str) -> None:

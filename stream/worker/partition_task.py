@@ -281,7 +281,7 @@ class OwnedPartition:
                 self._must_stop(error)
                 return
             except Exception as error:
-                log.exception("partition %d", self.partition)
+                log.exception("partition %d failed in a way that nothing here foresees", self.partition)
                 self._stop_worker(error)
                 return
             except asyncio.CancelledError:
@@ -398,7 +398,9 @@ class OwnedPartition:
             try:
                 state.apply(batch)
             except Exception as error:  # the batch is half applied
-                log.exception("partition %d: offsets %d to %d", self.partition, batch.start, batch.end - 1)
+                log.exception(
+                    "partition %d: offsets %d to %d cannot be applied", self.partition, batch.start, batch.end - 1
+                )
                 self._doubt = error
                 break
             self._listener.note_applied(batch)

@@ -149,7 +149,11 @@ class Worker:
         try:
             await self._health.start(self._config.worker_host, self._config.worker_port)
         except OSError as error:
-            log.error("port %d of the probes cannot be opened: %s", self._config.worker_port, error.strerror or error)
+            log.error(
+                "the worker ends: port %d of the probes cannot be opened (%s); CONTACTS_WORKER_PORT names another",
+                self._config.worker_port,
+                error.strerror or error,
+            )
             return STOPPED_BY_ITSELF
         telling = asyncio.create_task(self._status.watch())
         work = asyncio.create_task(self._work())

@@ -55,7 +55,8 @@ async def check_topic(partition: int, state: State, source: Source) -> int:
     lost = max(kept_from - state.position.next_offset, 0)
     if lost:
         log.error(
-            "partition %d: the topic deleted offsets %d to %d before they were counted",
+            "partition %d: the topic deleted offsets %d to %d before they were counted: no report will have these "
+            "events. A longer retention.ms, or more workers, keeps the next ones",
             partition,
             state.position.next_offset,
             kept_from - 1,

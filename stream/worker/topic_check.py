@@ -67,7 +67,10 @@ async def _check(config: WorkerConfig, topics: Topics) -> Found:
     actual = await topics.describe([topic.name for topic in wanted])
     missing = [topic.name for topic in wanted if topic.name not in actual]
     if missing:
-        raise WorkerMustStop(f"there is no topic {', '.join(missing)}: `contacts-report topics` makes what is needed")
+        raise WorkerMustStop(
+            f"there is no topic {', '.join(missing)}: `contacts-report topics` makes what is needed, unless "
+            "CONTACTS_TOPIC or CONTACTS_GROUP is mistyped"
+        )
     letter_bytes = letter_limit(actual[config.dead_letter_topic].settings, await topics.request_bytes())
     partitions = next(actual[topic.name].partitions for topic in wanted if topic.role is Role.ACTIVITY)
     for topic in wanted:
