@@ -76,7 +76,8 @@ async def _check_servers(config: WorkerConfig) -> list[Finding]:
 async def _check_redis(config: WorkerConfig) -> list[Finding]:
     async with redis_client(config.redis, timeout_seconds=REDIS_TIMEOUT_SECONDS) as client:
         try:
-            found = [good("Redis", "answers"), *check_redis(await ask_server(client))]
+            facts = await ask_server(client)
+            found = [good("Redis", "answers"), *check_redis(facts)]
             certificate = await ask_certificate(client)
         except RedisRefused as error:
             return [
@@ -99,7 +100,9 @@ async def _check_redis(config: WorkerConfig) -> list[Finding]:
             workers = await read_worker_statuses(client, keys)
         except (RedisError, OSError) as error:
             return [*found, bad("right to read Redis", describe_redis(error), "Readers get 503.")]
-        return [*found, *_check_group(config, partitions is not None, workers), *await _check_members(config, workers)]
+        found += _check_group(config, partitions is not None, workers)
+        # A full Redis takes no reports, and those that it has expire: who reports to it cannot be told.
+        return found if facts.full else [*found, *await _check_members(config, workers)]
 
 
 async def _check_members(config: WorkerConfig, workers: Sequence[Mapping[str, Any]]) -> list[Finding]:

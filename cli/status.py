@@ -91,7 +91,7 @@ def _screen(config: WorkerConfig, kafka: KafkaPart, redis: RedisPart, trouble: S
         f"contacts-report {VERSION}, group {config.group}, topic {config.topic}, {show_ms(now)}",
         f"Kafka    {kafka.failure or f'{len(kafka.ends)} partitions, {len(kafka.members)} members of the group'}",
         f"Redis    {redis.failure or f'answers, maxmemory-policy {redis.policy}'}",
-        f"readers  {'unknown: Redis does not answer' if redis.failure else f'see {age}'}",
+        f"readers  {_name_hindrance(redis) or f'see {age}'}",
         "",
         *_table(lines(kafka, redis), now),
         "",
@@ -100,6 +100,13 @@ def _screen(config: WorkerConfig, kafka: KafkaPart, redis: RedisPart, trouble: S
         *(f"WRONG    {text}" for text in trouble),
         *([] if trouble else ["all is well"]),
     ]
+
+
+def _name_hindrance(redis: RedisPart) -> str | None:
+    """Why readers see nothing, or it is not known what."""
+    if redis.failure:
+        return "unknown: Redis does not answer"
+    return "get 503: Redis is full, and refuses reads too" if redis.full else None
 
 
 def _table(of: Sequence[Line], now: int) -> list[str]:

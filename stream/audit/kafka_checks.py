@@ -24,6 +24,7 @@ from stream.kafka.topics import (
     TopicHidden,
     Topics,
     TopicsError,
+    count_partitions,
     find_differences,
     open_topics,
     wanted_topics,
@@ -109,8 +110,7 @@ async def _describe(topics: Topics, names: Sequence[str]) -> tuple[dict[str, Act
 
 def _check_topics(config: WorkerConfig, actual: Mapping[str, ActualTopic], hidden: Sequence[str]) -> Iterator[Finding]:
     wanted = wanted_topics(config)
-    source = actual.get(config.topic)
-    partitions = config.partitions if source is None else source.partitions
+    partitions = count_partitions(config.topic, actual, config.partitions)
     for topic in wanted:
         there = actual.get(topic.name)
         if topic.name in hidden:
@@ -119,6 +119,15 @@ def _check_topics(config: WorkerConfig, actual: Mapping[str, ActualTopic], hidde
                 "is hidden from us: neither Read, Write nor Describe",
                 "No worker starts without it.",
                 f"kafka-acls.sh --list --topic {topic.name}   # docs/operations.md has what each command needs",
+            )
+            continue
+        if there is None and topic.name == config.topic and config.changelog_topic in actual:
+            yield bad(
+                f"topic {topic.name}",
+                "is not there, and its changelog is",
+                "No worker counts without it. If it was deleted, do not create it again: a new one ends every worker "
+                "(docs/runbook.md, A topic that is gone).",
+                "contacts-report status   # says whether any of it was counted",
             )
             continue
         if there is None:

@@ -18,7 +18,7 @@ from stream.causes import Cause, Trouble, rank
 from stream.ingest.rejects import WINDOW_SECONDS, Recent, total
 from stream.kafka.groups import Member, group_members
 from stream.kafka.reading import TopicReader, open_reader
-from stream.kafka.topics import TopicsError, find_differences, open_topics, wanted_topics
+from stream.kafka.topics import TopicsError, count_partitions, find_differences, open_topics, wanted_topics
 from stream.model.words import name_partitions
 from stream.ports import KafkaAway
 from stream.projection.shown import RedisPart, ShownPartition
@@ -173,14 +173,20 @@ def _wrong_in_kafka(kafka: KafkaPart, redis: RedisPart) -> Iterator[Trouble]:
             else "there is no topic of activity: `contacts-report topics` makes what is needed",
         )
         return
-    for partition, position in sorted(kafka.positions.items()):
-        if position is not None and position > kafka.ends.get(partition, position):
-            yield Trouble(
-                Cause.TOPIC,
-                f"partition {partition} was counted up to offset {position}, and ends at {kafka.ends[partition]}: the "
-                "topic was deleted and created again, or lost records (docs/runbook.md, A topic that was created "
-                "again)",
-            )
+    cut = [
+        partition
+        for partition, position in sorted(kafka.positions.items())
+        if position is not None and position > kafka.ends.get(partition, position)
+    ]
+    if cut:
+        first, *others = cut
+        likewise = f" (likewise {name_partitions(others)})" if others else ""
+        yield Trouble(
+            Cause.TOPIC,
+            f"partition {first} was counted up to offset {kafka.positions[first]}, and ends at {kafka.ends[first]}"
+            f"{likewise}: the topic was deleted and created again, or lost records (docs/runbook.md, A topic that was "
+            "created again)",
+        )
     if not kafka.members:
         yield Trouble(Cause.WORKERS, "no worker is in the group: nothing is counted")
 
@@ -212,7 +218,8 @@ def _wrong_partitions(kafka: KafkaPart, redis: RedisPart, stalled_ms: int) -> It
     """One for each thing that is wrong, with all partitions of which it is so."""
     if redis.failure is not None:
         return
-    silent = find_silent(kafka.members, redis.workers, kafka.topic)
+    # A full Redis takes no reports either, and those that it has expire.
+    silent = None if redis.full else find_silent(kafka.members, redis.workers, kafka.topic)
     named = () if silent is None else silent.partitions
     found: dict[str, list[int]] = {}
     stalled: dict[int, int] = {}
@@ -236,7 +243,11 @@ def _wrong_partitions(kafka: KafkaPart, redis: RedisPart, stalled_ms: int) -> It
 
 
 def _gone_workers(kafka: KafkaPart, redis: RedisPart, now_ms: int) -> Iterator[Trouble]:
-    """Workers that fell silent within the last ten minutes, and how their partitions fare."""
+    """Workers that fell silent within the last ten minutes, and how their partitions fare; none where Redis is full and
+    takes no reports.
+    """
+    if redis.full:
+        return
     uncounted = [line.partition for line in lines(kafka, redis) if line.phase != "counting"]
     fare = f"{name_partitions(uncounted)} not counted" if uncounted else "others count all partitions"
     for worker, told_ms in redis.gone.items():
@@ -261,6 +272,6 @@ async def _ask_topics(config: WorkerConfig, part: KafkaPart) -> None:
     wanted = wanted_topics(config)
     async with open_topics(config.access) as topics:
         actual = await topics.describe([topic.name for topic in wanted])
-    partitions = actual[config.topic].partitions if config.topic in actual else config.partitions
+    partitions = count_partitions(config.topic, actual, config.partitions)
     part.differences = [f"there is no topic {topic.name}" for topic in wanted if topic.name not in actual]
     part.differences += [str(difference) for difference in find_differences(wanted, actual, partitions)]

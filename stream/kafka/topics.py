@@ -172,6 +172,13 @@ def wanted_topics(config: WorkerConfig) -> tuple[WantedTopic, ...]:
     )
 
 
+def count_partitions(topic: str, actual: Mapping[str, ActualTopic], if_none: int) -> int:
+    """How many all topics must have: as many as `topic` of activity, where it is gone as many as the others have."""
+    if topic in actual:
+        return actual[topic].partitions
+    return max((there.partitions for there in actual.values()), default=if_none)
+
+
 def find_differences(
     wanted: Sequence[WantedTopic], actual: Mapping[str, ActualTopic], partitions: int
 ) -> tuple[Difference, ...]:

@@ -24,6 +24,11 @@ class ServerFacts(msgspec.Struct, frozen=True):
     ahead_ms: int
     """How far its clock is ahead of ours, about."""
 
+    @property
+    def full(self) -> bool:
+        """Whether it holds more than its `maxmemory`."""
+        return bool(self.maxmemory) and (self.used_memory or 0) > (self.maxmemory or 0)
+
 
 class RedisRefused(Exception):
     """It could not be asked; the text is for the person who asked."""

@@ -14,19 +14,24 @@ from typing import Any
 
 import pytest
 import redis
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
 from cli.main import main
 from stream.audit import broker_clock
+from stream.audit.status import ask_kafka
 from stream.projection.lost_keys import SCRIPT
 from stream.projection.permissions import commands_of
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
+from tests.support.api import own_redis
 from tests.support.authority import Authority
 from tests.support.counting import make_topics, published, send
 from tests.support.kafka import RunningKafka, create_topic, unique_name
 from tests.support.redis_server import RunningRedis
 from tests.support.tls_redis import TlsRedis
+
+__all__ = ["own_redis"]
 
 Capture = pytest.CaptureFixture[str]
 
@@ -139,6 +144,55 @@ def test_what_a_user_of_redis_may_not_do_is_named_and_nothing_is_changed(
     assert said["mute"] == f"1 are missing: PUBLISH cr1:{config.group}:{{0}}:changes"
     assert "refuses our scripts" in said["elsewhere"]
     assert "refuses our scripts" in said["plain"]
+
+
+def test_a_topic_of_activity_that_was_deleted_is_not_to_be_created_again(config: WorkerConfig, capsys: Capture) -> None:
+    # Given a deployment of another number of partitions than a new one would get, whose topic of activity is gone,
+    asyncio.run(make_topics(config, 2))
+
+    async def delete() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=config.kafka)
+        await admin.start()
+        await admin.delete_topics([config.topic])
+        while config.topic in await admin.list_topics():
+            await asyncio.sleep(0.05)
+        await admin.close()
+
+    asyncio.run(delete())
+    _, found = examine(config, capsys)
+    # then that alone is wrong with the topics, and nothing says that it should be made.
+    gone = found[f"topic {config.topic}"]
+    assert gone["found"] == "is not there, and its changelog is"
+    assert "do not create it again" in gone["meaning"]
+    assert "contacts-report topics" not in json.dumps(list(found.values()))
+    assert found[f"topic {config.changelog_topic}"]["good"]
+    assert asyncio.run(ask_kafka(config)).differences == [f"there is no topic {config.topic}"]
+
+
+async def test_of_a_redis_that_is_full_nobody_says_that_workers_report_to_another_one(
+    config: WorkerConfig, own_redis: RunningRedis, capsys: Capture
+) -> None:
+    # Given a member of the group that reports nothing, and a Redis that would take no report,
+    await make_topics(config, 1)
+    changed = {"CONTACTS_REDIS": own_redis.url}
+    consumer = AIOKafkaConsumer(config.topic, bootstrap_servers=config.kafka, group_id=config.group)
+    await consumer.start()
+    try:
+        _, found = await asyncio.to_thread(lambda: examine(config, capsys, **changed))
+        assert "1 of 1 members of the group reports nothing" in found["members of the group"]["found"]
+        with redis.Redis.from_url(own_redis.url) as client:
+            client.config_set("maxmemory", "1")
+        # then doctor says that it is full, and not that,
+        _, found = await asyncio.to_thread(lambda: examine(config, capsys, **changed))
+        assert ("members of the group" in found, found["Redis memory"]["good"]) == (False, False)
+        # and status what readers see of it.
+        words = {"CONTACTS_KAFKA": config.kafka, "CONTACTS_TOPIC": config.topic, "CONTACTS_GROUP": config.group}
+        assert await asyncio.to_thread(main, ["status"], words | changed) == 1
+        screen = capsys.readouterr().out
+        assert "readers  get 503: Redis is full" in screen
+        assert "reports nothing to this Redis" not in screen
+    finally:
+        await consumer.stop()
 
 
 def test_every_command_of_the_script_is_asked_for() -> None:

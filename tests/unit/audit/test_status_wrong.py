@@ -51,14 +51,18 @@ def test_a_topic_that_is_gone_and_was_counted_is_not_to_be_created_again() -> No
 def test_a_position_behind_the_end_names_a_topic_that_was_created_again() -> None:
     [first, *_] = texts(of_kafka(ends={0: 3, 1: 20}), of_redis())
     assert first.startswith("partition 0 was counted up to offset 10, and ends at 3: the topic was deleted")
+    # Of several it is said once.
+    [first] = texts(of_kafka(ends={0: 3, 1: 5}), of_redis())
+    assert first.startswith("partition 0 was counted up to offset 10, and ends at 3 (likewise partition 1): the topic")
 
 
 def test_a_redis_that_is_full_comes_before_what_follows_from_it() -> None:
     found = texts(of_kafka(), of_redis(LATE, above_limit=True))
-    assert [text.partition(":")[0] for text in found] == [
-        "Redis is full and takes no writes",
-        "partitions 0, 1",
-    ]
+    wanted = ["Redis is full and takes no writes", "partitions 0, 1"]
+    assert [text.partition(":")[0] for text in found] == wanted
+    # It takes no reports of workers either, and those that it has expire: nobody is gone, or reports to another one.
+    expired = of_redis(LATE, above_limit=True, workers=[], gone={"host:7": NOW - 60_000})
+    assert texts(of_kafka(), expired) == found
 
 
 def test_a_redis_that_evicts_is_not_called_full() -> None:
