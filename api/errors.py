@@ -59,7 +59,8 @@ def no_position(missing: Sequence[int], number: int) -> CountsMissing:
         return CountsMissing(
             "Redis holds nothing of this group",
             " yet; its workers are sending everything",
-            " Are CONTACTS_GROUP and CONTACTS_REDIS those of the workers?",
+            " Emptied just now, it is filled again within seconds. Are CONTACTS_GROUP and CONTACTS_REDIS those of the "
+            "workers?",
         )
     which = name_partitions(missing, most=NAMED_PARTITIONS)
     missed = f"The counts of {which} of {number} are not in Redis"

@@ -13,8 +13,8 @@ from stream.kafka.groups import Member
 from stream.model.words import name_partitions
 
 REASONS: Final = (
-    "CONTACTS_REDIS is another one there, or its user may not write `ops*`; who was killed stays a member until the "
-    "session ends"
+    "CONTACTS_REDIS is another one there, does not let it in (its log says so), or lets its user not write `ops*`; who "
+    "was killed stays a member until the session ends"
 )
 
 

@@ -134,7 +134,8 @@ async def test_another_group_than_the_workers_is_in_the_log_too(
         details.append((await api.client.get("/readyz?verbose")).json()["reason"])
         says = (
             "Redis holds nothing of this group, and no worker reports to this Redis: none runs, or none reaches it. "
-            "Are CONTACTS_GROUP and CONTACTS_REDIS those of the workers? `contacts-report status` shows the workers"
+            "Emptied just now, it is filled again within seconds. Are CONTACTS_GROUP and CONTACTS_REDIS those of the "
+            "workers? `contacts-report status` shows the workers"
         )
         assert details == [f"{says}."] * 3
         # then the log says it once, with which group and where,
