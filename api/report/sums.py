@@ -29,11 +29,18 @@ FOLDED_DAY_BYTES = 250
 so those count with it too."""
 
 
-DAY_BYTES = 300
+DAY_BYTES = 400
 """Of the sums of a day: their places in dictionaries, beside the manifest."""
 
 DAYS_SHARE = 4
 """A workspace's days take no more than one in so many of the bytes that may be remembered."""
+
+
+class _Day(NamedTuple):
+    manifest: bytes
+    sums: Any
+    shared: tuple[Shared, ...]
+    """What other days' sums may hold too."""
 
 
 class DaySums:
@@ -41,30 +48,46 @@ class DaySums:
 
     def __init__(self) -> None:
         self.size_bytes = 0
-        self._days: dict[Any, tuple[bytes, Any]] = {}
-        self._shared: dict[int, Shared] = {}
+        self._days: dict[Any, _Day] = {}
+        self._shared: dict[int, tuple[Shared, int]] = {}
+        """By an object's id: with how many days hold it. They hold it, so the id stays its own."""
 
     def get(self, place: Any, manifest: bytes) -> Any:
         """`place`: the day and how it is cut. None: there are none of this manifest."""
         found = self._days.get(place)
-        return found[1] if found is not None and found[0] == manifest else None
+        return found.sums if found is not None and found.manifest == manifest else None
 
     def put(self, place: Any, manifest: bytes, sums: Any, shared: Iterable[Shared]) -> None:
+        # The new ones first, so that what both hold stays.
+        day = _Day(manifest, sums, tuple([self._hold(of) for of in shared]))
         before = self._days.get(place)
         if before is not None:
-            self.size_bytes -= _size_of_day(*before)
-        self._days[place] = manifest, sums
-        self.size_bytes += _size_of_day(manifest, sums)
-        for of in shared:
-            self._shared[id(of[0])] = of
+            self.size_bytes -= _size_of_day(before)
+            for of in before.shared:
+                self._let_go(of)
+        self._days[place] = day
+        self.size_bytes += _size_of_day(day)
 
     @property
-    def shared(self) -> Iterable[Shared]:
-        return self._shared.values()
+    def shared(self) -> list[Shared]:
+        """Each object that days hold, once."""
+        return [of for of, _ in self._shared.values()]
+
+    def _hold(self, of: Shared) -> Shared:
+        held, days = self._shared.get(id(of[0]), (of, 0))
+        self._shared[id(of[0])] = held, days + 1
+        return held
+
+    def _let_go(self, of: Shared) -> None:
+        held, days = self._shared[id(of[0])]
+        if days > 1:
+            self._shared[id(of[0])] = held, days - 1
+        else:
+            del self._shared[id(of[0])]
 
 
-def _size_of_day(manifest: bytes, sums: Any) -> int:
-    size: int = DAY_BYTES + len(manifest) + sums.size_bytes
+def _size_of_day(day: _Day) -> int:
+    size: int = DAY_BYTES + len(day.manifest) + day.sums.size_bytes
     return size
 
 
