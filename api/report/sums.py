@@ -33,7 +33,7 @@ DAY_BYTES = 400
 """Of the sums of a day: their places in dictionaries, beside the manifest."""
 
 DAYS_SHARE = 4
-"""A workspace's days take no more than one in so many of the bytes that may be remembered."""
+"""The days of one workspace and filter take no more than one in so many of the bytes that may be remembered."""
 
 
 class _Day(NamedTuple):
@@ -339,9 +339,12 @@ class Sums:
         shared_by: Callable[[Any], list[Shared]],
     ) -> None:
         known = self._day_sums(what)
-        if known.size_bytes > self._cache.limit_bytes // DAYS_SHARE:
+        share = self._cache.limit_bytes // DAYS_SHARE
+        if known.size_bytes > share:
             known = DaySums()
         for day, sums in found.items():
+            if known.size_bytes > share:
+                break
             known.put(self._place_of(day, what), manifests[day], sums, shared_by(sums))
         shared = [*self._shared_choices, *known.shared]
         self._cache.put(self._days_key(what), known, known.size_bytes, shared=shared)
