@@ -239,12 +239,14 @@ def _problem_answer(error: ProblemError) -> Answer:
 
 
 def _framework_problem(_request: Any, error: Exception) -> Response[bytes]:
-    """What Litestar itself refuses: an address or a method that there is not."""
+    """What Litestar itself refuses: an address or a method that there is not, or a request that it cannot read."""
     status = getattr(error, "status_code", 500)
     if status == 404:
         refused = not_found()
     elif status == 405:
         refused = ProblemError("method_not_allowed", CODES["method_not_allowed"][1], {"Allow": "GET, HEAD"})
+    elif 400 <= status < 500:
+        refused = ProblemError("bad_request", CODES["bad_request"][1])
     else:
         log.error("A request failed", exc_info=error)
         refused = ProblemError("internal", "The API failed to answer this request.")

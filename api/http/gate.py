@@ -1,5 +1,6 @@
-"""Checks each request before routing (limits of its head), and completes each answer (`Vary`)."""
+"""Checks the head of each request before routing (its limits, its `Host`), and completes each answer (`Vary`)."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,6 +17,9 @@ TARGET_BYTES_LIMIT = 32_768
 PATH_CHARACTERS_LIMIT = 512
 """Twice what the longest address has. Litestar remembers the last 1,024 paths, whatever their length."""
 
+_HOST = re.compile(rb"[0-9A-Za-z!$&'()*+,;=\-._~:\[\]@%]*")
+"""The letters of a `Host`, those that Litestar's router takes: what passes here it does not refuse."""
+
 VARY = ("Accept", "Accept-Encoding", "Authorization")
 """What answers depend on. One that is the same for everybody says so too: a cache holds no answer for the wrong reader
 because somebody has overlooked one."""
@@ -26,7 +30,7 @@ Application = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
 class Gate:
-    """Refuses what is too long before anything is remembered of it, and completes the headers of each answer.
+    """Refuses what is too long or malformed before anything is remembered of it, and completes each answer's headers.
 
     `origins`: whether answers depend on the origin that asks (CORS). `metrics_port`: where probes and metrics alone are
     answered. `refuse` makes an answer of a problem.
@@ -66,11 +70,15 @@ def _fault_of_head(scope: Any) -> ProblemError | None:
     target = len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b""))
     if target > TARGET_BYTES_LIMIT:
         return ProblemError("address_too_long", f"The address is longer than {TARGET_BYTES_LIMIT} bytes.")
-    size = 0
+    size, malformed = 0, False
     for name, value in scope["headers"]:
         size += len(name) + len(value)
+        if name == b"host" and not _HOST.fullmatch(value):
+            malformed = True
     if size > HEADERS_BYTES_LIMIT:
         return ProblemError("headers_too_large", f"The headers are larger than {HEADERS_BYTES_LIMIT} bytes.")
+    if malformed:
+        return ProblemError("bad_request", "The header `Host` is malformed.")
     if len(scope["path"]) > PATH_CHARACTERS_LIMIT:
         return _nothing_here()
     return None

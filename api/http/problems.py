@@ -24,6 +24,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 CODES: Final[Mapping[str, tuple[int, str]]] = {
     "bad_parameter": (400, "A parameter is wrong; `errors` names each."),
+    "bad_request": (400, "The head of the request is malformed."),
     "unauthorized": (401, "Send a valid bearer token."),
     "forbidden": (403, "The token does not allow this."),
     "not_found": (404, "There is nothing at this address."),

@@ -1,11 +1,14 @@
 """Plain requests for reports are answered past Litestar's router, and find what it would find."""
 
+import json
+import logging
 from typing import Any
 
 import pytest
-from litestar.exceptions import HTTPException
+from litestar import Litestar
+from litestar.exceptions import ClientException, HTTPException
 
-from api.app import REPORTS, ReportAddresses, create_app
+from api.app import REPORTS, ReportAddresses, _framework_problem, create_app
 from stream.settings.api import ApiConfig
 
 REPORT, COMPONENT = f"{REPORTS}/contacts", f"{REPORTS}/contacts/{{component:str}}"
@@ -61,6 +64,43 @@ def test_what_needs_more_than_the_answer_is_left_to_litestar() -> None:
     # Another origin matters where some may ask
     assert addresses.find(scope(BASE, headers=(b"origin",))) is None
     assert ReportAddresses(FOUND, origins=False).find(scope(BASE, headers=(b"origin",))) == REPORT
+
+
+async def answer(app: Litestar, path: str, host: bytes) -> tuple[int, str]:
+    """Its status and the code of its problem."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("nobody waits for the reader")
+
+    asked = scope(path) | {"type": "http", "query_string": b"", "raw_path": path.encode(), "headers": [(b"host", host)]}
+    await app(asked, receive, send)
+    return sent[0]["status"], json.loads(sent[1]["body"]).get("code")
+
+
+@pytest.mark.parametrize("path", [BASE, f"{BASE}/summary", "/v1/timezones", "/livez", "/nothing"])
+@pytest.mark.parametrize("host", [b"exa mple", b"a/b", b"a?b", b"<a>", b"\xff", b"a\n"])
+async def test_a_host_that_is_none_is_refused_at_every_address(
+    caplog: pytest.LogCaptureFixture, path: str, host: bytes
+) -> None:
+    assert await answer(create_app(ApiConfig()), path, host) == (400, "bad_request")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("host", [b"", b"a.example:8080", b"[fe80::1%25eth0]:1", b"a_b", b"%C3%A4"])
+async def test_any_other_host_is_not(host: bytes) -> None:
+    assert await answer(create_app(ApiConfig()), "/nothing", host) == (404, "not_found")
+
+
+def test_what_litestar_refuses_is_no_failure_of_the_api(caplog: pytest.LogCaptureFixture) -> None:
+    refused = _framework_problem(None, ClientException("whatever it is"))
+    assert (refused.status_code, json.loads(refused.content)["code"]) == (400, "bad_request")
+    assert not caplog.records
+    assert _framework_problem(None, RuntimeError("a bug")).status_code == 500
+    assert len(caplog.records) == 1
 
 
 async def test_the_router_is_not_asked_for_a_report() -> None:
