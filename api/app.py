@@ -213,7 +213,16 @@ def _handler(path: str, answer: ASGIApp) -> HTTPRouteHandler:
 
 
 async def _call_endpoint(request: Request, endpoint: Endpoint, reader: Reader) -> Answer:
-    """What the endpoint answers, or the problem that kept it from it."""
+    """What the endpoint answers, or the problem that kept it from it, whatever it is."""
+    try:
+        return await _ask_endpoint(request, endpoint, reader)
+    except Exception:
+        log.exception("A request failed: %s", request.path)
+        return _problem_answer(ProblemError("internal", "The API failed to answer this request."))
+
+
+async def _ask_endpoint(request: Request, endpoint: Endpoint, reader: Reader) -> Answer:
+    """What the endpoint answers, or a problem that it may have. To explain one may fail too."""
     try:
         if request.method not in ("GET", "HEAD"):
             raise ProblemError(
@@ -228,9 +237,6 @@ async def _call_endpoint(request: Request, endpoint: Endpoint, reader: Reader) -
         return _problem_answer(of_unavailable(await reader.explain(missing)))
     except Unavailable as unavailable:
         return _problem_answer(of_unavailable(unavailable))
-    except Exception:
-        log.exception("A request failed: %s", request.path)
-        return _problem_answer(ProblemError("internal", "The API failed to answer this request."))
 
 
 def _problem_answer(error: ProblemError) -> Answer:

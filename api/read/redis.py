@@ -100,7 +100,7 @@ class Reader:
         """How many have reported themselves within the last seconds."""
         if time.monotonic() - self._workers_at > WORKERS_SECONDS:
             [names] = await self._connection.transaction([("ZRANGE", self.keys.ops, 0, -1)])
-            statuses = [self.keys.ops_of(name.decode()) for name in names]
+            statuses = [self.keys.ops_of(name.decode(errors="replace")) for name in names]
             [told] = await self._connection.transaction([("MGET", *statuses)]) if statuses else [[]]
             self._workers = sum(status is not None for status in told)
             self._workers_at = time.monotonic()
@@ -251,7 +251,10 @@ class Reader:
         fields, workers, apis = await self._connection.transaction(
             [("HGETALL", keys.positions), ("ZRANGE", keys.ops, 0, -1), ("ZRANGE", keys.apis, 0, -1)]
         )
-        told_by = [*(keys.ops_of(name.decode()) for name in workers), *(keys.api_of(name.decode()) for name in apis)]
+        told_by = [
+            *(keys.ops_of(name.decode(errors="replace")) for name in workers),
+            *(keys.api_of(name.decode(errors="replace")) for name in apis),
+        ]
         [told] = await self._connection.transaction([("MGET", *told_by)]) if told_by else [[]]
         workers_told, apis_told = told[: len(workers)], told[len(workers) :]
         return (

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from api.errors import CountsMissing
 from tests.integration.test_api_ops import tell
-from tests.support.api import Api, api_over, own_redis, shared_redis
+from tests.support.api import BASE, Api, api_over, own_redis, shared_redis
 from tests.support.authority import Authority
 from tests.support.redis_server import RunningRedis
 from tests.support.tls_redis import TlsRedis
@@ -172,3 +173,28 @@ async def test_that_workers_send_the_counts_is_said_only_where_one_lives(shared_
         # and when it is gone without a word, which its place in the list outlives.
         api.data.client.delete(f"{api.data.prefix}ops:host:1")
         assert (await detail(api)).startswith("Redis holds nothing of this group, and no worker reports to this Redis")
+
+
+async def test_a_name_that_is_no_text_is_no_worker(shared_redis: RunningRedis) -> None:
+    async with api_over(shared_redis, NOW) as api:
+        # Given counts that are missing, and something among the workers' names that none of them wrote
+        api.data.client.zadd(f"{api.data.prefix}ops", {b"\xff": 1})
+        # Then readers and the page of operations are told what is missing
+        assert (await detail(api)).startswith("Redis holds nothing of this group, and no worker")
+        assert (await api.client.get("/v1/ops")).status_code == 200
+
+
+@pytest.mark.parametrize("address", [f"{BASE}/summary", "/readyz"])
+async def test_a_fault_while_a_problem_is_explained_is_a_problem_too(
+    shared_redis: RunningRedis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    async def fails(_missing: CountsMissing) -> CountsMissing:
+        raise RuntimeError("a bug")
+
+    async with api_over(shared_redis, NOW) as api:
+        monkeypatch.setattr(api.app.state.reader, "explain", fails)
+        answer = await api.client.get(address)
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+        assert answer.headers["content-type"] == "application/problem+json"
+        [line] = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+        assert line == f"A request failed: {address}"
