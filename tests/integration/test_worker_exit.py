@@ -35,7 +35,7 @@ class Hanging(worker.Worker):
             except asyncio.CancelledError:
                 pass
 
-worker.Worker, worker.HARD_END_SECONDS = Hanging, 0.5
+worker.Worker = Hanging
 worker.run(WorkerConfig(worker_port={port}, stop_timeout_seconds=0.5), make_application=None)
 """
 
@@ -44,7 +44,7 @@ worker.run(WorkerConfig(worker_port={port}, stop_timeout_seconds=0.5), make_appl
     ("how", "said"),
     [
         ("await asyncio.sleep(3600)", "not all partitions were released within"),
-        ("time.sleep(3600)", "its event loop has not run for 1 s, since "),
+        ("time.sleep(3600)", r"its event loop has not run for \d+ s, since "),
     ],
     ids=["a task that loses its cancel", "a loop that is blocked"],
 )
@@ -55,7 +55,7 @@ def test_whatever_hangs_the_reason_is_said_and_the_process_ends(how: str, said: 
     )
     assert ended.returncode == 1
     assert "the worker ends: enough" in ended.stderr
-    assert said in ended.stderr
+    assert re.search(said, ended.stderr)
 
 
 GUARDED = """
@@ -69,7 +69,7 @@ def block():
 async def main():
     guard = LoopGuard()
     for beat in range(36_000):
-        guard.allow(1.5, "CONTACTS_STALL_SECONDS (1.5)")
+        guard.allow({limit}, "CONTACTS_STALL_SECONDS ({limit})")
         if beat == 3:
             print("begun", flush=True)
             {then}
@@ -80,9 +80,11 @@ asyncio.run(main())
 """
 
 
-def guarded(then: str, log_format: str = "text") -> subprocess.Popen[str]:
-    """A process with a guarded loop, which has run for a moment."""
-    program = GUARDED.format(then=then, log_format=log_format)
+def guarded(then: str, log_format: str = "text", limit: int = 3) -> subprocess.Popen[str]:
+    """A process with a guarded loop, which has run for a moment. A machine that stalls for half of the limit would make
+    it say something else.
+    """
+    program = GUARDED.format(then=then, log_format=log_format, limit=limit)
     process = subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -96,10 +98,8 @@ def test_the_last_line_of_a_blocked_loop_says_where_since_when_and_which_setting
     assert process.returncode == 1
     stacks, *_, last = said.splitlines()
     assert stacks.endswith("stacks of all threads follow")
-    assert re.search(r" ERROR .*: the worker ends: its event loop has not run for 2 s, since 20\S+Z: ", last)
-    assert last.endswith(
-        "it was blocked at <string>:7, in block. CONTACTS_STALL_SECONDS (1.5) is how long that may take"
-    )
+    assert re.search(r" ERROR .*: the worker ends: its event loop has not run for \d+ s, since 20\S+Z: ", last)
+    assert last.endswith("it was blocked at <string>:7, in block. CONTACTS_STALL_SECONDS (3) is how long that may take")
     # As JSON each of the two is a line.
     _, said = (process := guarded("block()", "json")).communicate(timeout=60)
     stacks, last = (json.loads(line) for line in said.splitlines())
@@ -110,7 +110,7 @@ def test_the_last_line_of_a_blocked_loop_says_where_since_when_and_which_setting
 def test_a_process_that_was_paused_ends_and_its_last_line_says_so() -> None:
     process = guarded("pass")
     process.send_signal(signal.SIGSTOP)
-    time.sleep(3)
+    time.sleep(5)
     process.send_signal(signal.SIGCONT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -118,7 +118,8 @@ def test_a_process_that_was_paused_ends_and_its_last_line_says_so() -> None:
 
 
 def test_a_loop_that_runs_is_left_alone() -> None:
-    process = guarded("await asyncio.sleep(1); print('goes on', flush=True); await asyncio.sleep(1)")
+    # For longer than it may be silent.
+    process = guarded("asyncio.get_running_loop().call_later(6, lambda: print('goes on', flush=True))", limit=5)
     assert process.stdout is not None
     assert process.stdout.readline() == "goes on\n"
     process.terminate()
