@@ -178,8 +178,7 @@ class Worker:
             found = await wait_for_topics(self._config, self._readiness, self._dependencies.note_kafka)
             self._wiring.letter_bytes = found.letter_bytes
             self._note_topics(found.differences)
-            if self._config.commit is CommitMode.EMBEDDED:
-                await self._empty_redis()
+            await self._wait_for_redis()
             self._readiness.waits_for = "waits for Kafka to let it into its consumer group"
             await self._source.start()
             self._app = self._make_application(self._config, found.partitions, self._make)
@@ -240,14 +239,19 @@ class Worker:
 
     # ---- what is there before the work -----------------------------------------------------------------------
 
-    async def _empty_redis(self) -> None:
+    async def _wait_for_redis(self) -> None:
+        """Return once Redis has answered. A worker that does not reach it, or that it does not let in, would take
+        partitions from those that can count them.
+        """
         back_off = BackOff(0.5, 5.0)
         while True:
             try:
-                await empty(self._redis, self._wiring.keys)
+                if self._config.commit is CommitMode.EMBEDDED:
+                    await empty(self._redis, self._wiring.keys)
+                await self._redis.time()
                 return
             except (RedisError, OSError) as error:
-                self._readiness.waits_for = why = describe_redis(error)
+                self._readiness.waits_for = why = f"{describe_redis(error)}; the worker joins its group after that"
                 log.warning("%s; retrying in %.1f s", why, back_off.seconds)
             await asyncio.sleep(back_off.take())
 

@@ -57,6 +57,19 @@ def test_a_worker_that_waits_says_for_what(site: Site) -> None:
     assert readiness(worker)[0] == 503
 
 
+def test_a_worker_that_redis_does_not_let_in_takes_no_partition_from_one_that_counts(site: Site) -> None:
+    site.topics(partitions=2)
+    worker = site.worker()
+    eventually("ready", lambda: readiness(worker) == (200, None))
+    locked_out = site.worker(CONTACTS_REDIS=site.redis.url.replace("redis://", "redis://nobody:wrong@"))
+    eventually(
+        "said again and again", lambda: locked_out.tail(20_000).count("the worker joins its group after that") > 2
+    )
+    assert readiness(locked_out)[0] == 503
+    assert "Redis refuses our name or password (CONTACTS_REDIS)" in (readiness(locked_out)[1] or "")
+    assert (len(worker.facts()["partitions"]), locked_out.facts()["partitions"]) == (2, {})
+
+
 async def test_a_worker_whose_topic_is_gone_is_not_ready_and_says_so(site: Site) -> None:
     worker = await asyncio.to_thread(site.worker_that_counted, 3)
     admin = AIOKafkaAdminClient(bootstrap_servers=site.bootstrap)
