@@ -87,6 +87,9 @@ class PackedInC(AbstractConnection):
         return [hiredis.pack_command((*words, *rest))]
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        if not self.is_connected:
+            # This asks the Sentinels where there are any; the client's own way leads where the connection was.
+            await self.connect()  # type: ignore[no-untyped-call]
         limit, self.socket_timeout = self.socket_timeout, None  # without one, the client writes plainly
         if limit is None:
             await super().send_packed_command(command, check_health)
@@ -105,7 +108,7 @@ class PackedInC(AbstractConnection):
         """
         try:
             if not self.is_connected:
-                await self.connect_check_health(check_health=False)
+                await self.connect()  # type: ignore[no-untyped-call]
             writer = self._writer
             assert writer is not None
             writer.write(b"".join(map(hiredis.pack_command, commands)))
@@ -127,23 +130,28 @@ def pack_in_c(client: Redis) -> Redis:
     return client
 
 
+COMMANDS_AT_ONCE = 32
+
+
 class KeepingRedis(Redis):
     """A client that sends each command once, on a connection that it keeps for the next ones.
 
     To lend a connection of the pool for each command and to give it back, with what the client records about both,
     takes three times as long as to send a small command and to read its answer. The pool knows the connections that
-    are kept as lent, and closes them with its own. Pipelines go their own way, through the pool.
+    are kept as lent, and closes them with its own. Pipelines go their own way, through the pool, which must not be used
+    up by what is kept: it lends a hundred.
     """
 
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
         self._kept: list[AbstractConnection] = []
+        self._slots = asyncio.Semaphore(COMMANDS_AT_ONCE)
         self._limit_seconds: float | None = self.connection_pool.connection_kwargs.get("socket_timeout")
 
     async def execute_command(self, *words: Any, **options: Any) -> Any:
         """The answer, within the time of one answer, connecting included. Raises RedisError, OSError."""
         try:
-            async with asyncio.timeout(self._limit_seconds):
+            async with asyncio.timeout(self._limit_seconds), self._slots:
                 connection: Any = self._kept.pop() if self._kept else await self._lend()
                 try:
                     if connection.is_connected and await connection.can_read():

@@ -51,6 +51,11 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(error, ResponseError)
 
 
+def lacks_right(error: BaseException) -> bool:
+    """Whether Redis lets us in, and its access list does not let us do what we asked for."""
+    return isinstance(error, NoPermissionError)
+
+
 def name_trouble(error: BaseException) -> str:
     """What is wrong, in our words alone: nothing of the server's is in it, so that readers may be told."""
     match error:

@@ -7,7 +7,7 @@ from typing import Any
 from stream.causes import Cause, Trouble
 from stream.faults import FaultWatch
 from stream.ports import Clock, TopicGone
-from stream.settings.redis_words import describe_redis, is_refusal
+from stream.settings.redis_words import describe_redis, is_refusal, lacks_right
 from stream.worker.metrics import Metrics
 
 
@@ -34,7 +34,11 @@ class Dependencies:
             self._topic.clear()
 
     def note_redis(self, error: Exception | None) -> None:
-        """Redis took a write, or why it did not."""
+        """Redis took the worker's status, or why it did not. A user that may write counts and not this is no fault:
+        where it may not write counts either, the partitions say so.
+        """
+        if error is not None and lacks_right(error):
+            error = None
         refused = error is not None and is_refusal(error)
         if error is not None and not refused:
             self._redis.note(describe_redis(error))

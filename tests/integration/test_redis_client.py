@@ -69,6 +69,32 @@ async def test_sentinels_are_asked_for_the_primary(each_redis: RunningRedis, sen
 
 
 @pytest.mark.parametrize("kind", [Redis, KeepingRedis])
+async def test_after_a_failover_the_sentinels_are_asked_again(
+    each_redis: RunningRedis, own_redis: RunningRedis, sentinel: int, kind: type[Redis]
+) -> None:
+    async with redis_client(f"redis+sentinel://127.0.0.1:{sentinel}/main/2", timeout_seconds=5, kind=kind) as client:
+        pool = client.connection_pool
+        held: Any = await pool.get_connection()  # as the API reads
+        assert await held.exchange([("PING",)]) == [b"PONG"]
+        await client.set("name", "before")
+
+        async def another() -> tuple[str, int]:
+            return "127.0.0.1", own_redis.port
+
+        # When the Sentinels name another primary, and the connections to the one before are closed
+        pool.get_master_address = another  # type: ignore[attr-defined]
+        async with redis_client(each_redis.url, timeout_seconds=5) as other:
+            await other.client_kill_filter(_type="normal", skipme=True)
+        await held.disconnect()
+        # Then what is sent next goes to the new one
+        assert await client.set("name", "after")
+        assert await held.exchange([("SET", "other", "after")]) == [b"OK"]
+        await pool.release(held)
+    async with redis_client(f"redis://127.0.0.1:{own_redis.port}/2", timeout_seconds=5) as direct:
+        assert await direct.mget("name", "other") == [b"after", b"after"]
+
+
+@pytest.mark.parametrize("kind", [Redis, KeepingRedis])
 async def test_a_cancel_is_never_lost(each_redis: RunningRedis, kind: type[Redis]) -> None:
     """The client's own way of writing forgets every third or so of a busy task, on Python before 3.12."""
 
@@ -132,6 +158,16 @@ async def test_commands_lend_as_many_connections_as_there_are_at_once(each_redis
         assert sorted(answers) == [20, 21, 22]
         assert await connected(each_redis) == 3
     assert await connected(each_redis) == 0
+
+
+async def test_commands_leave_connections_to_pipelines(each_redis: RunningRedis) -> None:
+    """However many there were at once: the pool lends a hundred."""
+    async for client in keeping(each_redis):
+        await client.delete("commands")
+        await asyncio.gather(*(client.incr("commands") for _ in range(300)))
+        async with client.pipeline() as pipe:
+            pipe.get("commands")
+            assert await pipe.execute() == [b"300"]
 
 
 async def test_a_kept_connection_that_the_server_has_closed_is_made_anew(each_redis: RunningRedis) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError
+from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, ReadOnlyError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from stream.causes import rank
@@ -110,6 +110,13 @@ def test_what_is_away_full_or_gone_is_told_apart() -> None:
         "Kafka did not answer",
         "Redis is a read-only replica and takes no writes: CONTACTS_REDIS must lead to the primary",
     )
+
+
+def test_a_user_that_may_not_write_the_status_is_no_fault() -> None:
+    watched = Dependencies(Metrics(), Clock())
+    for _ in range(3):
+        watched.note_redis(NoPermissionError("NOPERM this user has no permissions to access one of the keys"))
+    assert watched.troubles() == []
 
 
 def test_what_hinders_is_told_with_its_beginning_causes_first_and_not_for_a_single_late_answer() -> None:
