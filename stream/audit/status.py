@@ -18,7 +18,7 @@ from stream.causes import Cause, Trouble, rank
 from stream.ingest.rejects import WINDOW_SECONDS, Recent, total
 from stream.kafka.groups import Member, group_members
 from stream.kafka.reading import TopicReader, open_reader
-from stream.kafka.topics import TopicsError, count_partitions, find_differences, open_topics, wanted_topics
+from stream.kafka.topics import PARTITIONS, TopicsError, count_partitions, find_differences, open_topics, wanted_topics
 from stream.model.words import name_partitions
 from stream.ports import KafkaAway
 from stream.projection.shown import RedisPart, ShownPartition
@@ -243,14 +243,18 @@ def _wrong_partitions(kafka: KafkaPart, redis: RedisPart, stalled_ms: int) -> It
 
 
 def _gone_workers(kafka: KafkaPart, redis: RedisPart, now_ms: int) -> Iterator[Trouble]:
-    """Workers that fell silent within the last ten minutes, and how their partitions fare; none where Redis is full and
-    takes no reports.
+    """Workers that fell silent within the last ten minutes and that no later one replaces, and how their partitions
+    fare; none where Redis is full and takes no reports.
     """
     if redis.full:
         return
+    begun = sorted(one.get("started_ms", 0) for one in redis.workers)
     uncounted = [line.partition for line in lines(kafka, redis) if line.phase != "counting"]
     fare = f"{name_partitions(uncounted)} not counted" if uncounted else "others count all partitions"
-    for worker, told_ms in redis.gone.items():
+    for worker, told_ms in sorted(redis.gone.items(), key=lambda item: item[1], reverse=True):
+        if begun and begun[-1] > told_ms:  # another was started in its place
+            begun.pop()
+            continue
         silent_ms = now_ms - told_ms
         if silent_ms > EXPIRES_SECONDS * 1000:  # else it may be about to stop
             yield Trouble(
@@ -274,4 +278,9 @@ async def _ask_topics(config: WorkerConfig, part: KafkaPart) -> None:
         actual = await topics.describe([topic.name for topic in wanted])
     partitions = count_partitions(config.topic, actual, config.partitions)
     part.differences = [f"there is no topic {topic.name}" for topic in wanted if topic.name not in actual]
-    part.differences += [str(difference) for difference in find_differences(wanted, actual, partitions)]
+    part.differences += [
+        f"{difference}: `contacts-report topics --partitions {partitions}` raises it"
+        if difference.what == PARTITIONS
+        else str(difference)
+        for difference in find_differences(wanted, actual, partitions)
+    ]

@@ -89,6 +89,7 @@ class Worker:
         self._config = config
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._clock = SystemClock()
+        self._started_ms = self._clock.now_ms()
         self._metrics = Metrics()
         self._metrics.worker_info.labels(self._name).set(1)
         self._dependencies = Dependencies(self._metrics, self._clock)
@@ -266,8 +267,10 @@ class Worker:
         watchdog = Watchdog(self._config.stall_seconds, self._config.stuck_seconds)
         steady = asyncio.get_running_loop().time
         written = 0.0
+        limit = self._config.stall_seconds
         while True:
-            self._guard.allow(self._config.stall_seconds, f"CONTACTS_STALL_SECONDS ({self._config.stall_seconds:g})")
+            if not self._stop.is_set():  # else a stop has its own limit
+                self._guard.allow(limit, f"CONTACTS_STALL_SECONDS ({limit:g})")
             if app.crashed:
                 return self._end_with(WorkerMustStop(f"Faust crashed: {app.crash_reason!r}"))
             group_error = app.batches.group_error()
@@ -333,6 +336,7 @@ class Worker:
             **facts,
             **tally.totals(),
             "version": VERSION,
+            "started_ms": self._started_ms,
             "redis_policy": self._wiring.evictions.policy,
             "topics_differ": self._topics_differ,
         }

@@ -100,6 +100,17 @@ def test_a_worker_that_fell_silent_is_gone_and_how_its_partitions_fare_is_said()
     assert second == "partition 1: not owned by a worker that reports to this Redis"
 
 
+def test_a_worker_that_another_has_replaced_is_not_called_gone() -> None:
+    gone = {"host:7": NOW - 139_000, "host:8": NOW - 60_000}
+    workers = [{"worker": "old", "started_ms": NOW - 999_000, "partitions": {p: {"phase": "counting"} for p in "01"}}]
+    assert len(texts(of_kafka(), of_redis(gone=gone, workers=workers))) == 2
+    workers.append({"worker": "new", "started_ms": NOW - 100_000, "partitions": {}})
+    [said] = texts(of_kafka(), of_redis(gone=gone, workers=workers))
+    assert said.startswith("worker host:8 is gone")
+    workers.append({"worker": "newer", "started_ms": NOW - 50_000, "partitions": {}})
+    assert texts(of_kafka(), of_redis(gone=gone, workers=workers)) == []
+
+
 def test_one_thing_is_said_once_for_all_partitions() -> None:
     found = texts(of_kafka(), of_redis(LATE, owned=()))
     assert found == [
