@@ -28,5 +28,6 @@ def count_contacts(app: ContactsApp, topic: Any) -> Any:
                 await asyncio.sleep(0)  # a large batch takes 25 ms: others have their turn
                 if event.message.generation_id != app.consumer_generation_id:
                     break  # what comes is fetched again by who owns it now
+            app.batches.note_taken()
 
     return agent

@@ -11,6 +11,7 @@ What is used of aiokafka's and Faust's inside is pinned by the contract tests of
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -44,7 +45,7 @@ from stream.worker.form import choose_form
 log = logging.getLogger(__name__)
 
 FETCHES_AHEAD = 2
-"""Fetches that are handed over and not taken: the next is waited for while the last is looked at."""
+"""Fetches that are handed over and not taken: the next is waited for while the last is counted."""
 LOOK_SECONDS = 1.0
 """How often the thread looks whether it is to stop."""
 
@@ -185,13 +186,30 @@ class Consumer(driver.Consumer):
     _thread: ConsumerThread
     _monitored: Future[None] | None = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._taken = asyncio.Event()  # whether the agent has the last message
+        self._taken.set()
+
     def _new_consumer_thread(self) -> ConsumerThread:
         thread = ConsumerThread(self, loop=self.loop, beacon=self.beacon)
         thread.settings = self.settings
         return thread
 
+    def note_taken(self) -> None:
+        """The agent has given the partitions what the last message holds, and may have another."""
+        self._taken.set()
+
+    def stop_flow(self) -> None:
+        super().stop_flow()
+        self._taken.set()  # Faust drops what waits for the agent
+
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         self._stay_in_group()
+        # Else messages pile up before the agent, which turns once a batch. Faust may drop one without a word: not long.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._taken.wait()
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
             self._thread.look_again()
@@ -206,11 +224,14 @@ class Consumer(driver.Consumer):
             return
         batches = self._batches(fetched) if self.app.consumer_generation_id == generation else ()
         if batches:
-            yield self._message(batches)
+            self._taken.clear()
+            yield self._message(batches, generation)
 
     def _batches(self, fetched: Fetched) -> Sequence[tuple[int, Batch]]:
         batches: list[tuple[int, Batch]] = []
         for tp, answer in fetched.items():
+            if tp.topic != self.settings.topic:
+                continue
             if isinstance(answer, Batch):
                 batches.append((tp.partition, answer))
             elif isinstance(answer, OffsetOutOfRangeError):
@@ -228,7 +249,7 @@ class Consumer(driver.Consumer):
             # One store: the count of fetches under way belongs to the consumer's thread.
             consumer._subscription._last_fetch_ended = time.monotonic()
 
-    def _message(self, batches: Sequence[tuple[int, Batch]]) -> tuple[TP, ConsumerMessage]:
+    def _message(self, batches: Sequence[tuple[int, Batch]], generation: int) -> tuple[TP, ConsumerMessage]:
         """To Faust it is one of the first partition: all of them have one agent, and one channel."""
         partition, first = batches[0]
         tp = TP(self.settings.topic, partition)
@@ -245,7 +266,7 @@ class Consumer(driver.Consumer):
             0,
             0,
             tp,
-            generation_id=self.app.consumer_generation_id,
+            generation_id=generation,
         )
         return tp, message
 

@@ -21,12 +21,9 @@ from typing import Any, Final, TypeVar
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
-    CoordinatorLoadInProgressError,
-    CoordinatorNotAvailableError,
     KafkaConnectionError,
     KafkaError,
     NodeNotReadyError,
-    NotCoordinatorError,
     ProducerFenced,
     RequestTimedOutError,
     for_code,
@@ -168,8 +165,6 @@ class TransactionalProducer:
                 raise  # it is a RuntimeError too, as all of aiokafka's errors are, and does not pass
             except UNREACHED:
                 self._coordinator = None
-            except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError):
-                pass  # who looks for it
             else:
                 code = code_of(told)
                 if code in MOVED:

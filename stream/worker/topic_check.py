@@ -109,10 +109,13 @@ async def watch_settings(
         await asyncio.sleep(LOOK_SECONDS)
         try:
             async with open_topics(config.access) as topics:
-                found = _differing_settings(wanted, await topics.describe([topic.name for topic in wanted]))
+                actual = await topics.describe([topic.name for topic in wanted])
         except (TopicsError, *BROKER_AWAY) as error:
             log.debug("Kafka was not asked for the settings of its topics: %s", error)
             continue
+        if len(actual) < len(wanted) or any(topic.hidden for topic in actual.values()):
+            continue
+        found = _differing_settings(wanted, actual)
         for difference in found:
             if difference not in before:
                 log.warning("%s", difference)

@@ -44,6 +44,7 @@ OVERRIDDEN: dict[type[object], set[str]] = {
     Consumer: {
         "_new_consumer_thread",
         "getmany",
+        "stop_flow",
         "seek_to_committed",
         "_drain_messages",
         "commit",
@@ -159,6 +160,20 @@ async def test_a_fetch_of_this_generation_becomes_one_message_and_one_of_another
     assert (place, message.offset, message.generation_id) == (PLACE, 7, 7)
     assert [(partition, batch.start) for partition, batch in message.value] == [(0, 7), (1, 7)]
     consumer.partitions.out_of_range.assert_called_once_with(2)
+
+
+async def test_no_fetch_is_taken_before_the_agent_has_the_one_before(consumer: Any) -> None:
+    for start in (0, 1):
+        consumer._thread.fetched.give((consumer.app.consumer_generation_id, {PLACE: Batch([], start, start + 1)}))
+    async with asyncio.timeout(60):
+        assert [message.offset async for _, message in consumer.getmany(timeout=600)] == [0]
+        following = asyncio.create_task(anext(consumer.getmany(timeout=600)))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not following.done()
+        consumer.note_taken()
+        _, message = await following
+    assert message.offset == 1
 
 
 async def test_what_is_left_of_a_message_is_dropped_once_the_group_has_dealt_anew() -> None:
