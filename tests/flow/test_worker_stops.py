@@ -235,14 +235,15 @@ def test_redis_that_is_away_at_the_start_and_while_running_costs_nothing(site: S
     site.redis.kill()
     worker = site.worker()
     site.publish(3)
-    # which both the partition and the look at what the worker depends on have told,
-    eventually("the partition's line", lambda: "partition 0: Redis does not answer" in worker.tail(20_000))
+    # for which it waits, as the look at what it depends on tells too,
+    eventually("what it waits for", lambda: "the worker joins its group after that" in worker.tail(20_000))
     eventually("the line of the look", lambda: "faults: Redis does not answer" in worker.tail(20_000))
     # when it comes, is lost again, and comes back empty,
     site.redis.start()
     eventually("counted", lambda: site.projected() == 3)
     site.redis.kill()
     site.publish(4)
+    eventually("the partition's line", lambda: "partition 0: Redis does not answer" in worker.tail(20_000))
     site.redis.start()
     # then all is there.
     eventually("counted again", lambda: site.projected() == 7)
