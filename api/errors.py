@@ -42,7 +42,7 @@ class CountsMissing(Unavailable):
 
     def explain(self, workers: int) -> None:
         """Say what becomes of it with this many workers that report to this Redis."""
-        none = f", and no worker reports to this Redis: none runs, or none reaches it.{self._question}"
+        none = f", and no worker of this group reports to this Redis: none runs, or none reaches it.{self._question}"
         self.detail = (
             f"{self._missing}{self._on_its_way}."
             if workers

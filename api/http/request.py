@@ -1,8 +1,8 @@
 """Requests and answers of HTTP as the endpoints see them, and how an answer is sent: compressed, in pieces, or not at
 all where the reader has gone.
 
-All endpoints share this path from the request to the answer, below Litestar's router
-(docs/decisions/0019-one-path-from-request-to-answer.md).
+All endpoints share this path from the request to the answer, whether Litestar's router has found them or, of a plain
+report, `ReportAddresses` has (docs/decisions/0019-one-path-from-request-to-answer.md).
 """
 
 import asyncio

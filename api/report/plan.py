@@ -57,11 +57,11 @@ def plan_of(view: View) -> Plan:
 
 
 def size_of_plan(plan: Plan) -> int:
-    """Bytes in memory: of a day 460 in one piece, and 300 for what is wanted of it (`sums.py`); of each further piece
-    140, and two texts a bucket.
+    """Bytes in memory: of a day 460 in one piece, and 600 for all that is wanted of it in some way (`sums.py`); of each
+    further piece 140, and two texts a bucket.
     """
     pieces = sum(len(day.cuts) for day in plan.days.values())
-    return 500 + 620 * len(plan.days) + 140 * pieces + 220 * (len(plan.starts) + len(plan.earlier_starts))
+    return 500 + 920 * len(plan.days) + 140 * pieces + 220 * (len(plan.starts) + len(plan.earlier_starts))
 
 
 def plan_of_bounds(zone_name: str, bounds: tuple[int, ...], earlier: tuple[int, ...]) -> Plan:

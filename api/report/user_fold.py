@@ -61,7 +61,7 @@ NO_USERS = UserTotal(0, 0, 0)
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class UserFold:
-    """The days of a range, added up by user. Never changed: `updated` makes another."""
+    """The days of a range, added up by user. Never changed: `update` makes another."""
 
     table: UserTable
     manifests: Mapping[int, bytes] = field(default_factory=dict)

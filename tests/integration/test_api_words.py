@@ -134,9 +134,9 @@ async def test_another_group_than_the_workers_is_in_the_log_too(
         details = [(await api.get(path)).json()["detail"] for path in ("/summary", "/users")]
         details.append((await api.client.get("/readyz?verbose")).json()["reason"])
         says = (
-            "Redis holds nothing of this group, and no worker reports to this Redis: none runs, or none reaches it. "
-            "Emptied just now, it is filled again within seconds. Are CONTACTS_GROUP and CONTACTS_REDIS those of the "
-            "workers? `contacts-report status` shows the workers"
+            "Redis holds nothing of this group, and no worker of this group reports to this Redis: none runs, or none "
+            "reaches it. Emptied just now, it is filled again within seconds. Are CONTACTS_GROUP and CONTACTS_REDIS "
+            "those of the workers? `contacts-report status` shows the workers"
         )
         assert details == [f"{says}."] * 3
         # then the log says it once, with which group and where,
@@ -161,8 +161,8 @@ async def test_that_workers_send_the_counts_is_said_only_where_one_lives(shared_
         group = api.data.prefix.split(":")[1]
         api.write([], partitions=2, fields={"1.position": None})
         nobody = (
-            ", and no worker reports to this Redis: none runs, or none reaches it. `contacts-report status` shows the "
-            "workers."
+            ", and no worker of this group reports to this Redis: none runs, or none reaches it. "
+            "`contacts-report status` shows the workers."
         )
         assert await detail(api) == f"The counts of partition 1 of 2 are not in Redis{nobody}"
         # When a worker tells of itself,
@@ -172,7 +172,9 @@ async def test_that_workers_send_the_counts_is_said_only_where_one_lives(shared_
         assert await detail(api) == "Redis holds nothing of this group yet; its workers are sending everything."
         # and when it is gone without a word, which its place in the list outlives.
         api.data.client.delete(f"{api.data.prefix}ops:host:1")
-        assert (await detail(api)).startswith("Redis holds nothing of this group, and no worker reports to this Redis")
+        assert (await detail(api)).startswith(
+            "Redis holds nothing of this group, and no worker of this group reports to this Redis"
+        )
 
 
 async def test_a_name_that_is_no_text_is_no_worker(shared_redis: RunningRedis) -> None:
