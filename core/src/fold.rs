@@ -40,10 +40,6 @@ impl KindFold {
         KindFold { plan, chosen, rows: Rows::default() }
     }
 
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
     /// Rows that are kept: one a source and activity.
     pub fn len(&self) -> usize {
         self.rows.sources.len() * ACTIVITIES
