@@ -31,7 +31,7 @@ from stream.worker.commit_policy import CommitPolicy, estimate_overhead
 from stream.worker.gaps import Gaps
 from stream.worker.in_flight import InFlightLimit
 from stream.worker.listener import Listener, Phase, Resync, Stage
-from stream.worker.recovery import begin_state, check_topic, unpack_state
+from stream.worker.recovery import begin_state, check_topic, log_lost, unpack_state
 from stream.worker.sampling import Sample
 
 log = logging.getLogger(__name__)
@@ -97,6 +97,7 @@ class OwnedPartition:
         self._phase = Phase.RECOVERING
         self._state: State | None = None
         self._committed_offset = 0  # the next offset that is not committed
+        self._lost = range(0)  # what the topic had deleted before it was counted, and nobody was told
         self._inbox: deque[Batch] = deque()
         self._held = 0  # weight of what was applied and is not committed, a commit under way included
         self._applied_at: list[float] = []  # when each batch was applied of which no commit has begun
@@ -319,7 +320,7 @@ class OwnedPartition:
 
     def _drop(self) -> None:
         """Nothing of a partition outlives a doubt about its commits."""
-        self._state, self._doubt = None, None
+        self._state, self._doubt, self._lost = None, None, range(0)
         self._inbox.clear()
         self._applied_at.clear()
         self._projector.lose_sync()
@@ -346,9 +347,7 @@ class OwnedPartition:
         async with self._in_flight.unpacking:
             state = await unpack_state(self.partition, self._rules, records, self._unpack)
         if records:
-            lost = await check_topic(self.partition, state, self._source)
-            if lost:
-                self._listener.note_lost(self.partition, lost)
+            self._lost = await check_topic(self.partition, state, self._source)
         else:
             await begin_state(state, self._source)
         self._state = state
@@ -369,6 +368,7 @@ class OwnedPartition:
         back_off = BackOff.for_redis()
         while True:
             await self._commit(store)  # a replaced owner learns it here, and disturbs no other
+            self._tell_lost()
             try:
                 self._listener.note_claim(why)
                 if await self._projector.resync(self._require_state(), self._committed_offset):
@@ -385,6 +385,15 @@ class OwnedPartition:
         self._listener.note_projected(self.partition, self._projector.offsets_to_backfill)
         self._enter(Phase.COUNTING)
         self._drain()
+
+    def _tell_lost(self) -> None:
+        """Once it is committed that these offsets are skipped: a replaced owner may have read a changelog in which they
+        were not counted yet.
+        """
+        if self._lost:
+            log_lost(self.partition, self._lost)
+            self._listener.note_lost(self.partition, len(self._lost))
+            self._lost = range(0)
 
     # ---- count -----------------------------------------------------------------------------------------------
 

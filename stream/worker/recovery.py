@@ -42,8 +42,8 @@ async def begin_state(state: State, source: Source) -> None:
     state.begin(incarnation=secrets.token_bytes(16), first_offset=first, partitions=partitions)
 
 
-async def check_topic(partition: int, state: State, source: Source) -> int:
-    """Hold a state against the topic, and skip what that has lost before it was counted: as many offsets are returned.
+async def check_topic(partition: int, state: State, source: Source) -> range:
+    """Hold a state against the topic, and skip what that has lost before it was counted: these offsets are returned.
     Raises WorkerMustStop where it is not the topic that was counted.
     """
     first, end = await source.bounds()
@@ -52,19 +52,22 @@ async def check_topic(partition: int, state: State, source: Source) -> int:
         await asyncio.sleep(ASKED_AGAIN_SECONDS)
         partitions = await source.partitions()
     kept_from = await check_position(partition, state.position, source, first, end, partitions)
-    lost = max(kept_from - state.position.next_offset, 0)
+    lost = range(state.position.next_offset, kept_from)
     if lost:
-        log.error(
-            "partition %d: the topic deleted offsets %d to %d before they were counted: no report will have these "
-            "events. A longer retention.ms, or more workers, keeps the next ones",
-            partition,
-            state.position.next_offset,
-            kept_from - 1,
-        )
         state.skip_to(kept_from)
     state.note_partitions(partitions)
     state.forget_uncounted_before(first)
     return lost
+
+
+def log_lost(partition: int, lost: range) -> None:
+    log.error(
+        "partition %d: the topic deleted offsets %d to %d before they were counted: no report will have these events. "
+        "A longer retention.ms, or more workers, keeps the next ones",
+        partition,
+        lost.start,
+        lost.stop - 1,
+    )
 
 
 async def check_position(

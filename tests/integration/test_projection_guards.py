@@ -47,6 +47,7 @@ class Topic:
 
     def __init__(self) -> None:
         self.records: list[Received] = []
+        self.first = 0
         self.counted_partitions = [1]
         """How many partitions it says it has, each time it is asked; the last one stays."""
         self.unreadable = False
@@ -66,7 +67,7 @@ class Topic:
             self.records.append(Received(json.dumps(event).encode(), timestamp=NOW, offset=offset))
 
     async def bounds(self) -> tuple[int, int]:
-        return 0, len(self.records)
+        return self.first, len(self.records)
 
     async def partitions(self) -> int:
         return self.counted_partitions.pop(0) if len(self.counted_partitions) > 1 else self.counted_partitions[0]
@@ -87,6 +88,8 @@ class Stores:
     def __init__(self) -> None:
         self.table: dict[bytes, bytes] = {}
         self.owner: object = None
+        self.replaced = False
+        """Whether another owner begins while one reads."""
         self.fences = 0
         self.failures = 0
         """How many commits fail from now on."""
@@ -108,6 +111,8 @@ class _Store:
         self._of.fences += 1
 
     async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
+        if self._of.replaced:
+            self._of.owner = None
         return dict(self._of.table)
 
     async def commit(self, commit: Commit, earlier: Earlier) -> None:
@@ -154,7 +159,7 @@ class Site:
             future_tolerance_seconds=future_tolerance_seconds,
         )
 
-    def owner(self, tracer: Tracer = NO_TRACER) -> OwnedPartition:
+    def owner(self, tracer: Tracer = NO_TRACER, listener: Listener | None = None) -> OwnedPartition:
         return OwnedPartition(
             0,
             rules=RULES,
@@ -165,7 +170,7 @@ class Site:
             source=self.topic,
             projector=self.projector(),
             fetch_control=NoFetchControl(),
-            listener=Listener(),
+            listener=listener or Listener(),
             stop_worker=self.reasons.append,
             tracer=tracer,
         )
@@ -700,3 +705,37 @@ async def test_states_are_unpacked_one_after_another_with_a_turn_for_others_betw
     assert "unpacked unpacked" not in " ".join(events)
     for owner in owners:
         await owner.close()
+
+
+class Losses(Listener):
+    def __init__(self) -> None:
+        self.offsets: list[int] = []
+
+    def note_lost(self, partition: int, offsets: int) -> None:
+        self.offsets.append(offsets)
+
+
+async def test_what_the_topic_lost_is_told_by_the_owner_alone(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """One that was replaced while it read may have read a changelog in which these offsets were not counted yet."""
+    first, losses = site.owner(), Losses()
+    first.start()
+    await until(lambda: first.counting)
+    await first.close()
+    # Given a topic that has lost its head
+    site.topic.publish(8)
+    site.topic.first = 5
+    # When one recovers the partition and is replaced meanwhile, then it tells nothing,
+    site.stores.replaced = True
+    replaced = site.owner(listener=losses)
+    replaced.start()
+    await until(lambda: bool(site.reasons))
+    assert (losses.offsets, "the topic deleted" in caplog.text) == ([], False)
+    await replaced.close()
+    # and its owner does, once.
+    site.stores.replaced = False
+    owner = site.owner(listener=losses)
+    owner.start()
+    await until(lambda: owner.counting)
+    assert (losses.offsets, owner.next_needed) == ([5], 5)
+    assert "the topic deleted offsets 0 to 4 before they were counted" in caplog.text
+    await owner.close()
