@@ -25,7 +25,7 @@ from stream.projection.shown import RedisPart, ShownPartition
 from stream.projection.worker_status import EXPIRES_SECONDS
 from stream.settings.worker import WorkerConfig
 from stream.storage.formats import FormatError
-from stream.tables.position import KEY, Position, decode_position
+from stream.tables.position import KEY, Fingerprint, Position, decode_position
 
 LAST_OFFSETS: Final = (16, 4_096)
 """How far before a changelog's end its last position is looked for: right before the end, but for what was aborted."""
@@ -41,6 +41,8 @@ class KafkaPart(msgspec.Struct):
     ends: dict[int, int] = {}
     positions: dict[int, int | None] = {}
     """The next offset that is not committed; None where nothing is."""
+    others: dict[int, int] = {}
+    """Of partitions that have another record where one was counted: its offset."""
 
 
 async def ask_kafka(config: WorkerConfig) -> KafkaPart:
@@ -55,14 +57,30 @@ async def ask_kafka(config: WorkerConfig) -> KafkaPart:
         ):
             partitions = range(await source.partitions())
             there = await changelog.partitions()
+            prints: dict[int, Fingerprint] = {}
             for partition in partitions:
                 position = await last_position(changelog, partition) if partition < there else None
                 part.positions[partition] = None if position is None else position.next_offset
+                if position is not None and position.fingerprint is not None:
+                    prints[partition] = position.fingerprint
             bounds = await source.bounds(partitions)  # after the positions, which go on meanwhile
             part.ends = {partition: end for partition, (_, end) in bounds.items()}
+            there_still = {p: one for p, one in prints.items() if bounds[p][0] <= one.offset < bounds[p][1]}
+            part.others = await _find_others(source, there_still)
     except (KafkaAway, TopicsError, FormatError) as error:
         part.failure = str(error)
     return part
+
+
+async def _find_others(source: TopicReader, prints: Mapping[int, Fingerprint]) -> dict[int, int]:
+    """The partitions that have another record where one was counted, and its offset. Raises KafkaAway."""
+    spans: dict[int, tuple[int, int | None]] = {p: (one.offset, one.offset + 1) for p, one in prints.items()}
+    found: dict[int, int] = {}
+    async for partition, batch in source.read(spans):
+        for record in batch.records:
+            if Fingerprint.of(record) != prints[partition]:
+                found[partition] = record.offset
+    return found
 
 
 async def last_position(changelog: TopicReader, partition: int) -> Position | None:
@@ -186,6 +204,14 @@ def _wrong_in_kafka(kafka: KafkaPart, redis: RedisPart) -> Iterator[Trouble]:
             f"partition {first} was counted up to offset {kafka.positions[first]}, and ends at {kafka.ends[first]}"
             f"{likewise}: the topic was deleted and created again, or lost records (docs/runbook.md, A topic that was "
             "created again)",
+        )
+    elif kafka.others:
+        (first, offset), *more = sorted(kafka.others.items())
+        likewise = f" (likewise {name_partitions([partition for partition, _ in more])})" if more else ""
+        yield Trouble(
+            Cause.TOPIC,
+            f"partition {first} has another record at offset {offset} than the one that was counted{likewise}: the "
+            "topic was deleted and created again (docs/runbook.md, A topic that was created again)",
         )
     if not kafka.members:
         yield Trouble(Cause.WORKERS, "no worker is in the group: nothing is counted")

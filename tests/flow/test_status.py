@@ -102,6 +102,17 @@ def test_one_screen_says_how_the_deployment_is(site: Site, capsys: Capture) -> N
     assert any("this Redis has nothing of the group" in text for text in answer["wrong"])
 
 
+def test_a_topic_that_was_created_again_is_named_although_it_is_longer_than_what_was_counted(
+    site: Site, capsys: Capture
+) -> None:
+    worker = site.worker_that_counted(3)
+    assert worker.stop() == 0
+    site.make_anew()
+    site.publish(5)
+    said = "partition 0 has another record at offset 2 than the one that was counted: the topic was deleted and created"
+    eventually("named", lambda: any(one.startswith(said) for one in status(site, capsys)[1]["wrong"]), every=1.0)
+
+
 @pytest.mark.timeout(400)
 def test_a_worker_of_the_group_that_reports_to_another_redis_is_named(
     site: Site, tmp_path: Path, capsys: Capture

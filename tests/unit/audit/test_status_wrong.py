@@ -100,6 +100,12 @@ def test_a_worker_that_fell_silent_is_gone_and_how_its_partitions_fare_is_said()
     assert second == "partition 1: not owned by a worker that reports to this Redis"
 
 
+def test_another_record_where_one_was_counted_names_a_topic_that_was_created_again() -> None:
+    first, second, *_ = texts(of_kafka(others={0: 7, 1: 9}, members=[]), of_redis())
+    assert first.startswith("partition 0 has another record at offset 7 than the one that was counted (likewise ")
+    assert second == "no worker is in the group: nothing is counted"
+
+
 def test_a_worker_that_another_has_replaced_is_not_called_gone() -> None:
     gone = {"host:7": NOW - 139_000, "host:8": NOW - 60_000}
     workers = [{"worker": "old", "started_ms": NOW - 999_000, "partitions": {p: {"phase": "counting"} for p in "01"}}]
