@@ -320,7 +320,8 @@ class OwnedPartition:
 
     def _drop(self) -> None:
         """Nothing of a partition outlives a doubt about its commits."""
-        self._state, self._doubt, self._lost = None, None, range(0)
+        self._state, self._doubt = None, None
+        self._lost = range(0)
         self._inbox.clear()
         self._applied_at.clear()
         self._projector.lose_sync()

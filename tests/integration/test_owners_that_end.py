@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from random import Random
+from threading import Thread
 
 import pytest
 
@@ -92,4 +93,34 @@ async def test_whenever_an_owner_ends_the_next_one_finds_whole_commits(kafka: Ru
     letters = [record.value for record in await read_partition(kafka.bootstrap, site.dead)]
     assert letters == [b"letter %d" % number for number in range(1, commits + 1)]
     for store in site.stores:
+        await store.close()
+
+
+async def test_a_state_that_another_owner_goes_on_with_while_it_is_read_is_not_taken(kafka: RunningKafka) -> None:
+    """Compaction may have halved it: what was read first is of before, and what was read last is of after."""
+    site = Site(kafka, whole=True)
+    for topic in (site.changelog, site.dead):
+        await create_topic(kafka.bootstrap, topic)
+    first = site.owner()
+    await first.begin()
+    await first.store.commit(commit({b"a": b"1", b"b": b"1"}, []), Attempts())
+
+    async def go_on() -> None:
+        following = site.owner()
+        await following.begin()
+        await following.store.commit(commit({b"a": b"2", b"b": b"2"}, []), Attempts())
+
+    began: list[Thread] = []
+
+    def in_the_midst(_done: int, _all: int) -> None:
+        if not began:
+            began.append(Thread(target=asyncio.run, args=(go_on(),)))
+            began[0].start()
+            began[0].join()
+
+    replaced = site.owner()
+    await replaced.store.fence()
+    with pytest.raises(Fenced, match="counted on by another worker while its state was read"):
+        await replaced.store.read(in_the_midst)
+    for store in (first.store, replaced.store):
         await store.close()

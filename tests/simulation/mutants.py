@@ -171,17 +171,6 @@ MUTANTS = (
         FIGHT | KAFKA,
     ),
     Mutant(
-        "nobody-else-writes",
-        "A state that another worker goes on with while it is read is not taken: compaction may have halved it.",
-        ((COMMIT, "[tp] != end:", "[tp] is None:"),),
-        FIGHT
-        | {"slow": 0.05, "pause": 3.0, "rebalance": 0.6, "compaction": 10.0, "seconds": 20.0, "events": 200}
-        | {"commit_interval": 0.02, "commit_max_events": 3, "partitions": 1, "poison": 0.0, "without_rows": 0.0}
-        | {"kafka_fails": 0.0, "init_hangs": 0.0, "answer_lost": 0.0, "crash": 0.0, "kafka_away": 0.0}
-        | {"redis_away": 0.0, "redis_restore": 0.0, "redis_empty": 0.0, "redis_lose_delta": 0.0}
-        | {"call_lost": 0.0, "call_late": 0.0, "call_answer_lost": 0.0, "topic_anew": 0.0, "changelog_lost": 0.0},
-    ),
-    Mutant(
         "drop-after-a-doubt",
         "After a commit whose outcome is not known, the state is dropped and recovered.",
         (
