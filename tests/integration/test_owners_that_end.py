@@ -109,6 +109,8 @@ async def test_a_state_that_another_owner_goes_on_with_while_it_is_read_is_not_t
         following = site.owner()
         await following.begin()
         await following.store.commit(commit({b"a": b"2", b"b": b"2"}, []), Attempts())
+        while (await following.store.read(lambda _done, _all: None))[b"a"] != b"2":
+            await asyncio.sleep(0.01)  # the broker writes a transaction's end after its answer
 
     began: list[Thread] = []
 

@@ -3,8 +3,10 @@
 import asyncio
 import asyncio.base_events
 import asyncio.events
+import itertools
 from heapq import heappop, heappush
 from typing import Any
+from weakref import WeakKeyDictionary
 
 
 class DeadlockError(Exception):
@@ -59,12 +61,21 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
 
 
 def run(loop: VirtualLoop, main: Any) -> Any:
-    """Run a coroutine to its end. What still waits then is cancelled."""
+    """Run a coroutine to its end. What still waits then is cancelled, in the order in which it began."""
+    numbers: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
+    counted = itertools.count()
+
+    def make(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> asyncio.Task[Any]:
+        task = asyncio.Task(work, loop=loop, **more)
+        numbers[task] = next(counted)
+        return task
+
+    loop.set_task_factory(make)
     loop.set_exception_handler(lambda _loop, _context: None)
     try:
         return loop.run_until_complete(main)
     finally:
-        left = asyncio.all_tasks(loop)
+        left = sorted(asyncio.all_tasks(loop), key=numbers.__getitem__)
         for task in left:
             task.cancel()
         if left:
