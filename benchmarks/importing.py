@@ -17,11 +17,10 @@ from typing import Any
 import httpx
 from aiokafka import AIOKafkaProducer
 
-from benchmarks.latency import PARTITIONS, histograms, mean_and_p99, percentile
+from benchmarks.latency import PARTITIONS, deployment, histograms, mean_and_p99, percentile
 from benchmarks.loops import IMPORTED
 from benchmarks.machine import Bench, applied, contact_added, cpu_seconds, machine, say
-from tests.support.kafka import unique_name
-from tests.support.stack import Api, Worker, eventually
+from tests.support.stack import Api, Worker
 
 RATE = 20_000
 WORKSPACES = 50
@@ -35,15 +34,7 @@ Delays = dict[bool, list[float]]
 
 
 def run() -> Iterator[dict[str, Any]]:
-    with machine() as bench:
-        topic, group = bench.topics(PARTITIONS)
-        environ = bench.environ(topic, group)
-        worker = bench.worker(environ)
-        api = Api(bench.folder, unique_name("api"), environ | {"CONTACTS_POSITIONS_CACHE_MS": "0"})
-        worker.start()
-        api.start()
-        eventually("a worker that counts", worker.ready)
-        eventually("an API that answers", lambda: api.get("/readyz")[0] == 200)
+    with machine() as bench, deployment(bench) as (topic, worker, api):
         say("importing: warming up")
         imported(bench, api, topic, "warm-up")
         for number in range(ROUNDS):
@@ -62,8 +53,6 @@ def run() -> Iterator[dict[str, Any]]:
                 **told("beside", beside),
                 "p99_to_alone": round(percentile(joined(beside), 99) / percentile(joined(alone), 99), 2),
             }
-        api.stop()
-        worker.stop()
 
 
 def cpu_of(bench: Bench, worker: Worker, api: Api) -> dict[str, float]:

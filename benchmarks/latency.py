@@ -5,6 +5,7 @@ produce and one fetch, and the CPU of a consumer that only fetches.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import random
@@ -51,7 +52,9 @@ def run() -> Iterator[dict[str, Any]]:
             yield at_rate(bench, rate, percentile(round_trips, 50))
 
 
-def at_rate(bench: Bench, rate: int, round_trip_ms: float) -> dict[str, Any]:
+@contextlib.contextmanager
+def deployment(bench: Bench) -> Iterator[tuple[str, Worker, Api]]:
+    """A topic, a worker that counts it, and an API that answers with what Redis has at that moment."""
     topic, group = bench.topics(PARTITIONS)
     environ = bench.environ(topic, group)
     worker = bench.worker(environ)
@@ -61,11 +64,16 @@ def at_rate(bench: Bench, rate: int, round_trip_ms: float) -> dict[str, Any]:
     try:
         eventually("a worker that counts", worker.ready)
         eventually("an API that answers", lambda: api.get("/readyz")[0] == 200)
-        idle = share_of(worker.pid, SECONDS / 3) if not rate else None
-        delays, worker_share, bare_share, stages = measured(bench, worker, api, topic, rate)
+        yield topic, worker, api
     finally:
         api.stop()
         worker.stop()
+
+
+def at_rate(bench: Bench, rate: int, round_trip_ms: float) -> dict[str, Any]:
+    with deployment(bench) as (topic, worker, api):
+        idle = share_of(worker.pid, SECONDS / 3) if not rate else None
+        delays, worker_share, bare_share, stages = measured(bench, worker, api, topic, rate)
     return {
         "events_per_second": rate,
         "p50_ms": round(percentile(delays, 50), 1),
