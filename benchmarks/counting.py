@@ -21,9 +21,12 @@ from stream.kafka.unpacking import UNPACKED_BYTES
 from stream.projection import calls
 from stream.settings.redis import PackedInC, PackedWords
 from stream.storage.keys import Keys
+from stream.tables.batch import Batch
+from stream.tables.commit import Commit
 from stream.tables.compiled import CompiledState, Packing
-from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
+from stream.tables.partition import PartitionState
 from stream.tables.position import INCARNATION_BYTES
+from stream.tables.rules import CountingRules
 
 EVENTS = 200_000
 FETCH_RECORDS = 2_000

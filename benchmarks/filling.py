@@ -19,8 +19,10 @@ from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica
 from stream.settings.redis import redis_client
 from stream.storage.keys import Keys
-from stream.tables.partition import Batch, CountingRules, PartitionState
+from stream.tables.batch import Batch
+from stream.tables.partition import PartitionState
 from stream.tables.position import INCARNATION_BYTES
+from stream.tables.rules import CountingRules
 
 GROUP = "bench"
 USERS = 40

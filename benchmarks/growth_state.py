@@ -20,8 +20,9 @@ from benchmarks.datasets import DAY_SECONDS, minute_text
 from stream.ingest.raw import RawRecords
 from stream.kafka.fetch import decode_batches
 from stream.kafka.unpacking import UNPACKED_BYTES
+from stream.tables.batch import Batch
 from stream.tables.compiled import CompiledState
-from stream.tables.partition import Batch, CountingRules
+from stream.tables.rules import CountingRules
 
 LAST_DAY = 20_604
 """2026-05-31, since 1970."""

@@ -22,7 +22,8 @@ from benchmarks.worker import cores
 from stream.ingest.raw import RawRecords
 from stream.kafka.fetch import decode_batches
 from stream.kafka.unpacking import UNPACKED_BYTES
-from stream.tables.partition import Batch, CountingRules
+from stream.tables.batch import Batch
+from stream.tables.rules import CountingRules
 from stream.tables.state import State
 from tests.support.written import CALL_OVERHEAD_BYTES, RECORD_BYTES, commit_bytes
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from stream.ingest.event import Record
-from stream.tables.partition import Commit, PackedCall
+from stream.tables.commit import Commit, PackedCall
 
 
 class WorkerMustStop(Exception):

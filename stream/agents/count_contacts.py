@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from stream.tables.partition import Batch
+from stream.tables.batch import Batch
 
 if TYPE_CHECKING:
     from stream.agents.app import ContactsApp

@@ -39,7 +39,7 @@ from stream.kafka.fetch_pacing import PacedFetches
 from stream.kafka.metadata import limit_metadata
 from stream.kafka.unpacking import unpacked_limit
 from stream.storage.keys import Keys
-from stream.tables.partition import Batch
+from stream.tables.batch import Batch
 from stream.worker.form import choose_form
 
 log = logging.getLogger(__name__)

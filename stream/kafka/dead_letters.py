@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from stream.ingest.event import LeftOut
-from stream.tables.partition import DeadLetter
+from stream.tables.commit import DeadLetter
 
 PREFIX: Final = "__connect.errors."
 VALUE_OMITTED: Final = "contacts.value_omitted"

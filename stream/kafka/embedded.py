@@ -18,7 +18,7 @@ from stream.kafka.dead_letters import PARTS, encode_dead_letter
 from stream.kafka.metadata import limit_metadata
 from stream.ports import CommitFailed, Earlier, KafkaAway, WorkerMustStop
 from stream.settings.kafka import KafkaAccess
-from stream.tables.partition import Commit, DeadLetter
+from stream.tables.commit import Commit, DeadLetter
 
 REQUEST_BYTES = 8 << 20
 

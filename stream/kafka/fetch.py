@@ -22,7 +22,7 @@ from stream.ingest.event import LOG_APPEND_TIME
 from stream.ingest.raw import RawRecords
 from stream.kafka.fetch_request import PackedFetchRequest
 from stream.kafka.unpacking import UNPACKED_BYTES, LargeRecord, unpack
-from stream.tables.partition import Batch
+from stream.tables.batch import Batch
 
 AIOKAFKA_VERSION = "0.14.0"
 """Parts of its inside are used here and in the transport."""

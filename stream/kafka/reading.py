@@ -22,7 +22,7 @@ from stream.kafka.reach import why_unreachable
 from stream.kafka.unpacking import UNPACKED_BYTES
 from stream.ports import KafkaAway
 from stream.settings.kafka import KafkaAccess
-from stream.tables.partition import Batch
+from stream.tables.batch import Batch
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ from stream.kafka.transaction_requests import Place
 from stream.ports import CommitFailed, Earlier, Fenced, KafkaAway, TooLarge, WorkerMustStop
 from stream.settings.kafka import KafkaAccess
 from stream.settings.worker import WorkerConfig
-from stream.tables.partition import Commit
+from stream.tables.commit import Commit
 
 # A batch holds at most this much, well below the broker's message limit for our topics: so no record is refused for its
 # neighbours.

@@ -16,9 +16,7 @@ from typing import NamedTuple
 from stream.model.steps import Steps
 from stream.ports import Call
 from stream.storage.keys import Keys, format_label, format_segment
-from stream.tables.counts import AggregateChange
-from stream.tables.names import NameChanges, SourceName, UserName
-from stream.tables.partition import Commit
+from stream.tables.commit import AggregateChange, Commit, NameChanges, SourceName, UserName
 from stream.tables.state import State
 
 # One call holds the server for 1-2 ms at this size (200,000 bytes of rows, the dearest kind, in 1,000 members).

@@ -17,7 +17,7 @@ from stream.projection.backfill import Found, RowBackfill
 from stream.projection.calls import calls_of_commit, calls_of_whole, whole_copy
 from stream.slices import run_in_slices
 from stream.storage.keys import MISSING_ROWS_SLACK_MS, Keys, MissingRows, widen
-from stream.tables.partition import Commit
+from stream.tables.commit import Commit
 from stream.tables.position import Position
 from stream.tables.state import State
 

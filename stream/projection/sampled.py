@@ -11,7 +11,7 @@ from stream.projection.stored import StoredAggregate, StoredCounts
 from stream.storage import day_parts as packed
 from stream.storage.formats import FormatError
 from stream.storage.keys import Keys
-from stream.tables.counts import AggregateChange
+from stream.tables.commit import AggregateChange
 
 
 class Comparison(Enum):

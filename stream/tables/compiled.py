@@ -21,22 +21,25 @@ from stream.model.steps import ITEMS_A_STEP, Steps, finish
 from stream.storage.formats import FormatError
 from stream.storage.row import PARTITION_LIMIT
 from stream.tables import names, position, recent_ids, uncounted
-from stream.tables.counts import RECORDS_A_STEP, AggregateChange
-from stream.tables.lateness import BOUNDS_MS, Lateness
-from stream.tables.names import NameChanges, NamesAfter, SourceName, UserName
-from stream.tables.partition import (
-    Batch,
+from stream.tables.batch import Batch
+from stream.tables.changelog import check_kind, read_position
+from stream.tables.commit import (
+    AggregateChange,
     Commit,
-    CountingRules,
     DeadLetter,
+    NameChanges,
+    NamesAfter,
     Outcomes,
     PackedCall,
     PackedCommit,
-    check_kind,
-    read_position,
+    SourceName,
+    UserName,
 )
+from stream.tables.counts import RECORDS_A_STEP
+from stream.tables.lateness import BOUNDS_MS, Lateness
 from stream.tables.position import Fingerprint, encode_position
 from stream.tables.progress import Progress
+from stream.tables.rules import CountingRules
 
 LATEST_MS: Final = 2**63 - 1
 BYTES_A_STEP: Final = 1 << 20

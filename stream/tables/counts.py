@@ -33,6 +33,7 @@ from stream.model.steps import Steps, order_after
 from stream.model.time import QUARTER_NANOSECONDS, QUARTERS_A_DAY
 from stream.storage import day_parts as packed
 from stream.storage.formats import Changes, FormatError
+from stream.tables.commit import AggregateChange, ChangedBase
 from stream.tables.merge import Addition, merge, summarize
 
 KIND: Final = b"c"
@@ -48,29 +49,6 @@ RECORDS_A_STEP: Final = 1_000
 DRAW_PLACES: Final = 1_000
 """Places that a draw looks at before it gives up: of a partition from which retention has just dropped much."""
 _KEY: Final = Struct(">cIH")
-
-ChangedBase = tuple[int, bytes, bytes, bytes]
-"""Number, head, cells and summary."""
-
-
-class AggregateChange(msgspec.Struct, frozen=True):
-    """What became of a day aggregate of a workspace and UTC day of one partition."""
-
-    workspace_id: str
-    day: int
-    """UTC days since 1970."""
-    bases: tuple[ChangedBase, ...]
-    """Those that were written; all of them where `whole`."""
-    delta: bytes | None
-    """None: no delta; delete the stored one, if any."""
-    base_count: int
-    """Bases 0 up to this number, exclusive, exist; where `dropped`, they did."""
-    rows: Sequence[bytes]
-    """Packed activity rows of the events counted since the last commit; none where `whole`."""
-    whole: bool = False
-    """This is all of the day aggregate, in place of whatever was there."""
-    dropped: bool = False
-    """The day is older than the retention allows: nothing of it is left."""
 
 
 class DayAggregate:

@@ -13,7 +13,6 @@ keeps depends on the log alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from operator import attrgetter
 from typing import Final
 
@@ -22,47 +21,13 @@ import msgspec
 from stream.model.activity import ContactActivity
 from stream.model.steps import ITEMS_A_STEP, Steps, order_after
 from stream.storage.formats import Changes, FormatError, decode_array
+from stream.tables.commit import NameChanges, NamesAfter, SourceName, UserName
 
 KIND: Final = b"n"
 VERSION: Final = 1
 
 _USER: Final = b"u"
 _SOURCE: Final = b"s"
-
-
-class UserName(msgspec.Struct, frozen=True, gc=False):
-    """A user's latest label, and the event that it is from."""
-
-    workspace_id: str
-    user_id: str | None
-    """None for events without a user."""
-    occurred_at: int
-    """Nanoseconds since 1970; without a label, of the first event."""
-    offset: int
-    label: str | None
-
-
-class SourceName(msgspec.Struct, frozen=True, gc=False):
-    """A source that occurs."""
-
-    workspace_id: str
-    source: str | None
-    """None for events without a source."""
-
-
-class NameChanges(msgspec.Struct, frozen=True):
-    """What a commit changed about names."""
-
-    users: list[UserName]
-    sources: list[SourceName]
-
-
-class NamesAfter(msgspec.Struct, frozen=True):
-    """What changed about names after an offset."""
-
-    sources: list[SourceName]
-    users: Iterator[tuple[int, UserName]]
-    """With the offset that moved each last, ascending."""
 
 
 class Names:

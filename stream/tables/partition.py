@@ -20,153 +20,27 @@ it from `was_counted`, since the reading is not kept.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
-
-from stream.ingest.event import EventRules, Reason, Record, Rejected, bytes_held
+from stream.ingest.event import Record, Rejected, bytes_held
 from stream.ingest.record_time import parse_believing
 from stream.model.activity import ContactActivity
 from stream.model.steps import Steps, finish
 from stream.model.time import NANOSECONDS_A_MILLISECOND, day_of_hour
-from stream.settings.worker import WorkerConfig
-from stream.storage.formats import VALUE_BYTES_LIMIT, Changes, FormatError, LostKeysError
+from stream.storage.formats import VALUE_BYTES_LIMIT, Changes
 from stream.storage.row import PARTITION_LIMIT, encode_row
 from stream.tables import counts, names, position, recent_ids, uncounted
-from stream.tables.counts import RECORDS_A_STEP, AggregateChange, CountRules, Counts
+from stream.tables.batch import Batch
+from stream.tables.changelog import KINDS, check_kind, read_position
+from stream.tables.commit import AggregateChange, Commit, DeadLetter, NamesAfter, Outcomes
+from stream.tables.counts import RECORDS_A_STEP, CountRules, Counts
 from stream.tables.lateness import Lateness
-from stream.tables.names import NameChanges, Names, NamesAfter
-from stream.tables.position import Fingerprint, Position, decode_position, encode_position
+from stream.tables.names import Names
+from stream.tables.position import Fingerprint, encode_position
 from stream.tables.progress import Progress
 from stream.tables.recent_ids import RecentIds
+from stream.tables.rules import CountingRules
 from stream.tables.uncounted import Uncounted
-
-
-class Batch(msgspec.Struct, frozen=True):
-    """Records that follow on one another, as they were fetched."""
-
-    records: Sequence[Record]
-    start: int
-    """The offset that was asked for; the first record's may be higher."""
-    end: int
-    """The next offset to ask for; higher than the last record's by at least one, for markers of transactions have
-    offsets."""
-    fetched_at_ms: int = 1 << 63
-    """The worker's clock when the records were fetched, in milliseconds since 1970: it judges how far a record's
-    timestamp is ahead. As it stands, no timestamp is ahead: for records whose times are believed."""
-
-
-@dataclass(frozen=True, slots=True)
-class CountingRules:
-    """What a deployment may set about counting."""
-
-    event: EventRules = field(default_factory=EventRules)
-    dedupe_window_hours: int = WorkerConfig.dedupe_window_hours
-    dedupe_max_ids: int = WorkerConfig.dedupe_max_ids
-    name_limit: int = WorkerConfig.name_limit
-    delta_floor: int = 16
-    """A delta of at most this many cells is not merged, however small its base."""
-    base_bytes_limit: int = 512 * 1024
-    """A base that reaches it is cut: well below a broker's limit of a message."""
-    keep_rows: bool = True
-    """Whether commits carry activity rows."""
-
-
-class Outcomes(msgspec.Struct):
-    """How many records came to which end."""
-
-    counted: int = 0
-    duplicate: int = 0
-    skipped: int = 0
-    """Records without a value."""
-    rejected: dict[Reason, int] = {}
-    ids_dropped_early: int = 0
-    """Not records: ids that were forgotten before their time, since there were too many."""
-    expired: int = 0
-    """Judged like those that count, and remembered, but of a day that retention had dropped before they came."""
-    names_not_kept: int = 0
-    """Not records: how often a user or source came whose name is not kept, since there are too many."""
-
-    def __sub__(self, earlier: Outcomes) -> Outcomes:
-        """What came since."""
-        return Outcomes(
-            self.counted - earlier.counted,
-            self.duplicate - earlier.duplicate,
-            self.skipped - earlier.skipped,
-            {
-                reason: number - earlier.rejected.get(reason, 0)
-                for reason, number in self.rejected.items()
-                if number > earlier.rejected.get(reason, 0)
-            },
-            self.ids_dropped_early - earlier.ids_dropped_early,
-            self.expired - earlier.expired,
-            self.names_not_kept - earlier.names_not_kept,
-        )
-
-    def copy(self) -> Outcomes:
-        return msgspec.structs.replace(self, rejected=dict(self.rejected))
-
-
-class DeadLetter(msgspec.Struct, frozen=True):
-    """A record that cannot be counted, and why."""
-
-    record: Record
-    reason: Reason
-    message: str
-
-
-class PackedCall(msgspec.Struct, frozen=True):
-    """One call to Redis, as its protocol has it: keys behind that of the positions, operations, how many of each."""
-
-    keys: bytes
-    key_count: int
-    operations: bytes
-    operation_count: int
-    workspaces: bytes
-    """Those that it touches, one a line."""
-
-
-class PackedCommit(msgspec.Struct, frozen=True):
-    """What changed, in the bytes that Kafka and Redis take."""
-
-    bodies: list[tuple[bytes, int]]
-    """Records of record batches, and how many; the position is the last of all."""
-    calls: list[PackedCall]
-
-
-class Commit(msgspec.Struct, frozen=True):
-    """All that changed since the commit before, encoded: nothing in it changes when the state goes on."""
-
-    position: Position
-    table: list[tuple[bytes, bytes | None]]
-    """Changelog records, each key once, the position last; None deletes."""
-    dead_letters: list[DeadLetter]
-    aggregates: list[AggregateChange]
-    names: NameChanges
-    outcomes: Outcomes
-    """Of the records applied since the commit before."""
-    ids: int = 0
-    """How many recent ids are remembered."""
-    lateness: Lateness = msgspec.field(default_factory=Lateness)
-    """Of the events that counted since the commit before."""
-    packed: PackedCommit | None = None
-    """In place of `table`, `aggregates` and `names`, which are empty then."""
-
-    @property
-    def bytes_committed(self) -> int:
-        """Of changelog records and dead letters, without what Kafka adds."""
-        packed = 0 if self.packed is None else sum(len(body) for body, _ in self.packed.bodies)
-        table = sum(len(key) + len(value or b"") for key, value in self.table)
-        return packed + table + sum(len(letter.record.value or b"") for letter in self.dead_letters)
-
-    @property
-    def bytes_projected(self) -> int:
-        """Of days and rows as Redis gets them; names, which are few, are not counted in the form in Python."""
-        if self.packed is not None:
-            return sum(len(call.keys) + len(call.operations) for call in self.packed.calls)
-        bases = sum(len(part) for aggregate in self.aggregates for base in aggregate.bases for part in base[1:])
-        return bases + sum(len(aggregate.delta or b"") + sum(map(len, aggregate.rows)) for aggregate in self.aggregates)
 
 
 class PartitionState(Progress):
@@ -204,7 +78,7 @@ class PartitionState(Progress):
         state = cls(partition, rules)
         if not records:
             return state
-        kinds: dict[bytes, list[tuple[bytes, bytes]]] = {kind: [] for kind in _KINDS}
+        kinds: dict[bytes, list[tuple[bytes, bytes]]] = {kind: [] for kind in KINDS}
         for number, (key, value) in enumerate(records.items()):
             check_kind(key)
             kinds[key[:1]].append((key, value))
@@ -366,26 +240,3 @@ class PartitionState(Progress):
         self._names.see_source(event.workspace_id, event.source, offset)
         row = encode_row(event, self.partition, offset) if self._rules.keep_rows else None
         return self._counts.add(event, offset, row)
-
-
-def check_kind(key: bytes) -> None:
-    """Raises FormatError where a key is of no known kind."""
-    if key[:1] not in _KINDS:
-        raise FormatError(f"{key!r} is a key of no known kind")
-
-
-def read_position(records: Mapping[bytes, bytes]) -> Position:
-    """Raises FormatError where there is none, or more or fewer records than it was committed with."""
-    if position.KEY not in records:
-        raise FormatError("there are records without a position")
-    known = decode_position(records[position.KEY])
-    if known.live_keys is not None and known.live_keys != len(records):
-        raise LostKeysError(
-            f"the changelog has {len(records)} keys, where the commit of offset {known.next_offset} left "
-            f"{known.live_keys}: it lost records (is its cleanup.policy `compact`?). A new CONTACTS_GROUP counts "
-            "the topic from its beginning"
-        )
-    return known
-
-
-_KINDS: Final = (counts.KIND, recent_ids.KIND, uncounted.KIND, names.KIND, position.KEY)

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from stream.ingest.event import EventRules
 from stream.settings.worker import WorkerConfig
-from stream.tables.partition import CountingRules
+
+
+@dataclass(frozen=True, slots=True)
+class CountingRules:
+    """What a deployment may set about counting."""
+
+    event: EventRules = field(default_factory=EventRules)
+    dedupe_window_hours: int = WorkerConfig.dedupe_window_hours
+    dedupe_max_ids: int = WorkerConfig.dedupe_max_ids
+    name_limit: int = WorkerConfig.name_limit
+    delta_floor: int = 16
+    """A delta of at most this many cells is not merged, however small its base."""
+    base_bytes_limit: int = 512 * 1024
+    """A base that reaches it is cut: well below a broker's limit of a message."""
+    keep_rows: bool = True
+    """Whether commits carry activity rows."""
 
 
 def counting_rules(config: WorkerConfig) -> CountingRules:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from stream.model.steps import Steps
-from stream.tables.counts import AggregateChange
-from stream.tables.names import NamesAfter
-from stream.tables.partition import Batch, Commit, CountingRules
+from stream.tables.batch import Batch
+from stream.tables.commit import AggregateChange, Commit, NamesAfter
 from stream.tables.position import Position
+from stream.tables.rules import CountingRules
 
 
 class State(Protocol):

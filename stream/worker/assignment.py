@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 
-from stream.tables.partition import Batch
+from stream.tables.batch import Batch
 from stream.worker.partition_task import OwnedPartition
 
 

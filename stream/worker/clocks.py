@@ -16,7 +16,7 @@ from stream.ingest.event import EventRules
 from stream.ingest.record_time import broker_ahead
 from stream.model.time import show_time
 from stream.ports import Clock, ReplicaAway
-from stream.tables.partition import Batch
+from stream.tables.batch import Batch
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from stream.tables.partition import Batch, Commit
+from stream.tables.batch import Batch
+from stream.tables.commit import Commit
 
 
 class Phase(StrEnum):

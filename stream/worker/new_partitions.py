@@ -18,7 +18,8 @@ from stream.projection.projector import Projector
 from stream.projection.replica import steady_ms
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
-from stream.tables.partition import CountingRules, PartitionState
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from stream.worker.attempts import Attempts
 from stream.worker.clocks import SystemClock
 

@@ -11,7 +11,8 @@ from prometheus_client import Counter, Gauge
 from stream.faults import Fault, FaultWatch
 from stream.ingest.record_time import broker_time
 from stream.ports import Clock
-from stream.tables.partition import Batch, Commit
+from stream.tables.batch import Batch
+from stream.tables.commit import Commit
 from stream.worker.attempts import STUCK_AFTER
 from stream.worker.listener import Listener, Phase, Resync, Stage
 from stream.worker.metrics import Metrics

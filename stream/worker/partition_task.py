@@ -21,8 +21,10 @@ from collections.abc import Callable
 from stream.ports import ChangelogStore, FetchControl, KafkaAway, ReplicaAway, Source, WorkerMustStop
 from stream.projection.projector import Projector
 from stream.retry import BackOff
-from stream.tables.counts import AggregateChange
-from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
+from stream.tables.batch import Batch
+from stream.tables.commit import AggregateChange, Commit
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from stream.tables.state import State, Unpack
 from stream.tracing import NO_TRACER, Tracer
 from stream.worker.attempts import Attempts

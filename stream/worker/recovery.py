@@ -11,8 +11,8 @@ from typing import Final
 from stream.ports import Source, WorkerMustStop
 from stream.slices import run_in_slices
 from stream.storage.formats import FormatError
-from stream.tables.partition import CountingRules
 from stream.tables.position import Fingerprint, Position
+from stream.tables.rules import CountingRules
 from stream.tables.state import State, Unpack
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Protocol
 from stream.model.time import date_of
 from stream.projection.sampled import Comparison, SampledCounts
 from stream.storage.formats import FormatError
-from stream.tables.counts import AggregateChange
+from stream.tables.commit import AggregateChange
 
 log = logging.getLogger(__name__)
 

@@ -27,9 +27,9 @@ from stream.model.activity import ContactActivity
 from stream.ports import ChangelogStore, WorkerMustStop
 from stream.settings.worker import WorkerConfig
 from stream.storage.formats import FormatError
-from stream.tables.partition import CountingRules, PartitionState
+from stream.tables.partition import PartitionState
 from stream.tables.position import Position
-from stream.tables.rules import counting_rules
+from stream.tables.rules import CountingRules, counting_rules
 from stream.worker.attempts import Attempts
 from stream.worker.recovery import check_position
 

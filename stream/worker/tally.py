@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from stream.ingest.rejects import WINDOW_SECONDS
 from stream.ports import Clock
-from stream.tables.partition import Commit
+from stream.tables.commit import Commit
 
 SAMPLES: Final = 30
 """Of a partition's events, one each time that somebody asks: a minute, where that is every two seconds."""

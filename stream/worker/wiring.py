@@ -17,7 +17,8 @@ from stream.projection.replica import RedisReplica
 from stream.projection.sampled import SampledCounts
 from stream.settings.worker import CommitMode, WorkerConfig
 from stream.storage.keys import Keys
-from stream.tables.partition import CountingRules, PartitionState
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from stream.tables.state import Unpack
 from stream.tracing import NO_TRACER, Tracer
 from stream.worker.clocks import Clocks, Gate

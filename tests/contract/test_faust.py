@@ -27,7 +27,7 @@ from stream.agents.count_contacts import count_contacts
 from stream.agents.handover import Handover
 from stream.agents.transport import Consumer, ConsumerThread, Delivering, Fetcher, Producer, Transport
 from stream.settings.worker import WorkerConfig
-from stream.tables.partition import Batch
+from stream.tables.batch import Batch
 
 PLACE = TP("t", 0)
 

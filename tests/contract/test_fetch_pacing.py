@@ -12,7 +12,7 @@ from aiokafka.protocol.fetch import FetchRequest
 
 from stream.kafka.fetch import keep_fetched_bytes, notify_waiters, take_fetched_batches
 from stream.kafka.fetch_pacing import QUIET_WAIT_SECONDS, PacedFetches
-from stream.tables.partition import Batch
+from stream.tables.batch import Batch
 from tests.support.kafka import RunningKafka, create_topic, unique_name
 
 REST_SECONDS = 0.02

@@ -24,7 +24,7 @@ from stream.kafka.source import SourceTopic
 from stream.kafka.transaction import read_changelog
 from stream.ports import KafkaAway, ReadTooLarge
 from stream.settings.kafka import KafkaAccess
-from stream.tables.partition import Batch
+from stream.tables.batch import Batch
 from tests.support.kafka import RunningKafka, create_topic, unique_name
 
 COMPRESSIONS = (None, "gzip", "snappy", "lz4", "zstd")

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 
 from stream.ingest.event import EventRules
 from stream.settings.worker import WorkerConfig
-from stream.tables.partition import CountingRules
+from stream.tables.rules import CountingRules
 from tests.support.kafka import RunningKafka, unique_name
 from tests.support.partition_log import Recount
 from tests.support.recorded import (

@@ -16,7 +16,9 @@ from stream.projection.backfill import RowBackfill
 from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica, steady_ms
 from stream.storage.keys import Keys
-from stream.tables.partition import Batch, CountingRules, PartitionState
+from stream.tables.batch import Batch
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from tests.integration.test_report_recount import check_sums, every_row, without_texts
 from tests.support import recount
 from tests.support.api import Api, api_over, shared_redis

@@ -13,8 +13,10 @@ from stream.projection.replica import RedisReplica
 from stream.settings.kafka import KafkaAccess
 from stream.settings.redis import redis_client
 from stream.storage.keys import Keys
+from stream.tables.batch import Batch
 from stream.tables.compiled import CompiledState, Packing
-from stream.tables.partition import Batch, CountingRules, PartitionState
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from stream.tables.state import State
 from stream.worker.attempts import Attempts
 from tests.support.kafka import RunningKafka, create_topic, unique_name

@@ -23,7 +23,9 @@ from stream.projection.replica import RedisReplica
 from stream.settings.redis import KeepingRedis, redis_client
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
-from stream.tables.partition import Batch, CountingRules, PartitionState
+from stream.tables.batch import Batch
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from stream.worker.attempts import Attempts
 from tests.support.api import api_over
 from tests.support.counting import make_topics

@@ -16,7 +16,9 @@ from stream.kafka.topics import open_topics
 from stream.kafka.transaction import TransactionalStore
 from stream.ports import TooLarge
 from stream.settings.kafka import KafkaAccess
-from stream.tables.partition import CountingRules, DeadLetter, PartitionState
+from stream.tables.commit import DeadLetter
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from stream.worker.attempts import Attempts
 from tests.support.kafka import RunningKafka, create_topic, read_partition, unique_name
 from tests.support.records import Received

@@ -19,7 +19,10 @@ from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica, steady_ms
 from stream.retry import BackOff
 from stream.storage.keys import MISSING_ROWS_SLACK_MS, Keys, parse_missing_rows
-from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
+from stream.tables.batch import Batch
+from stream.tables.commit import Commit
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from stream.tracing import NO_TRACER, Tracer
 from stream.worker import backfill_task as backfill
 from stream.worker import partition_task as ownership

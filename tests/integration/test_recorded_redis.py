@@ -15,7 +15,8 @@ from stream.projection.backfill import RowBackfill
 from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica
 from stream.storage.keys import Keys
-from stream.tables.partition import CountingRules, PartitionState
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from tests.simulation import reader
 from tests.support.partition_log import Recount, batch
 from tests.support.recorded import RECORDED, RETENTION_DAYS, recording, records

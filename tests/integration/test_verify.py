@@ -23,7 +23,8 @@ from stream.settings.redis import redis_client
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
 from stream.tables.counts import DELTA_SLOT, key_of
-from stream.tables.partition import CountingRules, PartitionState
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from stream.worker.new_partitions import SystemClock
 from tests.integration.test_trace import AT, one
 from tests.support.counting import count, make_topics, published, send, settle

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from stream.tables.partition import Batch, CountingRules
+from stream.tables.batch import Batch
+from stream.tables.rules import CountingRules
 from stream.worker.clocks import Clocks, Gate
 from stream.worker.commit_policy import CommitPolicy
 from stream.worker.in_flight import InFlightLimit

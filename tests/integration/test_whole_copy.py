@@ -14,7 +14,9 @@ from stream.projection.evictions import Evictions
 from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica
 from stream.storage.keys import Keys
-from stream.tables.partition import Batch, CountingRules, PartitionState
+from stream.tables.batch import Batch
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from tests.support.kafka import unique_name
 from tests.support.records import Received
 from tests.support.redis_server import RunningRedis

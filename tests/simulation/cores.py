@@ -22,11 +22,12 @@ from stream.model.steps import Steps, finish
 from stream.ports import Call
 from stream.projection import calls
 from stream.storage.keys import Keys
+from stream.tables.batch import Batch
+from stream.tables.commit import AggregateChange, Commit, NamesAfter, PackedCall
 from stream.tables.compiled import CompiledState, Packing
-from stream.tables.counts import AggregateChange
-from stream.tables.names import NamesAfter
-from stream.tables.partition import Batch, Commit, CountingRules, PackedCall, PartitionState
+from stream.tables.partition import PartitionState
 from stream.tables.position import Position
+from stream.tables.rules import CountingRules
 from stream.tables.state import Unpack
 from tests.simulation import chosen_core
 from tests.simulation.chance import Profile

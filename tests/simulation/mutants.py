@@ -42,6 +42,7 @@ NAMES, SCRIPT, READER = "stream/tables/names.py", "tests/simulation/redis.py", "
 KEYS, CLOCKS, RECORD_TIME = "stream/storage/keys.py", "stream/worker/clocks.py", "stream/ingest/record_time.py"
 LETTERS, ATTEMPTS = "stream/kafka/dead_letters.py", "stream/worker/attempts.py"
 REPLICA, RECOVERY = "stream/projection/replica.py", "stream/worker/recovery.py"
+CHANGELOG = "stream/tables/changelog.py"
 NEW_PARTITIONS, TOPICS = "stream/worker/new_partitions.py", "stream/kafka/topics.py"
 SAMPLED, SAMPLING = "stream/projection/sampled.py", "stream/worker/sampling.py"
 
@@ -774,7 +775,7 @@ MUTANTS = (
     Mutant(
         "lost-keys",
         "A changelog that holds fewer keys than its last commit left, or more, is refused.",
-        ((PARTITION, "    if known.live_keys is not None and known", "    if False and known"),),
+        ((CHANGELOG, "    if known.live_keys is not None and known", "    if False and known"),),
         {"keys_lost": 1.0, "changelog_lost": 0.0},
         60,
     ),

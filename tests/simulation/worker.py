@@ -12,8 +12,9 @@ from stream.ports import WorkerMustStop
 from stream.projection.sampled import SampledCounts
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys
-from stream.tables.partition import Batch, CountingRules, PartitionState
-from stream.tables.rules import counting_rules
+from stream.tables.batch import Batch
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules, counting_rules
 from stream.worker.assignment import OwnedPartitions
 from stream.worker.ends import ask_for_ends
 from stream.worker.listener import Listener, Phase

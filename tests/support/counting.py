@@ -14,7 +14,9 @@ from stream.kafka.source import SourceTopic
 from stream.kafka.topics import ensure_topics, open_topics, wanted_topics
 from stream.kafka.transaction import TransactionalStore
 from stream.settings.worker import WorkerConfig
-from stream.tables.partition import Batch, Commit, PartitionState
+from stream.tables.batch import Batch
+from stream.tables.commit import Commit
+from stream.tables.partition import PartitionState
 from stream.tables.rules import counting_rules
 from stream.worker.attempts import Attempts
 from tests.support.kafka import read_partition

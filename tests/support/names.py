@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stream.model.steps import Steps, finish
-from stream.tables.names import NameChanges, NamesAfter
+from stream.tables.commit import NameChanges, NamesAfter
 
 
 def changes(steps: Steps[NamesAfter]) -> NameChanges:

@@ -12,8 +12,10 @@ from stream.ingest.event import Rejected, parse
 from stream.model.activity import ContactActivity
 from stream.storage import day_parts as packed
 from stream.storage.row import decode_row
-from stream.tables.counts import AggregateChange
-from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
+from stream.tables.batch import Batch
+from stream.tables.commit import AggregateChange, Commit
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from tests.support.records import Received
 
 Cell = tuple[str, int, int, int, str | None, str | None]

@@ -8,7 +8,9 @@ from stream.projection.calls import CALL_BYTES, calls_of_commit
 from stream.settings.worker import WorkerConfig
 from stream.storage.formats import VALUE_BYTES_LIMIT
 from stream.storage.keys import Keys
-from stream.tables.partition import Batch, CountingRules, PartitionState
+from stream.tables.batch import Batch
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from stream.worker.commit_policy import CommitPolicy, estimate_overhead
 from tests.support.partition_log import begun, record
 from tests.support.records import Received, milliseconds

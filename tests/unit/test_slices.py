@@ -13,9 +13,11 @@ import pytest
 
 from stream import slices
 from stream.slices import run_in_slices
+from stream.tables.batch import Batch
 from stream.tables.counts import RECORDS_A_STEP
-from stream.tables.partition import Batch, CountingRules, PartitionState
+from stream.tables.partition import PartitionState
 from stream.tables.recent_ids import BLOCK_IDS_LIMIT, ID_BYTES, RecentIds
+from stream.tables.rules import CountingRules
 from tests.support.partition_log import begun, record
 from tests.support.records import milliseconds
 

@@ -22,7 +22,10 @@ from stream.model.steps import finish
 from stream.projection.calls import calls_of_commit
 from stream.storage.keys import Keys
 from stream.tables import position
-from stream.tables.partition import Batch, Commit, CountingRules, PartitionState
+from stream.tables.batch import Batch
+from stream.tables.commit import Commit
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from tests.support.names import changes
 from tests.support.partition_log import begun
 from tests.support.records import Received

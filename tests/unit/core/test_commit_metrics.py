@@ -6,8 +6,10 @@ import pytest
 
 from stream.model.steps import finish
 from stream.storage.keys import Keys
+from stream.tables.commit import Commit
 from stream.tables.compiled import CompiledState, Packing
-from stream.tables.partition import Commit, CountingRules, PartitionState
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from stream.worker.metrics import Metrics
 from stream.worker.observer import Reporter
 from tests.simulation.cores import records_of

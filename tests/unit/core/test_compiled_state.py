@@ -17,8 +17,10 @@ from stream.ingest.raw import RawRecords
 from stream.kafka.fetch import decode_batches
 from stream.kafka.unpacking import UNPACKED_BYTES
 from stream.model.steps import finish
+from stream.tables.batch import Batch
 from stream.tables.compiled import CompiledState
-from stream.tables.partition import Batch, CountingRules, PartitionState
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from tests.simulation import chosen_core
 from tests.simulation.cores import KEYS, BothStates
 from tests.simulation.run import run_seed

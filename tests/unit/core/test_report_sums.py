@@ -25,7 +25,7 @@ from api.report.user_fold import Chosen, Ranked
 from stream.core import CoreFailed
 from stream.model.steps import Steps, finish
 from stream.storage.formats import FormatError
-from stream.tables.partition import CountingRules
+from stream.tables.rules import CountingRules
 from tests.support.redis_data import DAY, QUARTER, Event, RedisData
 from tests.support.user_columns import bases
 

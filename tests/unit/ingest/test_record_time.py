@@ -9,7 +9,10 @@ import pytest
 from stream.ingest.event import LOG_APPEND_TIME, EventRules, Reason
 from stream.ingest.record_time import broker_ahead
 from stream.model.time import day_of
-from stream.tables.partition import Batch, CountingRules, Outcomes, PartitionState
+from stream.tables.batch import Batch
+from stream.tables.commit import Outcomes
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from tests.support.partition_log import begun, cells_of
 from tests.support.records import Received, milliseconds, nanoseconds, received
 

@@ -8,7 +8,7 @@ from stream.ingest.event import LeftOut, Reason
 from stream.kafka.dead_letters import BATCH_OVERHEAD, PARTS, EncodedLetter, encode_dead_letter
 from stream.kafka.letter_limit import MESSAGE_BYTES, letter_limit
 from stream.kafka.record_batch import BuiltBatch
-from stream.tables.partition import DeadLetter
+from stream.tables.commit import DeadLetter
 from tests.support.records import Received
 
 LARGE = 5_000

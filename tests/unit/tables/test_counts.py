@@ -11,7 +11,8 @@ from stream.storage import day_parts as packed
 from stream.storage.formats import VALUE_BYTES_LIMIT, FormatError
 from stream.tables import counts
 from stream.tables.counts import DELTA_SLOT, CountRules, Counts, key_of
-from stream.tables.partition import CountingRules, PartitionState
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from tests.support.forms import ONLY_PYTHON
 from tests.support.partition_log import CommitSink, batch, begun, cells_of
 from tests.unit.tables.test_partition import DAY, log, value

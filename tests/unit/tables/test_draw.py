@@ -5,7 +5,8 @@ import pytest
 from stream.ingest.event import EventRules
 from stream.model.steps import finish
 from stream.model.time import day_of
-from stream.tables.partition import CountingRules, PartitionState
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from tests.support.partition_log import batch, begun, record
 from tests.support.records import milliseconds, nanoseconds
 

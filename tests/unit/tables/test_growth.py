@@ -11,7 +11,8 @@ import pytest
 import stream.worker.ends
 from stream.ingest.event import EventRules
 from stream.ports import KafkaAway
-from stream.tables.partition import CountingRules, PartitionState
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from stream.worker.partition_task import OwnedPartition
 from tests.support.forms import ONLY_PYTHON
 from tests.support.partition_log import CommitSink, batch, begun, record

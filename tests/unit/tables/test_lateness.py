@@ -7,7 +7,7 @@ import pytest
 
 from stream.ingest.event import EventRules
 from stream.tables.lateness import BOUNDS_MS, Lateness
-from stream.tables.partition import CountingRules
+from stream.tables.rules import CountingRules
 from tests.support.partition_log import batch, begun, record
 from tests.support.records import Received, milliseconds
 

@@ -8,7 +8,8 @@ import pytest
 from stream.model.activity import ContactActivity
 from stream.model.steps import ITEMS_A_STEP
 from stream.storage.formats import FormatError
-from stream.tables.names import NameChanges, Names, SourceName, UserName
+from stream.tables.commit import NameChanges, SourceName, UserName
+from stream.tables.names import Names
 from tests.support.names import changes
 
 

@@ -11,10 +11,12 @@ from stream.model.time import day_of
 from stream.storage.formats import FormatError
 from stream.storage.row import decode_row
 from stream.tables import counts
-from stream.tables.counts import DELTA_SLOT, AggregateChange, key_of
-from stream.tables.names import NameChanges, SourceName, UserName
-from stream.tables.partition import Batch, CountingRules, DeadLetter, Outcomes, PartitionState
+from stream.tables.batch import Batch
+from stream.tables.commit import AggregateChange, DeadLetter, NameChanges, Outcomes, SourceName, UserName
+from stream.tables.counts import DELTA_SLOT, key_of
+from stream.tables.partition import PartitionState
 from stream.tables.position import Fingerprint, Position
+from stream.tables.rules import CountingRules
 from tests.support.forms import ONLY_PYTHON
 from tests.support.names import changes
 from tests.support.partition_log import INCARNATION, CommitSink, batch, begun, cells_of, record

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from stream.ingest.event import EventRules
 from stream.tables import counts, recent_ids, uncounted
-from stream.tables.partition import CountingRules, Outcomes, PartitionState
+from stream.tables.commit import Outcomes
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from tests.support.names import changes
 from tests.support.partition_log import CommitSink, Recount, batch, begun, cells_of, record
 from tests.support.records import Received, milliseconds

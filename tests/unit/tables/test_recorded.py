@@ -6,7 +6,8 @@ import pytest
 
 from stream.ingest.event import EventRules
 from stream.storage.formats import LostKeysError
-from stream.tables.partition import CountingRules, PartitionState
+from stream.tables.partition import PartitionState
+from stream.tables.rules import CountingRules
 from tests.support.names import changes
 from tests.support.partition_log import CommitSink, Recount, batch, cells_of
 from tests.support.recorded import RECORDED, RETENTION_DAYS, recording, records

@@ -8,7 +8,7 @@ import pytest
 
 from stream.ingest.event import EventRules
 from stream.ports import ReplicaAway
-from stream.tables.partition import Batch
+from stream.tables.batch import Batch
 from stream.worker.clocks import Clocks, Gate
 from tests.support.records import Received, milliseconds
 

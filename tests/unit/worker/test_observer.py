@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from stream.tables.partition import Batch, CountingRules
+from stream.tables.batch import Batch
+from stream.tables.rules import CountingRules
 from stream.worker.attempts import STUCK_AFTER
 from stream.worker.listener import Phase, Stage
 from stream.worker.metrics import Metrics

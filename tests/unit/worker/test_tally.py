@@ -1,7 +1,8 @@
 """What a worker tells of its work: rates over what was asked before, and the place of the latest rejected record."""
 
 from stream.ingest.event import Reason
-from stream.tables.partition import Batch, CountingRules
+from stream.tables.batch import Batch
+from stream.tables.rules import CountingRules
 from stream.worker.tally import Tally
 from tests.support.partition_log import begun, record
 
