@@ -25,6 +25,11 @@ class Filter:
         activity = None if query.activity is None else ACTIVITIES.index(query.activity)
         return cls(activity, resolve_choice(query.query.sources), resolve_choice(query.query.users), query.batch)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether every row passes."""
+        return (self.activity, self.sources, self.users, self.batch) == (None, None, None, None)
+
     def passes(self, row: Row) -> bool:
         return (
             (self.activity is None or row.activity == self.activity)
@@ -41,11 +46,11 @@ class Filter:
             if (self.activity is None or activity == self.activity) and (self.sources is None or source in self.sources)
         )
 
-    def sieve(self) -> Callable[[bytes], bool]:
-        """A quick look at a packed row that never refuses one that passes."""
+    def sieve(self) -> Callable[[bytes], bool] | None:
+        """A quick look at a packed row that never refuses one that passes; None: it would refuse none."""
         needles = [self.batch.encode()] if self.batch is not None else []
         if self.users is not None and len(self.users) == 1:
             needles += [user.encode() for user in self.users if user is not None]
         if not needles:
-            return lambda _packed: True
+            return None
         return lambda packed: all(needle in packed for needle in needles)

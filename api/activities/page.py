@@ -4,7 +4,7 @@ The cells say how many rows pass the filters on each day, and, where they are fe
 a rare user in a million rows takes no look at most of them, and `total` is exact and never capped.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 from api import wire as answers
@@ -33,7 +33,9 @@ TRIES = 8
 
 
 class Look(NamedTuple):
-    """Rows that pass, each with its key; how many rows were examined; `end` is the key of the last of those."""
+    """Rows that pass, each beside its packed form; how many rows were examined; `end` is the key of the last of
+    those.
+    """
 
     rows: list[tuple[Row, bytes]]
     number: int
@@ -162,7 +164,7 @@ class _Walk:
         limits: list[int] = []
         expected = 0
         for span in self._spans[:SPANS_A_READ]:
-            limit = min(_rows_to_read(span, wanted), at_most)
+            limit = min(self._rows_to_read(span, wanted), at_most)
             if batch and (expected >= wanted or sum(limits) + limit > at_most):
                 break
             batch.append(span)
@@ -186,11 +188,17 @@ class _Walk:
                 break
         return Look(rows, number, end)
 
-    def _pick_passing(self, reply: Sequence[bytes]) -> Iterator[tuple[Row, bytes]]:
-        for packed in filter(self._sieve, reply):
-            row = decode_row(packed)
-            if self._filter.passes(row):
-                yield row, key_of(packed)
+    def _pick_passing(self, reply: Sequence[bytes]) -> list[tuple[Row, bytes]]:
+        rows = [(decode_row(packed), packed) for packed in filter(self._sieve, reply)]
+        return rows if self._filter.is_empty else [pair for pair in rows if self._filter.passes(pair[0])]
+
+    def _rows_to_read(self, span: Span, wanted: int) -> int:
+        """Rows to read for this many that pass, if those lie evenly; at most ROWS_A_READ."""
+        if self._filter.batch is not None:
+            return ROWS_A_READ  # the cells know of no import, so they do not say where its rows are
+        if span.present == span.expected:
+            return min(wanted, ROWS_A_READ)  # all pass
+        return min(int(wanted * span.present / max(span.expected, 1)) + 16, ROWS_A_READ)
 
 
 class _Page:
@@ -218,11 +226,12 @@ class _Page:
         left = at_most
         end: bytes | None = None
         while look := await walk.look(self._rows_wanted(), min(left, ROWS_A_LOOK)):
-            for row, key in look.rows:
+            before: bytes | None = None
+            for row, packed in look.rows:
                 if not self._take(row):
-                    self.end = end
+                    self.end = end if before is None else key_of(before)
                     return
-                end = key
+                before = packed
             end = look.end
             left -= look.number
             if left <= 0:
@@ -249,12 +258,6 @@ class _Page:
 def _total(reading: Reading, query: ActivityQuery) -> int:
     totals = {Activity.ADDED: sum(reading.counts.added), Activity.DELETED: sum(reading.counts.deleted)}
     return sum(totals.values()) if query.activity is None else totals[query.activity]
-
-
-def _rows_to_read(span: Span, wanted: int) -> int:
-    """Rows to read for this many that pass, if those lie evenly; at most ROWS_A_READ."""
-    share = span.present / max(span.expected, 1)
-    return min(int(wanted * share) + 16, ROWS_A_READ)
 
 
 def _day_text(day: int) -> str:

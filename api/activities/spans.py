@@ -1,6 +1,6 @@
 """Finds where rows that pass lie: whole days, or, where they are rare, quarter-hours of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from api.activities.filter import Filter
@@ -74,17 +74,18 @@ class Spans:
 
     async def find(self, wanted: int) -> list[Span]:
         """The spans of the next days, for this many rows; empty after the last day."""
-        found: list[Span] = []
-        while self._days and not found:
-            spans = await self._spans_of(self._next_days(wanted))
-            found = [span for span in map(self._from_cursor, spans) if span.low < span.high]
-        return found
+        while days := self._next_days(wanted):
+            spans = map(self._from_cursor, await self._spans_of(days))
+            found = [span for span in spans if span.low < span.high]
+            if found:
+                return found
+        return []
 
-    def _days_with_rows(self, reading: Reading, after: bytes | None) -> list[DayRows]:
-        """The days that have rows that pass, in the order of the table."""
+    def _days_with_rows(self, reading: Reading, after: bytes | None) -> Iterator[DayRows]:
+        """The days that have rows that pass, in the order of the table. A page looks at few of them."""
         last = None if after is None else day_of(occurred_at_of(after))
-        days = []
-        for of in reading.plan.days.values():
+        days = list(reading.plan.days.values())
+        for of in reversed(days) if self._descending else days:
             sums = reading.kinds.sums_of(of.day)
             if sums is None or (last is not None and (of.day > last if self._descending else of.day < last)):
                 continue
@@ -93,14 +94,15 @@ class Spans:
             passing = sum(self._filter.count(sums, piece, len(of.columns)) for piece in pieces)
             present = sum(sum(sums.counts[piece :: len(of.columns)]) for piece in pieces)
             if passing:
-                days.append(DayRows(of.day, passing, present, of.window))
-        return days[::-1] if self._descending else days
+                yield DayRows(of.day, passing, present, of.window)
 
     def _next_days(self, wanted: int) -> list[DayRows]:
         """Days that hold this many rows, at most DAYS_A_SEARCH."""
         days: list[DayRows] = []
-        while self._days and len(days) < DAYS_A_SEARCH and sum(day.passing for day in days) < wanted:
-            days.append(self._days.pop(0))
+        passing = 0
+        while len(days) < DAYS_A_SEARCH and passing < wanted and (day := next(self._days, None)) is not None:
+            days.append(day)
+            passing += day.passing
         return days
 
     async def _spans_of(self, days: Sequence[DayRows]) -> list[Span]:

@@ -300,8 +300,10 @@ async def test_a_page_looks_at_no_more_than_twenty_thousand_rows(shared_redis: R
         assert [(row["batch_id"], row["rows"]) for row in page["activities"]] == [("big", 20_000)]
         page = await api.json("/activities", batches="fold", cursor=page["next_cursor"])
         assert [(row["batch_id"], row["rows"]) for row in page["activities"]] == [("big", 10_000), ("small", 1)]
+        before = api.app.state.reader.reads
         page = await api.json("/activities", batch="small")
         assert (ids(page), page["next_cursor"] is not None) == ([], True)
+        assert api.app.state.reader.reads - before <= 22, "the counts, and a thousand rows at a time"
         page = await api.json("/activities", batch="small", cursor=page["next_cursor"])
         assert (ids(page), page["next_cursor"]) == (["old"], None)
 
