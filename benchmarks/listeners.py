@@ -22,6 +22,9 @@ from benchmarks.machine import say
 from benchmarks.serving import Desk, cpu_ns, desk
 
 LISTENERS = 10_000
+WARM_UP = 10
+"""Listeners that are there before memory is measured."""
+
 CONNECTING_AT_ONCE = 100
 CHANGES = 20
 SECONDS_BETWEEN = 1.5
@@ -63,9 +66,9 @@ async def measured(here: Desk, workspaces: int) -> dict[str, Any]:
     partition = Partition(here.redis.url)
     await partition.take(now_in(rng, name) for name in names)
     # So that none is refused where the machine is busy with other things.
-    api = here.api(CONTACTS_REDIS_TIMEOUT_SECONDS="30")
+    api = here.api(CONTACTS_REDIS_TIMEOUT_SECONDS="30", CONTACTS_LIVE_STREAMS=str(WARM_UP + LISTENERS))
     crowd = Crowd(api.port, "/v1/workspaces/{}/reports/contacts/live?period=last_30_days")
-    await crowd.join(names[:1] * 10)
+    await crowd.join(names[:1] * WARM_UP)
     empty = rss_bytes(api.pid)
     await crowd.join([names[number % workspaces] for number in range(LISTENERS)])
     full = rss_bytes(api.pid)
