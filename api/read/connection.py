@@ -10,7 +10,7 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from api.errors import Unavailable
 from stream.faults import FaultWatch
-from stream.settings.redis import PackedInC, redis_client
+from stream.settings.redis import Command, PackedInC, redis_client
 from stream.settings.redis_words import SILENT_TO_TLS, describe_redis, is_refusal, name_trouble
 
 T = TypeVar("T")
@@ -57,12 +57,12 @@ class Connection:
         """A client of its own, for one subscription; whoever asks closes it."""
         return redis_client(self._url, timeout_seconds=None, retries=0)
 
-    async def transaction(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
+    async def transaction(self, commands: Iterable[Command]) -> list[Any]:
         """The replies to commands that are carried out as one, as they come: without what the client makes of them."""
         self.transactions += 1
         return await self.in_time(self._execute([("MULTI",), *commands, ("EXEC",)]))
 
-    async def _execute(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    async def _execute(self, commands: Sequence[Command]) -> list[Any]:
         """On a connection that is kept: to lend one of the client's for each read, and to give it back, takes longer
         than the smallest read itself.
         """
@@ -115,7 +115,7 @@ class Connection:
         return SILENT_TO_TLS if isinstance(error, TimeoutError) and self._url.startswith("rediss:") else None
 
 
-async def _exchange(connection: PackedInC, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+async def _exchange(connection: PackedInC, commands: Sequence[Command]) -> list[Any]:
     """The replies of a transaction. Raises the first error that is among them."""
     *queued, replies = await connection.exchange(commands)
     if isinstance(replies, ResponseError):

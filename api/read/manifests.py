@@ -4,15 +4,16 @@ A day's value in `days:<workspace>`, its manifest, names the parts that the day 
 it reads. So a read goes by the manifests that were seen last, and shows which of them have moved.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, compress
 from typing import Final, NamedTuple
 
 from api.cache import Memory
-from api.read.parts import CELLS, HEADS, SUMMARIES, PartitionDay, Parts
-from stream.storage.keys import Keys, parse_manifest
+from api.read.parts import CELLS, HEADS, SUMMARIES, DayParts, PartitionDay, Parts, Shape
+from stream.settings.redis import PackedWords
+from stream.storage.keys import DAYS_A_HASH, Keys, parse_manifest
 
 KNOWN_DAY_BYTES = 220
 """Of what is known of a workspace: a day's places, and its manifest beside its text."""
@@ -57,23 +58,17 @@ class Seen(NamedTuple):
         )
 
 
-class Places(NamedTuple):
-    """Where in the values of a day those of one partition lie: its summaries, heads and cells, then its delta."""
-
-    summaries: slice
-    heads: slice
-    cells: slice
-    delta: int
-
-
 class Asked(NamedTuple):
-    """What a read asks of a day: its parts, their fields (without the day), and the places of their values."""
+    """What a read asks of days, ascending, by the parts that they had when they were seen."""
 
-    segments: bytes
-    """Of the manifest that the read goes by."""
-    parts: Parts
-    fields: tuple[str, ...]
-    places: tuple[Places, ...]
+    wanted: Mapping[int, Parts]
+    segments: Sequence[bytes]
+    """Of each day, those of the manifest that the read goes by."""
+    shapes: Sequence[Shape]
+    required: bytes
+    """Of each value that is asked for, whether it must be there: 1 or 0."""
+    fields: Sequence[tuple[int, PackedWords]]
+    """The fields of each hash of cells, by its number, ascending."""
 
 
 class Manifests:
@@ -99,97 +94,121 @@ class Manifests:
     def forget(self, workspace_id: str) -> None:
         self._memory.forget(("known", workspace_id))
 
-    def learn(self, workspace_id: str, seen: Seen, manifests: Mapping[int, bytes]) -> None:
-        """Remember what a read showed: by what came first of reads that began together."""
+    def learn(self, workspace_id: str, seen: Seen, manifests: Mapping[int, bytes], moved: Collection[int]) -> None:
+        """Remember what a read showed, where these days have `moved`: by what came first of reads that began
+        together.
+        """
         expected = seen.manifests
         held: Known | None = self._memory.get(("known", workspace_id))
-        if held is not None and manifests == expected:
+        if held is not None and not moved and len(manifests) == len(expected):
             if held.restless and not seen.again:
                 held.restless.difference_update(expected)
             return
         known = held or seen.known
-        for day, manifest in expected.items():
-            if manifests.get(day) == manifest:
-                if not seen.again:
-                    known.restless.discard(day)
-            elif day in manifests:
-                known.restless.add(day)
-            elif known.manifests.pop(day, None) is not None:
+        if known.restless and not seen.again:
+            known.restless.difference_update(expected.keys() - moved)
+        known.restless.update([day for day in moved if day in expected])
+        for day in expected.keys() - manifests.keys():
+            if known.manifests.pop(day, None) is not None:
                 known.restless.discard(day)
         known.manifests.update(manifests)
         if held is not None or known.manifests:
             self._memory.put(("known", workspace_id), known, known.bytes)
 
 
-def ask(seen: Seen, wanted: Mapping[int, Parts]) -> dict[int, Asked]:
+def ask(seen: Seen, wanted: Mapping[int, Parts]) -> Asked:
     """What to ask of the days by the parts that they had when they were seen. Days of `wanted` are among them."""
-    return {day: _asked(_segments(seen.manifests[day]), parts) for day, parts in wanted.items()}
+    segments = [seen.manifests[day].partition(b" ")[2] for day in wanted]
+    known: dict[tuple[bytes, Parts, int], _Wording] = {}
+    wordings: list[_Wording] = []
+    by_hash: dict[int, list[bytes]] = {}
+    counts: dict[int, int] = {}
+    for of, (day, parts) in zip(segments, wanted.items(), strict=True):
+        text = b"%d" % day
+        key = of, parts, len(text)
+        wording = known.get(key)
+        if wording is None:
+            wording = known[key] = _wording(*key)
+        wordings.append(wording)
+        number = day // DAYS_A_HASH
+        if number not in counts:
+            counts[number], by_hash[number] = 0, []
+        counts[number] += wording.number
+        by_hash[number].append(wording.fields.replace(_DAY, text))
+    return Asked(
+        wanted,
+        segments,
+        [wording.shape for wording in wordings],
+        b"".join([wording.required for wording in wordings]),
+        [(number, PackedWords(b"".join(fields), counts[number])) for number, fields in by_hash.items()],
+    )
 
 
 def moved_days(seen: Seen, manifests: Mapping[int, bytes]) -> list[int]:
     """The days that are new or have changed since."""
-    if manifests == seen.manifests:
+    expected = seen.manifests
+    if manifests == expected:
         return []
-    return [day for day, manifest in manifests.items() if seen.manifests.get(day) != manifest]
+    return [day for day, manifest in manifests.items() if expected.get(day) != manifest]
 
 
-def others_than_seen(asked: Mapping[int, Asked], manifests: Mapping[int, bytes], days: Iterable[int]) -> set[int]:
-    """Those of the days that have other parts by now than were asked for, not only other counts in the same ones."""
-    return {day for day in days if asked[day].segments != manifests[day].partition(b" ")[2]}
-
-
-def read_parts(
-    asked: Mapping[int, Asked], replies: Sequence[Sequence[bytes | None]], kept: Container[int]
-) -> dict[int, list[PartitionDay]]:
-    """The parts of the `kept` ones of the days that were asked for. Raises KeysLost."""
+def read_parts(asked: Asked, replies: Sequence[Sequence[bytes | None]], manifests: Mapping[int, bytes]) -> DayParts:
+    """The parts of those of the days that still have the parts that were asked for, and not only other counts in the
+    same ones. Raises KeysLost.
+    """
     # Days ascend, so the hashes do too, and the values come in the order of the days.
     values = list(chain.from_iterable(replies))
-    found: dict[int, list[PartitionDay]] = {}
-    at = 0
-    for day, of in asked.items():
-        end = at + len(of.fields)
-        if day in kept:
-            of_day = values[at:end]
-            if None in of_day:
-                _require_parts(of_day, of.places)
-            found[day] = [
-                PartitionDay(of_day[summaries], of_day[heads], of_day[cells], of_day[delta])  # type: ignore[arg-type]
-                for summaries, heads, cells, delta in of.places
-            ]
-        at = end
-    return found
+    days = list(asked.wanted)
+    present = [manifests.get(day, _GONE).partition(b" ")[2] for day in days]
+    kept = days
+    if present != asked.segments:
+        kept = [day for day, now, then in zip(days, present, asked.segments, strict=True) if now == then]
+    parts = DayParts(days, asked.shapes, values, kept)
+    if not all(compress(values, asked.required)):
+        for of_day in parts.values():
+            _require_parts(of_day)
+    return parts
 
 
-def _require_parts(values: Sequence[bytes | None], of_day: Iterable[Places]) -> None:
+def _require_parts(of_day: Sequence[PartitionDay]) -> None:
     """A delta may be absent beside a base, and nothing else. Raises KeysLost."""
-    for places in of_day:
-        bases = [*values[places.summaries], *values[places.heads], *values[places.cells]]
-        if None in bases or (not bases and values[places.delta] is None):
+    for part in of_day:
+        bases = [*part.summaries, *part.heads, *part.cells]
+        if None in bases or (not bases and part.delta is None):
             raise KeysLost("part of a day")
 
 
+class _Wording(NamedTuple):
+    """What is asked of a day."""
+
+    fields: bytes
+    """Packed as the words of a command, with _DAY in place of the day's number."""
+    number: int
+    shape: Shape
+    required: bytes
+
+
 @lru_cache(maxsize=128)
-def _asked(segments: bytes, parts: Parts) -> Asked:
-    """What is asked of a day; most days of most workspaces look alike."""
+def _wording(segments: bytes, parts: Parts, day_digits: int) -> _Wording:
+    """What is asked of a day whose number has so many digits; most days of most workspaces look alike."""
     fields: list[str] = []
-    places = []
+    shape = []
+    required = bytearray()
     for partition, bases in (parse_manifest(b"- " + segments).bases if segments else {}).items():
-        of_parts = []
-        for part, field_of in _FIELDS:
-            start = len(fields)
-            if parts & part:
-                fields.extend(Keys.without_day(field_of(0, partition, base)) for base in range(bases))
-            of_parts.append(slice(start, len(fields)))
-        summaries, heads, cells = of_parts
-        places.append(Places(summaries, heads, cells, len(fields)))
+        of_partition = [bases if parts & part else 0 for part, _ in _FIELDS]
+        for number, (_, field_of) in zip(of_partition, _FIELDS, strict=True):
+            fields.extend(Keys.without_day(field_of(0, partition, base)) for base in range(number))
         fields.append(Keys.without_day(Keys.delta_field(0, partition)))
-    return Asked(segments, parts, tuple(fields), tuple(places))
+        summaries, heads, cells = of_partition
+        shape.append((summaries, heads, cells))
+        required += bytes([1] * sum(of_partition)) + (b"\0" if any(of_partition) else b"\1")
+    words = b"".join(b"$%d\r\n%s.%s\r\n" % (day_digits + 1 + len(rest), _DAY, rest.encode()) for rest in fields)
+    return _Wording(words, len(fields), tuple(shape), bytes(required))
 
 
 _FIELDS: Final = ((SUMMARIES, Keys.summary_field), (HEADS, Keys.head_field), (CELLS, Keys.cells_field))
-"""In the order of `Places`."""
+"""In the order of a shape."""
 
-
-def _segments(manifest: bytes) -> bytes:
-    """Which parts there are, without the version."""
-    return manifest.partition(b" ")[2]
+_DAY: Final = b"?"
+_GONE: Final = b"- gone"
+"""In place of the manifest of a day that is there no more."""

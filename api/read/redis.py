@@ -24,7 +24,6 @@ from api.read.manifests import (
     Seen,
     ask,
     moved_days,
-    others_than_seen,
     read_parts,
 )
 from api.read.parts import Parts
@@ -32,6 +31,7 @@ from api.read.snapshot import Moved, RowRange, Snapshot, State, require_complete
 from api.read.subscription import changes
 from stream.faults import FaultWatch
 from stream.projection.lost_keys import report_lost_keys
+from stream.settings.redis import Command, pack_around
 from stream.settings.redis_url import without_password
 from stream.storage.keys import ALL, DAYS_A_HASH, PARTITIONS, Keys
 
@@ -150,7 +150,7 @@ class Reader:
 
     async def _read(self, workspace_id: str, seen: Seen, wanted: Mapping[int, Parts], names: Sequence[str]) -> Snapshot:
         asked = ask(seen, wanted)
-        commands = [self._ask_days(workspace_id, seen.days), *self._ask_parts(workspace_id, asked)]
+        commands: list[Command] = [self._ask_days(workspace_id, seen.days), *self._ask_parts(workspace_id, asked)]
         of_parts = slice(1, len(commands))
         if names:
             commands.append(("HMGET", self.keys.names(workspace_id), *names))
@@ -166,19 +166,18 @@ class Reader:
         kept = manifests
         if positions.counts_from is not None:
             kept = {day: value for day, value in manifests.items() if day >= positions.counts_from}
-        self._manifests.learn(workspace_id, seen, kept)
+        moved = moved_days(seen, kept)
+        self._manifests.learn(workspace_id, seen, kept, moved)
         state = State(positions, version)
-        if asked:
+        if wanted:
             require_complete(state)  # what is being put back, or taken away, has days without their parts
         if ask_listed:
             _require_days(version, replies[-1], positions)
         self._remember_state(workspace_id, asked_at, state)
-        moved = moved_days(seen, kept)
-        parts = read_parts(asked, replies[of_parts], kept.keys() - others_than_seen(asked, kept, asked.keys() & moved))
+        parts = read_parts(asked, replies[of_parts], kept)
         of_names = replies[of_parts.stop] if names else ()
-        return Snapshot(
-            state, kept, parts, dict(zip(names, of_names, strict=True)), {day: asked[day].parts for day in parts}, moved
-        )
+        parts_of = wanted if len(parts) == len(wanted) else {day: wanted[day] for day in parts}
+        return Snapshot(state, kept, parts, dict(zip(names, of_names, strict=True)), parts_of, moved)
 
     async def rows(
         self,
@@ -298,7 +297,7 @@ class Reader:
                 log.error("could not ask the workers to resend; run `contacts-report rebuild-redis`: %s", failure)
         return counts_lost()
 
-    async def _transaction(self, commands: Sequence[tuple[Any, ...]]) -> tuple[Positions, list[Any]]:
+    async def _transaction(self, commands: Sequence[Command]) -> tuple[Positions, list[Any]]:
         """The replies to commands, with the positions of the same moment."""
         while True:
             asked = self._partitions
@@ -325,14 +324,11 @@ class Reader:
             return ("HGETALL", self.keys.days(workspace_id))
         return ("HMGET", self.keys.days(workspace_id), ALL, *(days or ()))
 
-    def _ask_parts(self, workspace_id: str, asked: Mapping[int, Asked]) -> list[tuple[Any, ...]]:
+    def _ask_parts(self, workspace_id: str, asked: Asked) -> list[bytes]:
         """One command a hash; the fields of a day follow each other, days in order."""
-        by_hash: dict[int, list[str]] = {}
-        for day, of in asked.items():
-            by_hash.setdefault(day // DAYS_A_HASH, []).extend(Keys.fields_of_day(day, of.fields))
         return [
-            ("HMGET", self.keys.cells(workspace_id, number * DAYS_A_HASH), *fields)
-            for number, fields in by_hash.items()
+            b"".join(pack_around(("HMGET", self.keys.cells(workspace_id, number * DAYS_A_HASH), fields)))
+            for number, fields in asked.fields
         ]
 
     def _remember_state(self, workspace_id: str, asked_at: float, state: State) -> None:
@@ -361,11 +357,10 @@ def _manifests(reply: Any, days: Sequence[int] | None) -> tuple[bytes, dict[int,
         return reply[0] or b"", {day: v for day, v in zip(days, reply[1:], strict=True) if v is not None}
     values = _pairs(reply)
     version = values.pop(ALL.encode(), b"")
-    manifests = {int(day): value for day, value in values.items()}
-    if days is not None:
-        asked = set(days)
-        manifests = {day: value for day, value in manifests.items() if day in asked}
-    return version, manifests
+    if days is None:
+        return version, {int(day): value for day, value in values.items()}
+    found = [(day, values.get(b"%d" % day)) for day in days]
+    return version, {day: value for day, value in found if value is not None}
 
 
 def _pairs(reply: Any) -> dict[bytes, bytes]:

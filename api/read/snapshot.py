@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from api.errors import no_position
 from api.read.freshness import Positions
-from api.read.parts import PartitionDay, Parts
+from api.read.parts import DayParts, Parts
 from stream.storage.keys import rows_from_of
 
 
@@ -42,7 +42,7 @@ class Snapshot:
     state: State
     manifests: Mapping[int, bytes]
     """The value in `days` of each day that exists and is kept."""
-    parts: Mapping[int, Sequence[PartitionDay]]
+    parts: DayParts
     """Of the days of which anything was asked that is true of this state."""
     names: Mapping[str, bytes | None]
     """The asked fields of `names`."""

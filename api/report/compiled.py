@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from api.cache import Shared
-from api.read.parts import PartitionDay
+from api.read.parts import DayParts
 from api.report.days import KindSums
 from api.report.fold import Counts, find_gone, size_of_rows
 from api.report.plan import Plan
@@ -55,9 +56,9 @@ class CompiledForm:
     def user_fold(self, table: Any) -> "UserFold":
         return UserFold(self, table, self._core.UserFold())
 
-    def first_quarter(self, parts: Sequence[PartitionDay]) -> int | None:
+    def first_quarter(self, parts: DayParts, day: int) -> int | None:
         with self.called():
-            quarter: int | None = self._core.first_quarter(parts)
+            quarter: int | None = self._core.first_quarter(columns_of_parts(parts.of([day])))
             return quarter
 
     def plan_of(self, plan: Plan) -> Any:
@@ -100,9 +101,9 @@ class KindFold:
     manifests: Mapping[int, bytes] = field(default_factory=dict)
     sums: Mapping[int, Any] = field(default_factory=dict)
 
-    def sum_days(self, parts: Mapping[int, Sequence[PartitionDay]], users: Chosen) -> Steps[dict[int, Any]]:
+    def sum_days(self, parts: DayParts, users: Chosen) -> Steps[dict[int, Any]]:
         with self.form.called():
-            summing = self.form.plan_of(self.plan).kind_sums(list(parts.items()), users)
+            summing = self.form.plan_of(self.plan).kind_sums(columns_of_parts(parts), users)
         return self.form.sum_days(parts, summing)
 
     def sums_of(self, day: int) -> KindSums | None:
@@ -126,15 +127,11 @@ class KindFold:
 
     @property
     def size_bytes(self) -> int:
-        days: int = sum(sums.size_bytes for sums in self.sums.values())
+        days: int = sum(map(_size_bytes, self.sums.values()))
         return size_of_rows(self.plan, len(self.rows)) + days
 
     @property
     def shared(self) -> list[Shared]:
-        return []
-
-    @staticmethod
-    def shared_by(_sums: Any) -> list[Shared]:
         return []
 
 
@@ -149,11 +146,9 @@ class UserFold:
     sums: Mapping[int, Any] = field(default_factory=dict)
     _first: dict[int, Ranked] = field(default_factory=dict)
 
-    def sum_days(
-        self, plan: Plan, parts: Mapping[int, Sequence[PartitionDay]], sources: Chosen
-    ) -> Steps[dict[int, Any]]:
+    def sum_days(self, plan: Plan, parts: DayParts, sources: Chosen) -> Steps[dict[int, Any]]:
         with self.form.called():
-            summing = self.form.plan_of(plan).user_sums(self.table, list(parts.items()), sources)
+            summing = self.form.plan_of(plan).user_sums(self.table, columns_of_parts(parts), sources)
         return self.form.sum_days(parts, summing)
 
     def update(self, manifests: Mapping[int, bytes], changed: Mapping[int, Any]) -> "Steps[UserFold]":
@@ -173,7 +168,7 @@ class UserFold:
 
     @property
     def size_bytes(self) -> int:
-        size: int = self.columns.size_bytes + sum(sums.size_bytes for sums in self.sums.values())
+        size: int = self.columns.size_bytes + sum(map(_size_bytes, self.sums.values()))
         return 500 + size + size_of_ranked(len(self.table))
 
     def total(self, users: Chosen) -> UserTotal:
@@ -218,6 +213,14 @@ class UserFold:
     def _rows_of(self, users: frozenset[str | None]) -> Ranked:
         rows = [(user, *self.columns.of(self.table, user)) for user in users]
         return [row for row in rows if row[1] or row[2]]
+
+
+def columns_of_parts(parts: DayParts) -> tuple[Any, ...]:
+    """As the core takes them: the days, the shape of each, their values, and which of the days are meant."""
+    return parts.asked, parts.shapes, parts.found, parts.days
+
+
+_size_bytes = attrgetter("size_bytes")
 
 
 def _pieces(days: Sequence[Any]) -> list[list[Any]]:

@@ -1,11 +1,11 @@
 """Sums of days -> counts of a view. A fold is kept, and what changed in it since is exchanged day by day."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from api.cache import Shared
-from api.read.parts import PartitionDay
+from api.read.parts import DayParts
 from api.report.days import COUNT_BYTES, KindSums, kind_sums, kind_sums_of_users
 from api.report.plan import DayPlan, Plan
 from stream.model.activity import ACTIVITIES, ADDED, DELETED
@@ -39,9 +39,7 @@ class KindFold:
     rows: Mapping[Kind, list[int]] = field(default_factory=dict)
     """By kind, one item a column of the plan."""
 
-    def sum_days(
-        self, parts: Mapping[int, Sequence[PartitionDay]], users: frozenset[str | None] | None
-    ) -> Steps[dict[int, KindSums]]:
+    def sum_days(self, parts: DayParts, users: frozenset[str | None] | None) -> Steps[dict[int, KindSums]]:
         """The sums of days of the plan, of all users or some."""
         found: dict[int, KindSums] = {}
         for day, of_day in parts.items():
@@ -101,11 +99,6 @@ class KindFold:
     def shared(self) -> list[Shared]:
         tables = {id(sums.kinds): sums.shared for sums in self.sums.values()}
         return list(tables.values())
-
-    @staticmethod
-    def shared_by(sums: KindSums) -> list[Shared]:
-        """What the sums of a day share with those of others."""
-        return [sums.shared]
 
     def _by_source(self, columns: slice) -> dict[str | None, list[int]]:
         """Added, of the sources that have any there."""

@@ -2,11 +2,11 @@
 answers; the core is taken where it is installed (`CONTACTS_CORE`).
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 from api.cache import Shared
-from api.read.parts import PartitionDay
+from api.read.parts import DayParts
 from api.report import compiled, days, fold, user_fold, user_table
 from api.report.days import KindSums
 from api.report.fold import Counts
@@ -14,8 +14,6 @@ from api.report.plan import Plan
 from api.report.user_fold import Chosen, Columns, Ranked, UserTotal
 from stream.core import CoreChoice, choose_core
 from stream.model.steps import Steps
-
-DayParts = Mapping[int, Sequence[PartitionDay]]
 
 
 class KindFold(Protocol):
@@ -27,6 +25,8 @@ class KindFold(Protocol):
     @property
     def manifests(self) -> Mapping[int, bytes]: ...
     @property
+    def sums(self) -> Mapping[int, Any]: ...
+    @property
     def counts(self) -> Counts: ...
     @property
     def size_bytes(self) -> int: ...
@@ -36,7 +36,6 @@ class KindFold(Protocol):
     def sum_days(self, parts: DayParts, users: Chosen) -> Steps[dict[int, Any]]: ...
     def sums_of(self, day: int) -> KindSums | None: ...
     def update(self, manifests: Mapping[int, bytes], changed: Mapping[int, Any]) -> "KindFold": ...
-    def shared_by(self, sums: Any) -> list[Shared]: ...
 
 
 class UserTable(Protocol):
@@ -55,6 +54,8 @@ class UserFold(Protocol):
     def table(self) -> Any: ...
     @property
     def manifests(self) -> Mapping[int, bytes]: ...
+    @property
+    def sums(self) -> Mapping[int, Any]: ...
     @property
     def size_bytes(self) -> int: ...
 
@@ -76,7 +77,7 @@ class Form(Protocol):
     def kind_fold(self, plan: Plan, sources: Chosen) -> KindFold: ...
     def user_table(self) -> UserTable: ...
     def user_fold(self, table: Any) -> UserFold: ...
-    def first_quarter(self, parts: Sequence[PartitionDay]) -> int | None: ...
+    def first_quarter(self, parts: DayParts, day: int) -> int | None: ...
 
 
 class PythonForm:
@@ -96,8 +97,8 @@ class PythonForm:
     def user_fold(self, table: Any) -> UserFold:
         return user_fold.UserFold(table)
 
-    def first_quarter(self, parts: Sequence[PartitionDay]) -> int | None:
-        return days.first_quarter(parts)
+    def first_quarter(self, parts: DayParts, day: int) -> int | None:
+        return days.first_quarter(parts[day])
 
 
 def choose_form(choice: CoreChoice) -> Form:

@@ -1,17 +1,20 @@
 """The sums that an answer is folded from: remembered ones, and what must be read because its day changed since.
 
-Two things are remembered under one limit in bytes: sums of days, good for every range that cuts them alike, and whole
-folds, in which changed days alone are exchanged. Each knows the manifests (with the versions in them) that it is true
-of. All sums of one workspace and filter are one entry of the memory: one a day took longer to remember than to sum.
+What is remembered are whole folds, in which changed days alone are exchanged. A fold keeps the sums of its days, each
+good for every range that cuts the day alike, and knows the manifests (with the versions in them) that they are true of.
+So a range that nobody asked for before has most of its days from the folds of other ranges. To remember each day for
+itself took longer than to sum it.
 """
 
 from asyncio import Lock
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from api.cache import Memory, Shared, size_of_texts
-from api.read.parts import CELLS, HEADS, NOTHING, SUMMARIES, PartitionDay, Parts
+from api.read.parts import CELLS, HEADS, NOTHING, SUMMARIES, Parts
 from api.read.snapshot import Snapshot
 from api.report.days import WHOLE_DAY
 from api.report.form import Form, KindFold, UserFold, UserTable
@@ -25,70 +28,63 @@ Chosen = frozenset[str | None] | None
 """Sources or users that are asked for; None: all; None in it: without one."""
 
 FOLDED_DAY_BYTES = 250
-"""Of a fold: a day's places in it. A fold keeps its days' sums and manifests, also where they are forgotten elsewhere,
-so those count with it too."""
+"""Of a fold: a day's places in it. A fold keeps its days' sums and manifests, so those count with it too."""
+
+FOLDS_ASKED = 8
+"""Folds of one workspace and filter that are asked for days: those that gave some last, or were made last."""
+
+Fold = KindFold | UserFold
+
+Dated = tuple[int, bytes]
+"""A day and its manifest."""
 
 
-DAY_BYTES = 400
-"""Of the sums of a day: their places in dictionaries, beside the manifest."""
-
-DAYS_SHARE = 4
-"""The days of one workspace and filter take no more than one in so many of the bytes that may be remembered."""
-
-
-class _Day(NamedTuple):
-    manifest: bytes
-    sums: Any
-    shared: tuple[Shared, ...]
-    """What other days' sums may hold too."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Donor:
+    plan: "ref[Plan]"
+    fold: "ref[Fold]"
 
 
-class DaySums:
-    """Sums of a workspace's days, of one kind and filter, each of a day that is cut in one way and has one manifest."""
+class Donors:
+    """The folds of one workspace and filter: what one of them has of a day is good for all that cut the day alike.
 
-    def __init__(self) -> None:
-        self.size_bytes = 0
-        self._days: dict[Any, _Day] = {}
-        self._shared: dict[int, tuple[Shared, int]] = {}
-        """By an object's id: with how many days hold it. They hold it, so the id stays its own."""
+    It holds none of them: a fold that is forgotten gives no more days.
+    """
 
-    def get(self, place: Any, manifest: bytes) -> Any:
-        """`place`: the day and how it is cut. None: there are none of this manifest."""
-        found = self._days.get(place)
-        return found.sums if found is not None and found.manifest == manifest else None
+    SIZE_BYTES = 200 * FOLDS_ASKED
 
-    def put(self, place: Any, manifest: bytes, sums: Any, shared: Iterable[Shared]) -> None:
-        # The new ones first, so that what both hold stays.
-        day = _Day(manifest, sums, tuple([self._hold(of) for of in shared]))
-        before = self._days.get(place)
-        if before is not None:
-            self.size_bytes -= _size_of_day(before)
-            for of in before.shared:
-                self._let_go(of)
-        self._days[place] = day
-        self.size_bytes += _size_of_day(day)
+    def __init__(self, table: Any = None) -> None:
+        """`table`: that of their users, where they are folds of users."""
+        self.table = table
+        self._folds: list[_Donor] = []
 
-    @property
-    def shared(self) -> list[Shared]:
-        """Each object that days hold, once."""
-        return [of for of, _ in self._shared.values()]
+    def add(self, plan: Plan, fold: Fold) -> None:
+        """In place of the one of the same plan before it."""
+        others = [of for of in self._folds if of.plan() not in (None, plan) and of.fold() is not None]
+        self._folds = [_Donor(ref(plan), ref(fold)), *others][:FOLDS_ASKED]
 
-    def _hold(self, of: Shared) -> Shared:
-        held, days = self._shared.get(id(of[0]), (of, 0))
-        self._shared[id(of[0])] = held, days + 1
-        return held
-
-    def _let_go(self, of: Shared) -> None:
-        held, days = self._shared[id(of[0])]
-        if days > 1:
-            self._shared[id(of[0])] = held, days - 1
-        else:
-            del self._shared[id(of[0])]
-
-
-def _size_of_day(day: _Day) -> int:
-    size: int = DAY_BYTES + len(day.manifest) + day.sums.size_bytes
-    return size
+    def find(self, plan: Plan, days: Mapping[int, bytes], cut_of: Callable[[DayPlan], Any]) -> dict[Dated, Any]:
+        """The sums of days that have these manifests and are cut as in a plan."""
+        found: dict[Dated, Any] = {}
+        gave: list[_Donor] = []
+        for donor in self._folds if days else ():
+            other, fold = donor.plan(), donor.fold()
+            if other is None or fold is None:
+                continue
+            folded = fold.manifests
+            mine = [
+                day
+                for day, manifest in days.items()
+                if folded.get(day) == manifest and cut_of(other.days[day]) == cut_of(plan.days[day])
+            ]
+            if mine:
+                gave.append(donor)
+                found.update({(day, days[day]): fold.sums[day] for day in mine})
+                days = {day: manifest for day, manifest in days.items() if (day, manifest) not in found}
+                if not days:
+                    break
+        self._folds = [*gave, *(donor for donor in self._folds if donor not in gave)]
+        return found
 
 
 class Wanted(NamedTuple):
@@ -173,7 +169,9 @@ class Sums:
         ]
         self._wanted = _wanted_of(plan, kinds, users, chosen_users is not None)
         # What is remembered now may be forgotten before it is needed, so it is held.
-        self._held: dict[tuple[int, bytes, str], Any] = {}
+        self._held_kinds: dict[Dated, Any] = {}
+        self._held_users: dict[Dated, Any] = {}
+        self._first: dict[Dated, int] = {}
 
     @property
     def days(self) -> Sequence[int] | None:
@@ -185,32 +183,41 @@ class Sums:
         changed. Days ascend.
         """
         some = manifests if days is None else {day: manifests[day] for day in days}
-        found: dict[int, Parts] = {}
-        if self._kinds and some != self.kinds.manifests:
-            self._add_lacking(found, "kinds", some, self.kinds.manifests, self._wanted.kinds)
-        if self._users and some != self.users.manifests:
-            self._add_lacking(found, "users", some, self.users.manifests, self._wanted.users)
+        wanted = self._wanted
+        of_kinds = self._lacking(some, self.kinds, wanted.kinds, self._held_kinds, "kinds") if self._kinds else []
+        of_users = self._lacking(some, self.users, wanted.users, self._held_users, "users") if self._users else []
+        if len(of_kinds) == len(self._days) and len(of_users) == len(wanted.users):
+            found = wanted.all
+        else:
+            parts = {day: wanted.kinds[day] for day in of_kinds}
+            for day in of_users:
+                parts[day] = parts.get(day, NOTHING) | wanted.users[day]
+            found = {day: parts[day] for day in sorted(parts)}
         if self._every and manifests:
             first = min(manifests)
             if not self._has_first(first, manifests[first]):
-                found[first] = found.get(first, NOTHING) | SUMMARIES
-        return {day: found[day] for day in sorted(found)}
+                found = dict(sorted({**found, first: found.get(first, NOTHING) | SUMMARIES}.items()))
+        return found
 
-    def _add_lacking(
+    def _lacking(
         self,
-        found: dict[int, Parts],
-        what: str,
         some: Mapping[int, bytes | None],
-        folded: Mapping[int, bytes],
+        fold: Fold,
         wanted: Mapping[int, Parts],
-    ) -> None:
-        sums = self._day_sums(what)
-        for day, manifest in some.items():
-            parts = wanted.get(day)
-            if parts is None or (manifest is not None and folded.get(day) == manifest):
-                continue
-            if manifest is None or not self._has(sums, day, manifest, what):
-                found[day] = found.get(day, NOTHING) | parts
+        held: dict[Dated, Any],
+        what: str,
+    ) -> list[int]:
+        """The days whose sums are not at hand."""
+        folded = fold.manifests
+        if some == folded:
+            return []
+        missing = [day for day, manifest in some.items() if folded.get(day, b"") != manifest and day in wanted]
+        known = {
+            day: manifest for day in missing if (manifest := some[day]) is not None and (day, manifest) not in held
+        }
+        if known:
+            held.update(self._donors(what).find(self.plan, known, _CUTS[what]))
+        return [day for day in missing if (day, some[day]) not in held] if held else missing
 
     def lacks(self, snapshot: Snapshot) -> bool:
         """Whether days that have moved since they were seen are neither in the snapshot nor at hand."""
@@ -218,7 +225,7 @@ class Sums:
             days = snapshot.moved
         else:
             wanted, asked = self._wanted.all, snapshot.asked
-            days = [day for day in snapshot.moved if wanted[day] & ~asked.get(day, NOTHING)]
+            days = [day for day in snapshot.moved if wanted[day] & ~asked.get(day, NOTHING)] if asked != wanted else []
         return not snapshot.holds(self.lacking(snapshot.manifests, days))
 
     def first_mark(self, snapshot: Snapshot) -> int | None:
@@ -227,9 +234,9 @@ class Sums:
         if day is None:
             return None
         manifest = snapshot.manifests[day]
-        quarter: int | None = self._held.get((day, manifest, "first"))
+        quarter = self._first.get((day, manifest))
         if quarter is None:
-            quarter = day * QUARTERS_A_DAY + (self._form.first_quarter(snapshot.parts[day]) or 0)
+            quarter = day * QUARTERS_A_DAY + (self._form.first_quarter(snapshot.parts, day) or 0)
             self._cache.put(self._first_key(day), quarter, 0, manifest)
         return quarter
 
@@ -240,25 +247,22 @@ class Sums:
             if self._every:
                 manifests = {day: manifest for day, manifest in manifests.items() if day in self._days}
             if manifests != self.kinds.manifests:
-                of_kinds = self.kinds
-                changed = await run_in_slices(
-                    self._sum_changed(
-                        "kinds",
-                        snapshot,
-                        manifests,
-                        of_kinds.manifests,
-                        lambda parts: of_kinds.sum_days(parts, self.chosen_users),
-                        of_kinds.shared_by,
-                    )
-                )
-                self.kinds = of_kinds.update(manifests, changed)
-                self._remember_kinds(manifests)
+                await self._take_kinds(snapshot, manifests)
         if self._users:
             in_range = self._wanted.users
             manifests = {day: manifest for day, manifest in snapshot.manifests.items() if day in in_range}
             if manifests != self.users.manifests:
                 async with self._folds.making(self._user_key):
                     await self._take_users(snapshot, manifests)
+
+    async def _take_kinds(self, snapshot: Snapshot, manifests: Mapping[int, bytes]) -> None:
+        before = self.kinds
+        known, unknown = _changed(manifests, before.manifests, self._held_kinds)
+        if unknown:
+            parts = snapshot.parts.of(unknown)
+            known |= await run_in_slices(before.sum_days(parts, self.chosen_users))
+        self.kinds = before.update(manifests, known)
+        self._remember_kinds(manifests)
 
     def _table(self) -> UserTable:
         table: UserTable | None = self._cache.get(self._table_key) if self._users else self._form.user_table()
@@ -283,85 +287,37 @@ class Sums:
     def _fold_users(self, snapshot: Snapshot, manifests: Mapping[int, bytes]) -> Steps[UserFold]:
         before, table = self.users, self.users.table
         size = table.size_bytes
-        changed = yield from self._sum_changed(
-            "users",
-            snapshot,
-            manifests,
-            before.manifests,
-            lambda parts: before.sum_days(self.plan, parts, self._chosen_sources),
-            lambda _sums: [_shared_users(table)],
-        )
+        known, unknown = _changed(manifests, before.manifests, self._held_users)
+        if unknown:
+            parts = snapshot.parts.of(unknown)
+            known |= yield from before.sum_days(self.plan, parts, self._chosen_sources)
         self._cache.grow(table, table.size_bytes - size)
-        return (yield from before.update(manifests, changed))
+        return (yield from before.update(manifests, known))
 
     def _remember_kinds(self, manifests: Mapping[int, bytes]) -> None:
         fold = self.kinds
         shared = [self._shared_plan, *self._shared_choices, *fold.shared]
         self._cache.put(self._kind_key, fold, fold.size_bytes + _size_of_manifests(manifests), shared=shared)
+        self._remember_donor("kinds", fold, [])
 
     def _remember_users(self, manifests: Mapping[int, bytes]) -> None:
         fold = self.users
         self._folds.put(self._user_key, fold)
-        shared = [self._shared_plan, *self._shared_choices, _shared_users(fold.table)]
+        table = _shared_users(fold.table)
+        shared = [self._shared_plan, *self._shared_choices, table]
         self._cache.put(self._user_key, fold, fold.size_bytes + _size_of_manifests(manifests), shared=shared)
-        self._cache.put(self._table_key, fold.table, 0, shared=[_shared_users(fold.table)])
+        self._cache.put(self._table_key, fold.table, 0, shared=[table])
+        self._remember_donor("users", fold, [table])
 
-    def _sum_changed(
-        self,
-        what: str,
-        snapshot: Snapshot,
-        manifests: Mapping[int, bytes],
-        before: Mapping[int, bytes],
-        sum_days: Callable[[Mapping[int, Sequence[PartitionDay]]], Steps[Mapping[int, Any]]],
-        shared_by: Callable[[Any], list[Shared]],
-    ) -> Steps[dict[int, Any]]:
-        """The sums of the days whose manifests are not those of before."""
-        changed: dict[int, Any] = {}
-        unknown: dict[int, Sequence[PartitionDay]] = {}
-        for day, manifest in manifests.items():
-            if before.get(day) != manifest:
-                held = self._held.get((day, manifest, what))
-                if held is None:
-                    unknown[day] = snapshot.parts[day]
-                else:
-                    changed[day] = held
-        if unknown:
-            found = yield from sum_days(unknown)
-            self._remember_days(what, found, manifests, shared_by)
-            changed |= found
-        return changed
+    def _remember_donor(self, what: str, fold: Fold, shared: list[Shared]) -> None:
+        donors = self._donors(what)
+        donors.add(self.plan, fold)
+        self._cache.put(self._donors_key(what), donors, donors.SIZE_BYTES, shared=[*self._shared_choices, *shared])
 
-    def _remember_days(
-        self,
-        what: str,
-        found: Mapping[int, Any],
-        manifests: Mapping[int, bytes],
-        shared_by: Callable[[Any], list[Shared]],
-    ) -> None:
-        known = self._day_sums(what)
-        share = self._cache.limit_bytes // DAYS_SHARE
-        if known.size_bytes > share:
-            known = DaySums()
-        for day, sums in found.items():
-            if known.size_bytes > share:
-                break
-            known.put(self._place_of(day, what), manifests[day], sums, shared_by(sums))
-        shared = [*self._shared_choices, *known.shared]
-        self._cache.put(self._days_key(what), known, known.size_bytes, shared=shared)
-
-    def _day_sums(self, what: str) -> DaySums:
-        known: DaySums | None = self._cache.get(self._days_key(what))
-        return DaySums() if known is None else known
-
-    def _has(self, sums: DaySums, day: int, manifest: bytes, what: str) -> bool:
-        """Whether the sums of a day with this manifest are at hand."""
-        if (day, manifest, what) in self._held:
-            return True
-        found = sums.get(self._place_of(day, what), manifest)
-        if found is None or (what == "users" and found.table is not self.users.table):
-            return False
-        self._held[day, manifest, what] = found
-        return True
+    def _donors(self, what: str) -> Donors:
+        known: Donors | None = self._cache.get(self._donors_key(what))
+        table = self.users.table if what == "users" else None
+        return known if known is not None and known.table is table else Donors(table)
 
     def _has_first(self, day: int, manifest: bytes | None) -> bool:
         """Whether the first quarter of a day with this manifest is at hand."""
@@ -369,18 +325,29 @@ class Sums:
             return False
         quarter = self._cache.get(self._first_key(day), manifest)
         if quarter is not None:
-            self._held[day, manifest, "first"] = quarter
-        return (day, manifest, "first") in self._held
+            self._first[day, manifest] = quarter
+        return (day, manifest) in self._first
 
-    def _place_of(self, day: int, what: str) -> Any:
-        of = self._days[day]
-        return (day, of.cuts) if what == "kinds" else (day, of.window)
-
-    def _days_key(self, what: str) -> Any:
-        return (self._workspace_id, "days", what, self.chosen_users if what == "kinds" else self._chosen_sources)
+    def _donors_key(self, what: str) -> Any:
+        return (self._workspace_id, "folds", what, self.chosen_users if what == "kinds" else self._chosen_sources)
 
     def _first_key(self, day: int) -> Any:
         return (self._workspace_id, day, "first")
+
+
+_CUTS: Mapping[str, Callable[[DayPlan], Any]] = {"kinds": attrgetter("cuts"), "users": attrgetter("window")}
+"""What of a day's plan its sums depend on."""
+
+
+def _changed(
+    manifests: Mapping[int, bytes], before: Mapping[int, bytes], held: Mapping[Dated, Any]
+) -> tuple[dict[int, Any], list[int]]:
+    """The days whose manifests are not those of before: the sums that are held, and the days of the others."""
+    changed = [day for day, manifest in manifests.items() if before.get(day) != manifest]
+    if not held:
+        return {}, changed
+    known = {day: sums for day in changed if (sums := held.get((day, manifests[day]))) is not None}
+    return known, [day for day in changed if day not in known]
 
 
 def _size_of_manifests(manifests: Mapping[int, bytes]) -> int:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from api.cache import Shared
-from api.read.parts import PartitionDay
+from api.read.parts import DayParts
 from api.report.plan import Plan
 from api.report.user_days import Numbers, UserSums, user_sums
 from api.report.user_table import Places, UserTable
@@ -74,7 +74,7 @@ class UserFold:
     """What was ranked already, by how many."""
 
     def sum_days(
-        self, plan: Plan, parts: Mapping[int, Sequence[PartitionDay]], sources: frozenset[str | None] | None
+        self, plan: Plan, parts: DayParts, sources: frozenset[str | None] | None
     ) -> Steps[dict[int, UserSums]]:
         """The sums of days of a plan, of all sources or some."""
         found: dict[int, UserSums] = {}

@@ -23,7 +23,7 @@ create_exception!(contacts_core, UnsupportedError, PyValueError, "A record batch
 create_exception!(contacts_core, TooLargeError, PyValueError, "A record batch that comes to too many bytes.");
 
 /// Raised with each change that Python must know of: it takes no other (`stream/core.py`).
-const INTERFACE: u32 = 7;
+const INTERFACE: u32 = 8;
 
 pub fn of_format(error: FormatError) -> PyErr {
     DamagedError::new_err(error.0)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyList};
 
 use crate::days::{self, Chosen, KindSums, KindTables, PartitionDay, Place, Unfinished, ACTIVITIES};
 use crate::fold::{self, Side};
@@ -18,55 +18,59 @@ use crate::user_table;
 
 type Values = HashSet<Option<String>>;
 
-/// The packed parts of a day of one source partition, as Python holds them.
-struct HeldParts {
-    summaries: Vec<PyBackedBytes>,
-    heads: Vec<PyBackedBytes>,
-    cells: Vec<PyBackedBytes>,
-    delta: Option<PyBackedBytes>,
+/// Of each partition of a day, how many summaries, heads and cells come before its delta.
+type Shape = Arc<[(usize, usize, usize)]>;
+
+/// The packed parts of a day, as Python holds them.
+struct HeldDay {
+    day: i64,
+    shape: Shape,
+    values: Vec<Option<PyBackedBytes>>,
 }
 
-fn hold_all(of: &Bound<'_, PyAny>) -> PyResult<Vec<PyBackedBytes>> {
-    if of.len()? == 0 {
-        return Ok(Vec::new());
-    }
-    of.try_iter()?.map(|part| part?.extract()).collect()
+/// As `DayParts` in `api/read/parts.py`: the days that values are of, the shape of each, the values, and which of the
+/// days are meant. Both ascend.
+#[derive(FromPyObject)]
+pub struct DayParts<'py>(Vec<i64>, Bound<'py, PyList>, Bound<'py, PyList>, Vec<i64>);
+
+fn width_of(shape: &Shape) -> usize {
+    shape.iter().map(|(summaries, heads, cells)| summaries + heads + cells + 1).sum()
 }
 
-impl HeldParts {
-    /// `of`: a `PartitionDay` of Python.
-    fn take(of: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let of = of.downcast::<PyTuple>()?;
-        let delta = of.get_item(3)?;
-        Ok(HeldParts {
-            summaries: hold_all(&of.get_item(0)?)?,
-            heads: hold_all(&of.get_item(1)?)?,
-            cells: hold_all(&of.get_item(2)?)?,
-            delta: if delta.is_none() { None } else { Some(delta.extract()?) },
-        })
-    }
-
-    fn parts(&self) -> PartitionDay<'_> {
-        PartitionDay {
-            summaries: self.summaries.iter().map(|part| &part[..]).collect(),
-            heads: self.heads.iter().map(|part| &part[..]).collect(),
-            cells: self.cells.iter().map(|part| &part[..]).collect(),
-            delta: self.delta.as_deref(),
+fn hold_days(of: &DayParts<'_>) -> PyResult<Vec<HeldDay>> {
+    let DayParts(days, shapes, values, wanted) = of;
+    let (mut wanted, mut start) = (wanted.iter().copied().peekable(), 0);
+    let mut last: Option<(Bound<'_, PyAny>, Shape)> = None;
+    let mut held = Vec::with_capacity(wanted.len());
+    for (&day, of_day) in days.iter().zip(shapes.iter()) {
+        // Most days look alike, and then have one object as their shape.
+        let shape = match &last {
+            Some((known, shape)) if known.is(&of_day) => Arc::clone(shape),
+            _ => of_day.extract::<Vec<(usize, usize, usize)>>()?.into(),
+        };
+        last = Some((of_day, Arc::clone(&shape)));
+        let end = start + width_of(&shape);
+        if wanted.next_if_eq(&day).is_some() {
+            let values = (start..end).map(|place| values.get_item(place)?.extract()).collect::<PyResult<_>>()?;
+            held.push(HeldDay { day, shape, values });
         }
+        start = end;
     }
+    Ok(held)
 }
 
-/// Days with their parts, of a list of (day, parts).
-fn hold_days(days: &Bound<'_, PyList>) -> PyResult<Vec<(i64, Vec<HeldParts>)>> {
-    let hold = |item: Bound<'_, PyAny>| {
-        let (day, parts): (i64, Bound<'_, PyAny>) = item.extract()?;
-        Ok((day, parts.try_iter()?.map(|part| HeldParts::take(&part?)).collect::<PyResult<_>>()?))
-    };
-    days.iter().map(hold).collect()
-}
-
-fn parts_of(held: &[HeldParts]) -> Vec<PartitionDay<'_>> {
-    held.iter().map(HeldParts::parts).collect()
+impl HeldDay {
+    fn parts(&self) -> Result<Vec<PartitionDay<'_>>, FormatError> {
+        let mut values = self.values.iter().map(Option::as_deref);
+        let mut take = |number: usize| (&mut values).take(number).map(|part| part.ok_or_else(days::damaged)).collect();
+        let mut parts = Vec::with_capacity(self.shape.len());
+        for &(summaries, heads, cells) in self.shape.iter() {
+            let (summaries, heads, cells) = (take(summaries)?, take(heads)?, take(cells)?);
+            let delta: Result<Vec<&[u8]>, _> = take(1);
+            parts.push(PartitionDay { summaries, heads, cells, delta: delta.ok().map(|of| of[0]) });
+        }
+        Ok(parts)
+    }
 }
 
 type PlannedDay = (i64, Vec<u64>, Vec<usize>, Vec<(usize, usize)>, (u64, u64));
@@ -85,12 +89,12 @@ impl Plan {
         Ok(Plan(Arc::new(plan::Plan::new(buckets, earlier, planned).map_err(of_format)?)))
     }
 
-    /// The sums of a list of (day, parts) by kind, of all users or some.
+    /// The sums of days by kind, of all users or some.
     #[pyo3(signature = (days, users=None))]
-    fn kind_sums(&self, days: &Bound<'_, PyList>, users: Option<Values>) -> PyResult<KindSumming> {
+    fn kind_sums(&self, days: DayParts<'_>, users: Option<Values>) -> PyResult<KindSumming> {
         Ok(KindSumming {
             plan: Arc::clone(&self.0),
-            days: hold_days(days)?,
+            days: hold_days(&days)?,
             users: users.map(Chosen::new),
             tables: KindTables::default(),
             current: Unfinished::default(),
@@ -100,15 +104,10 @@ impl Plan {
 
     /// The same by user, of all sources or some.
     #[pyo3(signature = (table, days, sources=None))]
-    fn user_sums(
-        &self,
-        table: Py<UserTable>,
-        days: &Bound<'_, PyList>,
-        sources: Option<Values>,
-    ) -> PyResult<UserSumming> {
+    fn user_sums(&self, table: Py<UserTable>, days: DayParts<'_>, sources: Option<Values>) -> PyResult<UserSumming> {
         Ok(UserSumming {
             plan: Arc::clone(&self.0),
-            days: hold_days(days)?,
+            days: hold_days(&days)?,
             sources: sources.map(Chosen::new),
             table,
             current: ByUser::default(),
@@ -122,7 +121,7 @@ impl Plan {
 #[pyclass]
 pub struct KindSumming {
     plan: Arc<plan::Plan>,
-    days: Vec<(i64, Vec<HeldParts>)>,
+    days: Vec<HeldDay>,
     users: Option<Chosen>,
     tables: KindTables,
     current: Unfinished,
@@ -131,8 +130,8 @@ pub struct KindSumming {
 
 impl KindSumming {
     fn advance(&mut self, mut left_bytes: usize) -> Result<(), FormatError> {
-        while let Some((day, parts)) = self.days.get(self.sums.len()).filter(|_| left_bytes > 0) {
-            let (parts, cuts) = (parts_of(parts), &self.plan.day(*day)?.cuts);
+        while let Some(held) = self.days.get(self.sums.len()).filter(|_| left_bytes > 0) {
+            let (parts, cuts) = (held.parts()?, &self.plan.day(held.day)?.cuts);
             let sums = self.current.sum(&parts, cuts, self.users.as_ref(), &mut self.tables, &mut left_bytes)?;
             let Some(sums) = sums else { break };
             self.sums.push(sums);
@@ -156,7 +155,7 @@ impl KindSumming {
 #[pyclass]
 pub struct UserSumming {
     plan: Arc<plan::Plan>,
-    days: Vec<(i64, Vec<HeldParts>)>,
+    days: Vec<HeldDay>,
     sources: Option<Chosen>,
     table: Py<UserTable>,
     current: ByUser,
@@ -166,8 +165,8 @@ pub struct UserSumming {
 
 impl UserSumming {
     fn advance(&mut self, table: &mut user_table::UserTable, mut left_bytes: usize) -> Result<(), FormatError> {
-        while let Some((day, parts)) = self.days.get(self.sums.len()).filter(|_| left_bytes > 0) {
-            let (parts, window, sources) = (parts_of(parts), self.plan.day(*day)?.window, self.sources.as_ref());
+        while let Some(held) = self.days.get(self.sums.len()).filter(|_| left_bytes > 0) {
+            let (parts, window, sources) = (held.parts()?, self.plan.day(held.day)?.window, self.sources.as_ref());
             let sums = self.current.sum(&parts, window, sources, table, &mut self.place, &mut left_bytes)?;
             let Some(sums) = sums else { break };
             self.sums.push(sums);
@@ -193,9 +192,12 @@ impl UserSumming {
 
 /// The first quarter of a day that holds an event.
 #[pyfunction]
-pub fn first_quarter(parts: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
-    let held: Vec<HeldParts> = parts.try_iter()?.map(|part| HeldParts::take(&part?)).collect::<PyResult<_>>()?;
-    days::first_quarter(&parts_of(&held)).map_err(of_format)
+pub fn first_quarter(day: DayParts<'_>) -> PyResult<Option<u64>> {
+    let mut first = None;
+    for held in hold_days(&day)? {
+        first = days::first_quarter(&held.parts().map_err(of_format)?).map_err(of_format)?;
+    }
+    Ok(first)
 }
 
 /// As `KindSums` in `api/report/days.py`.

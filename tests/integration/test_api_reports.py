@@ -238,7 +238,7 @@ async def test_everything_begins_later_when_retention_moves_on(shared_redis: Run
 
 
 async def test_what_is_remembered_is_counted_whole(shared_redis: RunningRedis) -> None:
-    """A fold keeps the sums of its days, also where they are forgotten elsewhere."""
+    """With the sums of the days that folds keep."""
     async with api_over(shared_redis, NOW, cache_bytes=10**8) as api:
         api.write(
             [
@@ -251,8 +251,8 @@ async def test_what_is_remembered_is_counted_whole(shared_redis: RunningRedis) -
         memory = api.app.state.memory
         sizes = sum(size for _, _, size, _ in memory._entries.values())
         shared = sum(size for _, size in memory._shared.values())
-        # Twice: of the days, and of the folds that hold them; a number and its count take 12 bytes.
-        assert memory.bytes == sizes + shared > 2 * 20 * 100 * 12
+        # A user's number in the sums of a day, and its count, take 12 bytes.
+        assert memory.bytes == sizes + shared > 20 * 100 * 12
 
 
 async def test_what_retention_dropped_is_warned_of_and_never_counted(shared_redis: RunningRedis) -> None:

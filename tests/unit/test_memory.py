@@ -91,7 +91,7 @@ FIXED = {
     "query/periods.bucket_bounds": (32, 50_000),
     "query/earlier._lay_buckets": (32, 50_000),
     "report/days.pieces_of": (1_024, 1_200),
-    "read/manifests._asked": (128, 60_000),
+    "read/manifests._wording": (128, 60_000),
     "routes._timezones": (1, 20_000),
 }
 """Tables outside the memory: their entries, and the bytes of the largest."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from api.read.parts import PartitionDay
 from api.report import days
+from api.report.compiled import columns_of_parts
 from api.report.days import kind_sums_of_users
 from api.report.user_days import user_sums
 from api.report.user_table import UserTable
@@ -26,6 +27,7 @@ from stream.tables.batch import Batch
 from stream.tables.commit import Commit
 from stream.tables.partition import PartitionState
 from stream.tables.rules import CountingRules
+from tests.support.day_parts import day_parts
 from tests.support.names import changes
 from tests.support.partition_log import begun
 from tests.support.records import Received
@@ -223,25 +225,26 @@ def compare_sums(core: Any, state: PartitionState) -> None:
     for aggregate in state.whole(-1):
         heads, cells, summaries = ([base[i] for base in aggregate.bases] for i in (1, 2, 3))
         parts = [PartitionDay(summaries, heads, cells, aggregate.delta)] * 2
+        of_day = columns_of_parts(day_parts({aggregate.day: parts}))
         for cuts in ((96,), (50, 96), (1, 49, 95, 96)):
             plan = core.Plan(1, 0, [(aggregate.day, cuts, [0] * len(cuts), [], (0, 96))])
             for users in (None, frozenset({"u1", None})):
                 sums = days.kind_sums(parts, cuts) if users is None else finish(kind_sums_of_users(parts, cuts, users))
-                [found] = plan.kind_sums([(aggregate.day, parts)], users).step(UNLIMITED)
+                [found] = plan.kind_sums(of_day, users).step(UNLIMITED)
                 assert by_kind(found, len(cuts)) == by_kind(sums, len(cuts))
         for window in ((0, 96), (10, 96), (0, 1)):
             plan = core.Plan(1, 0, [(aggregate.day, [96], [0], [], window)])
             for sources in (None, frozenset({"user", None})):
                 added, deleted = by_user(finish(user_sums(UserTable(), parts, window, sources)))
                 table = core.UserTable()
-                sums_by_user = plan.user_sums(table, [(aggregate.day, parts)], sources).step(UNLIMITED)
+                sums_by_user = plan.user_sums(table, of_day, sources).step(UNLIMITED)
                 fold = core.UserFold().copy(table, True)
                 fold.exchange([], sums_by_user)
                 rows = fold.rows(table, fold.first(table, [], 0, len(table), 1_000))
                 assert {user: (one, other) for user, one, other in rows} == {
                     user: (added.get(user, 0), deleted.get(user, 0)) for user in added.keys() | deleted.keys()
                 }
-        assert core.first_quarter(parts) == days.first_quarter(parts)
+        assert core.first_quarter(of_day) == days.first_quarter(parts)
 
 
 def by_kind(sums: Any, pieces: int) -> dict[Any, list[int]]:

@@ -26,6 +26,7 @@ from stream.core import CoreFailed
 from stream.model.steps import Steps, finish
 from stream.storage.formats import FormatError
 from stream.tables.rules import CountingRules
+from tests.support.day_parts import day_parts
 from tests.support.redis_data import DAY, QUARTER, Event, RedisData
 from tests.support.user_columns import bases
 
@@ -106,10 +107,10 @@ class Folded:
         """All that can be asked of the folds of these days."""
         own = {day: manifest for day, manifest in manifests.items() if day in self.plan.days}
         changed = {day: days[day] for day in own if self.kinds.manifests.get(day) != own[day]}
-        self.kinds = self.kinds.update(own, finish(self.kinds.sum_days(changed, self.users)))
+        self.kinds = self.kinds.update(own, finish(self.kinds.sum_days(day_parts(changed), self.users)))
         own = {day: manifest for day, manifest in own.items() if self.plan.days[day].window[1]}
         changed = {day: days[day] for day in own if self.by_user.manifests.get(day) != own[day]}
-        sums = finish(self.by_user.sum_days(self.plan, changed, self.sources))
+        sums = finish(self.by_user.sum_days(self.plan, day_parts(changed), self.sources))
         self.by_user = finish(self.by_user.update(own, sums))
         assert self.kinds.size_bytes > 0 < self.by_user.size_bytes
         by_day = [counted(self.kinds.sums_of(day), len(of.cuts)) for day, of in self.plan.days.items()]
@@ -145,8 +146,8 @@ def test_both_forms_sum_and_fold_the_same(
             manifests = {day: manifests[day] if day in kept else b"%d" % step for day in sorted(days)}
             # Then both forms say the same of all days, of each of them, and of their users
             assert native.update(days, manifests) == python.update(days, manifests)
-            for parts in new.values():
-                assert forms[1].first_quarter(parts) == forms[0].first_quarter(parts)
+            for day in new:
+                assert forms[1].first_quarter(day_parts(days), day) == forms[0].first_quarter(day_parts(new), day)
 
 
 def some_plan() -> Plan:
@@ -190,15 +191,15 @@ def test_damaged_parts_are_an_error_and_never_a_panic(core: Any) -> None:
         for users in (None, frozenset(["u1", None])):
             try:
                 fold = form.kind_fold(plan, None)
-                fold = fold.update({day: b"1"}, finish(fold.sum_days({day: [bad]}, users)))
+                fold = fold.update({day: b"1"}, finish(fold.sum_days(day_parts({day: [bad]}), users)))
                 assert len(fold.counts.added) == 1
             except FormatError:
                 errors += 1
         try:
             by_user = form.user_fold(form.user_table())
-            by_user = finish(by_user.update({day: b"1"}, finish(by_user.sum_days(plan, {day: [bad]}, None))))
+            by_user = finish(by_user.update({day: b"1"}, finish(by_user.sum_days(plan, day_parts({day: [bad]}), None))))
             asyncio.run(listed(by_user, None)) if number % 50 == 0 else by_user.total(None)
-            form.first_quarter([bad])
+            form.first_quarter(day_parts({day: [bad]}), day)
         except FormatError:
             errors += 1
     assert errors > rounds // 5
@@ -218,7 +219,7 @@ def test_a_day_of_many_users_is_summed_and_ranked_in_small_steps(core: Any, name
     assert 300_000 < len(heads[0]) + len(cells[0]) < CountingRules().base_bytes_limit
     plan = some_plan()
     [day] = [day for day, of in plan.days.items() if of.window[1] == 96]
-    parts = {day: [PartitionDay([], heads, cells, None)]}
+    parts = day_parts({day: [PartitionDay([], heads, cells, None)]})
     table = form.user_table()
     fold = form.user_fold(table)
     # When it is summed by user, then no step gives numbers to more users than a base has
@@ -251,4 +252,4 @@ def test_a_panic_of_the_core_ends_one_request() -> None:
 
     Failing.Panic = Panic  # type: ignore[attr-defined]
     with pytest.raises(CoreFailed, match="the compiled core failed: index out of bounds"):
-        CompiledForm(Failing()).first_quarter([])
+        CompiledForm(Failing()).first_quarter(day_parts({}), 1)

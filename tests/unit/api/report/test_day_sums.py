@@ -1,76 +1,97 @@
-"""Sums of days: what they share is held as long as a day has it, and they keep to their share of the memory."""
+"""Sums of days: a range takes those that the folds of other ranges have, and reads the others."""
+
+from collections.abc import Mapping
+
+import pytest
 
 from api.cache import Memory
 from api.query.periods import Compare, Dates, Interval, Weekday
 from api.query.question import Query, view_of_dates
 from api.read.freshness import Positions
-from api.read.parts import HEADS, PartitionDay
+from api.read.parts import HEADS, SUMMARIES, PartitionDay, Parts
 from api.read.snapshot import Snapshot, State
-from api.report.days import KindSums
-from api.report.form import PythonForm
-from api.report.plan import plan_of
-from api.report.sums import DAYS_SHARE, DaySums, Sums, UserFolds
-from stream.model.activity import ADDED
+from api.report.form import Form, PythonForm
+from api.report.plan import Plan, plan_of
+from api.report.sums import FOLDS_ASKED, Sums, UserFolds
 from stream.model.time import date_of
+from stream.storage.day_parts import encode_column, encode_summary
+from tests.support.day_parts import day_parts
 from tests.support.user_columns import base_of
 
-DAY, DAYS = 20_780, 60
-SOMEBODY = frozenset(["u1"])
+DAY = 20_780
+STATE = State(Positions(((0, 0),), True, None, None, (), 0.0), b"1")
+ONE = encode_summary([], *[encode_column(column) for column in ([0], [2], [2], [0, 95], [1, 1])])
+HEAD, OF_HEAD = base_of(["u"])
+PART = PartitionDay([ONE], [HEAD], [OF_HEAD])
+"""Two added, by one user."""
 
 
-def sums_with_own_kinds() -> KindSums:
-    """Equal to others', and no other's object."""
-    return KindSums(tuple([(ADDED, source) for source in ("user", None)]), (1, 2))
+def plan(first: int, last: int, zone: str = "UTC") -> Plan:
+    query = Query(None, None, zone, Interval.DAY, Weekday.MONDAY, None, None, Compare.NONE)
+    return plan_of(view_of_dates(query, Dates(date_of(DAY + first), date_of(DAY + last)), (DAY + 100) * 96))
 
 
-def test_what_a_day_shared_before_it_changed_is_held_no_longer() -> None:
-    known = DaySums()
-    for change in range(50):
-        sums = sums_with_own_kinds()
-        known.put((DAY, (96,)), b"%d" % change, sums, [sums.shared])
-    assert len(known.shared) == 1
-    assert known.shared[0][0] is sums.kinds
-    assert known.get((DAY, (96,)), b"49") is sums
+class Ranges:
+    """Sums of ranges by one form, with one memory."""
+
+    def __init__(self, limit_bytes: int = 10**7) -> None:
+        self.memory = Memory(limit_bytes)
+        self.form: Form = PythonForm("")
+        self.users = UserFolds()
+        self.plans: list[Plan] = []
+        """Held, as what asks for ranges holds them."""
+
+    def sums(self, of: Plan) -> Sums:
+        self.plans.append(of)
+        return Sums(
+            self.memory, self.form, "w", of, self.users,
+            kinds=True, users=True, chosen_sources=None, chosen_users=None, every=False,
+        )  # fmt: skip
+
+    async def read(self, of: Plan, manifests: Mapping[int, bytes]) -> Mapping[int, Parts]:
+        """What had to be read for a range with these days; its counts are right."""
+        sums = self.sums(of)
+        lacking = sums.lacking(manifests)
+        parts = day_parts({day: [PART] for day in lacking})
+        await sums.take(Snapshot(STATE, manifests, parts, {}, lacking, list(lacking)))
+        assert sum(sums.kinds.counts.added) == 2 * of.buckets
+        assert sums.users.total(None) == (1, 2 * of.buckets, 0)
+        return lacking
 
 
-def test_what_two_days_share_is_held_until_both_have_changed() -> None:
-    known, both = DaySums(), sums_with_own_kinds()
-    for day in (1, 2):
-        known.put(day, b"1", both, [both.shared])
-    assert [of for of, _ in known.shared] == [both.kinds]
-    # A day that changes, and one that is put again as it was
-    other = sums_with_own_kinds()
-    known.put(1, b"2", other, [other.shared])
-    known.put(2, b"1", both, [both.shared])
-    assert {id(of) for of, _ in known.shared} == {id(both.kinds), id(other.kinds)}
-    known.put(2, b"2", other, [other.shared])
-    assert [id(of) for of, _ in known.shared] == [id(other.kinds)]
+def days(first: int, last: int, manifest: bytes = b"1") -> dict[int, bytes]:
+    return dict.fromkeys(range(DAY + first, DAY + last + 1), manifest)
 
 
-def sums_of_many_days(memory: Memory) -> Sums:
-    query = Query(None, None, "UTC", Interval.DAY, Weekday.MONDAY, None, None, Compare.NONE)
-    view = view_of_dates(query, Dates(date_of(DAY), date_of(DAY + DAYS - 1)), (DAY + DAYS) * 96)
-    return Sums(
-        memory, PythonForm(""), "w", plan_of(view), UserFolds(),
-        kinds=True, users=False, chosen_sources=None, chosen_users=SOMEBODY, every=False,
-    )  # fmt: skip
+async def test_a_range_takes_the_days_that_other_ranges_have_and_reads_the_others() -> None:
+    ranges = Ranges()
+    both = SUMMARIES | HEADS
+    assert await ranges.read(plan(0, 9), days(0, 9)) == dict.fromkeys(days(0, 9), both)
+    assert await ranges.read(plan(20, 29), days(20, 29)) == dict.fromkeys(days(20, 29), both)
+    # Some of each, what lies between, and one day that has changed
+    changed = days(5, 24) | {DAY + 7: b"2"}
+    assert await ranges.read(plan(5, 24), changed) == dict.fromkeys([DAY + 7, *days(10, 19)], both)
+    # ... and now all of it is known, the changed day as it is now and as it was
+    assert await ranges.read(plan(0, 29), days(0, 29) | {DAY + 7: b"2"}) == {}
+    assert await ranges.read(plan(1, 28), days(1, 28)) == {}
+    # ... but days that are cut in another way are not
+    assert list(await ranges.read(plan(3, 4, "Asia/Kolkata"), days(2, 4))) == list(days(2, 4))
 
 
-async def test_days_that_are_read_at_once_take_their_share_of_the_memory_and_no_more() -> None:
-    # Given a memory, in a fourth of which some of the days have room
-    memory = Memory(40_000)
-    share = memory.limit_bytes // DAYS_SHARE
-    days = range(DAY, DAY + DAYS)
-    manifests = dict.fromkeys(days, b"1")
-    parts = {day: [PartitionDay(heads=[base_of(["u0", "u1"])[0]], cells=[b""])] for day in days}
-    state = State(Positions(((0, 0),), True, None, None, (), 0.0), b"1")
-    # When all are read
-    sums = sums_of_many_days(memory)
-    assert len(sums.lacking(manifests)) == DAYS
-    await sums.take(Snapshot(state, manifests, parts, {}, dict.fromkeys(days, HEADS), []))
-    # Then those are remembered that have room, and all are counted
-    size = sums._day_sums("kinds").size_bytes
-    known = [day for day in days if sums._day_sums("kinds").get((day, (96,)), b"1") is not None]
-    assert share < size <= share + size // len(known)
-    assert 5 < len(known) < DAYS
-    assert sum(sums.kinds.counts.added) == 2 * DAYS
+async def test_what_is_forgotten_gives_no_days() -> None:
+    ranges = Ranges()
+    await ranges.read(plan(0, 9), days(0, 9))
+    for key in list(ranges.memory._entries):
+        if "folds" not in key:  # type: ignore[operator]
+            ranges.memory.forget(key)
+    assert len(await ranges.read(plan(0, 8), days(0, 8))) == 9
+
+
+@pytest.mark.parametrize("others", [1, 3 * FOLDS_ASKED])
+async def test_a_range_that_others_take_days_from_is_asked_as_long_as_they_do(others: int) -> None:
+    ranges = Ranges()
+    await ranges.read(plan(0, 60), days(0, 60))
+    for first in range(others):
+        assert await ranges.read(plan(first, first + 30), days(first, first + 30)) == {}
+    donors = ranges.sums(plan(0, 0))._donors("kinds")
+    assert len(donors._folds) <= FOLDS_ASKED
