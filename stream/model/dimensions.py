@@ -23,6 +23,8 @@ ACTIVITIES_OF_FORMAT: Final = {1: 2}
 
 Kind = tuple[int, str | None]
 """A kind by what it means: (activity, source); None: without a source."""
+Series = tuple[int, str | None, str | None]
+"""(activity, source, user); None: without a source, without a user."""
 
 
 def kind_of(source_number: int, activity: int) -> int:
@@ -46,6 +48,11 @@ def kind_count(sources: int) -> int:
 def kinds_of(sources: Iterable[str]) -> tuple[Kind, ...]:
     """The kinds that a table of sources gives, by their number."""
     return tuple((activity, source) for source in (None, *sources) for activity in range(_ACTIVITIES))
+
+
+def numbers_of_kinds(sources: Iterable[str]) -> dict[Kind, int]:
+    """The number of each kind that a table of sources gives."""
+    return {kind: number for number, kind in enumerate(kinds_of(sources))}
 
 
 def sources_of(kinds: tuple[Kind, ...]) -> tuple[str | None, ...]:

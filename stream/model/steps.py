@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from heapq import merge
+from collections.abc import Generator
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -23,21 +22,3 @@ def finish(steps: Steps[T]) -> T:
         except StopIteration as end:
             result: T = end.value
             return result
-
-
-def order_after(items: Iterable[T], number_of: Callable[[T], int], after: int) -> Steps[Iterator[T]]:
-    """The items whose number is above `after`, ascending. To sort a million at once takes half a second: here a step
-    sorts few, and they are merged while they are taken.
-    """
-    runs: list[list[T]] = []
-    run: list[T] = []
-    for looked_at, item in enumerate(items, 1):
-        if number_of(item) > after:
-            run.append(item)
-        if looked_at % ITEMS_A_STEP == 0:
-            run.sort(key=number_of)
-            runs.append(run)
-            run = []
-            yield
-    run.sort(key=number_of)
-    return merge(*filter(None, runs), run, key=number_of)

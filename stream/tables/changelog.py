@@ -9,12 +9,12 @@ from stream.storage.formats import FormatError, LostKeysError
 from stream.tables import counts, names, position, recent_ids, uncounted
 from stream.tables.position import Position, decode_position
 
-KINDS: Final = (counts.KIND, recent_ids.KIND, uncounted.KIND, names.KIND, position.KEY)
+_KINDS: Final = (counts.KIND, recent_ids.KIND, uncounted.KIND, names.KIND)
 
 
 def check_kind(key: bytes) -> None:
     """Raises FormatError where a key is of no known kind."""
-    if key[:1] not in KINDS:
+    if key != position.KEY and key[:1] not in _KINDS:
         raise FormatError(f"{key!r} is a key of no known kind")
 
 

@@ -35,7 +35,6 @@ from stream.tables.commit import (
     SourceName,
     UserName,
 )
-from stream.tables.counts import RECORDS_A_STEP
 from stream.tables.lateness import BOUNDS_MS, Lateness
 from stream.tables.position import Fingerprint, encode_position
 from stream.tables.progress import Progress
@@ -43,6 +42,7 @@ from stream.tables.rules import CountingRules
 
 LATEST_MS: Final = 2**63 - 1
 BYTES_A_STEP: Final = 1 << 20
+RECORDS_A_STEP: Final = 1_000
 """Of a changelog: some milliseconds."""
 UNKEPT_LIMIT: Final = 1_000_000
 """Users, sources and workspaces without a name of which the core remembers the ids, some 120 MB: more than there are

@@ -5,17 +5,20 @@ A base that would be larger than its limit is cut into several, by series; all b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
-from stream.model.dimensions import activity_of, kind_of, source_number_of
+from stream.model.dimensions import Series, kinds_of, numbers_of_kinds
 from stream.model.time import QUARTERS_A_DAY
 from stream.storage import day_parts as packed
 
 _FRAME_BYTES: Final = 64
 """What msgpack and the columns add to a base, at most."""
+
+CountsOf = dict[Series, dict[int, int]]
+"""The counts of each series by quarter of the day; the series in the order of their numbers."""
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -24,133 +27,113 @@ class Base(msgspec.Struct, frozen=True):
     head: bytes
     cells: bytes
     summary: bytes
-    cell_count: int
 
     @property
     def size_bytes(self) -> int:
         return len(self.head) + len(self.cells)
 
 
-class Addition(msgspec.Struct, frozen=True):
-    """What is to be added to a base: a delta, unpacked."""
+class Delta(msgspec.Struct, frozen=True):
+    """What is to be added to a base, or to nothing."""
 
     written_at: int
+    new_sources: list[str]
+    new_series: list[Series]
     cells: Mapping[int, int]
-    """Counts by key; keys continue those of the base."""
-    kinds: list[int]
-    """Of all series, those of the base too."""
-    new_sources: Sequence[str]
-    new_users: Sequence[str | None]
+    """Counts by key; the numbers of series go on from those of the base."""
 
 
-class _Content(msgspec.Struct, frozen=True):
-    """What a base holds."""
-
-    written_at: int
-    sources: list[str]
-    kinds: list[int]
-    users: list[str | None]
-    cells: dict[int, int]
-    """Counts by ascending key."""
-
-    def pack(self) -> Base:
-        column = packed.encode_column
-        keys, counts = list(self.cells), list(self.cells.values())
-        cell_counts, totals = _by_series(self.cells, len(self.kinds))
-        assert all(cell_counts), "a series without a cell"
-        head = packed.encode_head(
-            self.written_at, self.sources, column(self.kinds), self.users, column(cell_counts), column(totals)
-        )
-        summary = _summarize(self.sources, self.kinds, self.cells)
-        return Base(head, packed.encode_cells(column(keys, 2), column(counts)), summary, len(keys))
+def merge(base: bytes | None, delta: Delta, limit_bytes: int) -> list[Base]:
+    """Returns one base, or several where it would reach the limit; each is below it where it has more than one
+    series."""
+    sources, counts = unpack(*packed.decode_base(base)) if base is not None else ([], {})
+    sources += delta.new_sources
+    counts |= {series: {} for series in delta.new_series}
+    by_number = list(counts.values())
+    for key, count in delta.cells.items():
+        number, quarter = divmod(key, QUARTERS_A_DAY)
+        by_number[number][quarter] = by_number[number].get(quarter, 0) + count
+    whole = _pack(delta.written_at, sources, counts)
+    if whole.size_bytes < limit_bytes:
+        return [whole]
+    return [_pack(delta.written_at, _sources_of(part), part) for part in _cut(sources, counts, limit_bytes)]
 
 
-def merge(head: bytes | None, cells: bytes | None, addition: Addition, limit_bytes: int) -> list[Base]:
-    """Adds a delta to a base, or to nothing. Returns one base, or several where it would reach the limit; each is below
-    it where it has more than one series."""
-    sources, users, merged = list(addition.new_sources), list(addition.new_users), dict(addition.cells)
-    if head is not None and cells is not None:
-        series = packed.decode_head(head)
-        sources, users = [*series.sources, *sources], [*series.users, *users]
-        for key, count in _counts_of(cells).items():
-            merged[key] = merged.get(key, 0) + count
-    content = _Content(addition.written_at, sources, addition.kinds, users, dict(sorted(merged.items())))
-    base = content.pack()
-    return [base] if base.size_bytes < limit_bytes else [part.pack() for part in _cut(content, limit_bytes)]
+def unpack(head: bytes, cells: bytes) -> tuple[list[str], CountsOf]:
+    """The sources and the counts of a base."""
+    stored, of_cells = packed.decode_head(head), packed.decode_cells(cells)
+    kinds = kinds_of(stored.sources)
+    series: list[Series] = [(*kinds[kind], user) for kind, user in zip(stored.kinds, stored.users, strict=True)]
+    counts: CountsOf = {one: {} for one in series}
+    by_number = list(counts.values())
+    for key, count in zip(of_cells.keys, of_cells.counts, strict=True):
+        number, quarter = divmod(key, QUARTERS_A_DAY)
+        by_number[number][quarter] = count
+    return stored.sources, counts
 
 
 def summarize(head: bytes, cells: bytes) -> bytes:
     """The summary of a base: the same cells without their users."""
-    series = packed.decode_head(head)
-    return _summarize(series.sources, series.kinds, _counts_of(cells))
+    return _summarize(*unpack(head, cells))
 
 
-def _counts_of(cells: bytes) -> dict[int, int]:
-    stored = packed.decode_cells(cells)
-    return dict(zip(stored.keys, stored.counts, strict=True))
+def _pack(written_at: int, sources: list[str], counts: CountsOf) -> Base:
+    numbers = numbers_of_kinds(sources)
+    kinds = [numbers[activity, source] for activity, source, _ in counts]
+    users = [user for _, _, user in counts]
+    kind_column, *sums = _series_columns(kinds, counts.values())
+    head = packed.encode_head(written_at, sources, kind_column, users, *sums)
+    return Base(head, packed.encode_cells(*_cell_columns(counts.values())), _summarize(sources, counts))
 
 
-def _summarize(sources: list[str], kinds: Sequence[int], cells: Mapping[int, int]) -> bytes:
+def _summarize(sources: list[str], counts: CountsOf) -> bytes:
+    numbers = numbers_of_kinds(sources)
+    by_kind: dict[int, dict[int, int]] = {}
+    for (activity, source, _), own in counts.items():
+        summed = by_kind.setdefault(numbers[activity, source], {})
+        for quarter, count in own.items():
+            summed[quarter] = summed.get(quarter, 0) + count
+    kinds = sorted(by_kind)
+    in_order = [by_kind[kind] for kind in kinds]
+    return packed.encode_summary(sources, *_series_columns(kinds, in_order), *_cell_columns(in_order))
+
+
+def _series_columns(kinds: list[int], counts: Collection[dict[int, int]]) -> tuple[bytes, bytes, bytes]:
+    """Of each series its kind, the number of its cells, and their sum."""
     column = packed.encode_column
-    kinds_of = sorted(set(kinds))
-    number_of = {kind: number for number, kind in enumerate(kinds_of)}
-    summed: dict[int, int] = {}
-    for key, count in cells.items():
-        series, quarter = divmod(key, QUARTERS_A_DAY)
-        key = number_of[kinds[series]] * QUARTERS_A_DAY + quarter
-        summed[key] = summed.get(key, 0) + count
-    keys = sorted(summed)
-    cell_counts, totals = _by_series(summed, len(kinds_of))
-    return packed.encode_summary(
-        sources,
-        column(kinds_of),
-        column(cell_counts),
-        column(totals),
-        column(keys, 2),
-        column([summed[key] for key in keys]),
-    )
+    return column(kinds), column([len(own) for own in counts]), column([sum(own.values()) for own in counts])
 
 
-def _by_series(cells: Mapping[int, int], series: int) -> tuple[list[int], list[int]]:
-    """How many cells each series has, and their sum."""
-    cell_counts, totals = [0] * series, [0] * series
-    for key, count in cells.items():
-        number = key // QUARTERS_A_DAY
-        cell_counts[number] += 1
-        totals[number] += count
-    return cell_counts, totals
+def _cell_columns(counts: Collection[dict[int, int]]) -> tuple[bytes, bytes]:
+    """Of each cell its key and its count."""
+    assert all(counts), "a series without a cell"
+    cells = [
+        (number * QUARTERS_A_DAY + quarter, count)
+        for number, own in enumerate(counts)
+        for quarter, count in sorted(own.items())
+    ]
+    return packed.encode_column([key for key, _ in cells], 2), packed.encode_column([count for _, count in cells])
 
 
-def _cut(content: _Content, limit_bytes: int) -> list[_Content]:
-    """Several of them, each of some of the series, in order."""
-    cells = list(content.cells.items())
-    cell_counts, _ = _by_series(content.cells, len(content.kinds))
-    parts, first = [], 0
-    for start, end in _find_cuts(content, limit_bytes):
-        last = first + sum(cell_counts[start:end])
-        moved = {key - start * QUARTERS_A_DAY: count for key, count in cells[first:last]}
-        parts.append(_renumber_sources(content, content.kinds[start:end], content.users[start:end], moved))
-        first = last
-    return parts
-
-
-def _find_cuts(content: _Content, limit_bytes: int) -> list[tuple[int, int]]:
-    """Runs of series, first and end, that are certainly below the limit, or of one series."""
-    cell_counts, totals = _by_series(content.cells, len(content.kinds))
-    cell_bytes = _item_bytes(max(content.cells), 2) + _item_bytes(max(content.cells.values()))
-    series_bytes = _item_bytes(max(content.kinds)) + _item_bytes(max(totals)) + 1
-    cuts: list[tuple[int, int]] = []
-    start, size, seen = 0, _FRAME_BYTES, set[int]()
-    for number, (kind, user) in enumerate(zip(content.kinds, content.users, strict=True)):
-        source = source_number_of(kind)
-        own = series_bytes + len(packed.encode_text(user)) + cell_counts[number] * cell_bytes
-        text = len(packed.encode_text(content.sources[source - 1])) if source else 0
-        if number > start and size + own + (0 if source in seen else text) >= limit_bytes:
-            cuts.append((start, number))
-            start, size, seen = number, _FRAME_BYTES, set()
-        size += own + (0 if source in seen else text)
+def _cut(sources: list[str], counts: CountsOf, limit_bytes: int) -> Iterator[CountsOf]:
+    """The series one after the other: each time as many as are certainly below the limit, or one."""
+    numbers, each = numbers_of_kinds(sources), list(counts.values())
+    greatest_kind = max(numbers[activity, source] for activity, source, _ in counts)
+    greatest_key = (len(each) - 1) * QUARTERS_A_DAY + max(each[-1])
+    cell_bytes = _item_bytes(greatest_key, 2) + _item_bytes(max(max(own.values()) for own in each))
+    series_bytes = _item_bytes(greatest_kind) + _item_bytes(max(sum(own.values()) for own in each)) + 1
+    part, size, seen = CountsOf(), _FRAME_BYTES, set[str | None]()
+    for series, own in counts.items():
+        _, source, user = series
+        needed = series_bytes + len(packed.encode_text(user)) + len(own) * cell_bytes
+        text = len(packed.encode_text(source)) if source is not None else 0
+        if part and size + needed + (0 if source in seen else text) >= limit_bytes:
+            yield part
+            part, size, seen = CountsOf(), _FRAME_BYTES, set()
+        part[series] = own
+        size += needed + (0 if source in seen else text)
         seen.add(source)
-    return [*cuts, (start, len(content.users))]
+    yield part
 
 
 def _item_bytes(greatest: int, at_least: int = 1) -> int:
@@ -158,11 +141,6 @@ def _item_bytes(greatest: int, at_least: int = 1) -> int:
     return len(packed.encode_column([greatest], at_least)) - 1
 
 
-def _renumber_sources(content: _Content, kinds: list[int], users: list[str | None], cells: dict[int, int]) -> _Content:
-    """A base of its own, with the sources that occur in it, in the order in which they do."""
-    numbers: dict[int, int] = {0: 0}
-    for kind in kinds:
-        numbers.setdefault(source_number_of(kind), len(numbers))
-    sources = [content.sources[source - 1] for source in numbers if source]
-    own = [kind_of(numbers[source_number_of(kind)], activity_of(kind)) for kind in kinds]
-    return _Content(content.written_at, sources, own, users, cells)
+def _sources_of(counts: CountsOf) -> list[str]:
+    """Those that occur, in the order in which they do."""
+    return [source for source in dict.fromkeys(source for _, source, _ in counts) if source is not None]

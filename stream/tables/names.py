@@ -19,7 +19,6 @@ from typing import Final
 import msgspec
 
 from stream.model.activity import ContactActivity
-from stream.model.steps import ITEMS_A_STEP, Steps, order_after
 from stream.storage.formats import Changes, FormatError, decode_array
 from stream.tables.commit import NameChanges, NamesAfter, SourceName, UserName
 
@@ -41,12 +40,13 @@ class Names:
         self._sources: dict[tuple[str, str | None], int] = {}
         """By workspace and source: the offset of the first sight."""
         self._moved_users: dict[tuple[str, str | None], UserName] = {}
-        self._new_sources: dict[tuple[str, str | None], int] = {}
+        self._new_sources: list[SourceName] = []
         """Both: since the last commit."""
-        self.keys = 0
-        """How many keys the changelog has of them, with what was encoded."""
         self.not_kept = 0
         """How often a user or source came whose name is not kept."""
+
+    def __len__(self) -> int:
+        return len(self._users) + len(self._sources)
 
     def see_user(self, event: ContactActivity, offset: int) -> None:
         """Notes who did it, by what name."""
@@ -54,7 +54,7 @@ class Names:
         label = None if event.user_id is None else event.user_name
         known = self._users.get(user)
         if known is None:
-            if not self._take_room():
+            if not self._has_room():
                 return
         elif label is None or not (event.occurred_at >= known.occurred_at or known.label is None):
             return
@@ -62,37 +62,33 @@ class Names:
 
     def see_source(self, workspace_id: str, source: str | None, offset: int) -> None:
         """Notes the first event of a source."""
-        if (workspace_id, source) not in self._sources and self._take_room():
-            self._sources[workspace_id, source] = self._new_sources[workspace_id, source] = offset
+        if (workspace_id, source) not in self._sources and self._has_room():
+            self._sources[workspace_id, source] = offset
+            self._new_sources.append(SourceName(workspace_id, source))
 
-    def _take_room(self) -> bool:
+    def _has_room(self) -> bool:
         """Whether one name more is kept."""
-        if self.keys >= self._limit:
+        if len(self) >= self._limit:
             self.not_kept += 1
             return False
-        self.keys += 1
         return True
 
     def encode(self, changes: Changes) -> NameChanges:
         """Adds the changelog records of what moved since the last call, and says what it was."""
-        moved = NameChanges(list(self._moved_users.values()), [SourceName(*source) for source in self._new_sources])
+        moved = NameChanges(list(self._moved_users.values()), self._new_sources)
+        self._moved_users, self._new_sources = {}, []
         for user in moved.users:
             key = _key(user.workspace_id, _USER, user.user_id)
             changes[key] = _encode((VERSION, user.occurred_at, user.offset, user.label))
-        for (workspace_id, source), offset in self._new_sources.items():
-            changes[_key(workspace_id, _SOURCE, source)] = _encode((VERSION, offset))
-        self._moved_users, self._new_sources = {}, {}
+        for name in moved.sources:
+            seen = self._sources[name.workspace_id, name.source]
+            changes[_key(name.workspace_id, _SOURCE, name.source)] = _encode((VERSION, seen))
         return moved
 
-    def after(self, offset: int) -> Steps[NamesAfter]:
+    def after(self, offset: int) -> NamesAfter:
         """The users whose label moved last, and the sources that were first seen, at an offset above this one."""
-        sources: list[SourceName] = []
-        for number, (source, seen) in enumerate(self._sources.items()):
-            if seen > offset:
-                sources.append(SourceName(*source))
-            if number % ITEMS_A_STEP == 0:
-                yield
-        users = yield from order_after(self._users.values(), attrgetter("offset"), offset)
+        sources = [SourceName(*source) for source, seen in self._sources.items() if seen > offset]
+        users = sorted((user for user in self._users.values() if user.offset > offset), key=attrgetter("offset"))
         return NamesAfter(sources, ((user.offset, user) for user in users))
 
     def adopt(self, key: bytes, value: bytes) -> None:
@@ -102,7 +98,6 @@ class Names:
         if not separator or kind not in (_USER, _SOURCE):
             raise FormatError(f"{key!r} is no name's key")
         of = workspace.decode(), name
-        self.keys += 1
         if kind == _USER:
             user = decode_array(_STORED_USER, value, VERSION, key)
             self._users[of] = UserName(*of, user.occurred_at, user.offset, user.label)
@@ -114,14 +109,14 @@ def _key(workspace_id: str, kind: bytes, name: str | None) -> bytes:
     return b"%b%b\0%b%b" % (KIND, workspace_id.encode(), kind, (name or "").encode())
 
 
-class _StoredUser(msgspec.Struct, array_like=True, gc=False):
+class _StoredUser(msgspec.Struct, array_like=True):
     version: int
     occurred_at: int
     offset: int
     label: str | None
 
 
-class _StoredSource(msgspec.Struct, array_like=True, gc=False):
+class _StoredSource(msgspec.Struct, array_like=True):
     version: int
     offset: int
 

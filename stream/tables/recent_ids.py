@@ -14,14 +14,12 @@ hour.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import groupby
+from collections.abc import Iterator
 from struct import Struct
 from typing import Final
 
 from xxhash import xxh3_128_digest
 
-from stream.model.steps import Steps, finish
 from stream.model.time import HOUR_MILLISECONDS
 from stream.storage.formats import Changes, FormatError, check_byte
 
@@ -60,11 +58,6 @@ class RecentIds:
     def __len__(self) -> int:
         return self._size
 
-    @property
-    def keys(self) -> int:
-        """How many keys the changelog has of them, with what was encoded."""
-        return sum(hour.blocks for hour in self._hours.values())
-
     def remember(self, workspace_id: str, event_id: str, timestamp: int) -> bool:
         """Judges one event by its record's timestamp, in ms of broker time. False: a duplicate. Else it counts, and is
         remembered from now on."""
@@ -76,41 +69,41 @@ class RecentIds:
         if self.latest_hour is not None and self._is_too_old(hour, self.latest_hour):
             return True  # too far behind the latest to be remembered
         self._turn_to(hour)
-        self._add(item, hour)
+        self._hours.setdefault(hour, _Hour()).add(item)
+        self._hour_of[item] = hour
+        self._size += 1
         if self._size > self._max_ids:
-            self.dropped_early += self._drop_oldest()
+            self.dropped_early += self._drop(min(self._hours))
         return True
 
     def encode(self, changes: Changes) -> None:
         """Adds the changelog records of what was remembered and dropped since the last call."""
         changes.update(self._deleted)
         self._deleted = {}
-        for hour in self._hours.values():
-            hour.encode(changes)
+        for hour, known in self._hours.items():
+            for number, block in known.take_changed():
+                changes[_KEY.pack(KIND, hour, number)] = bytes((VERSION,)) + b"".join(block)
 
-    @classmethod
-    def recover(
-        cls, window_hours: int, max_ids: int, latest_hour: int | None, records: Iterable[tuple[bytes, bytes]]
-    ) -> RecentIds:
-        """The ids of a changelog's blocks. What a shorter window or a lower limit no longer allows goes with the next
-        commit. Raises FormatError."""
-        return finish(cls.unpack(window_hours, max_ids, latest_hour, records))
+    def adopt(self, key: bytes, value: bytes) -> None:
+        """Takes a record of the changelog, those of an hour in the order of their blocks. Raises FormatError."""
+        check_byte(value, VERSION, key)
+        _, hour, number = _KEY.unpack(key)
+        block = [value[at : at + ID_BYTES] for at in range(1, len(value), ID_BYTES)]
+        known = self._hours.setdefault(hour, _Hour())
+        follows = number == len(known.blocks) and (number == 0 or len(known.blocks[-1]) >= BLOCK_IDS)
+        if len(value) % ID_BYTES != 1 or not follows:
+            raise FormatError(f"{key!r} holds {len(value) - 1} bytes, or does not follow on the block before it")
+        known.blocks.append(block)
+        known.written += 1
+        self._hour_of.update(dict.fromkeys(block, hour))
+        self._size += len(block)
 
-    @classmethod
-    def unpack(
-        cls, window_hours: int, max_ids: int, latest_hour: int | None, records: Iterable[tuple[bytes, bytes]]
-    ) -> Steps[RecentIds]:
-        """As `recover`, a block a step: 10 ms where it is full."""
-        ids = cls(window_hours, max_ids, latest_hour)
-        for hour, blocks in groupby(sorted((*_KEY.unpack(key)[1:], value) for key, value in records), lambda b: b[0]):
-            for _, number, value in blocks:
-                ids._adopt(hour, number, value)
-                yield
-        ids._expire()
-        while ids._size > max_ids:
-            ids._drop_oldest()
-            yield
-        return ids
+    def finish_adopting(self) -> None:
+        """Once all records are taken: what a shorter window or a lower limit no longer allows goes with the next
+        commit."""
+        self._expire()
+        while self._size > self._max_ids:
+            self._drop(min(self._hours))
 
     def _is_too_old(self, hour: int, latest: int) -> bool:
         """An hour more than the window is kept: the clocks of brokers differ."""
@@ -122,78 +115,49 @@ class RecentIds:
             self.latest_hour = hour
             self._expire()
 
-    def _add(self, item: bytes, hour: int) -> None:
-        known = self._hours.setdefault(hour, _Hour(hour))
-        known.items.append(item)
-        self._hour_of[item] = known.hour
-        self._size += 1
-
     def _expire(self) -> None:
         latest = self.latest_hour
         if latest is not None:
             for hour in [hour for hour in self._hours if self._is_too_old(hour, latest)]:
                 self._drop(hour)
 
-    def _drop_oldest(self) -> int:
-        return self._drop(min(self._hours))
-
     def _drop(self, hour: int) -> int:
         """Forgets an hour, in the changelog too. Returns the number of its ids."""
         gone = self._hours.pop(hour)
-        for item in gone.items:
+        items = [item for block in gone.blocks for item in block]
+        for item in items:
             if self._hour_of.get(item) == hour:  # gone with a later hour that was seen before this one
                 del self._hour_of[item]
-        for number in range(gone.blocks):
+        for number in range(gone.written):
             self._deleted[_KEY.pack(KIND, hour, number)] = None
-        self._size -= len(gone.items)
-        return len(gone.items)
-
-    def _adopt(self, hour: int, number: int, value: bytes) -> None:
-        key = _KEY.pack(KIND, hour, number)
-        check_byte(value, VERSION, key)
-        known = self._hours.setdefault(hour, _Hour(hour))
-        if len(value) % ID_BYTES != 1 or number != known.blocks or known.is_open:
-            raise FormatError(f"{key!r} holds {len(value) - 1} bytes, or does not follow on the block before it")
-        for at in range(1, len(value), ID_BYTES):
-            self._add(value[at : at + ID_BYTES], hour)
-        known.note_block(len(value) // ID_BYTES)
+        self._size -= len(items)
+        return len(items)
 
 
 class _Hour:
-    """The ids of one hour in the order in which they came, and what of them is in the changelog."""
+    """The ids of one hour in blocks, in the order in which they came."""
 
-    def __init__(self, hour: int) -> None:
-        self.hour: Final = hour
-        self.items: list[bytes] = []
-        self._written = 0
-        """How many of them the changelog has."""
-        self._sealed = 0
-        """How many of them are in blocks that are never written again."""
-        self._sealed_blocks = 0
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the last block is to be written again."""
-        return self._written > self._sealed
-
-    @property
-    def blocks(self) -> int:
+    def __init__(self) -> None:
+        self.blocks: list[list[bytes]] = []
+        self.written = 0
         """How many blocks the changelog has."""
-        return self._sealed_blocks + self.is_open
+        self._changed: int | None = None
+        """Number of the first block that the changelog has not, or not as it is: since then all ids went to it, and to
+        those after it."""
 
-    def encode(self, changes: Changes) -> None:
-        """Adds the blocks of the ids that the changelog has not, with those of the open block."""
-        while self._written < len(self.items):
-            block = self.items[self._sealed : self._sealed + BLOCK_IDS_LIMIT]
-            changes[_KEY.pack(KIND, self.hour, self._sealed_blocks)] = bytes((VERSION,)) + b"".join(block)
-            self.note_block(len(block))
+    def add(self, item: bytes) -> None:
+        full = BLOCK_IDS if self._changed is None else BLOCK_IDS_LIMIT
+        if not self.blocks or len(self.blocks[-1]) >= full:
+            self.blocks.append([])
+        if self._changed is None:
+            self._changed = len(self.blocks) - 1
+        self.blocks[-1].append(item)
 
-    def note_block(self, ids: int) -> None:
-        """Notes how many ids the changelog's newest block has."""
-        self._written = self._sealed + ids
-        if ids >= BLOCK_IDS:
-            self._sealed = self._written
-            self._sealed_blocks += 1
+    def take_changed(self) -> Iterator[tuple[int, list[bytes]]]:
+        """The blocks that are to be written, by number: they are, with this."""
+        first = len(self.blocks) if self._changed is None else self._changed
+        self.written, self._changed = len(self.blocks), None
+        return enumerate(self.blocks[first:], first)
 
 
 def _hour_of(timestamp: int) -> int:

@@ -7,13 +7,12 @@
 Duplicates, rejected records and tombstones do not count. A range is of offsets that follow on one another. The newest
 block is written again with each commit that changes it; a range that would begin when it has BLOCK_BYTES begins the
 next. They are kept as long as the topic keeps its events, so the rows of any offset can be written again by the
-verdict that was given then. A range takes about 3 bytes in the changelog, and 16 in memory.
+verdict that was given then. A range takes about 3 bytes in the changelog.
 """
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final
@@ -24,119 +23,99 @@ KIND: Final = b"u"
 VERSION: Final = 1
 BLOCK_BYTES: Final = 512
 
-LAST_OFFSET: Final = (1 << 63) - 1
-
 _KEY: Final = Struct(">cQ")
+
+Block = list[tuple[int, int]]
+"""Ranges, ascending and apart: the first offset of each, and the offset after its last."""
 
 
 class Uncounted:
     """Offsets of a partition whose record did not count, as ranges."""
 
     def __init__(self) -> None:
-        self._starts = array("Q")
-        self._ends = array("Q")
-        """Of each range the first offset, and the offset after its last; ascending."""
-        self._firsts: list[int] = []
-        """First offset of each block's first range; the last block is the open one."""
-        self._open_bytes = 0
-        """Of the open block, without its last range, which may grow."""
-        self._changed: set[int] = set()
-        """First offsets of the blocks that no commit has in this form."""
+        self._blocks: list[Block] = []
+        """Ascending; the last one is open."""
+        self._written = 0
+        """How many blocks the changelog has as they are: the first ones."""
         self._deleted: Changes = {}
-
-    @property
-    def keys(self) -> int:
-        """How many keys the changelog has of them, with what was encoded."""
-        return len(self._firsts)
 
     def add(self, offset: int) -> None:
         """Notes an offset, greater than all before."""
-        if self._ends and offset == self._ends[-1]:
-            self._ends[-1] += 1
+        start, end = self._blocks[-1][-1] if self._blocks else (offset, offset)
+        assert offset >= end, f"offset {offset} after {end}"
+        if not self._blocks or (offset > end and len(_pack(self._blocks[-1])) >= BLOCK_BYTES):
+            self._blocks.append([(offset, offset + 1)])
+        elif offset > end:
+            self._blocks[-1].append((offset, offset + 1))
         else:
-            assert not self._ends or offset > self._ends[-1], f"offset {offset} after {self._ends[-1]}"
-            if self._firsts:
-                self._open_bytes += self._bytes_of_last()
-            if not self._firsts or self._open_bytes >= BLOCK_BYTES:
-                self._begin_block(offset)
-            self._starts.append(offset)
-            self._ends.append(offset + 1)
-        self._changed.add(self._firsts[-1])
+            self._blocks[-1][-1] = start, end + 1
+        self._written = min(self._written, len(self._blocks) - 1)
 
     def __contains__(self, offset: int) -> bool:
-        place = bisect_right(self._starts, offset) - 1
-        return place >= 0 and offset < self._ends[place]
+        return any(self.ranges(offset - 1, offset))
 
     def ranges(self, after: int, upto: int) -> Iterator[tuple[int, int]]:
         """The ranges of offsets in (after, upto], cut to it: first and last offset of each, ascending."""
-        for place in range(bisect_right(self._ends, after + 1), bisect_right(self._starts, upto)):
-            yield max(self._starts[place], after + 1), min(self._ends[place] - 1, upto)
+        for block in self._blocks[self._find(after + 1) : self._find(upto) + 1]:
+            for start, end in block:
+                if end > after + 1 and start <= upto:
+                    yield max(start, after + 1), min(end - 1, upto)
 
     def forget_before(self, offset: int) -> None:
         """Drops the blocks that say nothing of this offset or later ones: the topic has lost what they speak of. The
         newest block stays."""
-        gone = max(bisect_right(self._firsts, offset) - 1, 0)
-        for first in self._firsts[:gone]:
-            self._deleted[_KEY.pack(KIND, first)] = None
-            self._changed.discard(first)
-        del self._firsts[:gone]
-        if gone:
-            left = bisect_left(self._starts, self._firsts[0])
-            del self._starts[:left], self._ends[:left]
+        gone = self._find(offset)
+        self._deleted.update((_key(block), None) for block in self._blocks[:gone])
+        del self._blocks[:gone]
+        self._written = max(self._written - gone, 0)
 
     def encode(self, changes: Changes) -> None:
         """Adds the changelog records of the blocks that changed since the last call."""
         changes.update(self._deleted)
-        self._deleted = {}
-        for first in sorted(self._changed):
-            changes[_KEY.pack(KIND, first)] = self._pack(first)
-        self._changed = set()
+        changes.update((_key(block), _pack(block)) for block in self._blocks[self._written :])
+        self._deleted, self._written = {}, len(self._blocks)
 
     @classmethod
     def recover(cls, records: Iterable[tuple[bytes, bytes]]) -> Uncounted:
         """The ranges of a changelog's blocks. Raises FormatError."""
         uncounted = cls()
         for key, value in sorted(records):
-            check_byte(value, VERSION, key)
-            numbers, end = _varints(value[1:], key), _KEY.unpack(key)[1]
-            uncounted._begin_block(end)
-            for gap, length in zip(numbers[::2], numbers[1::2], strict=True):
-                uncounted._starts.append(end + gap)
-                end += gap + length
-                uncounted._ends.append(end)
-            uncounted._open_bytes = len(value) - uncounted._bytes_of_last()
+            uncounted.adopt(key, value)
         return uncounted
 
-    def _begin_block(self, first: int) -> None:
-        self._firsts.append(first)
-        self._open_bytes = 1  # the version
+    def adopt(self, key: bytes, value: bytes) -> None:
+        """Takes a record of the changelog, in the order of their keys. Raises FormatError."""
+        check_byte(value, VERSION, key)
+        numbers, end = _varints(value[1:], key), _KEY.unpack(key)[1]
+        block: Block = []
+        for gap, length in zip(numbers[::2], numbers[1::2], strict=True):
+            block.append((end + gap, end + gap + length))
+            end += gap + length
+        self._blocks.append(block)
+        self._written += 1
 
-    def _pack(self, first: int) -> bytes:
-        """The block that begins with this offset."""
-        packed, end = bytes((VERSION,)), first
-        following = bisect_right(self._firsts, first)
-        limit = self._firsts[following] if following < len(self._firsts) else LAST_OFFSET
-        for place in range(bisect_left(self._starts, first), bisect_left(self._starts, limit)):
-            packed += _varint(self._starts[place] - end) + _varint(self._ends[place] - self._starts[place])
-            end = self._ends[place]
-        return packed
-
-    def _bytes_of_last(self) -> int:
-        """Of the last range, in its block."""
-        start, end = self._starts[-1], self._ends[-1]
-        before = start if start == self._firsts[-1] else self._ends[-2]
-        return len(_varint(start - before) + _varint(end - start))
+    def _find(self, offset: int) -> int:
+        """Number of the block that speaks of an offset; of the first one where it lies before all."""
+        return max(bisect_right(self._blocks, offset, key=_first) - 1, 0)
 
 
-def _varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first; the eighth says that another byte follows."""
-    if number < 0x80:
-        return bytes((number,))
-    packed = bytearray()
-    while number >= 0x80:
-        packed.append(number & 0x7F | 0x80)
-        number >>= 7
-    packed.append(number)
+def _first(block: Block) -> int:
+    return block[0][0]
+
+
+def _key(block: Block) -> bytes:
+    return _KEY.pack(KIND, _first(block))
+
+
+def _pack(block: Block) -> bytes:
+    packed, before = bytearray((VERSION,)), _first(block)
+    for start, end in block:
+        for number in (start - before, end - start):
+            while number >= 0x80:  # seven bits a byte, the lowest first; the eighth says that another byte follows
+                packed.append(number & 0x7F | 0x80)
+                number >>= 7
+            packed.append(number)
+        before = end
     return bytes(packed)
 
 

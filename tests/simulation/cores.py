@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from itertools import groupby
-from operator import attrgetter
 from typing import Any
 from unittest.mock import patch
 
@@ -179,7 +178,13 @@ class BothStates:
         return iter(same("whole", list(python), list(compiled)))
 
     def draw(self, chance: float) -> tuple[int, AggregateChange] | None:
-        return self._found(same("what was drawn", self._python.draw(chance), self._compiled.draw(chance)))
+        """Each form draws in an order of its own; what one has drawn the other must find."""
+        python, compiled = self._python.draw(chance), self._compiled.draw(chance)
+        same("whether one was drawn", python is None, compiled is None)
+        for one in (python, compiled):
+            if one is not None:
+                same("what was drawn", one, self.find(one[1].workspace_id, one[1].day))
+        return compiled
 
     def find(self, workspace_id: str, day: int) -> tuple[int, AggregateChange] | None:
         python, compiled = (state.find(workspace_id, day) for state in (self._python, self._compiled))
@@ -194,8 +199,8 @@ class BothStates:
         python = yield from self._python.names_after(after)
         compiled = yield from self._compiled.names_after(after)
         users = same("the users", list(python.users), list(compiled.users))
-        by_workspace = [sorted(form.sources, key=attrgetter("workspace_id")) for form in (python, compiled)]
-        return NamesAfter(same("the sources", *by_workspace), iter(users))
+        sources = [sorted(form.sources, key=repr) for form in (python, compiled)]
+        return NamesAfter(same("the sources", *sources), iter(users))
 
     def was_counted(self, offset: int) -> bool:
         return same("a verdict", self._python.was_counted(offset), self._compiled.was_counted(offset))

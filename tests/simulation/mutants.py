@@ -347,9 +347,8 @@ MUTANTS = (
         (
             (
                 COUNTS,
-                '        aggregates = yield from order_after(self, attrgetter("changed_at"), after)\n',
-                "        aggregates = yield from order_after(self, lambda one: -one.changed_at, -(1 << 62))\n"
-                "        aggregates = [aggregate for aggregate in aggregates if aggregate.changed_at > after]\n",
+                'key=attrgetter("changed_at"))\n',
+                "key=lambda one: -one.changed_at)\n",
             ),
         ),
         LOSSES | CALLS_LOST | {"call_bytes": 200},
@@ -480,8 +479,8 @@ MUTANTS = (
             (
                 COUNTS,
                 '        assert not self._changed, "a whole day aggregate is one that is committed"\n'
-                "        aggregates = yield",
-                "        aggregates = yield",
+                "        found = sorted",
+                "        found = sorted",
             ),
         ),
         LOSSES | {"events": 110},
@@ -597,7 +596,7 @@ MUTANTS = (
     Mutant(
         "no-more-names",
         "A partition keeps no more names than its limit.",
-        ((NAMES, "        if self.keys >= self._limit:\n", "        if False:\n"),),
+        ((NAMES, "        if len(self) >= self._limit:\n", "        if False:\n"),),
         {"name_limit": 3},
     ),
     Mutant(
@@ -606,8 +605,8 @@ MUTANTS = (
         (
             (
                 NAMES,
-                "        of = workspace.decode(), name\n        self.keys += 1\n",
-                "        of = workspace.decode(), name\n        self.keys += 1\n        self._limit += 1\n",
+                "        of = workspace.decode(), name\n",
+                "        of = workspace.decode(), name\n        self._limit += 1\n",
             ),
         ),
         {"name_limit": 3, "crash": 0.3},

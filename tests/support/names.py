@@ -7,8 +7,11 @@ from stream.tables.commit import NameChanges, NamesAfter
 
 
 def changes(steps: Steps[NamesAfter]) -> NameChanges:
+    return listed(finish(steps))
+
+
+def listed(found: NamesAfter) -> NameChanges:
     """Users in the order of the offsets that moved them, and sources."""
-    found = finish(steps)
     users = list(found.users)
     assert [offset for offset, _ in users] == sorted(user.offset for _, user in users)
     return NameChanges([user for _, user in users], found.sources)

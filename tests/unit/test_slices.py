@@ -14,9 +14,10 @@ import pytest
 from stream import slices
 from stream.slices import run_in_slices
 from stream.tables.batch import Batch
-from stream.tables.counts import RECORDS_A_STEP
+from stream.tables.compiled import RECORDS_A_STEP
 from stream.tables.partition import PartitionState
-from stream.tables.recent_ids import BLOCK_IDS_LIMIT, ID_BYTES, RecentIds
+from stream.tables.position import KEY, Position, encode_position
+from stream.tables.recent_ids import BLOCK_IDS_LIMIT, ID_BYTES
 from stream.tables.rules import CountingRules
 from tests.support.partition_log import begun, record
 from tests.support.records import milliseconds
@@ -84,8 +85,9 @@ def test_no_step_unpacks_more_than_a_block_of_ids() -> None:
         for hour in range(2)
         for number in range(3)
     }
-    steps_taken, ids = counted(RecentIds.unpack(72, 1 << 30, 500_001, blocks.items()))
-    assert (steps_taken, len(ids)) == (len(blocks), len(blocks) * BLOCK_IDS_LIMIT)
+    position = encode_position(Position(1, 0, bytes(16), None, None, 500_001, 0, 1))
+    steps_taken, state = counted(PartitionState.unpack(0, CountingRules(), blocks | {KEY: position}))
+    assert (steps_taken, state.ids) == (len(blocks) + 1, len(blocks) * BLOCK_IDS_LIMIT)
 
 
 def test_no_step_takes_more_than_a_few_records() -> None:

@@ -1,19 +1,16 @@
-"""Bases and deltas of a day aggregate: when they are merged, frozen, closed and opened again."""
+"""Bases and deltas of a day aggregate: when they are merged, and when a base is never touched again."""
 
 from dataclasses import replace
 
 import pytest
 
 from stream.model.activity import ContactActivity
-from stream.model.steps import finish
 from stream.model.time import QUARTER_NANOSECONDS
 from stream.storage import day_parts as packed
 from stream.storage.formats import VALUE_BYTES_LIMIT, FormatError
-from stream.tables import counts
 from stream.tables.counts import DELTA_SLOT, CountRules, Counts, key_of
 from stream.tables.partition import PartitionState
 from stream.tables.rules import CountingRules
-from tests.support.forms import ONLY_PYTHON
 from tests.support.partition_log import CommitSink, batch, begun, cells_of
 from tests.unit.tables.test_partition import DAY, log, value
 
@@ -120,53 +117,6 @@ def test_only_changed_bases_are_told_and_all_of_them_when_whole() -> None:
     assert change.bases == whole.bases[-len(change.bases) :]
 
 
-@ONLY_PYTHON
-def test_what_is_closed_counts_on_when_it_is_opened_again() -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counts, "SERIES_LIMIT", 0)
-        counted, open_after = Counted(RULES), []
-        for users in ("ab", "c", "d", "a", "abcd", "e", "a"):
-            counted.commit(*users)
-            counted.commit("other", workspace_id="busy")
-            open_after.append([aggregate.counting is not None for aggregate in counted.state._counts])
-
-    assert open_after == [[False, False]] * 7
-    assert cells_of(counted.state.whole(-1)) == {
-        **{("w", DAY, 4, 0, "user", user): n for user, n in {"a": 4, "b": 2, "c": 2, "d": 2, "e": 1}.items()},
-        ("busy", DAY, 4, 0, "user", "other"): 7,
-    }
-
-
-@ONLY_PYTHON
-def test_a_limit_of_series_closes_those_untouched_for_longest() -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counts, "SERIES_LIMIT", 6)
-        counted = Counted(RULES)
-        for workspace in "xyz":
-            counted.commit("a", workspace_id=workspace)
-        opened = {aggregate.workspace_id: aggregate.counting is not None for aggregate in counted.state._counts}
-        counted.commit("b", workspace_id="x")
-
-    assert opened == {"x": True, "y": True, "z": True}
-    # Each has a series and a cell of its own; x has two of each now, and y went.
-    assert {aggregate.workspace_id: aggregate.counting is not None for aggregate in counted.state._counts} == {
-        "x": True,
-        "y": False,
-        "z": True,
-    }
-
-
-@ONLY_PYTHON
-def test_what_is_dropped_takes_no_room_among_the_open() -> None:
-    counted = Counted(RULES)
-    counted.commit("a", "b")
-
-    counted.state._counts.drop_before(DAY + 1)
-    counted.state.encode()
-
-    assert (counted.state._counts._open, counted.state._counts._open_weight) == ({}, 0)
-
-
 def test_bases_that_do_not_follow_are_refused() -> None:
     counted = Counted(replace(RULES, base_bytes_limit=150))
     for n in range(40):
@@ -190,7 +140,7 @@ def test_a_day_of_many_users_is_several_values_below_the_limit() -> None:
         if number % 25_000 == 24_999:
             days.encode(table)
 
-    ((_, whole),) = finish(days.whole(-1))
+    ((_, whole),) = days.whole(-1)
     assert len(table) == whole.base_count > 5
     assert all(stored is not None and len(stored) <= limit + 16 < VALUE_BYTES_LIMIT for stored in table.values())
     assert max(len(part) for base in whole.bases for part in base[1:]) < limit

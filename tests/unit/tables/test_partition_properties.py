@@ -72,19 +72,17 @@ RULES = st.builds(
 
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
-@given(st.lists(STEP, min_size=25, max_size=60), CUTS, RULES, st.sampled_from([0, 3, 10**6]))
+@given(st.lists(STEP, min_size=25, max_size=60), CUTS, RULES)
 def test_any_cutting_of_a_log_counts_the_same(
     steps: list[tuple[dict | bytes | None, int, int]],
     cuts: list[tuple[int, str]],
     rules: CountingRules,
-    series_limit: int,
 ) -> None:
     records = log_of(steps)
     recount, sink, outcomes = Recount(rules), CommitSink(), Counter[str]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recent_ids, "BLOCK_IDS", 3)
         patch.setattr(uncounted, "BLOCK_BYTES", 6)
-        patch.setattr(counts, "SERIES_LIMIT", series_limit)
         patch.setattr(counts, "DROPS_A_COMMIT", 1)
         state = begun(rules, first_offset=100)
         at = 0

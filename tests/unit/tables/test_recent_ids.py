@@ -35,6 +35,14 @@ def fresh(ids: RecentIds, seen: list[Seen]) -> list[bool]:
     return [ids.remember("w", f"e{event_id}", hour * HOUR_MS + event_id % 7) for event_id, hour in seen]
 
 
+def recovered(window: int, max_ids: int, latest_hour: int | None, table: dict[bytes, bytes]) -> RecentIds:
+    ids = RecentIds(window, max_ids, latest_hour)
+    for key, value in sorted(table.items()):
+        ids.adopt(key, value)
+    ids.finish_adopting()
+    return ids
+
+
 def take(table: dict[bytes, bytes], ids: RecentIds) -> None:
     changes: dict[bytes, bytes | None] = {}
     ids.encode(changes)
@@ -68,7 +76,7 @@ def test_verdicts_are_those_of_the_model_however_the_log_is_cut(
                 take(table, ids)
                 assert sum(len(value) - 1 for value in table.values()) == 10 * len(ids)
             if then == "recover":
-                ids = RecentIds.recover(window, max_ids, ids.latest_hour, table.items())
+                ids = recovered(window, max_ids, ids.latest_hour, table)
 
 
 def test_a_copy_is_one_while_the_hours_are_within_the_window() -> None:
@@ -128,7 +136,7 @@ def test_thousands_of_ids_are_all_found() -> None:
     assert len(ids) == 48_000
     assert fresh(ids, [(0, 490_003)]) == [True]
     assert fresh(ids, [(12_000, 490_003), (47_999, 490_003)]) == [False, False]
-    again = RecentIds.recover(2, 100_000, ids.latest_hour, table.items())
+    again = recovered(2, 100_000, ids.latest_hour, table)
     assert not any(fresh(again, batches[-1]))
 
 
@@ -137,8 +145,8 @@ def test_what_a_lower_setting_no_longer_allows_goes_with_the_next_commit() -> No
     fresh(ids, [(n, 490_000 + n // 10) for n in range(50)])
     take(table, ids)
 
-    shorter = RecentIds.recover(2, 1000, ids.latest_hour, table.items())
-    fewer = RecentIds.recover(72, 25, ids.latest_hour, table.items())
+    shorter = recovered(2, 1000, ids.latest_hour, table)
+    fewer = recovered(72, 25, ids.latest_hour, table)
 
     assert (len(shorter), len(fewer)) == (40, 20)
     left = dict(table)
@@ -160,4 +168,4 @@ def test_blocks_of_another_format_or_out_of_order_are_refused() -> None:
         {zero: table[zero][:11], one: table[one]},
     ):
         with pytest.raises(FormatError, match=r"holds|format"):
-            RecentIds.recover(72, 1000, 490_000, damaged.items())
+            recovered(72, 1000, 490_000, damaged)
