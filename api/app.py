@@ -21,7 +21,7 @@ from api.errors import CountsMissing, Unavailable, ValidationErrors
 from api.http.auth import Authentication
 from api.http.gate import Gate
 from api.http.problems import CODES, MEDIA_TYPE, ProblemError, encode, of_unavailable, problem_of_errors
-from api.http.request import SECURITY_HEADERS, Answer, Request, respond
+from api.http.request import SECURITY_HEADERS, Answer, Request, respond, send_empty
 from api.http.static import PAGE, StaticFiles
 from api.live.access import StreamLimits
 from api.live.hub import Hub
@@ -31,6 +31,7 @@ from api.read.redis import Reader
 from api.report.form import choose_form
 from api.report.service import Reports
 from api.routes import COMPONENTS, Endpoint, Endpoints, not_found
+from api.unchanged import Questions
 from stream.settings.api import ApiConfig
 from stream.tracing import NO_TRACER, Tracer
 from stream.version import VERSION
@@ -76,7 +77,10 @@ def create_app(
     hub = Hub(reports, reader, memory, metrics, StreamLimits(config.live_streams, config.live_streams_per_principal))
     authentication = Authentication(config, memory, clock)
     page = StaticFiles(PAGE, config.api_frame_ancestors)
-    endpoints = Endpoints(reports, reader, memory, authentication, hub, metrics, page, config.api_metrics_port)
+    questions = Questions(reports, authentication, memory)
+    endpoints = Endpoints(
+        reports, reader, memory, authentication, hub, metrics, page, config.api_metrics_port, questions
+    )
     documents = Documents(config.topic)
     started_ms = int(time.time() * 1000)
 
@@ -117,6 +121,8 @@ def create_app(
     }
     app = _Application(
         Gate(metrics, bool(config.api_cors_origins), config.api_metrics_port, _problem_answer),
+        metrics,
+        questions if tracer is NO_TRACER else None,
         ReportAddresses(answers, bool(config.api_cors_origins)),
         route_handlers=[_handler(path, answer) for path, answer in answers.items()],
         openapi_config=None,
@@ -127,6 +133,7 @@ def create_app(
     )
     app.state.hub, app.state.metrics = hub, metrics
     app.state.reports, app.state.reader, app.state.memory = reports, reader, memory
+    app.state.authentication = authentication
     return app
 
 
@@ -135,20 +142,34 @@ class _Application(Litestar):
     a report is answered at once: to route it and call its handler takes Litestar as long as a whole 304 may take.
     """
 
-    def __init__(self, gate: Gate, reports: "ReportAddresses", **options: Any) -> None:
+    def __init__(
+        self, gate: Gate, metrics: Metrics, questions: Questions | None, reports: "ReportAddresses", **options: Any
+    ) -> None:
+        """`questions`: those that may be answered at once; None: every request is traced."""
         super().__init__(**options)
         self._gate = gate
+        self._metrics = metrics
+        self._questions = questions
         self._reports = reports
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            await self._gate.pass_on(self._answer, scope, receive, send)
-        else:
+        if scope["type"] != "http":
             await super().__call__(scope, receive, send)
-
-    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
-        answer = self._reports.find(scope) or super().__call__
-        await answer(scope, receive, send)
+            return
+        started = time.perf_counter()
+        refused = self._gate.refuse(scope)
+        if refused is not None:
+            # What was sent with the request is not looked at, its Accept-Encoding neither.
+            await respond(Request({**scope, "headers": []}), refused, receive, self._gate.complete(send))
+            return
+        unchanged = None if self._questions is None else self._questions.answer(scope)
+        if unchanged is not None:
+            resource, answer = unchanged
+            self._metrics.count(resource, answer.status, time.perf_counter() - started)
+            await send_empty(answer, send, self._gate.vary)
+            return
+        answer_here = self._reports.find(scope) or super().__call__
+        await answer_here(scope, receive, self._gate.complete(send))
 
 
 class ReportAddresses:

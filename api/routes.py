@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -36,14 +36,12 @@ from api.report.known_names import KnownNames
 from api.report.service import Reports, Stamp, query_answer, size_of_query
 from api.report.user_fold import ROWS_A_PIECE
 from api.signals import Signals
+from api.unchanged import REMEMBERED_QUERY_BYTES, Asked, Bodies, Questions, headers_of
 from stream.model.workspace import is_workspace
 from stream.storage.row import Row
 
 Endpoint = Callable[[Request], Awaitable[Answer]]
 T = TypeVar("T")
-
-REMEMBERED_QUERY_BYTES = 1_024
-"""A longer one is read each time: a hundred values take 0.1 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +85,7 @@ class Endpoints:
         metrics: Metrics,
         page: StaticFiles,
         metrics_port: int | None,
+        questions: Questions,
     ) -> None:
         self._metrics_port = metrics_port
         self._reports = reports
@@ -99,6 +98,8 @@ class Endpoints:
         self._metrics = metrics
         self._signals = Signals(metrics, reports, reader)
         self._page = page
+        self._questions = questions
+        self._bodies = Bodies(memory)
 
     async def report(self, request: Request) -> Answer:
         """…/reports/contacts, also with a suffix."""
@@ -196,17 +197,14 @@ class Endpoints:
     async def _report(self, request: Request, workspace_id: str, name: str, wanted: Format) -> Answer:
         parameters = COMPONENTS[name].parameters
         asked, bom = self._read_query(request.query_string, parameters)
-        if wanted is Format.JSON:
-            unchanged = await self._answer_unchanged(request, workspace_id, asked)
-            if unchanged is not None:
-                return unchanged
         if name == "users":
-            return await self._users(workspace_id, asked, wanted, bom)
-        answer: Any = await self._reports_of(name)(workspace_id, asked)
+            return await self._users(request, workspace_id, asked, wanted, bom)
+        compute = partial(self._reports_of(name), workspace_id, asked)
         if wanted is Format.JSON:
-            return _json(answer)
+            return await self._answer_json(request, name, workspace_id, asked, compute)
+        answer = await compute()
         rows = _CSV_ROWS[name](answer)
-        headers = [*_headers_of(answer.freshness), _attachment(name, workspace_id, answer.query, wanted)]
+        headers = [*headers_of(answer.freshness), _attachment(name, workspace_id, answer.query, wanted)]
         return Answer(200, headers, _csv_bytes(formats.csv_lines(rows), bom), CONTENT_TYPES[wanted])
 
     def _read_query(self, query_string: bytes, known: tuple[str, ...]) -> tuple[Query, bool]:
@@ -251,38 +249,62 @@ class Endpoints:
         }
         return by_name[name]
 
-    async def _users(self, workspace_id: str, asked: Query, wanted: Format, bom: bool) -> Answer:
+    async def _users(self, request: Request, workspace_id: str, asked: Query, wanted: Format, bom: bool) -> Answer:
+        if wanted is Format.JSON and "if-none-match" in request.headers:
+            stamp = await self._reports.stamp(workspace_id, asked)
+            if self._is_known(request, "users", workspace_id, stamp):
+                return _not_modified(stamp)
         reading = await self._reports.users(workspace_id, asked)
         users = user_stream.label_users(self._reports, workspace_id, reading)
         if wanted is Format.JSON:
-            headers = _headers_of(reading.stamp, etag=True)
+            headers = headers_of(reading.stamp, etag=True)
             body = user_stream.json_pieces(reading, users)
         else:
             of = query_answer(reading.stamp.view)
-            headers = [*_headers_of(reading.stamp), _attachment("users", workspace_id, of, wanted)]
+            headers = [*headers_of(reading.stamp), _attachment("users", workspace_id, of, wanted)]
             body = user_stream.csv_pieces(users, bom)
         if reading.users_total.users > ROWS_A_PIECE:
             return Answer(200, headers, await _start(body), CONTENT_TYPES[wanted])
         return Answer(200, headers, b"".join([piece async for piece in body]), CONTENT_TYPES[wanted])
 
-    async def _answer_unchanged(
-        self, request: Request, workspace_id: str, asked: Query, more: bytes = b""
-    ) -> Answer | None:
-        """304 where the caller has the present answer; without computing it."""
-        if_none_match = request.headers.get("if-none-match")
-        if not if_none_match:
-            return None
-        stamp = await self._reports.stamp(workspace_id, asked, more)
-        if not etag_matches(if_none_match, stamp.revision):
-            return None
-        return Answer(304, _headers_of(stamp, etag=True))
+    async def _answer_json(
+        self,
+        request: Request,
+        name: str,
+        workspace_id: str,
+        asked: Query,
+        compute: Callable[[], Awaitable[Any]],
+        more: bytes = b"",
+    ) -> Answer:
+        """304 where the caller has the present answer, else the body that was sent before where it is that, else what
+        is computed. `more`: what else the answer depends on.
+        """
+        question = Asked(name, workspace_id, asked, more)
+        kept = self._bodies.find(question)
+        if kept is not None or "if-none-match" in request.headers:
+            stamp = await self._reports.stamp(workspace_id, asked, more)
+            if self._is_known(request, name, workspace_id, stamp, more):
+                return _not_modified(stamp)
+            if kept is not None and kept.revision == stamp.revision:
+                return _json(request, stamp, kept.renew(stamp.freshness), kept.next_cursor)
+        answer = await compute()
+        body, next_cursor = msgspec.json.encode(answer), getattr(answer, "next_cursor", None)
+        self._bodies.learn(question, answer.freshness, body, next_cursor)
+        return _json(request, answer.freshness, body, next_cursor)
+
+    def _is_known(self, request: Request, name: str, workspace_id: str, stamp: Stamp, more: bytes = b"") -> bool:
+        """Whether the caller has the present answer, without computing it."""
+        if not etag_matches(request.headers.get("if-none-match", ""), stamp.revision):
+            return False
+        self._questions.learn(request, name or "report", workspace_id, stamp, more)
+        return True
 
     async def _filters(self, request: Request, workspace_id: str) -> Answer:
         asked = choices.read_filters_query(_parameters(request, query.FILTERS_PARAMETERS))
         answer = await choices.filters(self._reports, self._names, workspace_id, asked)
         if etag_matches(request.headers.get("if-none-match", ""), answer.freshness.revision):
-            return Answer(304, _headers_of(answer.freshness, etag=True))
-        return _json(answer)
+            return _not_modified(answer.freshness)
+        return _json(request, answer.freshness, msgspec.json.encode(answer))
 
     async def _live(self, request: Request, workspace_id: str, principal: Principal) -> Answer:
         parameters = _parameters(request, query.LIVE_PARAMETERS)
@@ -299,25 +321,24 @@ class Endpoints:
         asked, bom = self._read_activity_query(request.query_string, wanted)
         if wanted is Format.NDJSON or (wanted is Format.CSV and asked.limit is None and asked.cursor is None):
             return await self._all_activities(workspace_id, asked, wanted, bom)
+        compute = partial(self._activities.page, workspace_id, asked)
         if wanted is Format.JSON and asked.cursor is None:
-            unchanged = await self._answer_unchanged(request, workspace_id, asked.query, revision_key(asked))
-            if unchanged is not None:
-                return unchanged
-        page = await self._activities.page(workspace_id, asked)
-        link = [] if page.next_cursor is None else [_next_link(request, page.next_cursor)]
+            more = revision_key(asked)
+            return await self._answer_json(request, "activities", workspace_id, asked.query, compute, more)
+        page = await compute()
         if wanted is Format.JSON:
-            answer = _json(page)
-            answer.headers.extend(link)
+            answer = _json(request, page.freshness, msgspec.json.encode(page), page.next_cursor)
             if etag_matches(request.headers.get("if-none-match", ""), page.freshness.revision):
                 return Answer(304, answer.headers)
             return answer
+        link = [] if page.next_cursor is None else [_next_link(request, page.next_cursor)]
         text = formats.csv_lines([formats.ACTIVITY_COLUMNS, *map(formats.activity_cells, page.activities)])
-        headers = [*_headers_of(page.freshness), _attachment("activities", workspace_id, page.query, wanted), *link]
+        headers = [*headers_of(page.freshness), _attachment("activities", workspace_id, page.query, wanted), *link]
         return Answer(200, headers, _csv_bytes(text, bom), CONTENT_TYPES[wanted])
 
     async def _all_activities(self, workspace_id: str, asked: ActivityQuery, wanted: Format, bom: bool) -> Answer:
         stamp, of, pieces = await self._activities.stream(workspace_id, asked)
-        headers = [*_headers_of(stamp), _attachment("activities", workspace_id, of, wanted)]
+        headers = [*headers_of(stamp), _attachment("activities", workspace_id, of, wanted)]
         body = _csv_pieces(pieces, asked, bom) if wanted is Format.CSV else _ndjson_pieces(pieces, asked)
         return Answer(200, headers, await _start(body), CONTENT_TYPES[wanted])
 
@@ -345,17 +366,15 @@ def _by_suffix(suffix: str) -> Format:
     raise not_found()
 
 
-def _json(answer: Any) -> Answer:
-    return Answer(200, _headers_of(answer.freshness, etag=True), msgspec.json.encode(answer), "application/json")
+def _json(request: Request, fresh: answers.Freshness | Stamp, body: bytes, next_cursor: str | None = None) -> Answer:
+    headers = headers_of(fresh, etag=True)
+    if next_cursor is not None:
+        headers.append(_next_link(request, next_cursor))
+    return Answer(200, headers, body, "application/json")
 
 
-def _headers_of(fresh: answers.Freshness | Stamp, etag: bool = False) -> list[tuple[str, str]]:
-    headers = [
-        CACHE_CONTROL,
-        ("Contacts-As-Of", fresh.as_of),
-        ("Contacts-Lag-Seconds", str(fresh.lag_seconds)),
-    ]
-    return [*headers, ("ETag", f'W/"{fresh.revision}"')] if etag else headers
+def _not_modified(fresh: answers.Freshness | Stamp) -> Answer:
+    return Answer(304, headers_of(fresh, etag=True))
 
 
 def _attachment(name: str, workspace_id: str, of: answers.QueryAnswer, wanted: Format) -> tuple[str, str]:

@@ -89,24 +89,38 @@ class Authentication:
         """Who sends this header. Raises ProblemError of 401, or of 403 where the scope is missing."""
         if not self.required:
             return EVERYONE
-        scheme, _, token = (authorization or "").partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token:
-            raise ProblemError("unauthorized", "Send a bearer token.", {"WWW-Authenticate": REALM})
-        if len(token) > TOKEN_CHARACTERS_LIMIT:
-            raise _invalid("The token is too long.")
-        if token.count(".") == 2 and (self._config.jwt_secret or self._keys):
-            return await self._jwt_principal(token)
-        if self._tokens is not None:
-            return self._tokens.principal(token, self._clock())
-        raise _invalid("The token is unknown.")
+        token = _read_token(authorization)
+        if not self._is_jwt(token):
+            return self._static_principal(token)
+        digest = _digest(token)
+        return self._recall(digest) or await self._jwt_principal(token, digest)
 
-    async def _jwt_principal(self, token: str) -> Principal:
-        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+    def known_principal(self, authorization: str | None) -> Principal | None:
+        """The same, where it can be told at once; None: `principal` finds it out, or refuses."""
+        if not self.required:
+            return EVERYONE
+        try:
+            token = _read_token(authorization)
+            return self._recall(_digest(token)) if self._is_jwt(token) else self._static_principal(token)
+        except ProblemError:
+            return None
+
+    def _is_jwt(self, token: str) -> bool:
+        """Whether it looks like one, where there are keys to check one."""
+        return token.count(".") == 2 and bool(self._config.jwt_secret or self._keys)
+
+    def _static_principal(self, token: str) -> Principal:
+        if self._tokens is None:
+            raise _invalid("The token is unknown.")
+        return self._tokens.principal(token, self._clock())
+
+    def _recall(self, digest: bytes) -> Principal | None:
+        """Whose token it is, if its signature was checked lately."""
         remembered: tuple[float, Principal] | None = self._memory.get(("token", digest))
+        return remembered[1] if remembered is not None and remembered[0] > self._clock() else None
+
+    async def _jwt_principal(self, token: str, digest: bytes) -> Principal:
         now = self._clock()
-        if remembered is not None and remembered[0] > now:
-            return remembered[1]
         principal = _principal_of(await self._claims(token), digest)
         if principal.expires_at is not None:
             until = min(now + REMEMBERED_SECONDS, principal.expires_at)
@@ -154,6 +168,21 @@ class Authentication:
         if algorithm in ("RS256", "ES256") and self._keys is not None:
             return await self._keys.key(header.get("kid"), algorithm), algorithm
         raise _invalid("The token's algorithm is not accepted.")
+
+
+def _read_token(authorization: str | None) -> str:
+    """The token in a header. Raises ProblemError."""
+    scheme, _, token = (authorization or "").partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise ProblemError("unauthorized", "Send a bearer token.", {"WWW-Authenticate": REALM})
+    if len(token) > TOKEN_CHARACTERS_LIMIT:
+        raise _invalid("The token is too long.")
+    return token
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """Checks the head of each request before routing (its limits, its `Host`), and completes each answer (`Vary`)."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from api.http.problems import ProblemError
-from api.http.request import Answer, Receive, Request, Send, respond
+from api.http.request import Answer, Send
 from api.metrics import Metrics
 
 HEADERS_BYTES_LIMIT = 16_384
@@ -26,8 +26,6 @@ because somebody has overlooked one."""
 
 PROBES = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 
-Application = Callable[[Any, Receive, Send], Awaitable[None]]
-
 
 class Gate:
     """Refuses what is too long or malformed before anything is remembered of it, and completes each answer's headers.
@@ -42,28 +40,30 @@ class Gate:
         self._metrics_port = metrics_port
         self._metrics = metrics
         self._refuse = refuse
-        self._vary = (b"vary", ", ".join((*VARY, "Origin") if origins else VARY).encode())
+        self.vary = (b"vary", ", ".join((*VARY, "Origin") if origins else VARY).encode())
 
-    async def pass_on(self, app: Application, scope: Any, receive: Receive, send: Send) -> None:
-        """Let the application answer, unless the request's head is refused."""
-
-        async def send_complete(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                others = [(name, value) for name, value in message.get("headers", ()) if name.lower() != b"vary"]
-                message = {**message, "headers": [*others, self._vary]}
-            await send(message)
-
+    def refuse(self, scope: Any) -> Answer | None:
+        """The answer to a request whose head is refused; None: it may pass."""
         refused = _fault_of_head(scope)
         if refused is None and self._metrics_port is not None and scope["path"] not in PROBES:
             port = (scope.get("server") or (None, None))[1]
             refused = _nothing_here() if port == self._metrics_port else None
         if refused is None:
-            await app(scope, receive, send_complete)
-            return
+            return None
         answer = self._refuse(refused)
         self._metrics.requests.labels("refused", str(answer.status)).inc()
-        # What was sent with the request is not looked at, its Accept-Encoding neither.
-        await respond(Request({**scope, "headers": []}), answer, receive, send_complete)
+        return answer
+
+    def complete(self, send: Send) -> Send:
+        """The same, which completes the headers of what is sent."""
+
+        async def send_complete(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                others = [(name, value) for name, value in message.get("headers", ()) if name.lower() != b"vary"]
+                message = {**message, "headers": [*others, self.vary]}
+            await send(message)
+
+        return send_complete
 
 
 def _fault_of_head(scope: Any) -> ProblemError | None:

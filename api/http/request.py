@@ -11,7 +11,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, Protocol
 
 Receive = Callable[[], Awaitable[Any]]
@@ -38,16 +38,11 @@ class Request:
         self.port: int | None = (scope.get("server") or (None, None))[1]
         self.query_string: bytes = scope.get("query_string", b"")
         self.parameters: Mapping[str, Any] = scope.get("path_params", {})
-        self._headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
-
-    @cached_property
-    def headers(self) -> dict[str, str]:
+        self.headers: dict[str, str] = {}
         """Of repeated ones all values, comma-separated."""
-        found: dict[str, str] = {}
-        for raw_name, raw_value in self._headers:
+        for raw_name, raw_value in scope["headers"]:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-            found[name] = f"{found[name]}, {value}" if name in found else value
-        return found
+            self.headers[name] = f"{self.headers[name]}, {value}" if name in self.headers else value
 
     @property
     def accept(self) -> str:
@@ -107,6 +102,13 @@ async def respond(request: Request, answer: Answer, receive: Receive, send: Send
         await body.run(receive, send)
 
 
+async def send_empty(answer: Answer, send: Send, *more: tuple[bytes, bytes]) -> None:
+    """Send an answer that has no body, as 304, with these headers too."""
+    headers = [*_encode(answer.headers), *_SECURITY_HEADERS, *more]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
 def _is_gzipped(request: Request, answer: Answer) -> bool:
     """Whether the body is to be compressed on its way."""
     return answer.encoding is None and request.accepts_encoding("gzip")
@@ -160,8 +162,14 @@ def _quality(parameters: Sequence[str]) -> float:
 
 
 async def _start(send: Send, status: int, headers: Sequence[tuple[str, str]]) -> None:
-    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.start", "status": status, "headers": _encode(headers)})
+
+
+def _encode(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+_SECURITY_HEADERS = _encode(SECURITY_HEADERS)
 
 
 async def _send_pieces(pieces: AsyncIterator[bytes], receive: Receive, send: Send) -> None:

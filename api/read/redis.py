@@ -108,13 +108,18 @@ class Reader:
 
     async def state(self, workspace_id: str, *, fresh: bool = False) -> State:
         """The state of a workspace, one that was read up to `cache_ms` ago too, unless it is to be `fresh`."""
-        known: tuple[float, State] | None = self._memory.get(("state", workspace_id))
-        if known is not None and not fresh and time.monotonic() - known[0] <= self._cache_seconds:
-            return known[1]
+        known = None if fresh else self.known_state(workspace_id)
+        if known is not None:
+            return known
         try:
             return await self._read_state(workspace_id)
         except KeysLost as error:
             raise await self._report_lost(workspace_id, error) from None
+
+    def known_state(self, workspace_id: str) -> State | None:
+        """The state of a workspace that was read up to `cache_ms` ago."""
+        known: tuple[float, State] | None = self._memory.get(("state", workspace_id))
+        return known[1] if known is not None and time.monotonic() - known[0] <= self._cache_seconds else None
 
     async def _read_state(self, workspace_id: str) -> State:
         commands = [self._ask_days(workspace_id, ())]

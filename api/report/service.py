@@ -139,6 +139,13 @@ class Reports:
             return self.stamp_view(self._view_of_all(query, now, first.quarter), known, now, more)
         return (await self.read(workspace_id, query, NOTHING, more=more)).stamp
 
+    def known_stamp(self, workspace_id: str, of: View, quarter: int, more: bytes) -> Stamp | None:
+        """The same of a view as it was in a quarter, where it is still that and the state was read a moment ago."""
+        known, now = self._reader.known_state(workspace_id), self.clock()
+        if known is None or not known.positions.complete or now_quarter(now) != quarter:
+            return None
+        return self.stamp_view(of, known, now, more)
+
     def stamp_view(self, of: View, known: State, now: float, more: bytes = b"") -> Stamp:
         word = self.word(known.positions, now)
         return Stamp(

@@ -125,7 +125,7 @@ class ApiConfig(SharedConfig):
         unit="bytes a process",
         meaning=(
             "How much a process caches: sums of days, users (80 bytes each for names, 160 for counts), workspaces, "
-            "queries, tokens, and what live streams are sent."
+            "queries, answers, tokens, and what live streams are sent."
         ),
         when_wrong=(
             "Too small: days are summed and names read again and again. Too large: the process is killed for its "

@@ -54,6 +54,18 @@ def views() -> Iterator[Asked]:
         yield at("nothing", "/timeline"), asked, EVERYTHING
 
 
+def bodies() -> Iterator[Asked]:
+    """Large ones, each asked for until it is kept."""
+    for asked in views():
+        yield from (asked, asked)
+
+
+def questions() -> Iterator[Asked]:
+    """As they are remembered of whoever has the present answer."""
+    for number in range(20_000):
+        yield at(f"never{number % 10}", "/summary"), {"period": "today", "user": f"{number}-{'u' * 90}"}, EVERYTHING
+
+
 def plans() -> Iterator[Asked]:
     """Many days."""
     for number in range(24):
@@ -117,6 +129,8 @@ def write_users(data: RedisData) -> None:
 KINDS: dict[str, tuple[Callable[[RedisData], None], Callable[[], Iterator[Asked]]]] = {
     "queries": (no_data, queries),
     "views": (no_data, views),
+    "bodies": (no_data, bodies),
+    "questions": (no_data, questions),
     "plans": (write_old, plans),
     "sources": (write_sources, sources),
     "users": (write_users, users),
@@ -125,13 +139,16 @@ KINDS: dict[str, tuple[Callable[[RedisData], None], Callable[[], Iterator[Asked]
 }
 
 
-async def ask(app: Any, path: str, parameters: dict[str, Any], bearer: str) -> None:
+async def ask(app: Any, kind: str, path: str, parameters: dict[str, Any], bearer: str) -> None:
+    headers = [(b"authorization", f"Bearer {bearer}".encode())]
+    if kind == "questions":
+        headers.append((b"if-none-match", b"*"))
     scope = {
         "type": "http",
         "method": "GET",
         "path": f"/v1/workspaces{path}",
         "query_string": urlencode(parameters).encode(),
-        "headers": [(b"authorization", f"Bearer {bearer}".encode())],
+        "headers": headers,
     }
 
     async def receive() -> Any:
@@ -139,7 +156,8 @@ async def ask(app: Any, path: str, parameters: dict[str, Any], bearer: str) -> N
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
-            assert message["status"] == 200, (message, path, parameters)
+            expected = 304 if kind == "questions" else 200
+            assert message["status"] == expected, (message, path, parameters)
 
     await app(scope, receive, send)
 
@@ -170,13 +188,13 @@ async def main(url: str, cache_bytes: int, kind: str) -> None:
     app = create_app(config, lambda: NOW)
     async with app.lifespan():
         for of in asked():  # whatever is made once
-            await ask(app, *of)
+            await ask(app, kind, *of)
             break
         before = resident_bytes()
         for number, of in enumerate(asked()):
             if kind == "workspaces" and number % 2 == 0:
                 data.positions(Positions(NOW + number, partitions=64))
-            await ask(app, *of)
+            await ask(app, kind, *of)
         memory = app.state.memory
         print(resident_bytes() - before, memory.bytes)
 

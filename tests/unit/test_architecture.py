@@ -52,6 +52,7 @@ BESIDE_THE_FOLDERS = {
         "ops",
         "routes",
         "signals",
+        "unchanged",
         "wire",
     },
 }
