@@ -33,7 +33,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -48,37 +48,42 @@ _CODES: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _SWAP: Final = sys.byteorder == "big"
 assert all(array(code).itemsize == size for size, code in _CODES.items())
 
+if TYPE_CHECKING:
+    Column = array[int]
+else:
+    Column = array
 
-class Head(msgspec.Struct, frozen=True, gc=False):
+
+class Head(msgspec.Struct, frozen=True, array_like=True, tag=VERSION):
     """The series of a base and their totals; the columns and `users` have one item a series."""
 
     written_at: int
     sources: list[str]
-    kinds: array[int]
+    kinds: Column
     users: list[str | None]
-    cell_counts: array[int]
-    totals: array[int]
+    cell_counts: Column
+    totals: Column
 
 
-class Cells(msgspec.Struct, frozen=True, gc=False):
+class Cells(msgspec.Struct, frozen=True, array_like=True, tag=VERSION):
     """The cells of a base, by ascending key."""
 
-    keys: array[int]
-    counts: array[int]
+    keys: Column
+    counts: Column
 
 
-class Summary(msgspec.Struct, frozen=True, gc=False):
+class Summary(msgspec.Struct, frozen=True, array_like=True, tag=VERSION):
     """A base without its users: one series a kind."""
 
     sources: list[str]
-    kinds: array[int]
-    cell_counts: array[int]
-    totals: array[int]
-    keys: array[int]
-    counts: array[int]
+    kinds: Column
+    cell_counts: Column
+    totals: Column
+    keys: Column
+    counts: Column
 
 
-class Delta(msgspec.Struct, frozen=True, gc=False):
+class Delta(msgspec.Struct, frozen=True, array_like=True, tag=VERSION):
     """What came after the last base; `keys`, `counts` and `kinds` have one item a cell."""
 
     written_at: int
@@ -86,122 +91,58 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     first_source: int
     new_sources: list[str]
     new_users: list[str | None]
-    keys: array[int]
-    counts: array[int]
-    kinds: array[int]
+    keys: Column
+    counts: Column
+    kinds: Column
 
 
-def encode_column(values: list[int], at_least: int = 1) -> bytes:
-    """Packs numbers of 0..2**64-1 in the smallest size that holds all of them, and at least so many bytes each."""
-    if at_least == 1:
-        try:
-            return b"\x01" + bytes(values)
-        except ValueError:  # one of them is above 255
-            pass
+class _Base(msgspec.Struct, frozen=True, array_like=True, tag=VERSION):
+    head: bytes
+    cells: bytes
+
+
+class _Written(msgspec.Struct, array_like=True, tag=VERSION):
+    written_at: int
+
+
+def make_column(values: Sequence[int], at_least: int = 1) -> Column:
+    """Numbers of 0..2**64-1 in the smallest size that holds all of them, and at least so many bytes each."""
     greatest = max(values, default=0)
-    size = 2 if greatest < 1 << 16 else 4 if greatest < 1 << 32 else 8
-    items = array(_CODES[size], values)
-    if _SWAP:
-        items.byteswap()
-    return size.to_bytes(1, "little") + items.tobytes()
+    return array(next(code for size, code in _CODES.items() if size >= at_least and greatest < 1 << 8 * size), values)
 
 
-def decode_column(column: bytes, name: object = "a column") -> array[int]:
-    """Unpacks a column. Raises FormatError."""
-    try:
-        items = array(_CODES[column[0]], column[1:])
-    except (IndexError, KeyError, ValueError):
-        raise FormatError(f"{name!r} has a damaged column") from None
-    if _SWAP:
-        items.byteswap()
-    return items
-
-
-def encode_head(
-    written_at: int,
-    sources: Sequence[str],
-    kinds: bytes,
-    users: Sequence[str | None],
-    cell_counts: bytes,
-    totals: bytes,
-) -> bytes:
-    """Packs a head from its columns."""
-    return _encode((VERSION, written_at, sources, kinds, users, cell_counts, totals))
-
-
-def encode_cells(keys: bytes, counts: bytes) -> bytes:
-    """Packs the cells of a base from its columns."""
-    return _encode((VERSION, keys, counts))
-
-
-def encode_summary(
-    sources: Sequence[str], kinds: bytes, cell_counts: bytes, totals: bytes, keys: bytes, counts: bytes
-) -> bytes:
-    """Packs a summary from its columns."""
-    return _encode((VERSION, sources, kinds, cell_counts, totals, keys, counts))
-
-
-def encode_delta(
-    written_at: int,
-    first_series: int,
-    first_source: int,
-    new_sources: Sequence[str],
-    new_users: Sequence[str | None],
-    keys: bytes,
-    counts: bytes,
-    kinds: bytes,
-) -> bytes:
-    """Packs a delta from its columns."""
-    parts = (VERSION, written_at, first_series, first_source, new_sources, new_users, keys, counts, kinds)
-    return _fit(_encode(parts))
+def encode(part: Head | Cells | Summary | Delta) -> bytes:
+    """Packs a part of a day aggregate."""
+    return _encode(part)
 
 
 def encode_base(head: bytes, cells: bytes) -> bytes:
     """The changelog's value of a base."""
-    return _fit(_encode((VERSION, head, cells)))
+    return _encode(_Base(head, cells))
 
 
-def _fit(packed: bytes) -> bytes:
-    """The same bytes in no more memory than they need: msgspec leaves its buffer, of 512 bytes at least, behind them.
-    For what stays in memory (tests/unit/storage/test_day_parts.py measures it).
-    """
-    return bytes(memoryview(packed))
+def encode_text(text: str | None) -> bytes:
+    """A user or a source as it lies in an array."""
+    return _encode(text)
 
 
 def decode_head(packed: bytes, name: object = "a head") -> Head:
     """Unpacks a head. Raises FormatError with `name`, the key or field that the bytes are from."""
-    parts = decode_array(_HEAD, packed, VERSION, name)
-    head = Head(
-        parts.written_at,
-        parts.sources,
-        decode_column(parts.kinds, name),
-        parts.users,
-        decode_column(parts.cell_counts, name),
-        decode_column(parts.totals, name),
-    )
+    head = decode_array(_HEAD, packed, VERSION, name)
     _check_same_length(name, head.kinds, head.users, head.cell_counts, head.totals)
     return head
 
 
 def decode_cells(packed: bytes, name: object = "cells") -> Cells:
     """Unpacks the cells of a base. Raises FormatError with `name`."""
-    parts = decode_array(_CELLS, packed, VERSION, name)
-    cells = Cells(decode_column(parts.keys, name), decode_column(parts.counts, name))
+    cells = decode_array(_CELLS, packed, VERSION, name)
     _check_same_length(name, cells.keys, cells.counts)
     return cells
 
 
 def decode_summary(packed: bytes, name: object = "a summary") -> Summary:
     """Unpacks a summary. Raises FormatError with `name`."""
-    parts = decode_array(_SUMMARY, packed, VERSION, name)
-    summary = Summary(
-        parts.sources,
-        decode_column(parts.kinds, name),
-        decode_column(parts.cell_counts, name),
-        decode_column(parts.totals, name),
-        decode_column(parts.keys, name),
-        decode_column(parts.counts, name),
-    )
+    summary = decode_array(_SUMMARY, packed, VERSION, name)
     _check_same_length(name, summary.kinds, summary.cell_counts, summary.totals)
     _check_same_length(name, summary.keys, summary.counts)
     return summary
@@ -209,30 +150,15 @@ def decode_summary(packed: bytes, name: object = "a summary") -> Summary:
 
 def decode_delta(packed: bytes, name: object = "a delta") -> Delta:
     """Unpacks a delta. Raises FormatError with `name`."""
-    parts = decode_array(_DELTA, packed, VERSION, name)
-    delta = Delta(
-        parts.written_at,
-        parts.first_series,
-        parts.first_source,
-        parts.new_sources,
-        parts.new_users,
-        decode_column(parts.keys, name),
-        decode_column(parts.counts, name),
-        decode_column(parts.kinds, name),
-    )
+    delta = decode_array(_DELTA, packed, VERSION, name)
     _check_same_length(name, delta.keys, delta.counts, delta.kinds)
     return delta
 
 
 def decode_base(packed: bytes, name: object = "a base") -> tuple[bytes, bytes]:
     """The head and the cells of a changelog value, still packed. Raises FormatError with `name`."""
-    parts = decode_array(_BASE, packed, VERSION, name)
-    return parts.head, parts.cells
-
-
-def encode_text(text: str | None) -> bytes:
-    """A user or a source as it lies in an array."""
-    return _encode(text)
+    base = decode_array(_BASE, packed, VERSION, name)
+    return base.head, base.cells
 
 
 def read_written_at(packed: bytes, name: object = "a head or delta") -> int:
@@ -246,59 +172,27 @@ def _check_same_length(name: object, first: Sequence[object], *others: Sequence[
             raise FormatError(f"{name!r} has columns of {len(first)} and {len(other)} items")
 
 
-class _Head(msgspec.Struct, array_like=True, gc=False):
-    version: int
-    written_at: int
-    sources: list[str]
-    kinds: bytes
-    users: list[str | None]
-    cell_counts: bytes
-    totals: bytes
+def _pack_column(column: Column) -> bytes:
+    if _SWAP:
+        column = column[:]
+        column.byteswap()
+    return bytes((column.itemsize,)) + column.tobytes()
 
 
-class _Cells(msgspec.Struct, array_like=True, gc=False):
-    version: int
-    keys: bytes
-    counts: bytes
+def _unpack_column(_: type, packed: bytes) -> Column:
+    try:
+        column = array(_CODES[packed[0]], packed[1:])
+    except (IndexError, KeyError, ValueError, TypeError):
+        raise ValueError("a damaged column") from None
+    if _SWAP:
+        column.byteswap()
+    return column
 
 
-class _Summary(msgspec.Struct, array_like=True, gc=False):
-    version: int
-    sources: list[str]
-    kinds: bytes
-    cell_counts: bytes
-    totals: bytes
-    keys: bytes
-    counts: bytes
-
-
-class _Delta(msgspec.Struct, array_like=True, gc=False):
-    version: int
-    written_at: int
-    first_series: int
-    first_source: int
-    new_sources: list[str]
-    new_users: list[str | None]
-    keys: bytes
-    counts: bytes
-    kinds: bytes
-
-
-class _Base(msgspec.Struct, array_like=True, gc=False):
-    version: int
-    head: bytes
-    cells: bytes
-
-
-class _Written(msgspec.Struct, array_like=True, gc=False):
-    version: int
-    written_at: int
-
-
-_HEAD: Final = msgspec.msgpack.Decoder(_Head)
-_CELLS: Final = msgspec.msgpack.Decoder(_Cells)
-_SUMMARY: Final = msgspec.msgpack.Decoder(_Summary)
-_DELTA: Final = msgspec.msgpack.Decoder(_Delta)
+_encode: Final = msgspec.msgpack.Encoder(enc_hook=_pack_column).encode
+_HEAD: Final = msgspec.msgpack.Decoder(Head, dec_hook=_unpack_column)
+_CELLS: Final = msgspec.msgpack.Decoder(Cells, dec_hook=_unpack_column)
+_SUMMARY: Final = msgspec.msgpack.Decoder(Summary, dec_hook=_unpack_column)
+_DELTA: Final = msgspec.msgpack.Decoder(Delta, dec_hook=_unpack_column)
 _BASE: Final = msgspec.msgpack.Decoder(_Base)
 _WRITTEN: Final = msgspec.msgpack.Decoder(_Written)
-_encode: Final = msgspec.msgpack.Encoder().encode

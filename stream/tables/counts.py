@@ -160,15 +160,17 @@ class Counting:
         keys = sorted(self._delta)
         series, numbers = list(self._series), numbers_of_kinds(self._sources)
         of_cells = [series[key // QUARTERS_A_DAY] for key in keys]
-        return packed.encode_delta(
-            written_at,
-            self._first_series,
-            self._first_source,
-            self._new_sources(),
-            [user_id for _, _, user_id in self._new_series()],
-            packed.encode_column(keys, 2),
-            packed.encode_column([self._delta[key] for key in keys]),
-            packed.encode_column([numbers[activity, source] for activity, source, _ in of_cells]),
+        return packed.encode(
+            packed.Delta(
+                written_at,
+                self._first_series,
+                self._first_source,
+                self._new_sources(),
+                [user_id for _, _, user_id in self._new_series()],
+                packed.make_column(keys, 2),
+                packed.make_column([self._delta[key] for key in keys]),
+                packed.make_column([numbers[activity, source] for activity, source, _ in of_cells]),
+            )
         )
 
     def _new_sources(self) -> list[str]:

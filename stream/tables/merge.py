@@ -79,11 +79,10 @@ def summarize(head: bytes, cells: bytes) -> bytes:
 
 def _pack(written_at: int, sources: list[str], counts: CountsOf) -> Base:
     numbers = numbers_of_kinds(sources)
-    kinds = [numbers[activity, source] for activity, source, _ in counts]
-    users = [user for _, _, user in counts]
-    kind_column, *sums = _series_columns(kinds, counts.values())
-    head = packed.encode_head(written_at, sources, kind_column, users, *sums)
-    return Base(head, packed.encode_cells(*_cell_columns(counts.values())), _summarize(sources, counts))
+    kinds, *sums = _series_columns([numbers[activity, source] for activity, source, _ in counts], counts.values())
+    head = packed.Head(written_at, sources, kinds, [user for _, _, user in counts], *sums)
+    cells = packed.Cells(*_cell_columns(counts.values()))
+    return Base(packed.encode(head), packed.encode(cells), _summarize(sources, counts))
 
 
 def _summarize(sources: list[str], counts: CountsOf) -> bytes:
@@ -95,16 +94,15 @@ def _summarize(sources: list[str], counts: CountsOf) -> bytes:
             summed[quarter] = summed.get(quarter, 0) + count
     kinds = sorted(by_kind)
     in_order = [by_kind[kind] for kind in kinds]
-    return packed.encode_summary(sources, *_series_columns(kinds, in_order), *_cell_columns(in_order))
+    return packed.encode(packed.Summary(sources, *_series_columns(kinds, in_order), *_cell_columns(in_order)))
 
 
-def _series_columns(kinds: list[int], counts: Collection[dict[int, int]]) -> tuple[bytes, bytes, bytes]:
+def _series_columns(kinds: list[int], counts: Collection[dict[int, int]]) -> list[packed.Column]:
     """Of each series its kind, the number of its cells, and their sum."""
-    column = packed.encode_column
-    return column(kinds), column([len(own) for own in counts]), column([sum(own.values()) for own in counts])
+    return [packed.make_column(c) for c in (kinds, [len(own) for own in counts], [sum(own.values()) for own in counts])]
 
 
-def _cell_columns(counts: Collection[dict[int, int]]) -> tuple[bytes, bytes]:
+def _cell_columns(counts: Collection[dict[int, int]]) -> list[packed.Column]:
     """Of each cell its key and its count."""
     assert all(counts), "a series without a cell"
     cells = [
@@ -112,7 +110,7 @@ def _cell_columns(counts: Collection[dict[int, int]]) -> tuple[bytes, bytes]:
         for number, own in enumerate(counts)
         for quarter, count in sorted(own.items())
     ]
-    return packed.encode_column([key for key, _ in cells], 2), packed.encode_column([count for _, count in cells])
+    return [packed.make_column([key for key, _ in cells], 2), packed.make_column([count for _, count in cells])]
 
 
 def _cut(sources: list[str], counts: CountsOf, limit_bytes: int) -> Iterator[CountsOf]:
@@ -138,7 +136,7 @@ def _cut(sources: list[str], counts: CountsOf, limit_bytes: int) -> Iterator[Cou
 
 def _item_bytes(greatest: int, at_least: int = 1) -> int:
     """Of one item of a column."""
-    return len(packed.encode_column([greatest], at_least)) - 1
+    return packed.make_column([greatest], at_least).itemsize
 
 
 def _sources_of(counts: CountsOf) -> list[str]:

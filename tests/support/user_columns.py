@@ -7,7 +7,7 @@ import numpy as np
 from api.report.user_days import Column, UserSums
 from api.report.user_table import UserTable
 from stream.model.steps import finish
-from stream.storage.day_parts import encode_cells, encode_column, encode_head
+from stream.storage.day_parts import Cells, Head, encode, make_column
 
 ByUser = Mapping[str | None, int]
 
@@ -27,13 +27,10 @@ def by_user(sums: UserSums) -> tuple[dict[str | None, int], ...]:
 
 def base_of(users: list[str]) -> tuple[bytes, bytes]:
     """A base in which each of them has added one contact in the first quarter, and one in the last."""
-    ones = [1] * len(users)
-    head = encode_head(
-        1, [], encode_column([0] * len(users)), users, encode_column([2 * one for one in ones]),
-        encode_column([2 * one for one in ones]),
-    )  # fmt: skip
+    kinds, twos = make_column([0] * len(users)), make_column([2] * len(users))
     keys = [96 * series + quarter for series in range(len(users)) for quarter in (0, 95)]
-    return head, encode_cells(encode_column(keys), encode_column([1] * len(keys)))
+    cells = Cells(make_column(keys, 2), make_column([1] * len(keys)))
+    return encode(Head(1, [], kinds, users, twos, twos)), encode(cells)
 
 
 def bases(users: int, of_each: int) -> Iterator[tuple[bytes, bytes]]:

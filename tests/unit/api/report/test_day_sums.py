@@ -14,13 +14,13 @@ from api.report.form import Form, PythonForm
 from api.report.plan import Plan, plan_of
 from api.report.sums import FOLDS_ASKED, Sums, UserFolds
 from stream.model.time import date_of
-from stream.storage.day_parts import encode_column, encode_summary
+from stream.storage.day_parts import Summary, encode, make_column
 from tests.support.day_parts import day_parts
 from tests.support.user_columns import base_of
 
 DAY = 20_780
 STATE = State(Positions(((0, 0),), True, None, None, (), 0.0), b"1")
-ONE = encode_summary([], *[encode_column(column) for column in ([0], [2], [2], [0, 95], [1, 1])])
+ONE = encode(Summary([], *[make_column(column) for column in ([0], [2], [2], [0, 95], [1, 1])]))
 HEAD, OF_HEAD = base_of(["u"])
 PART = PartitionDay([ONE], [HEAD], [OF_HEAD])
 """Two added, by one user."""
