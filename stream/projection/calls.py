@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
+from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ class Calls:
     def _begin(self) -> None:
         self._call = Call(keys=[], operations=[], workspaces=[], fields={})
         self._numbers: dict[str, int] = {}
-        self._changed: set[str] = set()
+        """Of the keys, as the script has them."""
         self._bytes = 0
         self._workspace = ""
         """The one that was touched last."""
@@ -63,10 +64,9 @@ class Calls:
         if change.dropped:
             self._drop(change, cells)
             return
-        for number, head, counts, summary in change.bases:
-            self._gather("h", cells, self._keys.head_field(day, self._partition, number), head)
-            self._gather("h", cells, self._keys.cells_field(day, self._partition, number), counts)
-            self._gather("h", cells, self._keys.summary_field(day, self._partition, number), summary)
+        for number, *parts in change.bases:
+            for field, part in zip(self._fields_of_base(day, number), parts, strict=True):
+                self._gather("h", cells, field, part)
         delta = self._keys.delta_field(day, self._partition)
         if change.delta is None:
             self._add("x", cells, [delta])
@@ -90,14 +90,16 @@ class Calls:
 
     def _drop(self, change: AggregateChange, cells: str) -> None:
         day = change.day
-        fields = [self._keys.delta_field(day, self._partition)]
-        for number in range(change.base_count):
-            fields.append(self._keys.head_field(day, self._partition, number))
-            fields.append(self._keys.cells_field(day, self._partition, number))
-            fields.append(self._keys.summary_field(day, self._partition, number))
-        self._add("x", cells, fields)
+        bases = [self._fields_of_base(day, number) for number in range(change.base_count)]
+        self._add("x", cells, [self._keys.delta_field(day, self._partition), *chain.from_iterable(bases)])
         self._manifest(change.workspace_id, day, "")
         self._operation("u", self._keys.rows(change.workspace_id, day))
+
+    def _fields_of_base(self, day: int, number: int) -> tuple[str, str, str]:
+        """Of its head, cells and summary."""
+        keys, partition = self._keys, self._partition
+        head, cells = keys.head_field(day, partition, number), keys.cells_field(day, partition, number)
+        return head, cells, keys.summary_field(day, partition, number)
 
     def _manifest(self, workspace: str, day: int, segment: str) -> None:
         self._gather("d", self._keys.days(workspace), str(day), segment)
@@ -107,11 +109,10 @@ class Calls:
         if workspace != self._workspace:
             self._send_gathered()
             self._workspace = workspace
-        if workspace not in self._changed:
-            self._changed.add(workspace)
+        days = self._keys.days(workspace)
+        if days not in self._numbers:
             self._call.workspaces.append(workspace)
-            days = self._number(self._keys.days(workspace))
-            self._operation("w", self._keys.workspaces, days, workspace)
+            self._operation("w", self._keys.workspaces, self._number(days), workspace)
 
     def _gather(self, name: str, key: str, field: str, value: str | bytes) -> None:
         """Add a pair to the operation of a key of the workspace. It goes into the call when it is full, or all of the
@@ -142,11 +143,10 @@ class Calls:
         self._call.operations += (name, self._number(key), *values)
 
     def _number(self, key: str) -> int:
-        number = self._numbers.get(key)
-        if number is None:
+        if key not in self._numbers:
             self._call.keys.append(key)
-            number = self._numbers[key] = len(self._call.keys) + 1  # KEYS[1] is `positions`
-        return number
+            self._numbers[key] = len(self._call.keys) + 1  # KEYS[1] is `positions`
+        return self._numbers[key]
 
 
 def calls_of_commit(keys: Keys, partition: int, commit: Commit) -> Iterator[Call]:

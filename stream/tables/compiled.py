@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from stream.core import CoreFailed, load_core
-from stream.ingest.event import PlainRecord, Record, Rejected, bytes_held
+from stream.ingest.event import PlainRecord, Record, Rejected
 from stream.ingest.raw import RawRecords
 from stream.ingest.record_time import parse_believing
 from stream.model.activity import ContactActivity
@@ -26,10 +26,8 @@ from stream.tables.changelog import check_kind, read_position
 from stream.tables.commit import (
     AggregateChange,
     Commit,
-    DeadLetter,
     NameChanges,
     NamesAfter,
-    Outcomes,
     PackedCall,
     PackedCommit,
     SourceName,
@@ -73,14 +71,11 @@ class CompiledState(Progress):
     def __init__(self, partition: int, rules: CountingRules, packing: Packing | None = None) -> None:
         """`packing`: None for commits of records and changes, as the Python form gives them."""
         assert 0 <= partition < PARTITION_LIMIT, f"partition {partition}"
+        super().__init__()
         self.partition: Final = partition
-        self.outcomes = Outcomes()
-        self.pending_weight = 0
         self._module: Final[Any] = load_core()
         self._rules: Final = rules
         self._packing: Final = packing
-        self._encoded_outcomes = Outcomes()
-        self._dead_letters: list[DeadLetter] = []
         self._dropped_before = 0
         """Ids that the recovery dropped, which are none of the outcomes."""
         event = rules.event
@@ -210,9 +205,7 @@ class CompiledState(Progress):
         """What the core is to count; None for what cannot be counted, which is a dead letter from now on."""
         event = parse_believing(record, self._rules.event, trusted_ms)
         if isinstance(event, Rejected):
-            self.outcomes.rejected[event.reason] = self.outcomes.rejected.get(event.reason, 0) + 1
-            self._dead_letters.append(DeadLetter(record, event.reason, event.message))
-            self.pending_weight += bytes_held(record) // 1024
+            self._reject(record, event)
             return None
         assert isinstance(event, ContactActivity), "a record with a value is counted or rejected"
         return tuple(getattr(event, name) for name in FIELDS)
@@ -252,11 +245,8 @@ class CompiledState(Progress):
         moved: NameChanges,
         packed: PackedCommit | None = None,
     ) -> Commit:
-        outcomes = self.outcomes - self._encoded_outcomes
-        self._encoded_outcomes = self.outcomes.copy()
-        dead_letters, self._dead_letters = self._dead_letters, []
+        outcomes, dead_letters = self._take_outcomes()
         lateness = Lateness(*self._core.take_lateness())
-        self.pending_weight = 0
         return Commit(self.position, table, dead_letters, aggregates, moved, outcomes, self.ids, lateness, packed)
 
     def whole(self, after: int) -> Iterator[AggregateChange]:

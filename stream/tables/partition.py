@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from stream.ingest.event import Record, Rejected, bytes_held
+from stream.ingest.event import Record, Rejected
 from stream.ingest.record_time import parse_believing
 from stream.model.activity import ContactActivity
 from stream.model.steps import Steps, finish
@@ -32,7 +32,7 @@ from stream.storage.row import PARTITION_LIMIT, encode_row
 from stream.tables import counts, names, position, recent_ids, uncounted
 from stream.tables.batch import Batch
 from stream.tables.changelog import check_kind, read_position
-from stream.tables.commit import AggregateChange, Commit, DeadLetter, NamesAfter, Outcomes
+from stream.tables.commit import AggregateChange, Commit, NamesAfter
 from stream.tables.counts import CountRules, Counts
 from stream.tables.lateness import Lateness
 from stream.tables.names import Names
@@ -48,12 +48,8 @@ class PartitionState(Progress):
 
     def __init__(self, partition: int, rules: CountingRules) -> None:
         assert 0 <= partition < PARTITION_LIMIT, f"partition {partition}"
+        super().__init__()
         self.partition: Final = partition
-        self.outcomes = Outcomes()
-        """Since this object was made; each number only grows."""
-        self.pending_weight = 0
-        """Of what was applied since the last commit was encoded: 1 a record, and 1 more for each KiB of a dead letter,
-        which is kept whole."""
         self._rules: Final = rules
         self._ids = RecentIds(rules.dedupe_window_hours, rules.dedupe_max_ids)
         self._uncounted = Uncounted()
@@ -61,9 +57,7 @@ class PartitionState(Progress):
         self._counts = Counts(CountRules(rules.delta_floor, rules.base_bytes_limit))
         self._keys: set[bytes] = set()
         """Of the changelog, with what was encoded."""
-        self._encoded_outcomes = Outcomes()
         self._lateness = Lateness()
-        self._dead_letters: list[DeadLetter] = []
 
     @classmethod
     def recover(cls, partition: int, rules: CountingRules, records: Mapping[bytes, bytes]) -> PartitionState:
@@ -114,9 +108,7 @@ class PartitionState(Progress):
         assert batch.start <= next_offset, f"a batch from {batch.start} on does not follow on {next_offset}"
         if batch.end <= next_offset:
             return
-        records = batch.records
-        if records and records[0].offset < next_offset:
-            records = [record for record in records if record.offset >= next_offset]
+        records = [record for record in batch.records if record.offset >= next_offset]
         if not records:
             self._move(next_offset=batch.end)
             return
@@ -147,13 +139,10 @@ class PartitionState(Progress):
         table[position.KEY] = encode_position(self.position)
         for key, value in table.items():
             assert value is None or len(value) <= VALUE_BYTES_LIMIT, f"{key!r} has {len(value)} bytes"
-        outcomes = self.outcomes - self._encoded_outcomes
-        self._encoded_outcomes = self.outcomes.copy()
-        dead_letters, self._dead_letters = self._dead_letters, []
+        outcomes, dead_letters = self._take_outcomes()
         lateness, self._lateness = self._lateness, Lateness()
-        self.pending_weight = 0
-        records, ids = list(table.items()), len(self._ids)
-        return Commit(self.position, records, dead_letters, aggregates, moved, outcomes, ids, lateness)
+        records = list(table.items())
+        return Commit(self.position, records, dead_letters, aggregates, moved, outcomes, self.ids, lateness)
 
     def whole(self, after: int) -> Iterator[AggregateChange]:
         """Every day aggregate whose last event has an offset above this one (-1: every day aggregate), all of it. Only
@@ -204,35 +193,25 @@ class PartitionState(Progress):
         counting: list[tuple[Record, ContactActivity]] = []
         for record in records:
             event = parse_believing(record, self._rules.event, trusted_ms)
-            if isinstance(event, ContactActivity) and self._ids.remember(
-                event.workspace_id, event.event_id, record.timestamp
-            ):
+            if event is None:
+                self.outcomes.skipped += 1
+            elif isinstance(event, Rejected):
+                self._reject(record, event)
+            elif self._ids.remember(event.workspace_id, event.event_id, record.timestamp):
                 counting.append((record, event))
                 continue
+            else:
+                self.outcomes.duplicate += 1
             self._uncounted.add(record.offset)
-            self._note_uncounted(record, event)
         self._keep_retention()
-        late_ms: list[int] = []
         for record, event in counting:
             if self._count(event, record.offset):
                 self.outcomes.counted += 1
-                late_ms.append(record.timestamp - event.occurred_at // NANOSECONDS_A_MILLISECOND)
+                self._lateness.add([record.timestamp - event.occurred_at // NANOSECONDS_A_MILLISECOND])
             else:
                 self.outcomes.expired += 1
-        self._lateness.add(late_ms)
         self.outcomes.ids_dropped_early = self._ids.dropped_early
         self.outcomes.names_not_kept = self._names.not_kept
-
-    def _note_uncounted(self, record: Record, event: ContactActivity | Rejected | None) -> None:
-        """Notes why a record does not count. An activity here is a duplicate."""
-        if event is None:
-            self.outcomes.skipped += 1
-        elif isinstance(event, Rejected):
-            self.outcomes.rejected[event.reason] = self.outcomes.rejected.get(event.reason, 0) + 1
-            self._dead_letters.append(DeadLetter(record, event.reason, event.message))
-            self.pending_weight += bytes_held(record) // 1024
-        else:
-            self.outcomes.duplicate += 1
 
     def _keep_retention(self) -> None:
         """Moves on the day from which counts are kept, by the broker time of records that count: so that by the rules

@@ -219,8 +219,8 @@ MUTANTS = (
         (
             (
                 PARTITION,
-                "        if records and records[0].offset < next_offset:\n",
-                "        if False:\n",
+                "[record for record in batch.records if record.offset >= next_offset]",
+                "list(batch.records)",
             ),
         ),
         {"window_hours": 0, "hour_jumps": 0.5},
