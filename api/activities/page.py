@@ -19,7 +19,9 @@ from api.query.question import DEFAULT_ACTIVITIES, ActivityQuery, Batches, Order
 from api.query.zones import zone
 from api.read.redis import Reader
 from api.read.snapshot import Moved, RowRange, Snapshot
-from api.report.service import TOTALS, Reading, Reports, Stamp, query_answer
+from api.report.form import KindFold
+from api.report.plan import Plan
+from api.report.service import TOTALS, GuessRows, Reading, Reports, Stamp, query_answer
 from stream.model.activity import Activity
 from stream.model.time import date_of
 from stream.storage.row import Row, decode_row, key_after, key_of
@@ -79,13 +81,19 @@ class Activities:
     async def _page(
         self, workspace_id: str, query: ActivityQuery, cursor: Cursor | None, attempt: int
     ) -> answers.ActivitiesAnswer:
-        reading = await self._read(workspace_id, query, cursor, attempt)
-        walk = _Walk(
-            self._reader, workspace_id, query, reading, None if cursor is None else cursor.key, reading.snapshot
-        )
-        limit = query.limit or DEFAULT_ACTIVITIES
-        page = _Page(limit, query.batches is Batches.FOLD, query.order is Order.ASC)
-        await page.fill(walk, max(ROWS_A_PAGE >> attempt, ROWS_A_READ))
+        page = _Page(query.limit or DEFAULT_ACTIVITIES, query.batches is Batches.FOLD, query.order is Order.ASC)
+        after, at_most = None if cursor is None else cursor.key, max(ROWS_A_PAGE >> attempt, ROWS_A_READ)
+
+        def guess(plan: Plan, kinds: KindFold) -> list[RowRange]:
+            rows = Filter.of(query)
+            spans = Spans(self._reader, workspace_id, rows, plan, kinds, after, query.order is Order.DESC, None)
+            wanted = page.rows_wanted
+            first = _ranges_of(rows, spans.guess(wanted), wanted, min(at_most, ROWS_A_LOOK), query.order is Order.DESC)
+            return [of for _, of in first]
+
+        reading = await self._read(workspace_id, query, cursor, attempt, guess)
+        walk = _Walk(self._reader, workspace_id, query, reading, after, reading.snapshot)
+        await page.fill(walk, at_most)
         of, here = reading.stamp.view, zone(query.query.timezone)
         next_cursor = None
         if page.end is not None:
@@ -104,7 +112,14 @@ class Activities:
             reading.warnings,
         )
 
-    async def _read(self, workspace_id: str, query: ActivityQuery, cursor: Cursor | None, attempt: int = 0) -> Reading:
+    async def _read(
+        self,
+        workspace_id: str,
+        query: ActivityQuery,
+        cursor: Cursor | None,
+        attempt: int = 0,
+        guess: GuessRows | None = None,
+    ) -> Reading:
         """A later attempt looks at less, so its answer may be another one."""
         of: View | None = None
         if cursor is not None:
@@ -113,7 +128,7 @@ class Activities:
             except TooManyBuckets as problem:
                 raise too_many_buckets(problem) from None
         more = revision_key(query) + (b" %d" % attempt if attempt else b"")
-        return await self._reports.read(workspace_id, query.query, TOTALS, of, more)
+        return await self._reports.read(workspace_id, query.query, TOTALS, of, more, guess)
 
 
 class _Walk:
@@ -136,7 +151,9 @@ class _Walk:
         self._expected = expected
         self._reading = reading
         self._first_day = min(reading.plan.days, default=0)
-        self._found = Spans(reader, workspace_id, self._filter, reading, after, self._descending, expected)
+        self._found = Spans(
+            reader, workspace_id, self._filter, reading.plan, reading.kinds, after, self._descending, expected
+        )
         self._spans: list[Span] = []
 
     async def look(self, wanted: int, at_most: int = ROWS_A_LOOK) -> Look | None:
@@ -145,43 +162,30 @@ class _Walk:
             self._spans = self._spans or await self._found.find(wanted)
             if not self._spans:
                 return None
-            batch, limits = self._batch(wanted, at_most)
-            ranges = [
-                RowRange(span.day, span.low, span.high, limit, self._descending)
-                for span, limit in zip(batch, limits, strict=True)
-            ]
-            days = sorted({span.day for span in batch})
-            replies = await self._reader.rows(
-                self._workspace_id, ranges, self._reading.snapshot.state, self._expected, days, self._first_day
-            )
-            look = self._take_first(batch, limits, replies)
+            batch = _ranges_of(self._filter, self._spans, wanted, at_most, self._descending)
+            look = self._take_first(batch, await self._read([of for _, of in batch]))
             if look.end is not None:
                 return look
 
-    def _batch(self, wanted: int, at_most: int) -> tuple[list[Span], list[int]]:
-        """The spans to be read at once, and how many rows of each."""
-        batch: list[Span] = []
-        limits: list[int] = []
-        expected = 0
-        for span in self._spans[:SPANS_A_READ]:
-            limit = min(self._rows_to_read(span, wanted), at_most)
-            if batch and (expected >= wanted or sum(limits) + limit > at_most):
-                break
-            batch.append(span)
-            limits.append(limit)
-            expected += span.expected
-        return batch, limits
+    async def _read(self, ranges: Sequence[RowRange]) -> Sequence[Sequence[bytes]]:
+        """The rows of these ranges, of the expected state where there is one."""
+        if self._expected is not None and self._expected.rows.keys() >= set(ranges):
+            return [self._expected.rows[of] for of in ranges]
+        days = sorted({of.day for of in ranges})
+        return await self._reader.rows(
+            self._workspace_id, ranges, self._reading.snapshot.state, self._expected, days, self._first_day
+        )
 
-    def _take_first(self, batch: Sequence[Span], limits: Sequence[int], replies: Sequence[Sequence[bytes]]) -> Look:
+    def _take_first(self, batch: Sequence[tuple[Span, RowRange]], replies: Sequence[Sequence[bytes]]) -> Look:
         """What was found, up to the first span of which there may be more, where the next look begins."""
         rows: list[tuple[Row, bytes]] = []
         number, end = 0, None
         self._spans, following = self._spans[len(batch) :], self._spans
-        for i, (span, limit, reply) in enumerate(zip(batch, limits, replies, strict=True)):
+        for i, ((span, of), reply) in enumerate(zip(batch, replies, strict=True)):
             rows.extend(self._pick_passing(reply))
             number += len(reply)
             end = key_of(reply[-1]) if reply else end
-            if len(reply) == limit:
+            if len(reply) == of.limit:
                 assert end is not None
                 rest = span._replace(high=end) if self._descending else span._replace(low=key_after(end))
                 self._spans = [rest, *following[i + 1 :]]
@@ -192,13 +196,30 @@ class _Walk:
         rows = [(decode_row(packed), packed) for packed in filter(self._sieve, reply)]
         return rows if self._filter.is_empty else [pair for pair in rows if self._filter.passes(pair[0])]
 
-    def _rows_to_read(self, span: Span, wanted: int) -> int:
-        """Rows to read for this many that pass, if those lie evenly; at most ROWS_A_READ."""
-        if self._filter.batch is not None:
-            return ROWS_A_READ  # the cells know of no import, so they do not say where its rows are
-        if span.present == span.expected:
-            return min(wanted, ROWS_A_READ)  # all pass
-        return min(int(wanted * span.present / max(span.expected, 1)) + 16, ROWS_A_READ)
+
+def _ranges_of(
+    rows: Filter, spans: Sequence[Span], wanted: int, at_most: int, descending: bool
+) -> list[tuple[Span, RowRange]]:
+    """The first of the spans, those that are read at once, and what of each."""
+    batch: list[tuple[Span, RowRange]] = []
+    expected = number = 0
+    for span in spans[:SPANS_A_READ]:
+        limit = min(_rows_to_read(rows, span, wanted), at_most)
+        if batch and (expected >= wanted or number + limit > at_most):
+            break
+        batch.append((span, RowRange(span.day, span.low, span.high, limit, descending)))
+        expected += span.expected
+        number += limit
+    return batch
+
+
+def _rows_to_read(rows: Filter, span: Span, wanted: int) -> int:
+    """Rows to read for this many that pass, if those lie evenly; at most ROWS_A_READ."""
+    if rows.batch is not None:
+        return ROWS_A_READ  # the cells know of no import, so they do not say where its rows are
+    if span.present == span.expected:
+        return min(wanted, ROWS_A_READ)  # all pass
+    return min(int(wanted * span.present / max(span.expected, 1)) + 16, ROWS_A_READ)
 
 
 class _Page:
@@ -225,7 +246,7 @@ class _Page:
         """Take rows, examining at most this many."""
         left = at_most
         end: bytes | None = None
-        while look := await walk.look(self._rows_wanted(), min(left, ROWS_A_LOOK)):
+        while look := await walk.look(self.rows_wanted, min(left, ROWS_A_LOOK)):
             before: bytes | None = None
             for row, packed in look.rows:
                 if not self._take(row):
@@ -238,7 +259,8 @@ class _Page:
                 self.end = end
                 return
 
-    def _rows_wanted(self) -> int:
+    @property
+    def rows_wanted(self) -> int:
         """One more than the page holds shows whether another one follows."""
         return ROWS_A_READ if self.folds else self._limit + 1 - len(self._groups)
 

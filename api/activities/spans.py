@@ -1,6 +1,6 @@
 """Finds where rows that pass lie: whole days, or, where they are rare, quarter-hours of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from api.activities.filter import Filter
@@ -10,7 +10,8 @@ from api.read.parts import CELLS, HEADS, SUMMARIES, Parts
 from api.read.redis import Reader
 from api.read.snapshot import Moved, Snapshot
 from api.report.days import KindSums, kind_sums, kind_sums_of_users
-from api.report.service import Reading
+from api.report.form import KindFold
+from api.report.plan import Plan
 from stream.model.time import QUARTERS_A_DAY, day_of
 from stream.slices import run_in_slices
 from stream.storage.row import key_after, occurred_at_of, quarter_bounds
@@ -50,8 +51,9 @@ class DayRows(NamedTuple):
 
 
 class Spans:
-    """The spans of the days of a reading, in the order of the table. `after`: the key of the row that they follow;
-    `expected`: the state that they must be of (Moved where it is another one), None for that of their own moment.
+    """The spans of the days of a plan, in the order of the table, by what they sum to. `after`: the key of the row that
+    they follow; `expected`: the state that they must be of (Moved where it is another one), None for that of their own
+    moment.
     """
 
     def __init__(
@@ -59,7 +61,8 @@ class Spans:
         reader: Reader,
         workspace_id: str,
         rows: Filter,
-        reading: Reading,
+        plan: Plan,
+        kinds: KindFold,
         after: bytes | None,
         descending: bool,
         expected: Snapshot | None,
@@ -70,23 +73,27 @@ class Spans:
         self._descending = descending
         self._expected = expected
         self._after = after
-        self._days = self._days_with_rows(reading, after)
+        self._days = self._days_with_rows(plan, kinds, after)
 
     async def find(self, wanted: int) -> list[Span]:
         """The spans of the next days, for this many rows; empty after the last day."""
         while days := self._next_days(wanted):
-            spans = map(self._from_cursor, await self._spans_of(days))
-            found = [span for span in spans if span.low < span.high]
+            found = self._behind_cursor(await self._spans_of(days))
             if found:
                 return found
         return []
 
-    def _days_with_rows(self, reading: Reading, after: bytes | None) -> Iterator[DayRows]:
+    def guess(self, wanted: int) -> list[Span]:
+        """The first spans for this many rows, where nothing must be read to find them; else none."""
+        days = self._next_days(wanted)
+        return [] if any(map(self._is_rare, days)) else self._behind_cursor(self._whole_spans(days))
+
+    def _days_with_rows(self, plan: Plan, kinds: KindFold, after: bytes | None) -> Iterator[DayRows]:
         """The days that have rows that pass, in the order of the table. A page looks at few of them."""
         last = None if after is None else day_of(occurred_at_of(after))
-        days = list(reading.plan.days.values())
+        days = list(plan.days.values())
         for of in reversed(days) if self._descending else days:
-            sums = reading.kinds.sums_of(of.day)
+            sums = kinds.sums_of(of.day)
             if sums is None or (last is not None and (of.day > last if self._descending else of.day < last)):
                 continue
             # Of the range as one bucket, which is column 0.
@@ -110,12 +117,15 @@ class Spans:
         by_quarter = await self._by_quarter(rare) if rare else {}
         spans: list[Span] = []
         for of in days:
-            if of.day in by_quarter:
-                spans.extend(self._quarter_spans(of, by_quarter[of.day]))
-            else:
-                start = of.day * QUARTERS_A_DAY
-                low, high = quarter_bounds(start + of.window[0], start + of.window[1])
-                spans.append(Span(of.day, low, high, of.passing, of.present))
+            spans += self._quarter_spans(of, by_quarter[of.day]) if of.day in by_quarter else self._whole_spans([of])
+        return spans
+
+    def _whole_spans(self, days: Sequence[DayRows]) -> list[Span]:
+        spans = []
+        for of in days:
+            start = of.day * QUARTERS_A_DAY
+            low, high = quarter_bounds(start + of.window[0], start + of.window[1])
+            spans.append(Span(of.day, low, high, of.passing, of.present))
         return spans
 
     def _is_rare(self, of: DayRows) -> bool:
@@ -140,7 +150,7 @@ class Spans:
         seen: Seen | None = None
         for _ in range(TRIES):
             seen = self._reader.seen(self._workspace_id, days, seen)
-            snapshot = await self._reader.read(self._workspace_id, seen, dict.fromkeys(seen.manifests, parts), ())
+            snapshot = await self._reader.read(self._workspace_id, seen, dict.fromkeys(seen.manifests, parts))
             if self._expected is not None and not snapshot.has_days_of(self._expected, days):
                 raise Moved
             if snapshot.holds(dict.fromkeys(snapshot.manifests, parts)):
@@ -155,6 +165,10 @@ class Spans:
                 start = of.day * QUARTERS_A_DAY + quarter
                 spans.append(Span(of.day, *quarter_bounds(start, start + 1), count, ROWS_A_READ * count))
         return spans[::-1] if self._descending else spans
+
+    def _behind_cursor(self, spans: Iterable[Span]) -> list[Span]:
+        """What of them is left, without the empty ones."""
+        return [span for span in map(self._from_cursor, spans) if span.low < span.high]
 
     def _from_cursor(self, span: Span) -> Span:
         if self._after is None:

@@ -143,20 +143,36 @@ class Reader:
         """
         return self._manifests.seen(workspace_id, days, before)
 
-    async def read(self, workspace_id: str, seen: Seen, wanted: Mapping[int, Parts], names: Sequence[str]) -> Snapshot:
-        """One state of the days of `seen`, with fields of `names`, and of days that were seen what is `wanted` of them,
-        days ascending. Of days that have other parts by now there are none: `holds` says whether that matters, and what
-        to ask instead is seen by the next try.
+    async def read(
+        self,
+        workspace_id: str,
+        seen: Seen,
+        wanted: Mapping[int, Parts],
+        names: Sequence[str] = (),
+        ranges: Sequence[RowRange] = (),
+    ) -> Snapshot:
+        """One state of the days of `seen`, with fields of `names`, the rows of some ranges, and of days that were seen
+        what is `wanted` of them, days ascending. Of days that have other parts by now there are none: `holds` says
+        whether that matters, and what to ask instead is seen by the next try.
         """
         try:
-            return await self._read(workspace_id, seen, wanted, names)
+            return await self._read(workspace_id, seen, wanted, names, ranges)
         except KeysLost as error:
             raise await self._report_lost(workspace_id, error) from None
 
-    async def _read(self, workspace_id: str, seen: Seen, wanted: Mapping[int, Parts], names: Sequence[str]) -> Snapshot:
+    async def _read(
+        self,
+        workspace_id: str,
+        seen: Seen,
+        wanted: Mapping[int, Parts],
+        names: Sequence[str],
+        ranges: Sequence[RowRange],
+    ) -> Snapshot:
         asked = ask(seen, wanted)
         commands: list[Command] = [self._ask_days(workspace_id, seen.days), *self._ask_parts(workspace_id, asked)]
         of_parts = slice(1, len(commands))
+        commands += [self._ask_rows(workspace_id, of) for of in ranges]
+        of_rows = slice(of_parts.stop, len(commands))
         if names:
             commands.append(("HMGET", self.keys.names(workspace_id), *names))
         ask_listed = not self._manifests.knows(workspace_id)
@@ -167,7 +183,7 @@ class Reader:
         version, manifests = _manifests(replies[0], seen.days)
         if not version and not ask_listed:
             self._manifests.forget(workspace_id)
-            return await self._read(workspace_id, seen, wanted, names)  # then it must not be listed either
+            return await self._read(workspace_id, seen, wanted, names, ranges)  # then it must not be listed either
         kept = manifests
         if positions.counts_from is not None:
             kept = {day: value for day, value in manifests.items() if day >= positions.counts_from}
@@ -180,9 +196,10 @@ class Reader:
             _require_days(version, replies[-1], positions)
         self._remember_state(workspace_id, asked_at, state)
         parts = read_parts(asked, replies[of_parts], kept)
-        of_names = replies[of_parts.stop] if names else ()
+        rows = dict(zip(ranges, replies[of_rows], strict=True))
+        of_names = replies[of_rows.stop] if names else ()
         parts_of = wanted if len(parts) == len(wanted) else {day: wanted[day] for day in parts}
-        return Snapshot(state, kept, parts, dict(zip(names, of_names, strict=True)), parts_of, moved)
+        return Snapshot(state, kept, parts, dict(zip(names, of_names, strict=True)), parts_of, moved, rows)
 
     async def rows(
         self,
@@ -196,12 +213,7 @@ class Reader:
         """Packed rows of each range; raises Moved where the positions or those days are not as they were `expected`,
         and Unavailable where rows of days from `first_day` on have gone `since`.
         """
-        commands = [self._ask_days(workspace_id, days)]
-        for wanted in ranges:
-            key = self.keys.rows(workspace_id, wanted.day)
-            low, high = b"[" + wanted.low, b"(" + wanted.high
-            bounds = ("ZREVRANGEBYLEX", key, high, low) if wanted.descending else ("ZRANGEBYLEX", key, low, high)
-            commands.append((*bounds, "LIMIT", 0, wanted.limit))
+        commands = [self._ask_days(workspace_id, days), *(self._ask_rows(workspace_id, of) for of in ranges)]
         positions, [of_days, *replies] = await self._transaction(commands)
         version, manifests = _manifests(of_days, days)
         state = State(positions, version)
@@ -328,6 +340,11 @@ class Reader:
         if _are_whole(days):
             return ("HGETALL", self.keys.days(workspace_id))
         return ("HMGET", self.keys.days(workspace_id), ALL, *(days or ()))
+
+    def _ask_rows(self, workspace_id: str, of: RowRange) -> tuple[Any, ...]:
+        key, low, high = self.keys.rows(workspace_id, of.day), b"[" + of.low, b"(" + of.high
+        bounds = ("ZREVRANGEBYLEX", key, high, low) if of.descending else ("ZRANGEBYLEX", key, low, high)
+        return (*bounds, "LIMIT", 0, of.limit)
 
     def _ask_parts(self, workspace_id: str, asked: Asked) -> list[bytes]:
         """One command a hash; the fields of a day follow each other, days in order."""

@@ -50,6 +50,8 @@ class Snapshot:
     """Which parts of a day its `parts` are."""
     moved: Sequence[int]
     """The days whose manifest is another one than the read went by."""
+    rows: Mapping["RowRange", Sequence[bytes]]
+    """Packed rows of the ranges that were asked for."""
 
     def holds(self, needed: Mapping[int, Parts]) -> bool:
         """Whether these parts of these days are there."""

@@ -13,7 +13,7 @@ from api.query.question import Query, View, too_many_buckets, view
 from api.read.freshness import Positions, as_of_text, freshness, lag_seconds, revision, state
 from api.read.manifests import Seen
 from api.read.redis import Reader
-from api.read.snapshot import Snapshot, State, require_complete
+from api.read.snapshot import RowRange, Snapshot, State, require_complete
 from api.report.fold import Counts
 from api.report.form import Form, KindFold, UserFold
 from api.report.names import label_of
@@ -102,6 +102,9 @@ class Reading:
     warnings: list[answers.Warning]
     snapshot: Snapshot
 
+
+GuessRows = Callable[[Plan, KindFold], Sequence[RowRange]]
+"""The rows that an answer will need, by what the days summed to when they were read last."""
 
 NOTHING = Need(buckets=False)
 KINDS = Need(kinds=True)
@@ -207,9 +210,16 @@ class Reports:
         return dict(zip(users, map(label_of, values), strict=True))
 
     async def read(
-        self, workspace_id: str, query: Query, need: Need, of: View | None = None, more: bytes = b""
+        self,
+        workspace_id: str,
+        query: Query,
+        need: Need,
+        of: View | None = None,
+        more: bytes = b"",
+        guess: GuessRows | None = None,
     ) -> Reading:
-        """The counts of a query now, or of a view that is known already. `more`: as in `stamp`.
+        """The counts of a query now, or of a view that is known already. `more`: as in `stamp`; `guess`: which rows are
+        read with them.
 
         Question, plan, one read of what is not at hand, fold, answer. All of it again where a day moved after it was
         seen last, where the first event is another one, where another user is to be labelled, or where midnight or a
@@ -224,7 +234,8 @@ class Reports:
             sums = self._sums_of(workspace_id, of_now, need, every)
             seen = self._reader.seen(workspace_id, sums.days, seen)
             fields = list(dict.fromkeys([*filter_fields(query), *labelled]))
-            snapshot = await self._reader.read(workspace_id, seen, sums.lacking(seen.now), fields)
+            ranges = () if guess is None else guess(sums.plan, sums.kinds)
+            snapshot = await self._reader.read(workspace_id, seen, sums.lacking(seen.now), fields, ranges)
             require_complete(snapshot.state)
             now = self.clock()
             if sums.lacks(snapshot):

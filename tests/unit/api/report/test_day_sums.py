@@ -53,7 +53,7 @@ class Ranges:
         sums = self.sums(of)
         lacking = sums.lacking(manifests)
         parts = day_parts({day: [PART] for day in lacking})
-        await sums.take(Snapshot(STATE, manifests, parts, {}, lacking, list(lacking)))
+        await sums.take(Snapshot(STATE, manifests, parts, {}, lacking, list(lacking), {}))
         assert sum(sums.kinds.counts.added) == 2 * of.buckets
         assert sums.users.total(None) == (1, 2 * of.buckets, 0)
         return lacking
