@@ -45,10 +45,11 @@ class Server:
         self._connection.request("GET", path, headers=dict(headers))
         return self._connection.getresponse()
 
-    def cpu_us(self, ask: Callable[[], object], times: int) -> float:
-        """Microseconds of its CPU for each of so many calls of `ask`."""
+    def cpu_us(self, ask: Callable[[], object], times: int, between: Callable[[], object] = lambda: None) -> float:
+        """Microseconds of its CPU for each of so many calls of `ask`, with something that others do before each."""
         before = cpu_ns(self.pid)
         for _ in range(times):
+            between()
             ask()
         time.sleep(SETTLE_SECONDS)
         return (cpu_ns(self.pid) - before) / times / 1000
@@ -79,44 +80,63 @@ class Desk:
     def compared(self, server: Server, what: Mapping[str, Asking]) -> dict[str, Cost]:
         """What each costs beside a bare 200, in turns."""
         rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in what}
+        paced: dict[str, list[float]] = {name: [] for name in what}
         for _ in range(ROUNDS):
             bare_us = self.bare.cpu_us(lambda: self.bare.get("/"), BARE_REQUESTS)
             for name, asking in what.items():
                 asking.before()
-                rounds[name].append(((asking.of or server).cpu_us(asking.ask, asking.times), bare_us))
-        return {name: Cost.of(pairs) for name, pairs in rounds.items()}
+                us = (asking.of or server).cpu_us(asking.ask, asking.times, asking.between)
+                rounds[name].append((us, bare_us))
+                if asking.between is not _nothing:
+                    paced[name].append(self.bare.cpu_us(lambda: self.bare.get("/"), asking.times, asking.between))
+        return {name: Cost.of(pairs, paced[name]) for name, pairs in rounds.items()}
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True)
 class Asking:
-    """Requests of one kind: `ask` makes one. `before` is done once a round, and costs nothing."""
+    """Requests of one kind: `ask` makes one. `before` is done once a round, `between` before each request; the server has
+    no part in either.
+    """
 
     ask: Callable[[], object]
     times: int
-    before: Callable[[], object] = lambda: None
+    before: Callable[[], object] = _nothing
     of: Server | None = None
+    between: Callable[[], object] = _nothing
 
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU of one request in microseconds, and of a bare 200."""
+    """CPU of one request in microseconds, and of a bare 200: of one right after the other, and of one after whatever
+    others did `between`, which leaves nothing of a server in the processor's caches.
+    """
 
     us: float
     bare_us: float
     ratio: float
+    bare_between_us: float | None
 
     @classmethod
-    def of(cls, pairs: list[tuple[float, float]]) -> Cost:
+    def of(cls, pairs: list[tuple[float, float]], bare_between: list[float]) -> Cost:
         """The median round."""
         us, bare_us = zip(*pairs, strict=True)
         return cls(
             round(statistics.median(us), 1),
             round(statistics.median(bare_us), 1),
             round(statistics.median(one / bare for one, bare in pairs), 2),
+            round(statistics.median(bare_between), 1) if bare_between else None,
         )
 
     def fields(self) -> dict[str, float]:
-        return {"cpu_us": self.us, "bare_200_cpu_us": self.bare_us, "ratio_to_bare_200": self.ratio}
+        told = {"cpu_us": self.us, "bare_200_cpu_us": self.bare_us, "ratio_to_bare_200": self.ratio}
+        if self.bare_between_us is None:
+            return told
+        ratio = round(self.us / self.bare_between_us, 2)
+        return {**told, "bare_200_likewise_cpu_us": self.bare_between_us, "ratio_to_bare_200_likewise": ratio}
 
 
 @contextlib.contextmanager
