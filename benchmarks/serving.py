@@ -98,8 +98,8 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Asking:
-    """Requests of one kind: `ask` makes one. `before` is done once a round, `between` before each request; the server has
-    no part in either.
+    """Requests of one kind: `ask` makes one. `before` is done once a round, `between` before each request, both by
+    others than the server.
     """
 
     ask: Callable[[], object]
