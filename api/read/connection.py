@@ -6,11 +6,12 @@ from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from api.errors import Unavailable
 from stream.faults import FaultWatch
-from stream.settings.redis import Command, PackedInC, redis_client
+from stream.settings.redis import Command, PackedInC, pack_around, redis_client
 from stream.settings.redis_words import SILENT_TO_TLS, describe_redis, is_refusal, name_trouble
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ class Connection:
 
     @property
     def client(self) -> Redis:
-        """For transactions; `in_time` bounds each."""
+        """For transactions, each of which has its bound."""
         if self._client is None:
             # A bound of the client's own would be set again for every reply, four to ten times a read: about a tenth
             # of what the smallest read costs.
@@ -60,13 +61,24 @@ class Connection:
     async def transaction(self, commands: Iterable[Command]) -> list[Any]:
         """The replies to commands that are carried out as one, as they come: without what the client makes of them."""
         self.transactions += 1
-        return await self.in_time(self._execute([("MULTI",), *commands, ("EXEC",)]))
+        return await self._listen(self._execute([_MULTI, *commands, _EXEC]), self._reads)
 
     async def _execute(self, commands: Sequence[Command]) -> list[Any]:
         """On a connection that is kept: to lend one of the client's for each read, and to give it back, takes longer
-        than the smallest read itself.
+        than the smallest read itself; and so does a bound around all of it, where only the replies are waited for.
         """
-        async with self._slots:
+        until = asyncio.get_running_loop().time() + self._timeout_seconds
+        if self._idle and not self._slots.locked():
+            async with self._slots:
+                connection = self._idle.pop()
+                try:
+                    if connection.is_connected and not await connection.can_read():
+                        return await _exchange(connection, commands, until)
+                except RedisConnectionError:
+                    pass  # as of one that was closed meanwhile
+                finally:
+                    self._idle.append(connection)  # whatever failed has disconnected it
+        async with asyncio.timeout_at(until), self._slots:
             connection = self._idle.pop() if self._idle else await self._connect()
             try:
                 if connection.is_connected and await connection.can_read():
@@ -75,24 +87,25 @@ class Connection:
                     lambda: _exchange(connection, commands), lambda _error: connection.disconnect()
                 )
             finally:
-                self._idle.append(connection)  # whatever failed in between has disconnected it
+                self._idle.append(connection)
 
     async def _connect(self) -> PackedInC:
         pool = self.client.connection_pool
         return cast("PackedInC", await pool.get_connection())  # type: ignore[no-untyped-call]
 
-    async def in_time(self, call: Awaitable[T]) -> T:
-        """The answer, or Unavailable after the time that a read may take."""
-        return await self._in_time(call, self._reads)
-
     async def subscribed_in_time(self, call: Awaitable[T]) -> T:
-        """The same of a subscription, which Redis may refuse to those who may read."""
-        return await self._in_time(call, self._changes)
+        """The answer of a subscription, within the time of a read; Redis may refuse it to those who may read."""
 
-    async def _in_time(self, call: Awaitable[T], watch: FaultWatch) -> T:
-        try:
+        async def in_time() -> T:
             async with asyncio.timeout(self._timeout_seconds):
-                answer = await call
+                return await call
+
+        return await self._listen(in_time(), self._changes)
+
+    async def _listen(self, call: Awaitable[T], watch: FaultWatch) -> T:
+        """What Redis answers; Unavailable where it does not, or not in time."""
+        try:
+            answer = await call
         except (RedisError, OSError, TimeoutError) as error:
             self.refuses = is_refusal(error)
             raise self._unavailable(error, watch) from error
@@ -115,9 +128,12 @@ class Connection:
         return SILENT_TO_TLS if isinstance(error, TimeoutError) and self._url.startswith("rediss:") else None
 
 
-async def _exchange(connection: PackedInC, commands: Sequence[Command]) -> list[Any]:
+_MULTI, _EXEC = b"".join(pack_around(["MULTI"])), b"".join(pack_around(["EXEC"]))
+
+
+async def _exchange(connection: PackedInC, commands: Sequence[Command], until: float | None = None) -> list[Any]:
     """The replies of a transaction. Raises the first error that is among them."""
-    *queued, replies = await connection.exchange(commands)
+    *queued, replies = await connection.exchange(commands, until)
     if isinstance(replies, ResponseError):
         raise next((reply for reply in queued if isinstance(reply, ResponseError)), replies)
     for reply in replies:

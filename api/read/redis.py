@@ -58,7 +58,7 @@ class Reader:
         self._timeout_seconds = timeout_seconds
         self._cache_seconds = cache_ms / 1000
         self._partitions = 0
-        self._ask_positions: tuple[str, ...] = ("HMGET", self.keys.positions, PARTITIONS)
+        self._ask_positions: Command = ("HMGET", self.keys.positions, PARTITIONS)
         self._positions: tuple[list[bytes | None], Positions] = ([], read_positions(0, []))
         self._memory = memory
         self._manifests = Manifests(memory)
@@ -325,7 +325,8 @@ class Reader:
             if number > self._partitions:  # there are more than were known
                 self._partitions = number
                 fields = [Keys.position_field(p, name) for p in range(number) for name in READ_FIELDS]
-                self._ask_positions = ("HMGET", self.keys.positions, PARTITIONS, *fields)
+                # Packed once: it is part of every read.
+                self._ask_positions = b"".join(pack_around(["HMGET", self.keys.positions, PARTITIONS, *fields]))
 
     def _positions_of(self, number: int, reply: list[bytes | None]) -> Positions:
         raw, positions = self._positions

@@ -12,15 +12,18 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from cli.local.ports import listens
 from stream.settings.redis import KeepingRedis, redis_client
+from tests.support.authority import Authority
 from tests.support.kafka import spawn
 from tests.support.ports import free_port
 from tests.support.redis_server import RunningRedis
 from tests.support.servers import server_binary
+from tests.support.tls_redis import TlsRedis
 
 
 async def test_a_url_names_its_server_and_database(each_redis: RunningRedis) -> None:
@@ -221,3 +224,52 @@ async def test_several_commands_are_exchanged_at_once_and_errors_are_left_among_
         assert not connection.is_connected
         assert await connection.exchange([("GET", "name")]) == [b"7"]
         await client.connection_pool.release(connection)
+
+
+async def test_an_exchange_is_given_up_at_its_time_and_survives_whatever_the_server_does(
+    each_redis: RunningRedis,
+) -> None:
+    loop, value = asyncio.get_running_loop(), b"x" * 3_000_000
+    async with redis_client(each_redis.url, timeout_seconds=None, retries=0) as client:
+        connection: Any = await client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+        # Replies larger than any buffer are read whole
+        commands = [("SET", "name", value), ("GET", "name"), ("MGET", "name", "name", "nothing"), ("PING",)]
+        assert await connection.exchange(commands) == [b"OK", value, [value, value, None], b"PONG"]
+        # A time that passes is told, and the next exchange has its own replies
+        with pytest.raises(TimeoutError):
+            await connection.exchange([("BLPOP", "never", 0)], loop.time() + 0.05)
+        assert not connection.is_connected
+        assert await connection.exchange([("STRLEN", "name")], loop.time() + 60) == [len(value)]
+        # A server that goes away is told at once: where it was waited for,
+        async with redis_client(each_redis.url, timeout_seconds=5) as other:
+            waiting = asyncio.create_task(connection.exchange([("BLPOP", "never", 0)], loop.time() + 60))
+            while not (await other.info("clients"))["blocked_clients"]:
+                await asyncio.sleep(0.01)
+            await other.client_kill_filter(_type="normal", skipme=True)
+            with pytest.raises(RedisConnectionError, match=r"Connection closed by server|broke"):
+                await waiting
+            # and, to whoever looks first, where it was not
+            await connection.exchange([("PING",)])
+            await other.client_kill_filter(_type="normal", skipme=True)
+            while not await connection.can_read():
+                await asyncio.sleep(0.01)
+            await connection.disconnect()
+        assert await connection.exchange([("PING",)]) == [b"PONG"]
+        await client.connection_pool.release(connection)
+
+
+async def test_several_commands_are_exchanged_with_tls_too(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server = TlsRedis(tmp_path, authority)
+    try:
+        server.wait()
+        url = f"rediss://127.0.0.1:{server.port}/0?ssl_ca_certs={authority.file}"
+        async with redis_client(url, timeout_seconds=None) as client:
+            connection: Any = await client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+            value = b"x" * 500_000
+            assert await connection.exchange([("SET", "name", value), ("GET", "name")]) == [b"OK", value]
+            await connection.disconnect()
+            assert await connection.exchange([("GET", "name")]) == [value]
+            await client.connection_pool.release(connection)
+    finally:
+        server.stop()
