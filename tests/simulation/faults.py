@@ -270,7 +270,11 @@ def _clocks_go_wrong(world: World, cluster: Cluster, publishers: Publishers, now
         return
     off = rng.choice((-1, 1)) * rng.choice(WRONG_BY_MS)
     alive = [w for w in cluster.workers if not w.stopped]
-    if alive and rng.random() < 0.7:
+    of_worker = bool(alive) and rng.random() < 0.7
+    if off in world.clocks_were_off_by[not of_worker]:
+        return  # a worker's clock and Redis' that are wrong by the same agree: nobody can tell, and nothing is promised
+    world.clocks_were_off_by[of_worker].add(off)
+    if of_worker:
         worker = rng.choice(alive)
         worker.wall_clock.off_ms = off
         world.note(worker.name, f"has a clock that is off by {off} ms")

@@ -56,6 +56,8 @@ class World:
         self.true_ms: Callable[[], int] = lambda: START_MS
         """What all clocks would say that are right."""
         self.redis_clock_off_ms = 0
+        self.clocks_were_off_by: dict[bool, set[int]] = {True: set(), False: set()}
+        """By how much a worker's clock (True) was wrong, and Redis' (False)."""
         self.raising, self.commands = 0, 0
         """To how many partitions somebody raises the topics, and how many commands were given."""
         self.raised_by_hand = False
