@@ -7,7 +7,7 @@ it reads. So a read goes by the manifests that were seen last, and shows which o
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain, compress
+from itertools import chain, compress, groupby, repeat
 from typing import Final, NamedTuple
 
 from api.cache import Memory
@@ -67,7 +67,7 @@ class Asked(NamedTuple):
     shapes: Sequence[Shape]
     required: bytes
     """Of each value that is asked for, whether it must be there: 1 or 0."""
-    fields: Sequence[tuple[int, PackedWords]]
+    fields: Sequence[tuple[int, Sequence[PackedWords]]]
     """The fields of each hash of cells, by its number, ascending."""
 
 
@@ -118,30 +118,24 @@ class Manifests:
 
 def ask(seen: Seen, wanted: Mapping[int, Parts]) -> Asked:
     """What to ask of the days by the parts that they had when they were seen. Days of `wanted` are among them."""
-    segments = [seen.manifests[day].partition(b" ")[2] for day in wanted]
-    known: dict[tuple[bytes, Parts, int], _Wording] = {}
-    wordings: list[_Wording] = []
-    by_hash: dict[int, list[bytes]] = {}
-    counts: dict[int, int] = {}
-    for of, (day, parts) in zip(segments, wanted.items(), strict=True):
-        text = b"%d" % day
-        key = of, parts, len(text)
-        wording = known.get(key)
-        if wording is None:
-            wording = known[key] = _wording(*key)
-        wordings.append(wording)
-        number = day // DAYS_A_HASH
-        if number not in counts:
-            counts[number], by_hash[number] = 0, []
-        counts[number] += wording.number
-        by_hash[number].append(wording.fields.replace(_DAY, text))
-    return Asked(
-        wanted,
-        segments,
-        [wording.shape for wording in wordings],
-        b"".join([wording.required for wording in wordings]),
-        [(number, PackedWords(b"".join(fields), counts[number])) for number, fields in by_hash.items()],
-    )
+    days, manifests = list(wanted), seen.manifests
+    segments = [manifests[day].partition(b" ")[2] for day in days]
+    texts = [b"%d" % day for day in days]
+    numbers = [day // DAYS_A_HASH for day in days]
+    shapes: list[Shape] = []
+    required: list[bytes] = []
+    fields: dict[int, list[PackedWords]] = {}
+    # In runs of days that look alike: what is done for each of them is kept bare.
+    for (of, parts, number, digits), run in groupby(
+        zip(segments, wanted.values(), numbers, map(len, texts), strict=True)
+    ):
+        wording = _wording(of, parts, digits)
+        start, length = len(shapes), len(list(run))
+        words = [text.join(wording.fields) for text in texts[start : start + length]]
+        shapes.extend(repeat(wording.shape, length))
+        required.append(wording.required * length)
+        fields.setdefault(number, []).append(PackedWords(b"".join(words), wording.number * length))
+    return Asked(wanted, segments, shapes, b"".join(required), list(fields.items()))
 
 
 def moved_days(seen: Seen, manifests: Mapping[int, bytes]) -> list[int]:
@@ -181,8 +175,8 @@ def _require_parts(of_day: Sequence[PartitionDay]) -> None:
 class _Wording(NamedTuple):
     """What is asked of a day."""
 
-    fields: bytes
-    """Packed as the words of a command, with _DAY in place of the day's number."""
+    fields: Sequence[bytes]
+    """Packed as the words of a command: what lies around the day's number."""
     number: int
     shape: Shape
     required: bytes
@@ -202,13 +196,14 @@ def _wording(segments: bytes, parts: Parts, day_digits: int) -> _Wording:
         summaries, heads, cells = of_partition
         shape.append((summaries, heads, cells))
         required += bytes([1] * sum(of_partition)) + (b"\0" if any(of_partition) else b"\1")
-    words = b"".join(b"$%d\r\n%s.%s\r\n" % (day_digits + 1 + len(rest), _DAY, rest.encode()) for rest in fields)
-    return _Wording(words, len(fields), tuple(shape), bytes(required))
+    before = [b"$%d\r\n" % (day_digits + 1 + len(rest)) for rest in fields]
+    behind = [b".%s\r\n" % rest.encode() for rest in fields]
+    around = [end + start for end, start in zip([b"", *behind], [*before, b""], strict=True)]
+    return _Wording(around, len(fields), tuple(shape), bytes(required))
 
 
 _FIELDS: Final = ((SUMMARIES, Keys.summary_field), (HEADS, Keys.head_field), (CELLS, Keys.cells_field))
 """In the order of a shape."""
 
-_DAY: Final = b"?"
 _GONE: Final = b"- gone"
 """In place of the manifest of a day that is there no more."""

@@ -350,7 +350,7 @@ class Reader:
     def _ask_parts(self, workspace_id: str, asked: Asked) -> list[bytes]:
         """One command a hash; the fields of a day follow each other, days in order."""
         return [
-            b"".join(pack_around(("HMGET", self.keys.cells(workspace_id, number * DAYS_A_HASH), fields)))
+            b"".join(pack_around(("HMGET", self.keys.cells(workspace_id, number * DAYS_A_HASH), *fields)))
             for number, fields in asked.fields
         ]
 

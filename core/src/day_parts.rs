@@ -2,7 +2,8 @@
 //! `stream/storage/day_parts.py` draws the format.
 
 use crate::formats::{
-    damaged, put_array, put_bin, put_column, put_int, put_str, put_text, put_uint, Column, FormatError, Reader,
+    damaged, put_array, put_bin, put_column, put_int, put_str, put_text, put_uint, Column, FormatError, PackedTexts,
+    Reader,
 };
 
 pub const VERSION: u8 = 1;
@@ -36,8 +37,28 @@ pub struct Delta<'a> {
     pub kinds: Vec<u64>,
 }
 
+/// A head whose columns are read where they lie; the texts of its users are not checked.
+pub struct HeadColumns<'a> {
+    pub sources: PackedTexts<'a>,
+    pub kinds: Column<'a>,
+    pub users: PackedTexts<'a>,
+    pub cell_counts: Column<'a>,
+    pub totals: Column<'a>,
+}
+
+/// A delta whose columns are read where they lie, and its texts are still packed.
+pub struct DeltaColumns<'a> {
+    pub first_series: u64,
+    pub first_source: u64,
+    pub new_sources: PackedTexts<'a>,
+    pub new_users: PackedTexts<'a>,
+    pub keys: Column<'a>,
+    pub counts: Column<'a>,
+    pub kinds: Column<'a>,
+}
+
 pub struct Summary<'a> {
-    pub sources: Vec<&'a str>,
+    pub sources: PackedTexts<'a>,
     pub kinds: Column<'a>,
     pub cell_counts: Column<'a>,
     pub totals: Column<'a>,
@@ -58,11 +79,20 @@ pub fn read_head<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<Head<'a>, Forma
     let written_at = from.int()?;
     let sources = from.strings()?;
     let kinds = from.column()?;
-    let (user_count, users) = from.packed_texts()?;
+    let PackedTexts { count: user_count, packed: users } = from.packed_texts()?;
     let cell_counts = from.column()?;
     let totals = from.column()?;
     same_length(name, kinds.len(), &[user_count, cell_counts.len(), totals.len()])?;
     Ok(Head { written_at, sources, kinds, user_count, users, cell_counts, totals })
+}
+
+pub fn read_head_columns<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<HeadColumns<'a>, FormatError> {
+    let mut from = Reader::versioned(packed, VERSION, name)?;
+    from.int()?; // written_at
+    let (sources, kinds, users) = (from.packed_texts()?, from.packed_column()?, from.unchecked_texts()?);
+    let (cell_counts, totals) = (from.packed_column()?, from.packed_column()?);
+    same_length(name, kinds.len(), &[users.count, cell_counts.len(), totals.len()])?;
+    Ok(HeadColumns { sources, kinds, users, cell_counts, totals })
 }
 
 impl<'a> Head<'a> {
@@ -97,9 +127,20 @@ pub fn read_delta<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<Delta<'a>, For
     Ok(Delta { written_at, first_series, first_source, new_sources, new_users, keys, counts, kinds })
 }
 
+pub fn read_delta_columns<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<DeltaColumns<'a>, FormatError> {
+    let mut from = Reader::versioned(packed, VERSION, name)?;
+    from.int()?; // written_at
+    let first_series = u64::try_from(from.int()?).map_err(|_| damaged(name))?;
+    let first_source = u64::try_from(from.int()?).map_err(|_| damaged(name))?;
+    let (new_sources, new_users) = (from.packed_texts()?, from.packed_texts()?);
+    let (keys, counts, kinds) = (from.packed_column()?, from.packed_column()?, from.packed_column()?);
+    same_length(name, keys.len(), &[counts.len(), kinds.len()])?;
+    Ok(DeltaColumns { first_series, first_source, new_sources, new_users, keys, counts, kinds })
+}
+
 pub fn read_summary<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<Summary<'a>, FormatError> {
     let mut from = Reader::versioned(packed, VERSION, name)?;
-    let sources = from.strings()?;
+    let sources = from.packed_texts()?;
     let (kinds, cell_counts, totals) = (from.packed_column()?, from.packed_column()?, from.packed_column()?);
     let (keys, counts) = (from.packed_column()?, from.packed_column()?);
     same_length(name, kinds.len(), &[cell_counts.len(), totals.len()])?;

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::day_parts::{read_cell_columns, read_delta, read_head, read_summary, Delta, Summary, QUARTERS_A_DAY};
-use crate::formats::{shown, FormatError};
+use crate::day_parts::{
+    read_cell_columns, read_delta_columns, read_head, read_summary, DeltaColumns, Summary, QUARTERS_A_DAY,
+};
+use crate::formats::{shown, FormatError, PackedTexts};
 
 /// The packed parts of one day of one source partition, as far as they were asked for.
 pub struct PartitionDay<'a> {
@@ -74,7 +76,7 @@ impl Chosen {
     }
 }
 
-/// The sources of some sums, first that without one, then by name.
+/// The sources of some sums, each of which has a kind that occurs.
 pub type Sources = Arc<[Option<Arc<str>>]>;
 
 /// Counts of one day: of each source those of each activity, and of these one a piece of the day.
@@ -84,22 +86,42 @@ pub struct KindSums {
     pub counts: Vec<u64>,
 }
 
-/// Equal tables of sources are one, as long as it is among the last: then folds look it up once.
-#[derive(Default)]
-pub struct KindTables(Vec<Sources>);
+/// Numbers the sources that sums meet, 0 being that of none, so that days are added up by number.
+struct SourceNumbers {
+    numbers: HashMap<Arc<str>, u32>,
+    texts: Vec<Option<Arc<str>>>,
+    /// Those of whole tables as they lie in parts: most parts of a workspace have the same.
+    known: HashMap<Box<[u8]>, Arc<[u32]>>,
+}
 
-const TABLES: usize = 8;
+const KNOWN_TABLES: usize = 64;
 
-impl KindTables {
-    fn table_of(&mut self, names: &[Option<&str>]) -> Sources {
-        let same = |table: &Sources| table.iter().map(Option::as_deref).eq(names.iter().copied());
-        if let Some(place) = self.0.iter().position(same) {
-            return Arc::clone(&self.0[place]);
+impl SourceNumbers {
+    fn new() -> Self {
+        SourceNumbers { numbers: HashMap::new(), texts: vec![None], known: HashMap::new() }
+    }
+
+    fn number_of(&mut self, source: &str) -> u32 {
+        if let Some(&number) = self.numbers.get(source) {
+            return number;
         }
-        let table: Sources = names.iter().map(|name| name.map(Arc::from)).collect();
-        self.0.truncate(TABLES - 1);
-        self.0.insert(0, Arc::clone(&table));
-        table
+        let (number, text) = (self.texts.len() as u32, Arc::<str>::from(source));
+        self.texts.push(Some(Arc::clone(&text)));
+        self.numbers.insert(text, number);
+        number
+    }
+
+    fn numbers_of(&mut self, table: &PackedTexts<'_>) -> Result<Arc<[u32]>, FormatError> {
+        if let Some(known) = self.known.get(table.packed) {
+            return Ok(Arc::clone(known));
+        }
+        let texts = table.strings(NAME)?;
+        let numbers: Arc<[u32]> = texts.into_iter().map(|source| self.number_of(source)).collect();
+        if self.known.len() == KNOWN_TABLES {
+            self.known.clear();
+        }
+        self.known.insert(table.packed.into(), Arc::clone(&numbers));
+        Ok(numbers)
     }
 }
 
@@ -135,210 +157,214 @@ fn add(to: &mut u64, count: u64) {
     *to = to.wrapping_add(count);
 }
 
-/// The counts of the sources of one part, by number of kind and piece, and of a day, by source.
-struct ByKind<'a> {
-    width: usize,
-    numbered: Vec<u64>,
-    places: HashMap<Option<&'a str>, usize>,
-    sources: Vec<Option<&'a str>>,
-    counts: Vec<u64>,
-}
-
-impl<'a> ByKind<'a> {
-    fn new(width: usize) -> Self {
-        ByKind { width, numbered: Vec::new(), places: HashMap::new(), sources: Vec::new(), counts: Vec::new() }
-    }
-
-    /// Begins with what was summed before.
-    fn go_on_from(&mut self, before: &'a KindSums) {
-        let each = ACTIVITIES * self.width;
-        for (source, start) in before.sources.iter().zip((0..).step_by(each)) {
-            self.sources.push(source.as_deref());
-            self.places.insert(source.as_deref(), start);
-        }
-        self.counts.extend_from_slice(&before.counts);
-    }
-
-    /// Begins with a part that has so many sources.
-    fn begin(&mut self, sources: usize) {
-        self.numbered.clear();
-        self.numbered.resize((sources + 1) * ACTIVITIES * self.width, 0);
-    }
-
-    /// The counts of a kind of this part, one a piece.
-    fn pieces(&mut self, kind: u64) -> Result<&mut [u64], FormatError> {
-        let start = (kind as usize).checked_mul(self.width).ok_or_else(damaged)?;
-        self.numbered.get_mut(start..start.saturating_add(self.width)).ok_or_else(damaged)
-    }
-
-    /// Ends with a part, whose kinds this table of sources numbers.
-    fn end(&mut self, sources: &[&'a str]) {
-        let texts = std::iter::once(None).chain(sources.iter().map(|source| Some(*source)));
-        let each = ACTIVITIES * self.width;
-        for (source, counts) in texts.zip(self.numbered.chunks_exact(each)) {
-            let start = *self.places.entry(source).or_insert_with(|| {
-                self.sources.push(source);
-                self.counts.resize(self.counts.len() + each, 0);
-                self.counts.len() - each
-            });
-            self.counts[start..start + each].iter_mut().zip(counts).for_each(|(to, &count)| add(to, count));
-        }
-    }
-
-    fn sorted(mut self, tables: &mut KindTables) -> KindSums {
-        self.sources.push(None);
-        self.sources.sort_unstable();
-        self.sources.dedup();
-        let each = ACTIVITIES * self.width;
-        let mut counts = Vec::with_capacity(self.sources.len() * each);
-        for source in &self.sources {
-            match self.places.get(source) {
-                Some(&start) => counts.extend_from_slice(&self.counts[start..start + each]),
-                None => counts.resize(counts.len() + each, 0),
-            }
-        }
-        KindSums { sources: tables.table_of(&self.sources), counts }
-    }
-
-    fn add_summary(&mut self, of: &Summary<'a>, cuts: &[u64]) -> Result<(), FormatError> {
-        let (mut low, mut base) = (0, 0);
-        for ((kind, cells), total) in of.kinds.iter().zip(of.cell_counts.iter()).zip(of.totals.iter()) {
-            let pieces = self.pieces(kind)?;
-            if let [whole] = pieces {
-                add(whole, total);
-                continue;
-            }
-            let high = low + usize::try_from(cells).map_err(|_| damaged())?.min(of.keys.len());
-            let (mut left, mut start) = (total, low);
-            for (piece, cut) in pieces.iter_mut().zip(cuts) {
-                let end = of.keys.place_of(base + cut, start, high);
-                let count =
-                    if *cut == QUARTERS_A_DAY { left } else { of.counts.sum(start, end).ok_or_else(damaged)? };
-                add(piece, count);
-                (left, start) = (left.wrapping_sub(count), end);
-            }
-            (low, base) = (high, base + QUARTERS_A_DAY);
-        }
-        Ok(())
-    }
-
-    fn add_delta(&mut self, delta: &Delta<'a>, of_quarter: &[u8; DAY], on: Option<&[bool]>) -> Result<(), FormatError> {
-        for ((&key, &count), &kind) in delta.keys.iter().zip(&delta.counts).zip(&delta.kinds) {
-            if on.map_or(Ok(true), |on| at(on, key / QUARTERS_A_DAY))? {
-                let piece = usize::from(of_quarter[(key % QUARTERS_A_DAY) as usize]);
-                add(&mut self.pieces(kind)?[piece], count);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The sum of a day by kind, as far as it has come.
-#[derive(Default)]
-pub struct Unfinished {
-    sums: Option<KindSums>,
+/// Sums days by kind, one after the other, and each of them base by base.
+pub struct ByKind {
+    numbers: SourceNumbers,
+    /// The tables of the last days, by the numbers that are in them: of equal ones one, so that folds look it up once.
+    tables: Vec<(Box<[u32]>, Sources)>,
     place: Place,
+    width: usize,
+    /// Of the day, of each source by its number: those of each activity, and of these one a piece.
+    counts: Vec<u64>,
+    seen: Vec<u32>,
+    is_seen: Vec<bool>,
 }
 
-impl Unfinished {
-    /// Go on with the sums of all users, or of some, and stop where the limit of bytes is used up. Needs deltas, and
-    /// summaries; of some users heads instead, and cells where the day is cut.
+const TABLES: usize = 8;
+
+impl ByKind {
+    pub fn new() -> Self {
+        ByKind {
+            numbers: SourceNumbers::new(),
+            tables: Vec::new(),
+            place: Place::default(),
+            width: 0,
+            counts: Vec::new(),
+            seen: Vec::new(),
+            is_seen: Vec::new(),
+        }
+    }
+
+    /// Go on with the sums of a day of all users, or of some, and stop where the limit of bytes is used up. Needs deltas,
+    /// and summaries; of some users heads instead, and cells where the day is cut.
     pub fn sum(
         &mut self,
         parts: &[PartitionDay<'_>],
         cuts: &[u64],
         users: Option<&Chosen>,
-        tables: &mut KindTables,
         left_bytes: &mut usize,
     ) -> Result<Option<KindSums>, FormatError> {
         let of_quarter = pieces_of(cuts)?;
-        let before = self.sums.take();
-        let mut sums = ByKind::new(cuts.len());
-        if let Some(before) = &before {
-            sums.go_on_from(before);
-        }
+        self.width = cuts.len();
         while let Some((part, step)) = self.place.next(parts) {
             if *left_bytes == 0 {
-                self.sums = Some(sums.sorted(tables));
                 return Ok(None);
             }
             *left_bytes = left_bytes.saturating_sub(part.step_bytes(step));
             match users {
-                None => add_step(&mut sums, part, step, cuts, &of_quarter)?,
-                Some(users) => add_step_of_users(&mut sums, part, step, &of_quarter, users)?,
+                None => self.add_step(part, step, cuts, &of_quarter)?,
+                Some(users) => self.add_step_of_users(part, step, &of_quarter, users)?,
             }
             self.place.advance(part);
         }
-        Ok(Some(sums.sorted(tables)))
+        self.place = Place::default();
+        Ok(Some(self.take()))
     }
-}
 
-/// Add a base, and with the last one the delta.
-fn add_step<'a>(
-    sums: &mut ByKind<'a>,
-    part: &PartitionDay<'a>,
-    step: usize,
-    cuts: &[u64],
-    of_quarter: &[u8; DAY],
-) -> Result<(), FormatError> {
-    let mut sources = Vec::new();
-    if let Some(packed) = part.summaries.get(step) {
-        let summary = read_summary(packed, NAME)?;
-        sums.begin(summary.sources.len());
-        sums.add_summary(&summary, cuts)?;
-        sums.end(&summary.sources);
-        sources = summary.sources;
+    /// Add a base, and with the last one the delta.
+    fn add_step(
+        &mut self,
+        part: &PartitionDay<'_>,
+        step: usize,
+        cuts: &[u64],
+        of_quarter: &[u8; DAY],
+    ) -> Result<(), FormatError> {
+        let mut table: Arc<[u32]> = Arc::default();
+        if let Some(packed) = part.summaries.get(step) {
+            let summary = read_summary(packed, NAME)?;
+            table = self.numbers.numbers_of(&summary.sources)?;
+            self.add_summary(&summary, &table, cuts)?;
+        }
+        if let Some(packed) = part.delta.filter(|_| step + 1 == part.steps()) {
+            let delta = read_delta_columns(packed, NAME)?;
+            let table = self.table_with(table, &delta)?;
+            self.add_delta(&delta, &table, of_quarter, None)?;
+        }
+        Ok(())
     }
-    if let Some(packed) = part.delta.filter(|_| step + 1 == part.steps()) {
-        let delta = read_delta(packed, NAME)?;
-        let sources = sources_with(&sources, &delta)?;
-        sums.begin(sources.len());
-        sums.add_delta(&delta, of_quarter, None)?;
-        sums.end(&sources);
-    }
-    Ok(())
-}
 
-/// The same, of some users alone.
-fn add_step_of_users<'a>(
-    sums: &mut ByKind<'a>,
-    part: &PartitionDay<'a>,
-    step: usize,
-    of_quarter: &[u8; DAY],
-    chosen: &Chosen,
-) -> Result<(), FormatError> {
-    let (mut sources, mut users) = (Vec::new(), Vec::new());
-    if let Some(packed) = part.heads.get(step) {
-        let head = read_head(packed, NAME)?;
-        users = head.user_names(NAME)?;
-        let on: Vec<bool> = users.iter().map(|user| chosen.has(*user)).collect();
-        sums.begin(head.sources.len());
-        if sums.width == 1 {
-            for (series, &kind) in head.kinds.iter().enumerate().filter(|(series, _)| on[*series]) {
-                add(&mut sums.pieces(kind)?[0], head.totals[series]);
-            }
-        } else if on.contains(&true) {
-            let (keys, counts) = read_cell_columns(part.cells.get(step).ok_or_else(damaged)?, NAME)?;
-            for (key, count) in keys.iter().zip(counts.iter()) {
-                let series = key / QUARTERS_A_DAY;
-                if at(&on, series)? {
-                    let piece = usize::from(of_quarter[(key % QUARTERS_A_DAY) as usize]);
-                    add(&mut sums.pieces(at(&head.kinds, series)?)?[piece], count);
+    /// The same, of some users alone.
+    fn add_step_of_users(
+        &mut self,
+        part: &PartitionDay<'_>,
+        step: usize,
+        of_quarter: &[u8; DAY],
+        chosen: &Chosen,
+    ) -> Result<(), FormatError> {
+        let (mut table, mut users): (Arc<[u32]>, _) = (Arc::default(), Vec::new());
+        if let Some(packed) = part.heads.get(step) {
+            let head = read_head(packed, NAME)?;
+            users = head.user_names(NAME)?;
+            let on: Vec<bool> = users.iter().map(|user| chosen.has(*user)).collect();
+            table = head.sources.iter().map(|source| self.numbers.number_of(source)).collect();
+            if self.width == 1 {
+                for (series, &kind) in head.kinds.iter().enumerate().filter(|(series, _)| on[*series]) {
+                    add(&mut self.pieces(&table, kind)?[0], head.totals[series]);
+                }
+            } else if on.contains(&true) {
+                let (keys, counts) = read_cell_columns(part.cells.get(step).ok_or_else(damaged)?, NAME)?;
+                for (key, count) in keys.iter().zip(counts.iter()) {
+                    let series = key / QUARTERS_A_DAY;
+                    if at(&on, series)? {
+                        let piece = usize::from(of_quarter[(key % QUARTERS_A_DAY) as usize]);
+                        add(&mut self.pieces(&table, at(&head.kinds, series)?)?[piece], count);
+                    }
                 }
             }
         }
-        sums.end(&head.sources);
-        sources = head.sources;
+        if let Some(packed) = part.delta.filter(|_| step + 1 == part.steps()) {
+            let delta = read_delta_columns(packed, NAME)?;
+            let new_users = delta.new_users.texts(NAME)?;
+            let users = continued(&users, &new_users, delta.first_series, "series")?;
+            let on: Vec<bool> = users.iter().map(|user| chosen.has(*user)).collect();
+            let table = self.table_with(table, &delta)?;
+            self.add_delta(&delta, &table, of_quarter, Some(&on))?;
+        }
+        Ok(())
     }
-    if let Some(packed) = part.delta.filter(|_| step + 1 == part.steps()) {
-        let delta = read_delta(packed, NAME)?;
-        let on: Vec<bool> = users_with(&users, &delta)?.iter().map(|user| chosen.has(*user)).collect();
-        let sources = sources_with(&sources, &delta)?;
-        sums.begin(sources.len());
-        sums.add_delta(&delta, of_quarter, Some(&on))?;
-        sums.end(&sources);
+
+    fn add_summary(&mut self, of: &Summary<'_>, table: &[u32], cuts: &[u64]) -> Result<(), FormatError> {
+        let (mut low, mut base) = (0, 0);
+        for ((kind, cells), total) in of.kinds.iter().zip(of.cell_counts.iter()).zip(of.totals.iter()) {
+            let pieces = self.pieces(table, kind)?;
+            let high = low + usize::try_from(cells).map_err(|_| damaged())?.min(of.keys.len());
+            let (mut left, mut start) = (total, low);
+            let (last, first) = pieces.split_last_mut().ok_or_else(damaged)?;
+            for (piece, cut) in first.iter_mut().zip(cuts) {
+                let end = of.keys.place_of(base + cut, start, high);
+                let count = of.counts.sum(start, end).ok_or_else(damaged)?;
+                add(piece, count);
+                (left, start) = (left.wrapping_sub(count), end);
+            }
+            add(last, left);
+            (low, base) = (high, base + QUARTERS_A_DAY);
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn add_delta(
+        &mut self,
+        delta: &DeltaColumns<'_>,
+        table: &[u32],
+        of_quarter: &[u8; DAY],
+        on: Option<&[bool]>,
+    ) -> Result<(), FormatError> {
+        for ((key, count), kind) in delta.keys.iter().zip(delta.counts.iter()).zip(delta.kinds.iter()) {
+            if on.map_or(Ok(true), |on| at(on, key / QUARTERS_A_DAY))? {
+                let piece = usize::from(of_quarter[(key % QUARTERS_A_DAY) as usize]);
+                add(&mut self.pieces(table, kind)?[piece], count);
+            }
+        }
+        Ok(())
+    }
+
+    /// The sources that a delta's kinds number. It continues the last base, unless that one was frozen before it.
+    fn table_with(&mut self, base: Arc<[u32]>, delta: &DeltaColumns<'_>) -> Result<Arc<[u32]>, FormatError> {
+        let new = self.numbers.numbers_of(&delta.new_sources)?;
+        if new.is_empty() && delta.first_source == base.len() as u64 {
+            return Ok(base);
+        }
+        Ok(continued(&base, &new, delta.first_source, "sources")?.into())
+    }
+
+    /// The counts of a kind, one a piece, of a part whose sources have these numbers.
+    fn pieces(&mut self, table: &[u32], kind: u64) -> Result<&mut [u64], FormatError> {
+        let place = usize::try_from(kind).map_err(|_| damaged())?;
+        let (source, activity) = (place / ACTIVITIES, place % ACTIVITIES);
+        let number = match source {
+            0 => 0,
+            _ => *table.get(source - 1).ok_or_else(damaged)?,
+        };
+        let each = ACTIVITIES * self.width;
+        let start = number as usize * each;
+        if self.counts.len() < start + each {
+            self.counts.resize(start + each, 0);
+        }
+        if self.is_seen.len() <= number as usize {
+            self.is_seen.resize(number as usize + 1, false);
+        }
+        if !std::mem::replace(&mut self.is_seen[number as usize], true) {
+            self.seen.push(number);
+        }
+        Ok(&mut self.counts[start + activity * self.width..][..self.width])
+    }
+
+    /// The sums of the day; what is next is another day.
+    fn take(&mut self) -> KindSums {
+        self.seen.sort_unstable();
+        let each = ACTIVITIES * self.width;
+        let mut counts = Vec::with_capacity(self.seen.len() * each);
+        for &number in &self.seen {
+            let of_source = &mut self.counts[number as usize * each..][..each];
+            counts.extend_from_slice(of_source);
+            of_source.fill(0);
+            self.is_seen[number as usize] = false;
+        }
+        let sources = self.table_of_seen();
+        self.seen.clear();
+        KindSums { sources, counts }
+    }
+
+    fn table_of_seen(&mut self) -> Sources {
+        if let Some((_, table)) = self.tables.iter().find(|(numbers, _)| **numbers == *self.seen) {
+            return Arc::clone(table);
+        }
+        let texts = &self.numbers.texts;
+        let table: Sources = self.seen.iter().map(|&number| texts[number as usize].clone()).collect();
+        self.tables.truncate(TABLES - 1);
+        self.tables.insert(0, (self.seen.as_slice().into(), Arc::clone(&table)));
+        table
+    }
 }
 
 /// The first quarter of the day that holds an event. Needs summaries and deltas.
@@ -353,7 +379,7 @@ pub fn first_quarter(parts: &[PartitionDay<'_>]) -> Result<Option<u64>, FormatEr
             read_summary(packed, NAME)?.keys.iter().for_each(&mut see);
         }
         if let Some(packed) = part.delta {
-            read_delta(packed, NAME)?.keys.into_iter().for_each(&mut see);
+            read_delta_columns(packed, NAME)?.keys.iter().for_each(&mut see);
         }
     }
     Ok(first)
@@ -365,27 +391,15 @@ pub fn kinds_on(sources: &[&str], chosen: Option<&Chosen>) -> Vec<bool> {
     texts.flat_map(|source| [chosen.is_none_or(|chosen| chosen.has(source)); ACTIVITIES]).collect()
 }
 
-/// The sources that a delta's kinds number. It continues the last base, unless that one was frozen before it.
-pub fn sources_with<'a>(sources: &[&'a str], delta: &Delta<'a>) -> Result<Vec<&'a str>, FormatError> {
-    if delta.first_source == 0 {
-        return Ok(delta.new_sources.clone());
+/// What a delta numbers, its sources or the users of its series: those of the last base, whose first it continues, and its
+/// own; its own alone where the base was frozen before it.
+pub fn continued<T: Copy>(base: &[T], new: &[T], first: u64, what: &str) -> Result<Vec<T>, FormatError> {
+    if first == 0 {
+        return Ok(new.to_vec());
     }
-    if sources.len() as u64 != delta.first_source {
-        let text =
-            format!("{} continues {} sources of a base that is not there", shown(b"a delta"), delta.first_source);
+    if base.len() as u64 != first {
+        let text = format!("{} continues {first} {what} of a base that is not there", shown(b"a delta"));
         return Err(FormatError(text));
     }
-    Ok(sources.iter().chain(&delta.new_sources).copied().collect())
-}
-
-/// The users of a delta's series, by number: the last base's, which it continues, then its own.
-pub fn users_with<'a>(users: &[Option<&'a str>], delta: &Delta<'a>) -> Result<Vec<Option<&'a str>>, FormatError> {
-    if delta.first_series == 0 {
-        return Ok(delta.new_users.clone());
-    }
-    if users.len() as u64 != delta.first_series {
-        let text = format!("{} continues {} series of a base that is not there", shown(b"a delta"), delta.first_series);
-        return Err(FormatError(text));
-    }
-    Ok(users.iter().chain(&delta.new_users).copied().collect())
+    Ok(base.iter().chain(new).copied().collect())
 }

@@ -287,6 +287,32 @@ impl<'a> Column<'a> {
 
 // ---- reading
 
+/// The texts of an array, as they lie behind its head.
+#[derive(Clone, Copy)]
+pub struct PackedTexts<'a> {
+    pub count: usize,
+    pub packed: &'a [u8],
+}
+
+impl<'a> PackedTexts<'a> {
+    pub fn texts(&self, name: &'a [u8]) -> Result<Vec<Option<&'a str>>, FormatError> {
+        let mut from = Reader::plain(self.packed, name);
+        (0..self.count).map(|_| from.text()).collect()
+    }
+
+    /// Without looking whether they are Unicode.
+    pub fn bytes(&self, name: &'a [u8]) -> impl Iterator<Item = Result<Option<&'a [u8]>, FormatError>> + 'a {
+        let mut from = Reader::plain(self.packed, name);
+        (0..self.count).map(move |_| from.text_bytes())
+    }
+
+    /// The texts, of which none may be absent.
+    pub fn strings(&self, name: &'a [u8]) -> Result<Vec<&'a str>, FormatError> {
+        let mut from = Reader::plain(self.packed, name);
+        (0..self.count).map(|_| from.str()).collect()
+    }
+}
+
 /// Reads msgpack from a slice; every length is checked against what is there.
 pub struct Reader<'a> {
     bytes: &'a [u8],
@@ -356,6 +382,12 @@ impl<'a> Reader<'a> {
     }
 
     pub fn text(&mut self) -> Result<Option<&'a str>, FormatError> {
+        let Some(bytes) = self.text_bytes()? else { return Ok(None) };
+        std::str::from_utf8(bytes).map(Some).map_err(|_| self.fault())
+    }
+
+    /// A text that may be none in Unicode.
+    pub fn text_bytes(&mut self) -> Result<Option<&'a [u8]>, FormatError> {
         let code = self.byte()?;
         let length = match code {
             0xc0 => return Ok(None),
@@ -365,7 +397,7 @@ impl<'a> Reader<'a> {
             0xdb => self.big_endian(4)? as usize,
             _ => return Err(self.fault()),
         };
-        std::str::from_utf8(self.take(length)?).map(Some).map_err(|_| self.fault())
+        self.take(length).map(Some)
     }
 
     pub fn str(&mut self) -> Result<&'a str, FormatError> {
@@ -391,14 +423,23 @@ impl<'a> Reader<'a> {
         Column::read(packed, self.name)
     }
 
-    /// An array of texts: how many there are, and their bytes without the array's head.
-    pub fn packed_texts(&mut self) -> Result<(usize, &'a [u8]), FormatError> {
+    pub fn packed_texts(&mut self) -> Result<PackedTexts<'a>, FormatError> {
         let count = self.array()?;
         let start = self.at;
         for _ in 0..count {
             self.text()?;
         }
-        Ok((count, &self.bytes[start..self.at]))
+        Ok(PackedTexts { count, packed: &self.bytes[start..self.at] })
+    }
+
+    /// The same for who checks each text where it is looked at.
+    pub fn unchecked_texts(&mut self) -> Result<PackedTexts<'a>, FormatError> {
+        let count = self.array()?;
+        let start = self.at;
+        for _ in 0..count {
+            self.text_bytes()?;
+        }
+        Ok(PackedTexts { count, packed: &self.bytes[start..self.at] })
     }
 
     pub fn strings(&mut self) -> Result<Vec<&'a str>, FormatError> {

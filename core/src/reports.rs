@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyDict, PyList};
 
-use crate::days::{self, Chosen, KindSums, KindTables, PartitionDay, Place, Unfinished, ACTIVITIES};
+use crate::days::{self, ByKind, Chosen, KindSums, PartitionDay, Place, ACTIVITIES};
 use crate::fold::{self, Side};
 use crate::formats::FormatError;
 use crate::plan::{self, DayPlan};
@@ -62,12 +62,11 @@ fn hold_days(of: &DayParts<'_>) -> PyResult<Vec<HeldDay>> {
 impl HeldDay {
     fn parts(&self) -> Result<Vec<PartitionDay<'_>>, FormatError> {
         let mut values = self.values.iter().map(Option::as_deref);
-        let mut take = |number: usize| (&mut values).take(number).map(|part| part.ok_or_else(days::damaged)).collect();
         let mut parts = Vec::with_capacity(self.shape.len());
         for &(summaries, heads, cells) in self.shape.iter() {
+            let mut take = |number: usize| (&mut values).take(number).collect::<Option<_>>().ok_or_else(days::damaged);
             let (summaries, heads, cells) = (take(summaries)?, take(heads)?, take(cells)?);
-            let delta: Result<Vec<&[u8]>, _> = take(1);
-            parts.push(PartitionDay { summaries, heads, cells, delta: delta.ok().map(|of| of[0]) });
+            parts.push(PartitionDay { summaries, heads, cells, delta: values.next().flatten() });
         }
         Ok(parts)
     }
@@ -96,8 +95,7 @@ impl Plan {
             plan: Arc::clone(&self.0),
             days: hold_days(&days)?,
             users: users.map(Chosen::new),
-            tables: KindTables::default(),
-            current: Unfinished::default(),
+            current: ByKind::new(),
             sums: Vec::new(),
         })
     }
@@ -123,8 +121,7 @@ pub struct KindSumming {
     plan: Arc<plan::Plan>,
     days: Vec<HeldDay>,
     users: Option<Chosen>,
-    tables: KindTables,
-    current: Unfinished,
+    current: ByKind,
     sums: Vec<KindSums>,
 }
 
@@ -132,10 +129,8 @@ impl KindSumming {
     fn advance(&mut self, mut left_bytes: usize) -> Result<(), FormatError> {
         while let Some(held) = self.days.get(self.sums.len()).filter(|_| left_bytes > 0) {
             let (parts, cuts) = (held.parts()?, &self.plan.day(held.day)?.cuts);
-            let sums = self.current.sum(&parts, cuts, self.users.as_ref(), &mut self.tables, &mut left_bytes)?;
-            let Some(sums) = sums else { break };
+            let Some(sums) = self.current.sum(&parts, cuts, self.users.as_ref(), &mut left_bytes)? else { break };
             self.sums.push(sums);
-            self.current = Unfinished::default();
         }
         Ok(())
     }

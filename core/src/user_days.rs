@@ -1,8 +1,8 @@
 //! Sums the packed parts of one UTC day of a workspace by user. The Python form is `api/report/user_days.py`.
 
-use crate::day_parts::{read_cell_columns, read_delta, read_head, QUARTERS_A_DAY};
-use crate::days::{at, damaged, kinds_on, sources_with, users_with, Chosen, PartitionDay, Place, ACTIVITIES, NAME};
-use crate::formats::FormatError;
+use crate::day_parts::{read_cell_columns, read_delta_columns, read_head_columns, QUARTERS_A_DAY};
+use crate::days::{at, continued, damaged, kinds_on, Chosen, PartitionDay, Place, ACTIVITIES, NAME};
+use crate::formats::{Column as Packed, FormatError};
 use crate::user_table::UserTable;
 
 /// Counts of some users, each of whom is there once.
@@ -56,6 +56,8 @@ const DENSE: usize = 16;
 #[derive(Default)]
 pub struct ByUser {
     counting: [Counting; ACTIVITIES],
+    /// Of the base at hand, by series.
+    users: Vec<u32>,
 }
 
 impl ByUser {
@@ -91,50 +93,66 @@ impl ByUser {
         chosen: Option<&Chosen>,
         table: &mut UserTable,
     ) -> Result<(), FormatError> {
-        let (mut sources, mut users) = (Vec::new(), Vec::new());
+        let mut sources = Vec::new();
+        self.users.clear();
         if let Some(packed) = part.heads.get(step) {
-            let head = read_head(packed, NAME)?;
-            users = head.user_names(NAME)?;
-            let on = kinds_on(&head.sources, chosen);
-            let counts = if window == (0, QUARTERS_A_DAY) {
-                head.totals
+            let head = read_head_columns(packed, NAME)?;
+            for user in head.users.bytes(NAME) {
+                self.users.push(table.number_of(user?, NAME)?);
+            }
+            sources = head.sources.strings(NAME)?;
+            let on = kinds_on(&sources, chosen);
+            if window == (0, QUARTERS_A_DAY) {
+                self.add_series(&on, head.kinds, head.totals.iter())?;
             } else {
                 let cells = part.cells.get(step).ok_or_else(damaged)?;
-                window_counts(&head.cell_counts, cells, window)?
-            };
-            for ((&user, &kind), &count) in users.iter().zip(&head.kinds).zip(&counts) {
-                if at(&on, kind)? {
-                    self.add(table, kind, user, count);
-                }
+                self.add_series(&on, head.kinds, window_counts(head.cell_counts, cells, window)?.into_iter())?;
             }
-            sources = head.sources;
         }
         if let Some(packed) = part.delta.filter(|_| step + 1 == part.steps()) {
-            let delta = read_delta(packed, NAME)?;
-            let on = kinds_on(&sources_with(&sources, &delta)?, chosen);
-            let users = users_with(&users, &delta)?;
-            for ((&key, &count), &kind) in delta.keys.iter().zip(&delta.counts).zip(&delta.kinds) {
+            let delta = read_delta_columns(packed, NAME)?;
+            let sources = continued(&sources, &delta.new_sources.strings(NAME)?, delta.first_source, "sources")?;
+            let on = kinds_on(&sources, chosen);
+            let new: Result<Vec<u32>, _> =
+                delta.new_users.bytes(NAME).map(|user| table.number_of(user?, NAME)).collect();
+            let users = continued(&self.users, &new?, delta.first_series, "series")?;
+            for ((key, count), kind) in delta.keys.iter().zip(delta.counts.iter()).zip(delta.kinds.iter()) {
                 if (window.0..window.1).contains(&(key % QUARTERS_A_DAY)) && at(&on, kind)? {
-                    self.add(table, kind, at(&users, key / QUARTERS_A_DAY)?, count);
+                    self.add(kind, at(&users, key / QUARTERS_A_DAY)?, count);
                 }
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, table: &mut UserTable, kind: u64, user: Option<&str>, count: u64) {
+    /// Add the counts of the series of the base at hand.
+    fn add_series(
+        &mut self,
+        on: &[bool],
+        kinds: Packed<'_>,
+        counts: impl Iterator<Item = u64>,
+    ) -> Result<(), FormatError> {
+        for ((place, kind), count) in kinds.iter().enumerate().zip(counts) {
+            if at(on, kind)? {
+                self.add(kind, self.users[place], count);
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, kind: u64, user: u32, count: u64) {
         if count > 0 {
-            self.counting[kind as usize % ACTIVITIES].add(table.number_of(user), count);
+            self.counting[kind as usize % ACTIVITIES].add(user, count);
         }
     }
 }
 
 /// Of each series what lies in the window.
-fn window_counts(cell_counts: &[u64], cells: &[u8], window: (u64, u64)) -> Result<Vec<u64>, FormatError> {
+fn window_counts(cell_counts: Packed<'_>, cells: &[u8], window: (u64, u64)) -> Result<Vec<u64>, FormatError> {
     let (keys, counts) = read_cell_columns(cells, NAME)?;
     let (mut low, mut base) = (0, 0);
     let mut found = Vec::with_capacity(cell_counts.len());
-    for &cells in cell_counts {
+    for cells in cell_counts.iter() {
         let high = low + usize::try_from(cells).map_err(|_| damaged())?.min(keys.len());
         let first = keys.place_of(base + window.0, low, high);
         let end = keys.place_of(base + window.1, first, high);

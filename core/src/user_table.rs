@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use crate::formats::{damaged, FormatError};
+
 /// The user of events without one.
 pub const NO_USER: u32 = 0;
 
@@ -78,31 +80,32 @@ impl UserTable {
         self.texts.len()
     }
 
-    fn half_hash(&self, text: &str) -> u32 {
+    fn half_hash(&self, text: &[u8]) -> u32 {
         (self.hasher.hash_one(text) >> 32) as u32
     }
 
-    /// Who has no number gets the next one.
-    pub fn number_of(&mut self, user: Option<&str>) -> u32 {
-        let Some(text) = user else { return NO_USER };
-        let half = self.half_hash(text);
-        if let Some(number) = self.number_at(half, text) {
-            return number;
+    /// Who has no number gets the next one. What has one is a text, so nobody looks again whether it is.
+    pub fn number_of(&mut self, user: Option<&[u8]>, name: &[u8]) -> Result<u32, FormatError> {
+        let Some(bytes) = user else { return Ok(NO_USER) };
+        let half = self.half_hash(bytes);
+        if let Some(number) = self.number_at(half, bytes) {
+            return Ok(number);
         }
+        let text = std::str::from_utf8(bytes).map_err(|_| damaged(name))?;
         let number = self.texts.len() as u32;
         self.texts.push(text);
         self.numbers.insert_unique(whole_hash(half), (number, half), |&(_, half)| whole_hash(half));
-        number
+        Ok(number)
     }
 
     /// None: nobody has counted this user yet.
     pub fn find(&self, user: Option<&str>) -> Option<u32> {
         let Some(text) = user else { return Some(NO_USER) };
-        self.number_at(self.half_hash(text), text)
+        self.number_at(self.half_hash(text.as_bytes()), text.as_bytes())
     }
 
-    fn number_at(&self, half: u32, text: &str) -> Option<u32> {
-        let same = |&(number, known): &(u32, u32)| known == half && self.texts.text(number) == text;
+    fn number_at(&self, half: u32, text: &[u8]) -> Option<u32> {
+        let same = |&(number, known): &(u32, u32)| known == half && self.texts.text(number).as_bytes() == text;
         self.numbers.find(whole_hash(half), same).map(|&(number, _)| number)
     }
 
