@@ -7,12 +7,13 @@ from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, RedisError, ResponseError
 
 from api.errors import Unavailable
 from stream.faults import FaultWatch
 from stream.settings.redis import Command, PackedInC, pack_around, redis_client
-from stream.settings.redis_words import SILENT_TO_TLS, describe_redis, is_refusal, name_trouble
+from stream.settings.redis_words import SILENT_TO_TLS, describe_redis, is_refusal, lacks_right, name_trouble
+from stream.storage.keys import kind_of_key
 
 T = TypeVar("T")
 
@@ -29,6 +30,9 @@ class Connection:
         self._timeout_seconds = timeout_seconds
         self._client: Redis | None = None
         self._reads = FaultWatch(meanwhile="readers get 503", over="Redis answers reads again")
+        self._rights = FaultWatch(meanwhile="readers get 503", over="Redis allows our user what it refused")
+        self._refused: set[bytes] = set()
+        """The kinds of commands that our user may not send, each until one of it was taken."""
         self._changes = FaultWatch(
             subject="live reports: ",
             meanwhile="they are asked for every second in place of changes",
@@ -61,7 +65,13 @@ class Connection:
     async def transaction(self, commands: Iterable[Command]) -> list[Any]:
         """The replies to commands that are carried out as one, as they come: without what the client makes of them."""
         self.transactions += 1
-        return await self._listen(self._execute([_MULTI, *commands, _EXEC]), self._reads)
+        asked = [_MULTI, *commands, _EXEC]
+        replies = await self._listen(self._execute(asked), self._reads)
+        if self._rights.lasting is not None:
+            self._refused.difference_update(map(_kind_of, asked))
+            if not self._refused:
+                self._rights.clear()
+        return replies
 
     async def _execute(self, commands: Sequence[Command]) -> list[Any]:
         """On a connection that is kept: to lend one of the client's for each read, and to give it back, takes longer
@@ -73,7 +83,7 @@ class Connection:
                 connection = self._idle.pop()
                 try:
                     if connection.is_connected and not await connection.can_read():
-                        return await _exchange(connection, commands, until)
+                        return await self._exchange(connection, commands, until)
                 except RedisConnectionError:
                     pass  # as of one that was closed meanwhile
                 finally:
@@ -84,10 +94,25 @@ class Connection:
                 if connection.is_connected and await connection.can_read():
                     await connection.disconnect()  # the server closed it meanwhile; it connects again by itself
                 return await connection.retry.call_with_retry(
-                    lambda: _exchange(connection, commands), lambda _error: connection.disconnect()
+                    lambda: self._exchange(connection, commands), lambda _error: connection.disconnect()
                 )
             finally:
                 self._idle.append(connection)
+
+    async def _exchange(
+        self, connection: PackedInC, commands: Sequence[Command], until: float | None = None
+    ) -> list[Any]:
+        """The replies of a transaction. Raises the first error that is among them."""
+        *queued, replies = await connection.exchange(commands, until)
+        for command, reply in zip(commands, [*queued, replies], strict=True):
+            if isinstance(reply, NoPermissionError):
+                self._refused.add(_kind_of(command))
+        if isinstance(replies, ResponseError):
+            raise next((reply for reply in queued if isinstance(reply, ResponseError)), replies)
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                raise reply
+        return cast("list[Any]", replies)
 
     async def _connect(self) -> PackedInC:
         pool = self.client.connection_pool
@@ -108,7 +133,8 @@ class Connection:
             answer = await call
         except (RedisError, OSError, TimeoutError) as error:
             self.refuses = is_refusal(error)
-            raise self._unavailable(error, watch) from error
+            of_rights = watch is self._reads and lacks_right(error)
+            raise self._unavailable(error, self._rights if of_rights else watch) from error
         watch.clear()
         return answer
 
@@ -131,12 +157,8 @@ class Connection:
 _MULTI, _EXEC = b"".join(pack_around(["MULTI"])), b"".join(pack_around(["EXEC"]))
 
 
-async def _exchange(connection: PackedInC, commands: Sequence[Command], until: float | None = None) -> list[Any]:
-    """The replies of a transaction. Raises the first error that is among them."""
-    *queued, replies = await connection.exchange(commands, until)
-    if isinstance(replies, ResponseError):
-        raise next((reply for reply in queued if isinstance(reply, ResponseError)), replies)
-    for reply in replies:
-        if isinstance(reply, ResponseError):
-            raise reply
-    return cast("list[Any]", replies)
+def _kind_of(command: Command) -> bytes:
+    """The name of a command, and of what kind its key is: what a user's rights may tell apart."""
+    packed = command if isinstance(command, bytes) else b"".join(pack_around(command))
+    _, _, name, *key = packed.split(b"\r\n", 5)
+    return name + b" " + kind_of_key(key[1]) if len(key) > 1 else name

@@ -229,3 +229,8 @@ def parse_label(value: bytes) -> Label:
 
 _MISSING_ROWS: Final = msgspec.json.Decoder(MissingRows)
 _LABEL: Final = re.compile(r"(\d+) (\d+) (\d+) (\d+) ([01])(.*)", re.DOTALL)
+
+
+def kind_of_key(key: bytes) -> bytes:
+    """What a key holds, as in the drawing: `days` of `cr1:g:{0}:days:w`. No id has a brace in it."""
+    return key.rpartition(b":{0}:")[2].partition(b":")[0]

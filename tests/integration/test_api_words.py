@@ -16,6 +16,7 @@ from api.errors import CountsMissing
 from tests.integration.test_api_ops import tell
 from tests.support.api import BASE, Api, api_over, own_redis, shared_redis
 from tests.support.authority import Authority
+from tests.support.redis_data import Event
 from tests.support.redis_server import RunningRedis
 from tests.support.tls_redis import TlsRedis
 
@@ -65,6 +66,34 @@ async def test_a_redis_that_does_not_let_us_in_is_told_with_the_setting(
     # Readers are told the same, without the server's own words, which may name users.
     assert detail == f"{says}."
     assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    "rule", ["-zscore", "~cr1:*:positions ~cr1:*:workspaces", "-hmget +hgetall"], ids=["command", "keys", "most"]
+)
+async def test_a_right_that_is_missing_is_said_once_however_often_other_reads_are_answered(
+    own_redis: RunningRedis, caplog: pytest.LogCaptureFixture, rule: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    url = f"redis://limited:secret@127.0.0.1:{own_redis.port}/0"
+    async with api_over(own_redis, NOW, redis=url) as api:
+        api.write([Event(int(NOW) * 10**9, "e")])
+        admin = api.data.client
+        keys = [] if "~" in rule else ["~*"]
+        admin.execute_command("ACL", "SETUSER", "limited", "on", ">secret", *keys, "&*", "+@all", *rule.split())
+        # When reads that Redis refuses alternate with others, then the log says so once
+        for _ in range(3):
+            answer = await api.get("/summary")
+            assert (answer.status_code, answer.json()["code"]) == (503, "redis_unavailable")
+            await api.client.get("/readyz")
+            await api.client.get("/v1/workspaces")
+        [line] = said(caplog)
+        assert line.startswith("Redis does not allow a command to our user (its ACL; CONTACTS_REDIS names the user) (")
+        # and again when it is over: once what was refused is taken
+        admin.execute_command("ACL", "SETUSER", "limited", "~*", "+@all")
+        assert (await api.get("/summary")).status_code == 200
+        [over] = said(caplog)
+        assert over.startswith("Redis allows our user what it refused after ")
 
 
 @asynccontextmanager
