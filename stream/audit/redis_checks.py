@@ -7,6 +7,7 @@ from typing import Final
 
 from stream.audit.finding import Finding, bad, good
 from stream.projection.checks import ServerFacts
+from stream.projection.memory import may_evict
 
 LEAST_VERSION: Final = (7, 0)
 CLOCKS_DIFFER_MS: Final = 60_000
@@ -26,7 +27,7 @@ def check_redis(facts: ServerFacts) -> Iterator[Finding]:
             "contacts-report config   # CONTACTS_REDIS must lead to the primary, or to its Sentinels",
         )
     if facts.maxmemory and facts.used_memory is not None:
-        yield _check_memory(facts.used_memory, facts.maxmemory, evicts=(facts.policy or "").startswith("allkeys"))
+        yield _check_memory(facts.used_memory, facts.maxmemory, evicts=may_evict(facts.policy))
     if facts.persistence == "failing":
         yield bad(
             "Redis persistence",

@@ -9,6 +9,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from stream.projection.memory import counted_bytes, is_above_limit, is_full
 from stream.settings.redis_words import describe_redis
 
 
@@ -20,14 +21,15 @@ class ServerFacts(msgspec.Struct, frozen=True):
     policy: str | None
     maxmemory: int | None
     used_memory: int | None
+    """Bytes against `maxmemory`."""
     persistence: str | None
     ahead_ms: int
     """How far its clock is ahead of ours, about."""
 
     @property
     def full(self) -> bool:
-        """Whether it holds more than its `maxmemory`."""
-        return bool(self.maxmemory) and (self.used_memory or 0) > (self.maxmemory or 0)
+        """Whether it refuses writes for its memory."""
+        return is_full(is_above_limit(self.maxmemory, self.used_memory), self.policy)
 
 
 class RedisRefused(Exception):
@@ -48,7 +50,7 @@ async def ask_server(client: Redis) -> ServerFacts:
         role=_text(info.get("role")),
         policy=_text(info.get("maxmemory_policy")),
         maxmemory=_number(info.get("maxmemory")),
-        used_memory=_number(info.get("used_memory")),
+        used_memory=counted_bytes(info),
         persistence=_persistence(info),
         ahead_ms=round((seconds + microseconds / 1_000_000 - ours) * 1000),
     )

@@ -8,6 +8,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from stream.projection.memory import counted_bytes, is_above_limit, is_full, may_evict
 from stream.projection.worker_status import read_listed_workers, read_worker_statuses
 from stream.settings.redis_words import describe_redis
 from stream.storage.keys import PARTITIONS, Keys
@@ -38,12 +39,12 @@ class RedisPart(msgspec.Struct):
     @property
     def evicts(self) -> bool:
         """Whether it takes what it likes of our keys when it is full, in place of refusing writes."""
-        return self.policy is not None and self.policy.startswith("allkeys")
+        return may_evict(self.policy)
 
     @property
     def full(self) -> bool:
         """Whether it refuses writes."""
-        return self.above_limit and not self.evicts
+        return is_full(self.above_limit, self.policy)
 
 
 async def ask_redis(client: Redis, keys: Keys) -> RedisPart:
@@ -60,9 +61,7 @@ async def ask_redis(client: Redis, keys: Keys) -> RedisPart:
     reporting = {one["worker"] for one in part.workers}
     part.gone = {name: told_ms for name, told_ms in listed.items() if name not in reporting}
     part.policy = memory.get("maxmemory_policy")
-    # Redis itself leaves out of it what clients and replicas have not read yet.
-    held = int(memory.get("used_memory", 0)) - int(memory.get("mem_not_counted_for_evict", 0))
-    part.above_limit = 0 < int(memory.get("maxmemory", 0)) < held
+    part.above_limit = is_above_limit(int(memory.get("maxmemory", 0)), counted_bytes(memory))
     part.partitions = int(fields.get(PARTITIONS.encode(), b"0"))
     for partition in range(part.partitions):
         told = [fields.get(keys.position_field(partition, name).encode()) for name in ("position", "as_of", "worker")]
