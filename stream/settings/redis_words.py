@@ -29,6 +29,8 @@ BY_TEXT = (
     ("DB index is out of range", "Redis has no database of that number (the end of CONTACTS_REDIS)"),
     ("max number of clients reached", "Redis has as many clients as it may (maxclients)"),
     ("running in protected mode", "Redis takes connections of its own machine alone (protected-mode)"),
+    ("MISCONF", "Redis cannot save its data (a full disk?), and is set to take no writes then"),
+    ("NOREPLICAS", "Redis has fewer replicas than it must have to take writes (min-replicas-to-write)"),
     ("No master found for", "no Sentinel says which server is the primary (CONTACTS_REDIS names the service)"),
     ("CERTIFICATE_VERIFY_FAILED", "the certificate of Redis is not to be trusted (ssl_ca_certs in CONTACTS_REDIS)"),
     (

@@ -47,7 +47,7 @@ class Metrics:
         )
         self.redis_refuses_writes = Gauge(
             "contacts_redis_refuses_writes",
-            "1 while Redis answers and takes no writes: it is full (maxmemory), or a read-only replica.",
+            "1 while Redis answers and takes no writes: it is full (maxmemory), a read-only replica, or cannot save.",
             registry=registry,
         )
         self.events = Counter(
