@@ -12,12 +12,17 @@ from aiokafka.conn import create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
     IllegalSaslStateError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    RequestTimedOutError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
 from aiokafka.protocol.metadata import MetadataRequest
 
-from stream.kafka.clients import BROKER_AWAY
+from stream.kafka.clients import BROKER_AWAY, describe
 from stream.settings.kafka import KafkaAccess
 
 CONNECT_SECONDS: Final = 3.0
@@ -25,6 +30,28 @@ ANSWER_SECONDS: Final = 5.0
 """For TLS, the login and a first answer."""
 
 _ASKS_FOR_OURS: Final = "ask for a certificate of ours (CONTACTS_KAFKA_CERT_FILE)"
+
+
+NOT_REACHED: Final = (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+    OSError,
+    TimeoutError,
+    AuthenticationFailedError,
+    IllegalSaslStateError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+"""Errors of a client that may not have got in; of the last four it is told below at which step."""
+
+
+async def why_not_begun(kafka: KafkaAccess, error: BaseException) -> str:
+    """Why a client could not begin: which step of reaching Kafka failed, or what Kafka answered."""
+    if isinstance(error, NOT_REACHED) or not isinstance(error, KafkaError):
+        return f"cannot reach Kafka at {kafka}: {await why_unreachable(kafka)}"
+    return f"Kafka at {kafka} answers, and refuses us: {describe(error)}"
 
 
 async def why_unreachable(kafka: KafkaAccess) -> str:

@@ -18,7 +18,7 @@ from stream.ingest.event import Record
 from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, describe
 from stream.kafka.fetch import keep_fetched_bytes, take_fetched_batches
 from stream.kafka.metadata import fetch_partition_counts, limit_metadata
-from stream.kafka.reach import why_unreachable
+from stream.kafka.reach import why_not_begun
 from stream.kafka.unpacking import UNPACKED_BYTES
 from stream.ports import KafkaAway
 from stream.settings.kafka import KafkaAccess
@@ -168,7 +168,7 @@ async def open_reader(
             async with asyncio.timeout(ANSWER_SECONDS):
                 await consumer.start()
         except BROKER_AWAY as error:
-            raise KafkaAway(f"cannot reach Kafka at {kafka}: {await why_unreachable(kafka)}") from error
+            raise KafkaAway(await why_not_begun(kafka, error)) from error
         yield TopicReader(consumer, topic, unpacked_bytes)
     finally:
         await close_in_bounded_time(consumer)

@@ -29,7 +29,7 @@ from aiokafka.errors import (
 )
 
 from stream.kafka.metadata import list_visible, metadata_of
-from stream.kafka.reach import why_unreachable
+from stream.kafka.reach import why_not_begun
 from stream.model.time import DAY_MILLISECONDS, HOUR_MILLISECONDS
 from stream.ports import WorkerMustStop
 from stream.settings.kafka import KafkaAccess
@@ -347,7 +347,7 @@ async def open_topics(kafka: KafkaAccess, *, timeout_seconds: float = 10.0) -> A
             async with asyncio.timeout(timeout_seconds):
                 await admin.start()
         except (KafkaError, TimeoutError) as error:
-            raise TopicsError(f"cannot reach Kafka at {kafka}: {await why_unreachable(kafka)}") from error
+            raise TopicsError(await why_not_begun(kafka, error)) from error
         yield Topics(admin, kafka, timeout_seconds)
     finally:
         await admin.close()

@@ -78,6 +78,10 @@ def pack_around(words: Iterable[Any]) -> Iterator[bytes]:
             yield hiredis.pack_command(tuple(group)).partition(b"\r\n")[2]  # without its own number of words
 
 
+NOT_CONNECTED = "Timeout connecting to server"
+"""As the client says it. A cancel that comes meanwhile has it as its note, for whoever bounds more than connecting."""
+
+
 class PackedInC(AbstractConnection):
     """Commands are written by hiredis, as answers are read by it, in a quarter of the time for the hundreds of
     arguments of a projected commit. The client's own asyncio connections pack each argument in Python.
@@ -85,6 +89,13 @@ class PackedInC(AbstractConnection):
     And a cancel is never lost: the client writes within `asyncio.wait_for`, which before Python 3.12 forgets a cancel
     that comes together with the end of the writing, in every third call of a busy worker.
     """
+
+    async def _connect(self) -> None:
+        try:
+            await super()._connect()  # type: ignore[no-untyped-call, safe-super]
+        except asyncio.CancelledError as cancelled:
+            cancelled.add_note(NOT_CONNECTED)
+            raise
 
     def pack_command(self, *args: Any) -> list[bytes]:
         name, *rest = args
@@ -253,8 +264,10 @@ class KeepingRedis(Redis):
                     return await self.parse_response(connection, words[0], **options)
                 finally:
                     self._kept.append(connection)  # whatever failed in between has disconnected it
-        except TimeoutError:
-            raise RedisTimeoutError(f"no answer within {self._limit_seconds} s") from None
+        except TimeoutError as late:
+            unconnected = NOT_CONNECTED in getattr(late.__cause__, "__notes__", ())
+            told = NOT_CONNECTED if unconnected else f"no answer within {self._limit_seconds} s"
+            raise RedisTimeoutError(told) from None
 
     async def _lend(self) -> AbstractConnection:
         connection: AbstractConnection = await self.connection_pool.get_connection()  # type: ignore[no-untyped-call]

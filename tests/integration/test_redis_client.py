@@ -18,6 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from cli.local.ports import listens
 from stream.settings.redis import KeepingRedis, redis_client
+from stream.settings.redis_words import is_refusal, name_trouble
 from tests.support.authority import Authority
 from tests.support.kafka import spawn
 from tests.support.ports import free_port
@@ -116,6 +117,20 @@ async def test_a_cancel_is_never_lost(each_redis: RunningRedis, kind: type[Redis
             assert not going_on
 
 
+async def test_a_redis_that_is_set_to_take_no_writes_is_told_as_that(own_redis: RunningRedis) -> None:
+    async with redis_client(own_redis.url, timeout_seconds=5) as client:
+        await client.config_set("min-replicas-to-write", 1)
+        with pytest.raises(ResponseError) as refused:
+            await client.set("name", "value")
+        await client.config_set("min-replicas-to-write", 0)
+    assert is_refusal(refused.value)
+    assert name_trouble(refused.value) == (
+        "Redis has fewer replicas than it must have to take writes (min-replicas-to-write)"
+    )
+    unsaved = ResponseError("MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist")
+    assert name_trouble(unsaved) == "Redis cannot save its data (a full disk?), and is set to take no writes then"
+
+
 # ---- connections that are kept -------------------------------------------------------------------------------
 
 
@@ -192,6 +207,25 @@ async def test_a_command_that_is_not_answered_in_time_says_so_and_the_next_has_i
             await client.get("name")
         assert await client.get("name") == b"value"
         assert await client.incr("number") == 1
+
+
+@pytest.mark.parametrize("kind", [Redis, KeepingRedis])
+async def test_a_connection_that_is_not_made_in_time_is_told_as_that(
+    each_redis: RunningRedis, kind: type[Redis]
+) -> None:
+    # TLS with a port that says nothing to it,
+    silent = await asyncio.start_server(lambda reader, _: reader.read(), "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    url = f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=none"
+    async with silent, redis_client(url, timeout_seconds=0.5, retries=0, kind=kind) as client:
+        with pytest.raises(RedisTimeoutError) as late:
+            await client.get("name")
+        assert name_trouble(late.value).startswith("no connection to Redis in time: ")
+    # and a Redis that lets us in and says nothing more
+    async with redis_client(each_redis.url, timeout_seconds=0.5, retries=0, kind=kind) as client:
+        with stopped(each_redis), pytest.raises(RedisTimeoutError) as late:
+            await client.get("name")
+        assert name_trouble(late.value) == "Redis does not answer"
 
 
 async def test_a_refused_command_leaves_its_connection_usable(each_redis: RunningRedis) -> None:
