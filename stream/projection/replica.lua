@@ -26,6 +26,9 @@
 --   z key n member*n            add members, all of score 0
 --   l key n (field value)*n     labels: of two, the one with the later stamp stands, whoever wrote it. Each field once
 --   u key                       unlink
+
+-- A global is looked up by its name each time, some twenty times an event; a local is not.
+local redis, KEYS, ARGV, tonumber, unpack, string, table = redis, KEYS, ARGV, tonumber, unpack, string, table
 local verb = ARGV[1]
 local positions = KEYS[1]
 local time = redis.call('TIME')
@@ -104,11 +107,10 @@ local function held_of(key, at, n)
 end
 
 local function manifest(stored, segment)
+  if not stored then return segment end
   local parts = segment == '' and {} or {segment}
-  if stored then
-    for part in string.gmatch(string.match(stored, ' (.*)$') or '', '%S+') do
-      if string.match(part, '^(%d+):') ~= partition then parts[#parts + 1] = part end
-    end
+  for part in string.gmatch(string.match(stored, ' (.*)$') or '', '%S+') do
+    if string.match(part, '^(%d+):') ~= partition then parts[#parts + 1] = part end
   end
   if #parts > 1 then
     table.sort(parts, function(x, y) return tonumber(string.match(x, '^%d+')) < tonumber(string.match(y, '^%d+')) end)
@@ -125,18 +127,18 @@ while at <= last do
     redis.call('HSET', key, unpack(ARGV, at + 3, at + 2 + n))
     at = at + 3 + n
   elseif op == 'd' then
-    local n, put, gone = tonumber(ARGV[at + 2]), {}, {}
+    local n, puts, put, gone = tonumber(ARGV[at + 2]), 0, {}, {}
     local days, stored = held_of(key, at + 3, n)
     for i = 1, n do
       local parts = manifest(stored[i], ARGV[at + 2 + 2 * i])
       if parts == '' then
         gone[#gone + 1] = days[i]
       else
-        put[#put + 1] = days[i]
-        put[#put + 1] = version .. ' ' .. parts
+        put[puts + 1], put[puts + 2] = days[i], version .. ' ' .. parts
+        puts = puts + 2
       end
     end
-    if #put > 0 then redis.call('HSET', key, unpack(put)) end
+    if puts > 0 then redis.call('HSET', key, unpack(put)) end
     if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
     at = at + 3 + 2 * n
   elseif op == 'w' then
@@ -149,23 +151,28 @@ while at <= last do
     redis.call('HSET', days, 'all', version .. (stored and string.match(stored, ' %d+$') or ''))
     at = at + 4
   elseif op == 'z' then
-    local n, add = tonumber(ARGV[at + 2]), {}
-    for i = 1, n do
-      add[2 * i - 1], add[2 * i] = '0', ARGV[at + 2 + i]
+    local n = tonumber(ARGV[at + 2])
+    if n == 1 then
+      redis.call('ZADD', key, '0', ARGV[at + 3])
+    else
+      local add = {}
+      for i = 1, n do
+        add[2 * i - 1], add[2 * i] = '0', ARGV[at + 2 + i]
+      end
+      redis.call('ZADD', key, unpack(add))
     end
-    redis.call('ZADD', key, unpack(add))
     at = at + 3 + n
   elseif op == 'l' then
-    local n, put = tonumber(ARGV[at + 2]), {}
+    local n, puts, put = tonumber(ARGV[at + 2]), 0, {}
     local users, stored = held_of(key, at + 3, n)
     for i = 1, n do
       local value = ARGV[at + 2 + 2 * i]
       if later(value, stored[i]) then
-        put[#put + 1] = users[i]
-        put[#put + 1] = value
+        put[puts + 1], put[puts + 2] = users[i], value
+        puts = puts + 2
       end
     end
-    if #put > 0 then redis.call('HSET', key, unpack(put)) end
+    if puts > 0 then redis.call('HSET', key, unpack(put)) end
     at = at + 3 + 2 * n
   elseif op == 'x' then
     local n = tonumber(ARGV[at + 2])
