@@ -136,6 +136,13 @@ class Replica(Protocol):
         Raises ReplicaAway.
         """
 
+    async def project_all(
+        self, partition: int, fencing_token: str, sequence_number: int, calls: Sequence[Call]
+    ) -> bool:
+        """Send calls at once, the first with this number; False where one was refused, and with it all behind it. Those
+        behind one that was not answered may arrive all the same. Raises ReplicaAway.
+        """
+
     async def notice_evictions(self) -> None:
         """Have all calls refused from now on where Redis has evicted keys since they were looked for last. Raises
         ReplicaAway.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from stream.ports import Call, Clock, Replica, ReplicaAway, WorkerMustStop
 from stream.projection.backfill import Found, RowBackfill
@@ -24,6 +24,8 @@ from stream.tables.state import State
 # Questions about the end of a partition that still wait for what lies before it to be published. A worker far behind
 # keeps every second one.
 EVIDENCE_LIMIT = 4096
+# Of a commit: while the worker encodes the next one Redis has work for 50 ms, in up to 6 MB.
+CALLS_AT_ONCE = 32
 
 
 class Projector:
@@ -206,18 +208,25 @@ class Projector:
     def _name_fields(self, fields: dict[str, str]) -> dict[str, str]:
         return {self._keys.position_field(self._partition, name): value for name, value in fields.items()}
 
-    async def _send_all(self, calls: Iterable[Call]) -> bool:
-        for call in calls:
-            if not self._fencing_token or not await self._send(self._fencing_token, call):
+    async def _send_all(self, calls: Sequence[Call]) -> bool:
+        for first in range(0, len(calls), CALLS_AT_ONCE):
+            if not self._fencing_token or not await self._send(
+                self._fencing_token, *calls[first : first + CALLS_AT_ONCE]
+            ):
                 self._fencing_token = ""
                 return False
         return True
 
-    async def _send(self, fencing_token: str, call: Call) -> bool:
-        self._sequence_number += 1
-        call.clock_ms = self._clock.now_ms()
+    async def _send(self, fencing_token: str, *calls: Call) -> bool:
+        number = self._sequence_number + 1
+        self._sequence_number += len(calls)
+        for call in calls:
+            call.clock_ms = self._clock.now_ms()
         try:
-            taken = await self._replica.project(self._partition, fencing_token, self._sequence_number, call)
+            if len(calls) == 1:
+                taken = await self._replica.project(self._partition, fencing_token, number, calls[0])
+            else:
+                taken = await self._replica.project_all(self._partition, fencing_token, number, calls)
         except ReplicaAway:
             self._fencing_token = ""
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -50,6 +51,30 @@ class RedisReplica:
         )
 
     async def project(self, partition: int, fencing_token: str, sequence_number: int, call: Call) -> bool:
+        now = await self._run(*self._words(partition, fencing_token, sequence_number, call))
+        if not now:
+            return False
+        self._compare_clocks(now)
+        return True
+
+    async def project_all(
+        self, partition: int, fencing_token: str, sequence_number: int, calls: Sequence[Call]
+    ) -> bool:
+        commands = []
+        for number, call in enumerate(calls, sequence_number):
+            keys, arguments = self._words(partition, fencing_token, number, call)
+            commands.append(("EVALSHA", self._script.sha, count_words(keys), *keys, *arguments))
+        answers = await self._run_in_order(commands)
+        now = answers[-1]  # behind one that is refused, all are
+        if not now:
+            return False
+        self._compare_clocks(now)
+        return True
+
+    def _words(
+        self, partition: int, fencing_token: str, sequence_number: int, call: Call
+    ) -> tuple[list[Any], list[Any]]:
+        """Keys and arguments of a call."""
         fields = [text for pair in call.fields.items() for text in pair]
         arguments: list[Any] = [
             "project",
@@ -70,11 +95,7 @@ class RedisReplica:
         if call.packed is not None:
             keys.append(PackedWords(call.packed.keys, call.packed.key_count))
             arguments.append(PackedWords(call.packed.operations, call.packed.operation_count))
-        now = await self._run(keys, arguments)
-        if not now:
-            return False
-        self._compare_clocks(now)
-        return True
+        return keys, arguments
 
     async def notice_evictions(self) -> None:
         if self._evictions is None:
@@ -108,14 +129,39 @@ class RedisReplica:
         return int(seconds) * 1000 + int(microseconds) // 1000
 
     async def _run(self, keys: list[Any], arguments: list[Any]) -> Any:
-        if self._evictions is not None and self._evictions.refusal is not None:
-            raise ReplicaAway(self._evictions.refusal)
+        self._require_no_evictions()
         try:
             if isinstance(keys[-1], PackedWords):
-                return await self._run_packed(len(keys) - 1 + keys[-1].number, [*keys, *arguments])
+                return await self._run_packed(count_words(keys), [*keys, *arguments])
             return await self._script(keys=keys, args=arguments)
         except (RedisError, OSError, TimeoutError) as error:
             raise ReplicaAway(describe_redis(error)) from error
+
+    async def _run_in_order(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The answers to commands that are sent at once."""
+        self._require_no_evictions()
+        try:
+            answers = await self._send(commands)
+            lost = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+            if lost:  # as below; and whatever stands behind the first of them was refused
+                await self._client.script_load(self._script.script)
+                answers[lost[0] :] = await self._send(commands[lost[0] :])
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+        except (RedisError, OSError, TimeoutError) as error:
+            raise ReplicaAway(describe_redis(error)) from error
+        return answers
+
+    async def _send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            return await pipeline.execute(raise_on_error=False)
+
+    def _require_no_evictions(self) -> None:
+        if self._evictions is not None and self._evictions.refusal is not None:
+            raise ReplicaAway(self._evictions.refusal)
 
     async def _run_packed(self, key_count: int, words: list[Any]) -> Any:
         """As redis-py's Script, which counts its keys itself."""
@@ -124,6 +170,10 @@ class RedisReplica:
         except NoScriptError:  # Redis was restarted, or is another one: nothing was run
             await self._client.script_load(self._script.script)
             return await self._client.evalsha(self._script.sha, key_count, *words)
+
+
+def count_words(words: Sequence[Any]) -> int:
+    return sum(word.number if isinstance(word, PackedWords) else 1 for word in words)
 
 
 def steady_ms() -> int:

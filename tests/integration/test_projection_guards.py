@@ -259,6 +259,30 @@ async def test_guard_3_a_call_is_taken_only_on_top_of_the_one_before_and_once(si
     assert await site.content() == before
 
 
+async def test_guard_3_calls_that_are_sent_at_once_are_taken_up_to_the_first_that_is_refused(site: Site) -> None:
+    def calls(*positions: int) -> list[Call]:
+        return [plain(**{"0.position": str(position)}) for position in positions]
+
+    async def position() -> bytes | None:
+        return await site.client.hget(site.keys.positions, "0.position")  # type: ignore[misc]
+
+    await site.replica.claim(0, bytes(16), "t")
+    assert await site.replica.project_all(0, "t", 1, calls(1, 2, 3))
+    # On a Redis that has lost its scripts,
+    await site.client.script_flush()
+    assert await site.replica.project_all(0, "t", 4, calls(4, 5, 6))
+    assert await position() == b"6"
+    # where some come again, as after an answer that was lost,
+    assert not await site.replica.project_all(0, "t", 5, calls(98, 99))
+    # one is missing,
+    assert not await site.replica.project_all(0, "t", 8, calls(8, 9))
+    # or another has claimed in between,
+    await site.replica.claim(0, bytes(16), "other")
+    assert not await site.replica.project_all(0, "t", 7, calls(7, 8))
+    # nothing of it is taken.
+    assert await position() == b"6"
+
+
 async def test_guard_4_who_cannot_commit_never_claims(site: Site) -> None:
     site.topic.publish(1)
     owner = site.owner()

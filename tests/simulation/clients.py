@@ -8,7 +8,7 @@ without it.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from aiokafka import TopicPartition
 from aiokafka.errors import (
@@ -393,11 +393,53 @@ class SimRedis:
         return seconds, ms * 1000
 
     async def evalsha(self, sha: str, key_count: int, *words: Any) -> Any:
-        """Of words of which some are packed; the keys are the first."""
-        plain: list[Any] = []
-        for word in words:
-            plain += unpacked(word) if isinstance(word, PackedWords) else [word]
-        return await Script(self._link)(plain[:key_count], plain[key_count:])
+        return await Script(self._link)(*plain(key_count, words))
+
+    def send_late(self, sha: str, key_count: int, *words: Any) -> None:
+        """Without an answer; perhaps it never arrives."""
+        Script(self._link).send_late(*plain(key_count, words))
+
+    def pipeline(self, transaction: bool) -> "Pipeline":
+        assert not transaction
+        return Pipeline(self)
+
+
+class Pipeline:
+    """Commands that are sent at once. Where one is not answered, those behind it may still arrive."""
+
+    def __init__(self, redis: SimRedis) -> None:
+        self._redis = redis
+        self._commands: list[tuple[Any, ...]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        pass
+
+    def execute_command(self, name: str, *words: Any) -> None:
+        assert name == "EVALSHA"
+        self._commands.append(words)
+
+    async def execute(self, raise_on_error: bool) -> list[Any]:
+        assert not raise_on_error
+        answers = []
+        for number, command in enumerate(self._commands):
+            try:
+                answers.append(await self._redis.evalsha(*command))
+            except (RedisConnectionError, RedisTimeoutError):
+                for later in self._commands[number + 1 :]:
+                    self._redis.send_late(*later)
+                raise
+        return answers
+
+
+def plain(key_count: int, words: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Keys and arguments, of words of which some are packed."""
+    found: list[Any] = []
+    for word in words:
+        found += unpacked(word) if isinstance(word, PackedWords) else [word]
+    return found[:key_count], found[key_count:]
 
 
 def unpacked(words: PackedWords) -> list[bytes]:
@@ -437,6 +479,19 @@ class Script:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+
+    def send_late(self, keys: Sequence[Any], args: Sequence[Any]) -> None:
+        world, redis = self._link.world, self._link.world.redis
+        sent = [as_bytes(key) for key in keys], [as_bytes(arg) for arg in args]
+        generation = redis.generation
+
+        def arrive() -> None:
+            if not redis.away and generation == redis.generation:
+                result = redis.run(*sent)
+                world.note(self._link.name, lambda: f"redis, late: {describe(sent[1])} -> {result}")
+
+        if world.chance(0.7):
+            world.loop.call_later(world.rng.random() * (0.1 if world.chance(0.5) else 15), arrive)
 
     async def __call__(self, keys: Sequence[Any], args: Sequence[Any]) -> Any:
         link, world = self._link, self._link.world
