@@ -216,6 +216,7 @@ def local_date(zone_name: str, quarter: int) -> date:
     return day + _ONE_DAY if day_start(zone_name, day + _ONE_DAY) <= quarter else day
 
 
+@lru_cache(maxsize=2_048)
 def quarter_text(zone_name: str, quarter: int) -> str:
     """A quarter as RFC 3339 in the zone, as in 2026-11-17T00:00:00+08:00."""
     return local_time(zone_name, quarter).isoformat()

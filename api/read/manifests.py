@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, compress, groupby, repeat
+from operator import ne
 from typing import Final, NamedTuple
 
 from api.cache import Memory
@@ -105,12 +106,15 @@ class Manifests:
                 held.restless.difference_update(expected)
             return
         known = held or seen.known
-        if known.restless and not seen.again:
-            known.restless.difference_update(expected.keys() - moved)
-        known.restless.update([day for day in moved if day in expected])
-        for day in expected.keys() - manifests.keys():
-            if known.manifests.pop(day, None) is not None:
-                known.restless.discard(day)
+        changed = set(moved)
+        if not seen.again:
+            known.restless -= {day for day in known.restless if day in expected and day not in changed}
+        new = changed - expected.keys()
+        known.restless |= changed - new
+        if len(manifests) - len(new) < len(expected):
+            for day in expected.keys() - manifests.keys():
+                if known.manifests.pop(day, None) is not None:
+                    known.restless.discard(day)
         known.manifests.update(manifests)
         if held is not None or known.manifests:
             self._memory.put(("known", workspace_id), known, known.bytes)
@@ -138,12 +142,13 @@ def ask(seen: Seen, wanted: Mapping[int, Parts]) -> Asked:
     return Asked(wanted, segments, shapes, b"".join(required), list(fields.items()))
 
 
-def moved_days(seen: Seen, manifests: Mapping[int, bytes]) -> list[int]:
+def moved_days(manifests: Mapping[int, bytes], before: Mapping[int, bytes]) -> list[int]:
     """The days that are new or have changed since."""
-    expected = seen.manifests
-    if manifests == expected:
+    if manifests == before:
         return []
-    return [day for day, manifest in manifests.items() if expected.get(day) != manifest]
+    if list(manifests) == list(before):  # as nearly always, and then it takes a third
+        return list(compress(manifests, map(ne, manifests.values(), before.values())))
+    return [day for day, manifest in manifests.items() if before.get(day) != manifest]
 
 
 def read_parts(asked: Asked, replies: Sequence[Sequence[bytes | None]], manifests: Mapping[int, bytes]) -> DayParts:

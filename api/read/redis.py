@@ -187,7 +187,7 @@ class Reader:
         kept = manifests
         if positions.counts_from is not None:
             kept = {day: value for day, value in manifests.items() if day >= positions.counts_from}
-        moved = moved_days(seen, kept)
+        moved = moved_days(kept, seen.manifests)
         self._manifests.learn(workspace_id, seen, kept, moved)
         state = State(positions, version)
         if wanted:
@@ -377,7 +377,10 @@ def _are_whole(days: Sequence[int] | None) -> bool:
 def _manifests(reply: Any, days: Sequence[int] | None) -> tuple[bytes, dict[int, bytes]]:
     """The version of the workspace, and the manifests of the days asked for."""
     if days is not None and not _are_whole(days):
-        return reply[0] or b"", {day: v for day, v in zip(days, reply[1:], strict=True) if v is not None}
+        manifests = dict(zip(days, reply[1:], strict=True))
+        if not all(reply[1:]):
+            manifests = {day: value for day, value in manifests.items() if value is not None}
+        return reply[0] or b"", manifests
     values = _pairs(reply)
     version = values.pop(ALL.encode(), b"")
     if days is None:

@@ -116,7 +116,7 @@ def size_of_rows(plan: Plan, rows: int) -> int:
 
 def find_gone(sums: Mapping[int, object], manifests: Mapping[int, bytes], changed: Mapping[int, object]) -> list[int]:
     """The days whose sums are no longer good. Where all are, a new fold is less work than taking them out."""
-    return [day for day in sums if day in changed or day not in manifests]
+    return [*(day for day in changed if day in sums), *(sums.keys() - manifests.keys())]
 
 
 class _Adder:

@@ -230,7 +230,8 @@ class Reports:
         labelled: tuple[str, ...] = self._labelled(workspace_id) if need.users else ()
         seen: Seen | None = None
         for _ in range(TRIES):
-            of_now = of or self._view_now(query, first)
+            begun = self.clock()
+            of_now = of or self._view_of(query, begun, first)
             sums = self._sums_of(workspace_id, of_now, need, every)
             seen = self._reader.seen(workspace_id, sums.days, seen)
             fields = list(dict.fromkeys([*filter_fields(query), *labelled]))
@@ -251,7 +252,9 @@ class Reports:
             if not snapshot.names.keys() >= set(listed.values()):
                 labelled = tuple(listed.values())
                 continue
-            if of is None and self._view_now(query, first).key != of_now.key:
+            ended = self.clock()
+            later = of is None and now_quarter(ended) != now_quarter(begun)
+            if later and self._view_of(query, ended, first).key != of_now.key:
                 continue
             if need.users:
                 self._remember_labelled(workspace_id, labelled[:REMEMBERED_USERS])
@@ -272,14 +275,11 @@ class Reports:
             every=every,
         )
 
-    def _view_now(self, query: Query, first: int | None) -> View:
-        """The view of a query; `first` is where the first event lies, for `period=all`."""
-        now = self.clock()
-        return (
-            self._view_of_all(query, now, first)
-            if query.period is Period.ALL
-            else self.view_at(query, now_quarter(now))
-        )
+    def _view_of(self, query: Query, now: float, first: int | None) -> View:
+        """The view of a query at a time; `first` is where the first event lies, for `period=all`."""
+        if query.period is Period.ALL:
+            return self._view_of_all(query, now, first)
+        return self.view_at(query, now_quarter(now))
 
     def _reading(
         self,

@@ -8,12 +8,12 @@ itself took longer than to sum it.
 
 from asyncio import Lock
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from api.cache import Memory, Shared, size_of_texts
+from api.read.manifests import moved_days
 from api.read.parts import CELLS, HEADS, NOTHING, SUMMARIES, Parts
 from api.read.snapshot import Snapshot
 from api.report.days import WHOLE_DAY
@@ -39,36 +39,37 @@ Dated = tuple[int, bytes]
 """A day and its manifest."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Donor:
-    plan: "ref[Plan]"
-    fold: "ref[Fold]"
-
-
 class Donors:
-    """The folds of one workspace and filter: what one of them has of a day is good for all that cut the day alike.
+    """The plans whose folds, of one workspace and filter, may give days: what a fold has of a day is good for all that
+    cut the day alike.
 
     It holds none of them: a fold that is forgotten gives no more days.
     """
 
-    SIZE_BYTES = 200 * FOLDS_ASKED
+    SIZE_BYTES = 100 * FOLDS_ASKED
 
-    def __init__(self, table: Any = None) -> None:
-        """`table`: that of their users, where they are folds of users."""
-        self.table = table
-        self._folds: list[_Donor] = []
+    def __init__(self) -> None:
+        self._plans: list[ref[Plan]] = []
 
-    def add(self, plan: Plan, fold: Fold) -> None:
-        """In place of the one of the same plan before it."""
-        others = [of for of in self._folds if of.plan() not in (None, plan) and of.fold() is not None]
-        self._folds = [_Donor(ref(plan), ref(fold)), *others][:FOLDS_ASKED]
+    def has(self, plan: Plan) -> bool:
+        return any(known() is plan for known in self._plans)
 
-    def find(self, plan: Plan, days: Mapping[int, bytes], cut_of: Callable[[DayPlan], Any]) -> dict[Dated, Any]:
+    def add(self, plan: Plan) -> None:
+        self._plans = [ref(plan), *(known for known in self._plans if known() is not None)][:FOLDS_ASKED]
+
+    def find(
+        self,
+        plan: Plan,
+        days: Mapping[int, bytes],
+        fold_of: Callable[[Plan], Fold | None],
+        cut_of: Callable[[DayPlan], Any],
+    ) -> dict[Dated, Any]:
         """The sums of days that have these manifests and are cut as in a plan."""
         found: dict[Dated, Any] = {}
-        gave: list[_Donor] = []
-        for donor in self._folds if days else ():
-            other, fold = donor.plan(), donor.fold()
+        gave: list[ref[Plan]] = []
+        for known in self._plans if days else ():
+            other = known()
+            fold = None if other is None or other is plan else fold_of(other)
             if other is None or fold is None:
                 continue
             folded = fold.manifests
@@ -78,12 +79,13 @@ class Donors:
                 if folded.get(day) == manifest and cut_of(other.days[day]) == cut_of(plan.days[day])
             ]
             if mine:
-                gave.append(donor)
+                gave.append(known)
                 found.update({(day, days[day]): fold.sums[day] for day in mine})
                 days = {day: manifest for day, manifest in days.items() if (day, manifest) not in found}
                 if not days:
                     break
-        self._folds = [*gave, *(donor for donor in self._folds if donor not in gave)]
+        if gave:
+            self._plans = [*gave, *(known for known in self._plans if known not in gave)]
         return found
 
 
@@ -157,12 +159,11 @@ class Sums:
         self._days = plan.days
         self._every = every
         self._kinds, self._users = kinds, users
-        self._kind_key = (workspace_id, plan, chosen_sources, chosen_users)
-        self._user_key = (workspace_id, plan, chosen_sources, "users")
-        self.kinds: KindFold = cache.get(self._kind_key) or form.kind_fold(plan, chosen_sources)
+        self._kind_key, self._user_key = self._key_of_kinds(plan), self._key_of_users(plan)
+        self.kinds: KindFold = self._known_kinds(plan) or form.kind_fold(plan, chosen_sources)
         self._folds = folds
         self._table_key = (workspace_id, "table of users")
-        self.users: UserFold = (self._known_users() if users else None) or form.user_fold(self._table())
+        self.users: UserFold = (self._known_users(plan) if users else None) or form.user_fold(self._table())
         self._shared_plan: Shared = (plan, size_of_plan)
         self._shared_choices: list[Shared] = [
             (values, _size_of_choice) for values in (chosen_sources, chosen_users) if values is not None
@@ -216,7 +217,7 @@ class Sums:
             day: manifest for day in missing if (manifest := some[day]) is not None and (day, manifest) not in held
         }
         if known:
-            held.update(self._donors(what).find(self.plan, known, _CUTS[what]))
+            held.update(self._find_held(what, known))
         return [day for day in missing if (day, some[day]) not in held] if held else missing
 
     def lacks(self, snapshot: Snapshot) -> bool:
@@ -271,13 +272,24 @@ class Sums:
             self._cache.put(self._table_key, table, 0, shared=[_shared_users(table)])
         return table
 
-    def _known_users(self) -> UserFold | None:
-        known: UserFold | None = self._cache.get(self._user_key) or self._folds.get(self._user_key)
+    def _known_kinds(self, plan: Plan) -> KindFold | None:
+        known: KindFold | None = self._cache.get(self._key_of_kinds(plan))
         return known
+
+    def _known_users(self, plan: Plan) -> UserFold | None:
+        key = self._key_of_users(plan)
+        known: UserFold | None = self._cache.get(key) or self._folds.get(key)
+        return known
+
+    def _key_of_kinds(self, plan: Plan) -> Any:
+        return (self._workspace_id, plan, self._chosen_sources, self.chosen_users)
+
+    def _key_of_users(self, plan: Plan) -> Any:
+        return (self._workspace_id, plan, self._chosen_sources, "users")
 
     async def _take_users(self, snapshot: Snapshot, manifests: Mapping[int, bytes]) -> None:
         """Whoever asked for the same meanwhile may have made it."""
-        known = self._known_users()
+        known = self._known_users(self.plan)
         if known is not None and known.manifests == manifests:
             self.users = known
             return
@@ -298,7 +310,7 @@ class Sums:
         fold = self.kinds
         shared = [self._shared_plan, *self._shared_choices, *fold.shared]
         self._cache.put(self._kind_key, fold, fold.size_bytes + _size_of_manifests(manifests), shared=shared)
-        self._remember_donor("kinds", fold, [])
+        self._remember_donor("kinds")
 
     def _remember_users(self, manifests: Mapping[int, bytes]) -> None:
         fold = self.users
@@ -307,17 +319,28 @@ class Sums:
         shared = [self._shared_plan, *self._shared_choices, table]
         self._cache.put(self._user_key, fold, fold.size_bytes + _size_of_manifests(manifests), shared=shared)
         self._cache.put(self._table_key, fold.table, 0, shared=[table])
-        self._remember_donor("users", fold, [table])
+        self._remember_donor("users")
 
-    def _remember_donor(self, what: str, fold: Fold, shared: list[Shared]) -> None:
+    def _remember_donor(self, what: str) -> None:
         donors = self._donors(what)
-        donors.add(self.plan, fold)
-        self._cache.put(self._donors_key(what), donors, donors.SIZE_BYTES, shared=[*self._shared_choices, *shared])
+        if not donors.has(self.plan):
+            donors.add(self.plan)
+            self._cache.put(self._donors_key(what), donors, donors.SIZE_BYTES, shared=self._shared_choices)
 
     def _donors(self, what: str) -> Donors:
         known: Donors | None = self._cache.get(self._donors_key(what))
-        table = self.users.table if what == "users" else None
-        return known if known is not None and known.table is table else Donors(table)
+        return Donors() if known is None else known
+
+    def _find_held(self, what: str, days: Mapping[int, bytes]) -> dict[Dated, Any]:
+        """The sums that folds of other ranges have of days."""
+        donors = self._donors(what)
+        if what == "kinds":
+            return donors.find(self.plan, days, self._known_kinds, attrgetter("cuts"))
+        return donors.find(self.plan, days, self._users_of_table, attrgetter("window"))
+
+    def _users_of_table(self, plan: Plan) -> UserFold | None:
+        known = self._known_users(plan)
+        return known if known is not None and known.table is self.users.table else None
 
     def _has_first(self, day: int, manifest: bytes | None) -> bool:
         """Whether the first quarter of a day with this manifest is at hand."""
@@ -335,15 +358,11 @@ class Sums:
         return (self._workspace_id, day, "first")
 
 
-_CUTS: Mapping[str, Callable[[DayPlan], Any]] = {"kinds": attrgetter("cuts"), "users": attrgetter("window")}
-"""What of a day's plan its sums depend on."""
-
-
 def _changed(
     manifests: Mapping[int, bytes], before: Mapping[int, bytes], held: Mapping[Dated, Any]
 ) -> tuple[dict[int, Any], list[int]]:
     """The days whose manifests are not those of before: the sums that are held, and the days of the others."""
-    changed = [day for day, manifest in manifests.items() if before.get(day) != manifest]
+    changed = moved_days(manifests, before)
     if not held:
         return {}, changed
     known = {day: sums for day in changed if (sums := held.get((day, manifests[day]))) is not None}

@@ -14,6 +14,7 @@ import numpy as np
 
 from api.cache import Shared
 from api.read.parts import DayParts
+from api.report.fold import find_gone
 from api.report.plan import Plan
 from api.report.user_days import Numbers, UserSums, user_sums
 from api.report.user_table import Places, UserTable
@@ -84,7 +85,7 @@ class UserFold:
 
     def update(self, manifests: Mapping[int, bytes], changed: Mapping[int, UserSums]) -> "Steps[UserFold]":
         """The fold of other manifests; `changed` has the sums of each day whose manifest is another one."""
-        gone = [day for day in self.sums if day in changed or day not in manifests]
+        gone = find_gone(self.sums, manifests, changed)
         users = len(self.table)
         if len(gone) < len(self.sums):
             sums, added, deleted = dict(self.sums), _widen(self.added, users), _widen(self.deleted, users)

@@ -88,6 +88,7 @@ FIXED = {
     "http/request._recall_qualities": (256, 12_000),
     "formats._recall": (256, 1_000),
     "query/periods.day_start": (8_192, 400),
+    "query/periods.quarter_text": (2_048, 400),
     "query/periods.bucket_bounds": (32, 50_000),
     "query/earlier._lay_buckets": (32, 50_000),
     "report/days.pieces_of": (1_024, 1_200),

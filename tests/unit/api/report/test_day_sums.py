@@ -94,4 +94,4 @@ async def test_a_range_that_others_take_days_from_is_asked_as_long_as_they_do(ot
     for first in range(others):
         assert await ranges.read(plan(first, first + 30), days(first, first + 30)) == {}
     donors = ranges.sums(plan(0, 0))._donors("kinds")
-    assert len(donors._folds) <= FOLDS_ASKED
+    assert len(donors._plans) <= FOLDS_ASKED
