@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::cloudevents::Attributes;
 use crate::plain_json;
 
 pub const ADDED: u8 = 0;
@@ -33,15 +34,19 @@ pub struct Event<'a> {
     pub batch_id: Option<Cow<'a, str>>,
 }
 
-/// Reads a value that is one JSON object with the fields of an event.
-pub fn read(value: &[u8]) -> Option<Event<'_>> {
+/// Reads a value that is one JSON object with the fields of an event, but for those that are attributes of a CloudEvent.
+pub fn read<'a>(value: &'a [u8], attributes: Option<&Attributes<'a>>) -> Option<Event<'a>> {
     if value.first() != Some(&b'{') {
         return None;
     }
-    let event = match plain_json::read(value) {
-        Some(event) => event,
+    let mut fields: Fields<'a> = match plain_json::read(value) {
+        Some(fields) => fields,
         None => serde_json::from_slice(value).ok()?,
     };
+    if let Some(attributes) = attributes {
+        attributes.put_into(&mut fields);
+    }
+    let event = fields.event()?;
     let good = is_text(&event.id, 1, ID_LENGTH)
         && is_workspace(&event.workspace_id)
         && is_text(&event.contact_id, 1, ID_LENGTH)
@@ -180,15 +185,16 @@ impl<'de> Deserialize<'de> for Unused {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Event<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Events)
+        deserializer.deserialize_map(Objects)
     }
 }
 
-struct Events;
+struct Objects;
 
-#[derive(Default)]
+/// The fields of a value; the outer `None`: there is none.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fields<'a> {
     pub(crate) id: Option<Cow<'a, str>>,
     pub(crate) kind: Option<Cow<'a, str>>,
@@ -214,14 +220,14 @@ fn optional<'de, A: MapAccess<'de>>(items: &mut A) -> Result<Option<Cow<'de, str
     Ok(items.next_value::<Option<Text>>()?.map(|text| text.0))
 }
 
-impl<'de> Visitor<'de> for Events {
-    type Value = Event<'de>;
+impl<'de> Visitor<'de> for Objects {
+    type Value = Fields<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an event")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Event<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Fields<'de>, A::Error> {
         let mut fields = Fields::default();
         while let Some(Text(name)) = items.next_key()? {
             match &*name {
@@ -240,13 +246,13 @@ impl<'de> Visitor<'de> for Events {
                 }
             }
         }
-        fields.event().ok_or_else(|| A::Error::custom("another type, or a field is missing"))
+        Ok(fields)
     }
 }
 
 impl<'a> Fields<'a> {
     /// `None`: it is of another type, or a field is missing.
-    pub(crate) fn event(self) -> Option<Event<'a>> {
+    fn event(self) -> Option<Event<'a>> {
         let activity = match self.kind.as_deref()? {
             "contact.added" => ADDED,
             "contact.deleted" => DELETED,
@@ -276,7 +282,7 @@ mod tests {
 
     #[test]
     fn reads_an_event() {
-        let event = read(GOOD.as_bytes()).expect("an event");
+        let event = read(GOOD.as_bytes(), None).expect("an event");
         assert_eq!((&*event.id, event.activity, &*event.contact_id), ("e1", ADDED, "7"));
         assert_eq!(event.batch_id, None);
         assert_eq!(source_of(event.source.as_deref()), Some(Some(Cow::Borrowed("user"))));
@@ -298,8 +304,20 @@ mod tests {
         ] {
             let odd = GOOD.replace(from, to);
             assert_ne!(odd, GOOD);
-            assert!(read(odd.as_bytes()).is_none(), "{odd}");
+            assert!(read(odd.as_bytes(), None).is_none(), "{odd}");
         }
+    }
+
+    #[test]
+    fn attributes_of_a_cloudevent_stand_in_place_of_fields() {
+        let rest = br#"{"id":"e1","workspace_id":"w","contact_id":7}"#;
+        let headers: [crate::records::Header; 3] =
+            [(b"ce_id", Some(b"e2")), (b"ce_type", Some(b"com.x.contact.deleted.v1")), (b"ce_time", Some(b"now"))];
+        let attributes = crate::cloudevents::read(&headers).expect("plain headers").expect("a CloudEvent");
+        let event = read(rest, Some(&attributes)).expect("an event");
+        assert_eq!((&*event.id, event.activity, &*event.contact_id), ("e2", DELETED, "7"));
+        assert_eq!(&*event.occurred_at, "now");
+        assert_eq!(read(rest, None), None);
     }
 
     #[test]

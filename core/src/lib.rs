@@ -4,6 +4,7 @@
 
 pub mod batches;
 pub mod calls;
+pub mod cloudevents;
 pub mod counts;
 pub mod day_parts;
 pub mod days;

@@ -17,7 +17,7 @@ use crate::row::{put_row, Row};
 use crate::rows::Rows;
 use crate::timestamps;
 use crate::uncounted::Uncounted;
-use crate::{counts, names, recent_ids, uncounted};
+use crate::{cloudevents, counts, names, recent_ids, uncounted};
 
 const QUARTER_NANOSECONDS: i64 = 900 * timestamps::NANOSECONDS;
 const QUARTERS_A_DAY: i64 = 96;
@@ -300,10 +300,11 @@ impl Partition {
         if record.timestamp > reading.trusted_ms && kept("publishers-time-far-ahead") {
             return None;
         }
-        if record.header_count > 0 || value.len() > self.rules.max_event_bytes.min(LENGTH_OF_DEEP_NESTING) {
+        if value.len() > self.rules.max_event_bytes.min(LENGTH_OF_DEEP_NESTING) {
             return None;
         }
-        let event = event::read(value)?;
+        let attributes = if record.header_count > 0 { cloudevents::read(&record.headers().ok()?)? } else { None };
+        let event = event::read(value, attributes.as_ref())?;
         let (occurred_at, fraction_digits) = timestamps::read(event.occurred_at.as_bytes())?;
         let source = source_of(event.source.as_deref())?;
         if !self.is_in_time(occurred_at, record.timestamp) {
