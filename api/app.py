@@ -4,9 +4,9 @@ nothing, and nothing is opened before the application starts."""
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 from litestar import Litestar, Response
 from litestar.config.cors import CORSConfig
@@ -31,12 +31,14 @@ from api.read.redis import Reader
 from api.report.form import choose_form
 from api.report.service import Reports
 from api.routes import COMPONENTS, Endpoint, Endpoints, not_found
-from api.unchanged import Questions
+from api.unchanged import Known, Questions
 from stream.settings.api import ApiConfig
 from stream.tracing import NO_TRACER, Tracer
 from stream.version import VERSION
 
 log = logging.getLogger(__name__)
+
+A = TypeVar("A")
 
 REPORTS = "/v1/workspaces/{workspace_id:str}/reports"
 UNCOUNTED = frozenset({"health", "metrics"})
@@ -122,7 +124,8 @@ def create_app(
     app = _Application(
         Gate(metrics, bool(config.api_cors_origins), config.api_metrics_port, _problem_answer),
         metrics,
-        questions if tracer is NO_TRACER else None,
+        reader,
+        questions.find if tracer is NO_TRACER else lambda _scope: None,  # where there are traces, of every request
         ReportAddresses(answers, bool(config.api_cors_origins)),
         route_handlers=[_handler(path, answer) for path, answer in answers.items()],
         openapi_config=None,
@@ -143,13 +146,20 @@ class _Application(Litestar):
     """
 
     def __init__(
-        self, gate: Gate, metrics: Metrics, questions: Questions | None, reports: "ReportAddresses", **options: Any
+        self,
+        gate: Gate,
+        metrics: Metrics,
+        reader: Reader,
+        find_question: Callable[[Any], Known | None],
+        reports: "ReportAddresses",
+        **options: Any,
     ) -> None:
-        """`questions`: those that may be answered at once; None: every request is traced."""
+        """`find_question`: what may be answered before it is routed, and read."""
         super().__init__(**options)
         self._gate = gate
         self._metrics = metrics
-        self._questions = questions
+        self._reader = reader
+        self._find_question = find_question
         self._reports = reports
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -162,12 +172,16 @@ class _Application(Litestar):
             # What was sent with the request is not looked at, its Accept-Encoding neither.
             await respond(Request({**scope, "headers": []}), refused, receive, self._gate.complete(send))
             return
-        unchanged = None if self._questions is None else self._questions.answer(scope)
-        if unchanged is not None:
-            resource, answer = unchanged
-            self._metrics.count(resource, answer.status, time.perf_counter() - started)
-            await send_empty(answer, send, self._gate.vary)
-            return
+        known = self._find_question(scope)
+        if known is not None:
+            answer = known.answer() or await _call_endpoint(Request(scope), known.ask, self._reader)
+            if answer is not None:
+                self._metrics.count(known.question.resource, answer.status, time.perf_counter() - started)
+                if answer.body:
+                    await respond(Request(scope), answer, receive, self._gate.complete(send))
+                else:
+                    await send_empty(answer, send, self._gate.vary)
+                return
         answer_here = self._reports.find(scope) or super().__call__
         await answer_here(scope, receive, self._gate.complete(send))
 
@@ -233,7 +247,7 @@ def _handler(path: str, answer: ASGIApp) -> HTTPRouteHandler:
     return handle
 
 
-async def _call_endpoint(request: Request, endpoint: Endpoint, reader: Reader) -> Answer:
+async def _call_endpoint(request: Request, endpoint: Callable[[Request], Awaitable[A]], reader: Reader) -> A | Answer:
     """What the endpoint answers, or the problem that kept it from it, whatever it is."""
     try:
         return await _ask_endpoint(request, endpoint, reader)
@@ -242,7 +256,7 @@ async def _call_endpoint(request: Request, endpoint: Endpoint, reader: Reader) -
         return _problem_answer(ProblemError("internal", "The API failed to answer this request."))
 
 
-async def _ask_endpoint(request: Request, endpoint: Endpoint, reader: Reader) -> Answer:
+async def _ask_endpoint(request: Request, endpoint: Callable[[Request], Awaitable[A]], reader: Reader) -> A | Answer:
     """What the endpoint answers, or a problem that it may have. To explain one may fail too."""
     try:
         if request.method not in ("GET", "HEAD"):

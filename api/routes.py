@@ -36,7 +36,7 @@ from api.report.known_names import KnownNames
 from api.report.service import Reports, Stamp, query_answer, size_of_query
 from api.report.user_fold import ROWS_A_PIECE
 from api.signals import Signals
-from api.unchanged import REMEMBERED_QUERY_BYTES, Asked, Bodies, Questions, headers_of
+from api.unchanged import REMEMBERED_QUERY_BYTES, STATE, Asked, Bodies, Questions, headers_of
 from stream.model.workspace import is_workspace
 from stream.storage.row import Row
 
@@ -251,7 +251,7 @@ class Endpoints:
 
     async def _users(self, request: Request, workspace_id: str, asked: Query, wanted: Format, bom: bool) -> Answer:
         if wanted is Format.JSON and "if-none-match" in request.headers:
-            stamp = await self._reports.stamp(workspace_id, asked)
+            stamp = await self._reports.stamp(workspace_id, asked, known=request.scope.get(STATE))
             if self._is_known(request, "users", workspace_id, stamp):
                 return _not_modified(stamp)
         reading = await self._reports.users(workspace_id, asked)
@@ -282,7 +282,7 @@ class Endpoints:
         question = Asked(name, workspace_id, asked, more)
         kept = self._bodies.find(question)
         if kept is not None or "if-none-match" in request.headers:
-            stamp = await self._reports.stamp(workspace_id, asked, more)
+            stamp = await self._reports.stamp(workspace_id, asked, more, known=request.scope.get(STATE))
             if self._is_known(request, name, workspace_id, stamp, more):
                 return _not_modified(stamp)
             if kept is not None and kept.revision == stamp.revision:

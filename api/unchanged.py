@@ -1,5 +1,5 @@
-"""What is answered as it was answered before, since its revision holds: 304 at once to whoever has it, by a state that
-was read a moment ago, and bodies that were sent before, to all others.
+"""What is answered as it was answered before, since its revision holds: 304 at once to whoever has it, and bodies that
+were sent before, to all others.
 """
 
 from collections.abc import Hashable
@@ -13,6 +13,7 @@ from api.http.auth import Authentication
 from api.http.request import CACHE_CONTROL, REMEMBERED_CHARACTERS, Answer, Request, etag_matches
 from api.query.periods import Period, now_quarter
 from api.query.question import Query, View
+from api.read.snapshot import State
 from api.report.service import Reports, Stamp, size_of_query, size_of_view
 
 REMEMBERED_QUERY_BYTES = 1_024
@@ -33,9 +34,8 @@ class Question(NamedTuple):
 
 
 class Questions:
-    """Answers 304 to a request that came before, by a state that was read a moment ago: it is not routed, its
-    parameters are not read, and Redis is not asked. Whoever asks is looked at as always. Whatever is not plain is left
-    to the endpoints.
+    """Answers 304 to a request that came before: it is not routed, its parameters are not read, and Redis is not asked
+    where that was just done. Whoever asks is looked at as always. Whatever is not plain is left to the endpoints.
     """
 
     def __init__(self, reports: Reports, authentication: Authentication, memory: Memory) -> None:
@@ -53,8 +53,8 @@ class Questions:
         key = _key(request.root_path, request.path, request.query_string, request.accept)
         self._memory.put(key, question, size)
 
-    def answer(self, scope: Any) -> tuple[str, Answer] | None:
-        """304 and the resource, where both are known at once."""
+    def find(self, scope: Any) -> "Known | None":
+        """The question of a plain request of a caller who may have its answer, where both are known."""
         found: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
             if name in _LOOKED_AT:
@@ -72,11 +72,35 @@ class Questions:
         principal = self._authentication.known_principal(found.get(b"authorization", b"").decode("latin-1"))
         if principal is None or not principal.may_see(question.workspace_id):
             return None
-        stamp = self._reports.known_stamp(question.workspace_id, question.view, question.quarter, question.more)
-        if stamp is None or not etag_matches(if_none_match.decode("latin-1"), stamp.revision):
-            return None
-        return question.resource, Answer(304, headers_of(stamp, etag=True))
+        return Known(self._reports, question, if_none_match.decode("latin-1"))
 
+
+class Known(NamedTuple):
+    """A question of which the caller has an answer."""
+
+    reports: Reports
+    question: Question
+    if_none_match: str
+
+    def answer(self) -> Answer | None:
+        """304, if that is so by a state that was read a moment ago."""
+        return self._compare(self.reports.known_state(self.question.workspace_id))
+
+    async def ask(self, request: Request) -> Answer | None:
+        """304, if that is so by a state that is read now; else the request takes that along. Raises Unavailable."""
+        request.scope[STATE] = state = await self.reports.ask_state(self.question.workspace_id)
+        return self._compare(state)
+
+    def _compare(self, state: State | None) -> Answer | None:
+        of = self.question
+        stamp = None if state is None else self.reports.stamp_in_quarter(of.view, state, of.quarter, of.more)
+        if stamp is None or not etag_matches(self.if_none_match, stamp.revision):
+            return None
+        return Answer(304, headers_of(stamp, etag=True))
+
+
+STATE = "contacts_report.state"
+"""In the scope of a request: the state that was read for it already."""
 
 _LOOKED_AT = frozenset({b"accept", b"authorization", b"if-none-match", b"origin"})
 

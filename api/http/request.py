@@ -32,6 +32,7 @@ class Request:
     """One request. Header names are lower case."""
 
     def __init__(self, scope: Any) -> None:
+        self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.root_path: str = scope.get("root_path", "")

@@ -129,11 +129,13 @@ class Reports:
         self._folds = UserFolds()
         self._config = config
 
-    async def stamp(self, workspace_id: str, query: Query, more: bytes = b"", *, fresh: bool = False) -> Stamp:
-        """The revision of the answer that would be given now. `more`: what else the answer depends on; `fresh`: by a
-        state that is read now.
+    async def stamp(
+        self, workspace_id: str, query: Query, more: bytes = b"", *, known: State | None = None, fresh: bool = False
+    ) -> Stamp:
+        """The revision of the answer that would be given now. `more`: what else the answer depends on; `known`: a state
+        that was read already; `fresh`: by one that is read now.
         """
-        known = require_complete(await self._reader.state(workspace_id, fresh=fresh))
+        known = known or require_complete(await self._reader.state(workspace_id, fresh=fresh))
         now = self.clock()
         if query.period is not Period.ALL:
             return self.stamp_view(self.view_at(query, now_quarter(now)), known, now, more)
@@ -142,12 +144,19 @@ class Reports:
             return self.stamp_view(self._view_of_all(query, now, first.quarter), known, now, more)
         return (await self.read(workspace_id, query, NOTHING, more=more)).stamp
 
-    def known_stamp(self, workspace_id: str, of: View, quarter: int, more: bytes) -> Stamp | None:
-        """The same of a view as it was in a quarter, where it is still that and the state was read a moment ago."""
-        known, now = self._reader.known_state(workspace_id), self.clock()
-        if known is None or not known.positions.complete or now_quarter(now) != quarter:
-            return None
-        return self.stamp_view(of, known, now, more)
+    def known_state(self, workspace_id: str) -> State | None:
+        """The state of a workspace that was read a moment ago, if it is complete."""
+        known = self._reader.known_state(workspace_id)
+        return known if known is not None and known.positions.complete else None
+
+    async def ask_state(self, workspace_id: str) -> State:
+        """The state of a workspace, complete."""
+        return require_complete(await self._reader.state(workspace_id))
+
+    def stamp_in_quarter(self, of: View, known: State, quarter: int, more: bytes) -> Stamp | None:
+        """The revision of a view as it was in this quarter; None where that is over."""
+        now = self.clock()
+        return self.stamp_view(of, known, now, more) if now_quarter(now) == quarter else None
 
     def stamp_view(self, of: View, known: State, now: float, more: bytes = b"") -> Stamp:
         word = self.word(known.positions, now)

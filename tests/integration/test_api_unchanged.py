@@ -13,11 +13,11 @@ from api.http.auth import token_hash
 from api.read.redis import Reader
 from api.report.service import Reports
 from tests.integration.test_api_auth import SECRET, token
-from tests.support.api import BASE, Api, api_over, shared_redis
+from tests.support.api import BASE, Api, api_over, own_redis, shared_redis
 from tests.support.redis_data import Event, Positions
 from tests.support.redis_server import RunningRedis
 
-__all__ = ["shared_redis"]
+__all__ = ["own_redis", "shared_redis"]
 
 NOW = datetime(2026, 11, 23, 13, 0, tzinfo=UTC).timestamp()
 HOUR = 3_600 * 10**9
@@ -217,6 +217,37 @@ async def test_a_304_at_once_is_no_older_than_what_is_remembered(shared_redis: R
         while (answer := await api.get("", {"If-None-Match": tag})).status_code == 304:
             pass
         assert answer.json()["added"]["count"] == 4
+
+
+async def test_a_304_that_redis_is_asked_for_is_asked_for_once(own_redis: RunningRedis) -> None:
+    async with api_over(own_redis, NOW) as api:
+        api.write(events())
+        tag = (await unchanged(api)).headers["etag"]
+
+        async def ask() -> tuple[int, int]:
+            """The status of an answer, and the reads of Redis that it took."""
+            before = api.app.state.reader.reads
+            answer = await api.get("", {"If-None-Match": tag})
+            if answer.status_code == 503:
+                problem = answer.json()
+                assert (problem["code"], answer.headers["content-type"]) == (code, "application/problem+json")
+                assert answer.headers["vary"] == "Accept, Accept-Encoding, Authorization"
+            return answer.status_code, api.app.state.reader.reads - before
+
+        assert await ask() == (304, 1)
+        api.write(events(4))
+        assert await ask() == (200, 3)  # the state, the days, and those that moved
+        code = "no_position"
+        tag = (await unchanged(api)).headers["etag"]
+        api.data.positions(Positions(NOW, fields={"partitions": 2}))
+        status, _ = await ask()
+        assert status == 503
+        code = "redis_unavailable"
+        own_redis.stop()
+        assert await ask() == (503, 1)
+        assert (
+            'contacts_api_requests_total{resource="report",status="503"} 2.0' in api.app.state.metrics.text().decode()
+        )
 
 
 async def test_half_of_the_counts_are_no_reason_for_a_304(shared_redis: RunningRedis) -> None:
