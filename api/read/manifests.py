@@ -115,7 +115,8 @@ class Manifests:
             for day in expected.keys() - manifests.keys():
                 if known.manifests.pop(day, None) is not None:
                     known.restless.discard(day)
-        known.manifests.update(manifests)
+        # What did not move is there already, unless it was forgotten meanwhile.
+        known.manifests.update({day: manifests[day] for day in moved} if known is seen.known else manifests)
         if held is not None or known.manifests:
             self._memory.put(("known", workspace_id), known, known.bytes)
 

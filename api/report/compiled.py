@@ -100,6 +100,7 @@ class KindFold:
     rows: Any
     manifests: Mapping[int, bytes] = field(default_factory=dict)
     sums: Mapping[int, Any] = field(default_factory=dict)
+    sums_bytes: int = 0
 
     def sum_days(self, parts: DayParts, users: Chosen) -> Steps[dict[int, Any]]:
         with self.form.called():
@@ -118,7 +119,8 @@ class KindFold:
         sums.update(changed)
         with self.form.called():
             rows = self.rows.exchange(anew, taken, list(changed.items()))
-        return KindFold(self.form, self.plan, rows, manifests, sums)
+        sums_bytes = _size_of(changed.values()) + (0 if anew else self.sums_bytes - _size_of(of for _, of in taken))
+        return KindFold(self.form, self.plan, rows, manifests, sums, sums_bytes)
 
     @cached_property
     def counts(self) -> Counts:
@@ -127,8 +129,7 @@ class KindFold:
 
     @property
     def size_bytes(self) -> int:
-        days: int = sum(map(_size_bytes, self.sums.values()))
-        return size_of_rows(self.plan, len(self.rows)) + days
+        return size_of_rows(self.plan, len(self.rows)) + self.sums_bytes
 
     @property
     def shared(self) -> list[Shared]:
@@ -144,6 +145,7 @@ class UserFold:
     columns: Any
     manifests: Mapping[int, bytes] = field(default_factory=dict)
     sums: Mapping[int, Any] = field(default_factory=dict)
+    sums_bytes: int = 0
     _first: dict[int, Ranked] = field(default_factory=dict)
 
     def sum_days(self, plan: Plan, parts: DayParts, sources: Chosen) -> Steps[dict[int, Any]]:
@@ -164,11 +166,12 @@ class UserFold:
             yield
             with self.form.called():
                 columns.exchange(out, into)
-        return UserFold(self.form, self.table, columns, manifests, sums)
+        sums_bytes = _size_of(changed.values()) + (0 if anew else self.sums_bytes - _size_of(taken))
+        return UserFold(self.form, self.table, columns, manifests, sums, sums_bytes)
 
     @property
     def size_bytes(self) -> int:
-        size: int = self.columns.size_bytes + sum(map(_size_bytes, self.sums.values()))
+        size: int = self.columns.size_bytes + self.sums_bytes
         return 500 + size + size_of_ranked(len(self.table))
 
     def total(self, users: Chosen) -> UserTotal:
@@ -218,6 +221,11 @@ class UserFold:
 def columns_of_parts(parts: DayParts) -> tuple[Any, ...]:
     """As the core takes them: the days, the shape of each, their values, and which of the days are meant."""
     return parts.asked, parts.shapes, parts.found, parts.days
+
+
+def _size_of(days: Iterable[Any]) -> int:
+    """The bytes of sums of days, which are told one by one: a fold of a year is not asked for all of them again."""
+    return sum(map(_size_bytes, days))
 
 
 _size_bytes = attrgetter("size_bytes")

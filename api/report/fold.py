@@ -116,7 +116,10 @@ def size_of_rows(plan: Plan, rows: int) -> int:
 
 def find_gone(sums: Mapping[int, object], manifests: Mapping[int, bytes], changed: Mapping[int, object]) -> list[int]:
     """The days whose sums are no longer good. Where all are, a new fold is less work than taking them out."""
-    return [*(day for day in changed if day in sums), *(sums.keys() - manifests.keys())]
+    gone = [day for day in changed if day in sums]
+    if len(sums) - len(gone) + len(changed) > len(manifests):
+        gone += sums.keys() - manifests.keys()
+    return gone
 
 
 class _Adder:

@@ -113,6 +113,9 @@ class Folded:
         sums = finish(self.by_user.sum_days(self.plan, day_parts(changed), self.sources))
         self.by_user = finish(self.by_user.update(own, sums))
         assert self.kinds.size_bytes > 0 < self.by_user.size_bytes
+        for fold in (self.kinds, self.by_user):
+            if isinstance(fold, compiled.KindFold | compiled.UserFold):
+                assert fold.sums_bytes == sum(sums.size_bytes for sums in fold.sums.values())
         by_day = [counted(self.kinds.sums_of(day), len(of.cuts)) for day, of in self.plan.days.items()]
         ranked = [asyncio.run(listed(self.by_user, users)) for users in (None, self.users)]
         return [self.kinds.counts, by_day, self.by_user.total(None), self.by_user.total(self.users), *ranked]
