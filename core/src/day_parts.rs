@@ -37,11 +37,10 @@ pub struct Delta<'a> {
     pub kinds: Vec<u64>,
 }
 
-/// A head whose columns are read where they lie; the texts of its users are not checked.
+/// A head whose columns are read where they lie; its users were given to who read it.
 pub struct HeadColumns<'a> {
     pub sources: PackedTexts<'a>,
     pub kinds: Column<'a>,
-    pub users: PackedTexts<'a>,
     pub cell_counts: Column<'a>,
     pub totals: Column<'a>,
 }
@@ -86,13 +85,22 @@ pub fn read_head<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<Head<'a>, Forma
     Ok(Head { written_at, sources, kinds, user_count, users, cell_counts, totals })
 }
 
-pub fn read_head_columns<'a>(packed: &'a [u8], name: &'a [u8]) -> Result<HeadColumns<'a>, FormatError> {
+/// Reads a head and gives the user of each of its series to `take`, who looks whether it is a text.
+pub fn read_head_columns<'a>(
+    packed: &'a [u8],
+    name: &'a [u8],
+    mut take: impl FnMut(Option<&'a [u8]>) -> Result<(), FormatError>,
+) -> Result<HeadColumns<'a>, FormatError> {
     let mut from = Reader::versioned(packed, VERSION, name)?;
     from.int()?; // written_at
-    let (sources, kinds, users) = (from.packed_texts()?, from.packed_column()?, from.unchecked_texts()?);
+    let (sources, kinds) = (from.packed_texts()?, from.packed_column()?);
+    let users = from.array()?;
+    for _ in 0..users {
+        take(from.text_bytes()?)?;
+    }
     let (cell_counts, totals) = (from.packed_column()?, from.packed_column()?);
-    same_length(name, kinds.len(), &[users.count, cell_counts.len(), totals.len()])?;
-    Ok(HeadColumns { sources, kinds, users, cell_counts, totals })
+    same_length(name, kinds.len(), &[users, cell_counts.len(), totals.len()])?;
+    Ok(HeadColumns { sources, kinds, cell_counts, totals })
 }
 
 impl<'a> Head<'a> {

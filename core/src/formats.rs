@@ -432,16 +432,6 @@ impl<'a> Reader<'a> {
         Ok(PackedTexts { count, packed: &self.bytes[start..self.at] })
     }
 
-    /// The same for who checks each text where it is looked at.
-    pub fn unchecked_texts(&mut self) -> Result<PackedTexts<'a>, FormatError> {
-        let count = self.array()?;
-        let start = self.at;
-        for _ in 0..count {
-            self.text_bytes()?;
-        }
-        Ok(PackedTexts { count, packed: &self.bytes[start..self.at] })
-    }
-
     pub fn strings(&mut self) -> Result<Vec<&'a str>, FormatError> {
         let count = self.array()?;
         let mut texts = Vec::with_capacity(count.min(self.bytes.len()));

@@ -96,10 +96,11 @@ impl ByUser {
         let mut sources = Vec::new();
         self.users.clear();
         if let Some(packed) = part.heads.get(step) {
-            let head = read_head_columns(packed, NAME)?;
-            for user in head.users.bytes(NAME) {
-                self.users.push(table.number_of(user?, NAME)?);
-            }
+            let users = &mut self.users;
+            let head = read_head_columns(packed, NAME, |user| {
+                users.push(table.number_of(user, NAME)?);
+                Ok(())
+            })?;
             sources = head.sources.strings(NAME)?;
             let on = kinds_on(&sources, chosen);
             if window == (0, QUARTERS_A_DAY) {
