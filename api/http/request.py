@@ -149,6 +149,8 @@ def weighted(header: str) -> list[tuple[str, float]]:
 
 def etag_matches(header: str, revision: str) -> bool:
     """Whether an If-None-Match names the revision (or is `*`)."""
+    if header == f'W/"{revision}"':  # as it was given
+        return True
     tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
     return "*" in tags or f'"{revision}"' in tags
 
@@ -167,7 +169,13 @@ async def _start(send: Send, status: int, headers: Sequence[tuple[str, str]]) ->
 
 
 def _encode(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return [(_encode_name(name), value.encode("latin-1")) for name, value in headers]
+
+
+@lru_cache(maxsize=64)
+def _encode_name(name: str) -> bytes:
+    """All names are ours, some twenty."""
+    return name.lower().encode("latin-1")
 
 
 _SECURITY_HEADERS = _encode(SECURITY_HEADERS)

@@ -298,6 +298,9 @@ def now_quarter(now_seconds: float) -> int:
     return int(now_seconds // QUARTER_SECONDS)
 
 
+@lru_cache(maxsize=64)
 def utc_text(seconds: float) -> str:
-    """An instant as RFC 3339 in UTC, to the millisecond, as in 2026-11-23T01:13:07.412Z."""
+    """An instant as RFC 3339 in UTC, to the millisecond, as in 2026-11-23T01:13:07.412Z. Answers name the same one
+    until a worker is further.
+    """
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

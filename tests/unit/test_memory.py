@@ -86,10 +86,12 @@ def test_equal_tables_of_kinds_are_one_until_there_are_too_many_names() -> None:
 
 FIXED = {
     "http/request._recall_qualities": (256, 12_000),
+    "http/request._encode_name": (64, 300),
     "formats._recall": (256, 1_000),
     "query/periods.day_start": (8_192, 400),
     "query/periods.quarter_text": (2_048, 400),
     "query/periods.bucket_bounds": (32, 50_000),
+    "query/periods.utc_text": (64, 300),
     "query/earlier._lay_buckets": (32, 50_000),
     "report/days.pieces_of": (1_024, 1_200),
     "read/manifests._wording": (128, 60_000),
