@@ -280,12 +280,14 @@ class Endpoints:
         is computed. `more`: what else the answer depends on.
         """
         question = Asked(name, workspace_id, asked, more)
-        kept = self._bodies.find(question)
-        if kept is not None or "if-none-match" in request.headers:
+        if "if-none-match" in request.headers:
             stamp = await self._reports.stamp(workspace_id, asked, more, known=request.scope.get(STATE))
             if self._is_known(request, name, workspace_id, stamp, more):
                 return _not_modified(stamp)
-            if kept is not None and kept.revision == stamp.revision:
+        elif (kept := self._bodies.find(question)) is not None:
+            # A body is of now, as one that is computed; whoever was told of a change asks once.
+            stamp = await self._reports.stamp(workspace_id, asked, more, fresh=True)
+            if kept.revision == stamp.revision:
                 return _json(request, stamp, kept.renew(stamp.freshness), kept.next_cursor)
         answer = await compute()
         body, next_cursor = msgspec.json.encode(answer), getattr(answer, "next_cursor", None)

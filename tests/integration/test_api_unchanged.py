@@ -136,6 +136,16 @@ async def test_whatever_happens_the_answer_is_that_of_an_api_that_remembers_noth
             tags[question] = answer.headers["etag"]
 
 
+async def test_a_body_is_of_now_whatever_was_read_a_moment_ago(shared_redis: RunningRedis) -> None:
+    """Whoever has heard of a change, from another process perhaps, asks for what changed once."""
+    async with api_over(shared_redis, NOW, positions_cache_ms=60_000) as api:
+        for number in range(1, 4):
+            api.write(events(number))
+            for _ in range(3):
+                assert (await api.json("/summary"))["added"]["count"] == number
+                assert (await api.json("/activities"))["total"] == number
+
+
 async def test_what_changes_each_time_is_asked_for_once(shared_redis: RunningRedis) -> None:
     """To look whether a body still holds is a read of Redis: not one for those that never do."""
     async with api_over(shared_redis, NOW) as api:
