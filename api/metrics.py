@@ -74,7 +74,7 @@ class Metrics:
         self._series: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self.redis_reads = Gauge(
             "contacts_api_redis_reads",
-            "Reads of Redis since the start: one an answer, up to three where much changed, none where it was just read.",
+            "Reads of Redis since the start: one an answer, a few where much changed, none where it was just read.",
             registry=self.registry,
         )
         self.lost_reads = Gauge(
