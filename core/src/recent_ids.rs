@@ -14,6 +14,9 @@ const HOUR_MILLISECONDS: i64 = 3_600_000;
 const LAST_HOUR: i64 = u32::MAX as i64;
 const NEVER: i64 = i64::MIN;
 const TAGS: usize = 1 << 16;
+/// Ids of a changelog that are put into the table at once, in the order of so many parts of it.
+const ADOPTED_AT_ONCE: usize = 1 << 20;
+const PARTS_BITS: u32 = 9;
 
 /// The first 80 bits of XXH3-128 of `<workspace id> 00 <event id>`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,8 +43,8 @@ impl Id {
     }
 
     fn from_bytes(bytes: &[u8]) -> Id {
-        let key = bytes[..8].iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte));
-        Id { key, rest: u16::from(bytes[8]) << 8 | u16::from(bytes[9]) }
+        let &[a, b, c, d, e, f, g, h, i, j] = bytes else { unreachable!("an id has {ID_BYTES} bytes") };
+        Id { key: u64::from_be_bytes([a, b, c, d, e, f, g, h]), rest: u16::from_be_bytes([i, j]) }
     }
 }
 
@@ -55,6 +58,7 @@ pub struct RecentIds {
     /// Ids that went before their time because there were too many.
     pub dropped_early: u64,
     table: Table,
+    adopted: Adopted,
     hours: Vec<Hour>,
     hour_of_tag: Vec<i64>,
     freed_tags: Vec<u16>,
@@ -109,6 +113,7 @@ impl RecentIds {
             latest_hour: None,
             dropped_early: 0,
             table: Table::new(),
+            adopted: Adopted::default(),
             hours: Vec::new(),
             hour_of_tag: Vec::new(),
             freed_tags: Vec::new(),
@@ -259,16 +264,20 @@ impl RecentIds {
         }
         known.advance(items, self.block_ids);
         let tag = known.tag;
-        self.table.make_room(items.len() / ID_BYTES, &self.hour_of_tag);
         for item in items.chunks_exact(ID_BYTES) {
-            self.table.add(Id::from_bytes(item), tag, &self.hour_of_tag);
+            self.adopted.push(Id::from_bytes(item), tag);
         }
         self.size += items.len() / ID_BYTES;
+        if self.adopted.len >= ADOPTED_AT_ONCE {
+            self.table.adopt(&mut self.adopted, &self.hour_of_tag);
+        }
         Ok(())
     }
 
     /// Drops what a shorter window or a lower limit no longer allows, after all was adopted.
     pub fn finish_adopting(&mut self) {
+        self.table.adopt(&mut self.adopted, &self.hour_of_tag);
+        self.adopted = Adopted::default();
         self.expire();
         while self.size > self.max_ids {
             self.drop_oldest();
@@ -286,6 +295,25 @@ fn put_key(out: &mut Vec<u8>, hour: u32, block: u32) {
     out.extend_from_slice(&block.to_be_bytes());
 }
 
+/// Ids of a changelog that are not in the table yet, by the part of it in which they belong: what lies apart in a large
+/// table is waited for once a part, not once an id.
+#[derive(Default)]
+struct Adopted {
+    parts: Vec<Vec<(u64, u32)>>,
+    len: usize,
+}
+
+impl Adopted {
+    fn push(&mut self, id: Id, tag: u16) {
+        if self.parts.is_empty() {
+            self.parts.resize_with(1 << PARTS_BITS, Vec::new);
+        }
+        let (key, mark) = Table::stored(id, tag);
+        self.parts[(key >> (u64::BITS - PARTS_BITS)) as usize].push((key, mark));
+        self.len += 1;
+    }
+}
+
 /// An open table of ids, each with the tag of its hour: 12 bytes a slot. An hour goes by withdrawing its tag; its slots
 /// are taken back when the table is built anew.
 struct Table {
@@ -301,9 +329,13 @@ impl Table {
         Table { keys: vec![0; LEAST_SLOTS], marks: vec![0; LEAST_SLOTS], used: 0 }
     }
 
-    /// 0 is an empty slot.
-    fn stored(id: Id) -> u64 {
+    /// 0 is the key of an empty slot.
+    fn key_of(id: Id) -> u64 {
         id.key.max(1)
+    }
+
+    fn stored(id: Id, tag: u16) -> (u64, u32) {
+        (Self::key_of(id), u32::from(id.rest) << 16 | u32::from(tag))
     }
 
     /// The slot at which the way of a key begins: its upper bits, scaled to the table.
@@ -320,7 +352,7 @@ impl Table {
     }
 
     fn has(&self, id: Id, hour_of_tag: &[i64], oldest: i64) -> bool {
-        let key = Self::stored(id);
+        let key = Self::key_of(id);
         let mut slot = self.first(key);
         while self.keys[slot] != 0 {
             if self.keys[slot] == key {
@@ -336,7 +368,16 @@ impl Table {
 
     fn add(&mut self, id: Id, tag: u16, hour_of_tag: &[i64]) {
         self.make_room(1, hour_of_tag);
-        self.put(Self::stored(id), u32::from(id.rest) << 16 | u32::from(tag));
+        let (key, mark) = Self::stored(id, tag);
+        self.put(key, mark);
+    }
+
+    fn adopt(&mut self, ids: &mut Adopted, hour_of_tag: &[i64]) {
+        self.make_room(ids.len, hour_of_tag);
+        ids.len = 0;
+        for (key, mark) in ids.parts.iter_mut().flat_map(|part| part.drain(..)) {
+            self.put(key, mark);
+        }
     }
 
     fn put(&mut self, key: u64, mark: u32) {
