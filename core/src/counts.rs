@@ -5,6 +5,7 @@ use std::collections::{HashSet, VecDeque};
 
 use crate::day_parts::{put_base, put_delta, read_base, read_cells, read_delta, read_head, summarize};
 use crate::day_parts::{written_at, DeltaHead, QUARTERS_A_DAY};
+use crate::few::Few;
 use crate::formats::{damaged, shown, Changes, FormatError};
 use crate::merge::{merge, Addition};
 use crate::mutants::kept;
@@ -84,7 +85,7 @@ struct Counting {
     /// user << 32 | kind; its place is the number of the series.
     series: SmallSet,
     /// Those of the day aggregate, numbered from 1 on.
-    sources: Vec<u32>,
+    sources: Few<u32>,
     /// Cell -> count.
     delta: SmallMap,
     base_cells: usize,
@@ -96,11 +97,11 @@ impl Counting {
     fn add(&mut self, activity: u8, source: u32, user: u32, quarter: u64) {
         let source_number = match source {
             NO_SOURCE => 0,
-            _ => match self.sources.iter().position(|&known| known == source) {
+            _ => match self.sources.as_slice().iter().position(|&known| known == source) {
                 Some(place) => place + 1,
                 None => {
                     self.sources.push(source);
-                    self.sources.len()
+                    self.sources.as_slice().len()
                 }
             },
         };
@@ -117,7 +118,7 @@ impl Counting {
     fn go_on(&mut self, base_cells: usize) {
         self.base_cells = base_cells;
         self.first_series = self.series.len();
-        self.first_source = self.sources.len();
+        self.first_source = self.sources.as_slice().len();
         self.delta.clear();
     }
 
@@ -127,7 +128,7 @@ impl Counting {
 
     fn new_sources<'a>(&'a self, names: &'a Names) -> impl ExactSizeIterator<Item = &'a str> {
         let text = move |&source: &u32| names.source_text(source).expect("a source of a day aggregate has a text");
-        self.sources[self.first_source..].iter().map(text)
+        self.sources.as_slice()[self.first_source..].iter().map(text)
     }
 
     fn new_users<'a>(&'a self, workspace: u32, names: &'a Names) -> impl ExactSizeIterator<Item = Option<&'a str>> {
@@ -195,12 +196,12 @@ impl Counting {
     }
 
     fn number_sources(&mut self, more: &[&str], names: &mut Names) {
-        self.sources.extend(more.iter().map(|source| names.source(Some(source))));
+        more.iter().for_each(|source| self.sources.push(names.source(Some(source))));
     }
 
     /// `None` where the kind names a source that is not there, or the series has a number already.
     fn number_series(&mut self, kind: u64, workspace: u32, user: Option<&str>, names: &mut Names) -> Option<()> {
-        if (kind >> 1) as usize > self.sources.len() {
+        if (kind >> 1) as usize > self.sources.as_slice().len() {
             return None;
         }
         let key = series_key(names.user(workspace, user), kind);
@@ -218,7 +219,7 @@ impl Counting {
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Counting>() + self.series.bytes() + 4 * self.sources.capacity() + self.delta.bytes()
+        size_of::<Counting>() + self.series.bytes() + self.sources.bytes() + self.delta.bytes()
     }
 }
 

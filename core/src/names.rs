@@ -8,6 +8,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use crate::formats::{put_array, put_int, put_text, shown, Changes, FormatError, Reader};
 use crate::mutants::kept;
 use crate::small_map::SmallMap;
+use crate::text::Text;
 
 pub const KIND: u8 = b'n';
 const VERSION: u8 = 1;
@@ -85,14 +86,24 @@ fn spread(hash: u32) -> u64 {
 /// A user's latest label; `offset` is that of the event which moved it last.
 struct User {
     /// "" for events without a user.
-    id: Box<str>,
+    id: Text,
     /// Half of the hash of its id.
     hash: u32,
     seen: bool,
     moved: bool,
     occurred_at: i64,
     offset: i64,
-    label: Option<Box<str>>,
+    label: Option<Text>,
+}
+
+impl User {
+    fn id(&self) -> Option<&str> {
+        Some(self.id.as_str()).filter(|id| !id.is_empty())
+    }
+
+    fn label(&self) -> Option<&str> {
+        self.label.as_ref().map(Text::as_str)
+    }
 }
 
 #[derive(Default)]
@@ -256,7 +267,7 @@ impl Names {
         let hash = self.hasher.hash_one(id) as u32;
         let is_it = |&number: &u32| {
             let user = &known.users[number as usize];
-            user.hash == hash && *user.id == *id
+            user.hash == hash && user.id.as_bytes() == id.as_bytes()
         };
         if let Some(&number) = known.numbers.find(spread(hash), is_it) {
             return (number, false);
@@ -270,8 +281,7 @@ impl Names {
     }
 
     pub fn user_id(&self, workspace: u32, user: u32) -> Option<&str> {
-        let id = &*self.workspaces[workspace as usize].users[user as usize].id;
-        (!id.is_empty()).then_some(id)
+        self.workspaces[workspace as usize].users[user as usize].id()
     }
 
     /// Notes that a name of a workspace is kept.
@@ -302,7 +312,7 @@ impl Names {
         }
         let names = &mut self.workspaces[workspace as usize];
         let known = &mut names.users[user as usize];
-        let label = label.filter(|_| !known.id.is_empty());
+        let label = label.filter(|_| known.id().is_some());
         if is_new {
             known.seen = true;
             names.order.push(user);
@@ -312,7 +322,7 @@ impl Names {
             return;
         }
         (known.occurred_at, known.offset) = (occurred_at, offset);
-        if known.label.as_deref() != label {
+        if known.label() != label {
             known.label = label.map(Into::into);
         }
         if !known.moved {
@@ -371,13 +381,13 @@ impl Names {
             known.moved = false;
             let workspace_id = self.workspace_ids.text(workspace);
             changes.put(
-                |out| put_key(out, workspace_id, b'u', &known.id),
+                |out| put_key(out, workspace_id, b'u', known.id.as_str()),
                 |out| {
                     put_array(out, 4);
                     out.push(VERSION);
                     put_int(out, known.occurred_at);
                     put_int(out, known.offset);
-                    put_text(out, known.label.as_deref());
+                    put_text(out, known.label());
                 },
             );
         }
@@ -399,10 +409,10 @@ impl Names {
         let known = &self.workspaces[workspace as usize].users[user as usize];
         UserName {
             workspace,
-            user_id: (!known.id.is_empty()).then_some(&*known.id),
+            user_id: known.id(),
             occurred_at: known.occurred_at,
             offset: known.offset,
-            label: known.label.as_deref(),
+            label: known.label(),
         }
     }
 

@@ -4,6 +4,8 @@
 
 use hashbrown::HashTable;
 
+use crate::few::Few;
+
 /// Items of so many bytes are looked through one by one.
 const SCANNED_BYTES: usize = 256;
 
@@ -26,7 +28,7 @@ impl Item for (u64, u64) {
 
 #[derive(Clone)]
 pub struct SmallTable<T> {
-    items: Vec<T>,
+    items: Few<T>,
     places: Option<Box<HashTable<u32>>>,
 }
 
@@ -36,7 +38,7 @@ pub type SmallMap = SmallTable<(u64, u64)>;
 
 impl<T> Default for SmallTable<T> {
     fn default() -> Self {
-        SmallTable { items: Vec::new(), places: None }
+        SmallTable { items: Few::None, places: None }
     }
 }
 
@@ -49,15 +51,15 @@ impl<T: Item> SmallTable<T> {
     const SCANNED: usize = SCANNED_BYTES / size_of::<T>();
 
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.items().len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.items().is_empty()
     }
 
     pub fn items(&self) -> &[T] {
-        &self.items
+        self.items.as_slice()
     }
 
     pub fn clear(&mut self) {
@@ -69,9 +71,9 @@ impl<T: Item> SmallTable<T> {
 
     pub fn place(&self, key: u64) -> Option<usize> {
         match &self.places {
-            None => self.items.iter().position(|item| item.key() == key),
+            None => self.items().iter().position(|item| item.key() == key),
             Some(places) => {
-                let items = &self.items;
+                let items = self.items();
                 places.find(hash(key), |&place| items[place as usize].key() == key).map(|&place| place as usize)
             }
         }
@@ -79,11 +81,11 @@ impl<T: Item> SmallTable<T> {
 
     /// Puts an item whose key is not there. Returns its place.
     pub fn push(&mut self, item: T) -> usize {
-        let place = self.items.len();
+        let place = self.len();
         self.items.push(item);
         match &mut self.places {
             Some(places) => {
-                let items = &self.items;
+                let items = self.items.as_slice();
                 places.insert_unique(hash(item.key()), place as u32, |&place| hash(items[place as usize].key()));
             }
             None if place >= Self::SCANNED => self.build(),
@@ -93,21 +95,22 @@ impl<T: Item> SmallTable<T> {
     }
 
     fn build(&mut self) {
-        let mut places = HashTable::with_capacity(2 * self.items.len());
-        for (place, item) in self.items.iter().enumerate() {
-            places.insert_unique(hash(item.key()), place as u32, |&place| hash(self.items[place as usize].key()));
+        let items = self.items.as_slice();
+        let mut places = HashTable::with_capacity(2 * items.len());
+        for (place, item) in items.iter().enumerate() {
+            places.insert_unique(hash(item.key()), place as u32, |&place| hash(items[place as usize].key()));
         }
         self.places = Some(Box::new(places));
     }
 
     pub fn bytes(&self) -> usize {
-        self.items.capacity() * size_of::<T>() + self.places.as_ref().map_or(0, |places| places.capacity() * 5 + 48)
+        self.items.bytes() + self.places.as_ref().map_or(0, |places| places.capacity() * 5 + 48)
     }
 }
 
 impl SmallMap {
     pub fn get(&self, key: u64) -> Option<u64> {
-        self.place(key).map(|place| self.items[place].1)
+        self.place(key).map(|place| self.items()[place].1)
     }
 
     /// The value of a key, which is put there first where it was not.
@@ -116,7 +119,7 @@ impl SmallMap {
             Some(place) => place,
             None => self.push((key, value)),
         };
-        &mut self.items[place].1
+        &mut self.items.as_mut_slice()[place].1
     }
 
     pub fn insert(&mut self, key: u64, value: u64) {
@@ -126,7 +129,7 @@ impl SmallMap {
     /// Keeps the items for which `keep` is true, in their order.
     pub fn retain(&mut self, mut keep: impl FnMut(u64, u64) -> bool) {
         self.items.retain(|item| keep(item.0, item.1));
-        if self.places.take().is_some() && self.items.len() > Self::SCANNED {
+        if self.places.take().is_some() && self.len() > Self::SCANNED {
             self.build();
         }
     }
