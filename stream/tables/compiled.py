@@ -42,6 +42,8 @@ LATEST_MS: Final = 2**63 - 1
 BYTES_A_STEP: Final = 1 << 20
 RECORDS_A_STEP: Final = 1_000
 """Of a changelog: some milliseconds."""
+SORTED_BYTES: Final = 5
+"""The kind of a key, and a day or an hour."""
 UNKEPT_LIMIT: Final = 1_000_000
 """Users, sources and workspaces without a name of which the core remembers the ids, some 120 MB: more than there are
 series of open day aggregates (SERIES_LIMIT in core/src/counts.rs), which are numbered by them."""
@@ -109,22 +111,28 @@ class CompiledState(Progress):
         state = cls(partition, rules, packing)
         if not records:
             return state
-        of_names: list[tuple[bytes, bytes]] = []
-        others: list[tuple[bytes, bytes]] = []
-        for number, record in enumerate(records.items()):
-            check_kind(record[0])
-            if record[0] != position.KEY:
-                (of_names if record[0][:1] == names.KIND else others).append(record)
+        of_names: list[bytes] = []
+        others: dict[bytes, list[bytes]] = {}
+        """By their first bytes, the kind and the day or hour: each part is sorted in a moment."""
+        for number, key in enumerate(records):
+            if key[:1] == names.KIND:
+                of_names.append(key)
+            elif key != position.KEY:
+                part = others.setdefault(key[:SORTED_BYTES], [])
+                if not part:
+                    check_kind(key)
+                part.append(key)
             if number % RECORDS_A_STEP == 0:
                 yield
         known = read_position(records)
-        others.sort()
-        yield
         # Names keep the order in which they come; all else is read in the order of its keys.
-        for some in _steps(of_names + others):
-            with state._border(FormatError):
-                state._core.adopt(some)
-            yield
+        for part in (of_names, *(others[first] for first in sorted(others))):
+            if part is not of_names:
+                part.sort()
+            for some in _steps(part, records):
+                with state._border(FormatError):
+                    state._core.adopt(some)
+                yield
         with state._border(FormatError):
             state._core.finish_adopting(known.latest_hour, known.counts_from)
         state._dropped_before = state._core.ids_dropped_early
@@ -339,12 +347,13 @@ FIELDS: Final = (
 )
 
 
-def _steps(records: list[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+def _steps(keys: list[bytes], records: Mapping[bytes, bytes]) -> Iterator[list[tuple[bytes, bytes]]]:
     some: list[tuple[bytes, bytes]] = []
     size = 0
-    for record in records:
-        some.append(record)
-        size += len(record[1])
+    for key in keys:
+        value = records[key]
+        some.append((key, value))
+        size += len(value)
         if size >= BYTES_A_STEP or len(some) >= RECORDS_A_STEP:
             yield some
             some, size = [], 0
