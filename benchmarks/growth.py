@@ -10,9 +10,6 @@ api        answers a second of the report unchanged, asked for on several connec
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,8 +21,8 @@ from typing import Any
 
 from benchmarks.datasets import DAY_SECONDS, Dataset, records
 from benchmarks.filling import Made, Partition, busy_days, day_number, event, renew, repeat_days
-from benchmarks.growth_state import LOADS
 from benchmarks.machine import Bench, applied, cpu_seconds, fill, machine, say
+from benchmarks.memory import measured_state
 from benchmarks.plots import draw_growth
 from benchmarks.serving import Desk, Server, desk
 
@@ -70,12 +67,8 @@ def run() -> Iterator[dict[str, Any]]:
 
 def states() -> Iterator[dict[str, Any]]:
     for axis, sizes in STATE_SIZES.items():
-        assert axis in LOADS, axis
         for size in sizes:
-            say(f"growth: {size} {axis}")
-            command = [sys.executable, "-m", "benchmarks.growth_state", axis, str(size)]
-            measured = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            yield {"of": "state", "axis": axis, "size": size, **json.loads(measured)}
+            yield {"of": "state", "axis": axis, "size": size, **measured_state(axis, size)}
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from stream.ingest.raw import RawRecords
 from stream.kafka.fetch import decode_batches
 from stream.kafka.unpacking import UNPACKED_BYTES
 from stream.tables.batch import Batch
+from stream.tables.commit import Commit
 from stream.tables.compiled import CompiledState
 from stream.tables.rules import CountingRules
 
@@ -42,6 +43,7 @@ class Load:
     users: int = USERS
     days: int = 1
     quarters: int = QUARTERS
+    ids_kept: int = IDS_KEPT
 
     def records(self) -> Iterator[tuple[bytes, bytes]]:
         """Keys and values, in the order of days: workspaces go round first, then users, then quarters."""
@@ -59,17 +61,30 @@ class Load:
             )
 
 
+CELLS_A_DAY = 20 * 96
+"""Of each workspace, where each event makes a cell."""
+CELL_WORKSPACES = 10
+
+
+def make_cells(size: int) -> Load:
+    """Each event makes a cell, and next to no id is remembered."""
+    days = max(1, size // (CELL_WORKSPACES * CELLS_A_DAY))
+    events = days * CELL_WORKSPACES * CELLS_A_DAY
+    return Load(events, CELL_WORKSPACES, users=20, days=days, quarters=96, ids_kept=10_000)
+
+
 LOADS: Mapping[str, Callable[[int], Load]] = {
     "workspaces": lambda size: Load(workspaces=size),
     "users of a workspace": lambda size: Load(workspaces=1, users=size),
     "cells of a day": lambda size: Load(workspaces=1, users=max(1, size // 96), quarters=min(size, 96)),
     "months of history": lambda size: Load(days=30 * size),
+    "cells": make_cells,
     "ids": lambda size: Load(events=size),
 }
 
 
 def measure(load: Load) -> dict[str, float]:
-    rules = CountingRules(keep_rows=False, dedupe_max_ids=IDS_KEPT)
+    rules = CountingRules(keep_rows=False, dedupe_max_ids=load.ids_kept)
     before, state, table = resident(), new_state("compiled", rules), dict[bytes, bytes]()
     seconds = 0.0
     left, number = load.records(), 0
@@ -81,15 +96,10 @@ def measure(load: Load) -> dict[str, float]:
         number += 1
         commit = state.encode() if number % FETCHES_A_COMMIT == 0 else None
         seconds += time.process_time() - begun
-        for key, value in commit.table if commit else ():
-            if value is None:
-                table.pop(key, None)
-            else:
-                table[key] = value
+        if commit:
+            put(commit, table)
     begun = time.process_time()
-    for key, value in state.encode().table:
-        if value is not None:
-            table[key] = value
+    put(state.encode(), table)
     seconds += time.process_time() - begun
     assert state.outcomes.counted == load.events, state.outcomes
     stored = sum(len(key) + len(value) for key, value in table.items())
@@ -104,6 +114,15 @@ def measure(load: Load) -> dict[str, float]:
         "changelog_mb": round(stored / MEGABYTE, 2),
         "recovery_seconds": round(time.process_time() - begun, 3),
     }
+
+
+def put(commit: Commit, table: dict[bytes, bytes]) -> None:
+    """As compaction leaves it."""
+    for key, value in commit.table:
+        if value is None:
+            table.pop(key, None)
+        else:
+            table[key] = value
 
 
 def resident() -> int:

@@ -226,15 +226,7 @@ async def read_changelog(
     """
     tp = TopicPartition(topic, partition)
     latest: dict[bytes, bytes] = {}
-    consumer = AIOKafkaConsumer(
-        **kafka.options(),
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=8 << 20,
-        fetch_max_wait_ms=100,
-    )
-    limit_metadata(consumer._client, [topic])
+    consumer = changelog_consumer(kafka, topic)
     time = asyncio.get_running_loop().time
     try:
         async with asyncio.timeout(READING_SECONDS) as limit:
@@ -263,6 +255,20 @@ async def read_changelog(
     finally:
         await close_in_bounded_time(consumer)
     return latest
+
+
+def changelog_consumer(kafka: KafkaAccess, topic: str) -> AIOKafkaConsumer:
+    """Of committed records, in large fetches; to be started and assigned."""
+    consumer = AIOKafkaConsumer(
+        **kafka.options(),
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=8 << 20,
+        fetch_max_wait_ms=100,
+    )
+    limit_metadata(consumer._client, [topic])
+    return consumer
 
 
 def check_partitions(counts: Mapping[str, int], topics: Sequence[str], partition: int) -> None:

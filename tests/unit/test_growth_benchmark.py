@@ -39,6 +39,13 @@ def test_there_are_as_many_cells_in_one_day(size: int) -> None:
     assert len({cell(event) for event in made}) == size
 
 
+def test_each_event_makes_a_cell() -> None:
+    load = LOADS["cells"](40_000)
+    assert (
+        len({(cell(event), event["occurred_at"][:10]) for event in events(load, load.events)}) == load.events == 38_400
+    )
+
+
 @pytest.mark.parametrize("months", [1, 2])
 def test_the_history_has_as_many_days_of_every_workspace(months: int) -> None:
     made = events(LOADS["months of history"](months), 6_000 * months)
