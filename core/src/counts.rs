@@ -30,6 +30,7 @@ const UNCHANGED: u32 = u32::MAX;
 /// What counting needs of so many day aggregates that were closed is kept for those that are opened next, where each has
 /// no more bytes.
 const SPARE: usize = 10_000;
+/// And the room of a delta that was merged, where it has no more.
 const SPARE_BYTES: usize = 512;
 
 pub struct CountRules {
@@ -119,7 +120,12 @@ impl Counting {
         self.base_cells = base_cells;
         self.first_series = self.series.len();
         self.first_source = self.sources.as_slice().len();
-        self.delta.clear();
+        // A day aggregate stays open for long, with the room of its largest delta otherwise.
+        if self.delta.bytes() > SPARE_BYTES {
+            self.delta = SmallMap::default();
+        } else {
+            self.delta.clear();
+        }
     }
 
     fn weight(&self) -> usize {
@@ -678,7 +684,8 @@ impl Counts {
                 + aggregate.counting.as_ref().map_or(0, |c| c.bytes())
         };
         let fixed = self.aggregates.capacity() * std::mem::size_of::<DayAggregate>()
-            + self.days.iter().map(SmallMap::bytes).sum::<usize>();
+            + self.days.iter().map(SmallMap::bytes).sum::<usize>()
+            + self.spare.iter().map(|counting| counting.bytes()).sum::<usize>();
         (self.aggregates.len() - self.free.len(), fixed + self.aggregates.iter().map(of).sum::<usize>())
     }
 }
