@@ -375,7 +375,7 @@ def _are_whole(days: Sequence[int] | None) -> bool:
 
 
 def _manifests(reply: Any, days: Sequence[int] | None) -> tuple[bytes, dict[int, bytes]]:
-    """The version of the workspace, and the manifests of the days asked for."""
+    """The version of the workspace, and the manifests of the days asked for, ascending."""
     if days is not None and not _are_whole(days):
         manifests = dict(zip(days, reply[1:], strict=True))
         if not all(reply[1:]):
@@ -384,7 +384,7 @@ def _manifests(reply: Any, days: Sequence[int] | None) -> tuple[bytes, dict[int,
     values = _pairs(reply)
     version = values.pop(ALL.encode(), b"")
     if days is None:
-        return version, {int(day): value for day, value in values.items()}
+        return version, dict(sorted((int(day), value) for day, value in values.items()))  # a hash has no order
     found = [(day, values.get(b"%d" % day)) for day in days]
     return version, {day: value for day, value in found if value is not None}
 

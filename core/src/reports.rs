@@ -56,6 +56,7 @@ fn hold_days(of: &DayParts<'_>) -> PyResult<Vec<HeldDay>> {
         }
         start = end;
     }
+    assert!(wanted.next().is_none(), "days ascend, and are among those that were asked for");
     Ok(held)
 }
 

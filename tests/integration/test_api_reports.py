@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from stream.storage.keys import Keys
 from tests.support.api import BASE, Api, api_over, each_sum_form, own_redis, shared_redis
 from tests.support.redis_data import Event, Positions, missing_rows
 from tests.support.redis_server import RunningRedis
@@ -223,6 +224,20 @@ async def test_reads_that_begin_together_are_remembered_once(shared_redis: Runni
         api.write([added("2026-11-05T00:00:00+00:00")])
         await asyncio.gather(*(api.json(compare="none", **asked) for _ in range(5)))
         assert len(memory.get(("known", "w")).manifests) == 1
+
+
+async def test_everything_is_summed_where_events_of_earlier_days_came_later(shared_redis: RunningRedis) -> None:
+    """Of a hash that is read whole the days come in the order in which they were written, or in none."""
+    async with api_over(shared_redis, NOW) as api:
+        api.write([added(f"2026-11-{day:02d}T12:00:00+00:00", day, user=f"u{day}") for day in (3, 9, 14, 20)])
+        redis, days = api.data.client, Keys(api.data.prefix.split(":")[1]).days("w")
+        written = list(redis.hgetall(days).items())
+        redis.delete(days)
+        for field, value in [*written[2:], *written[:2]][::-1]:
+            redis.hset(days, field, value)
+        answer = await api.json(period="all", interval="day")
+        assert [bucket["added"] for bucket in answer["timeline"] if bucket["added"]] == [1] * 4
+        assert answer["added"]["count"] == len(answer["users"]) == 4
 
 
 async def test_everything_begins_later_when_retention_moves_on(shared_redis: RunningRedis) -> None:
