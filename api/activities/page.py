@@ -85,11 +85,10 @@ class Activities:
         after, at_most = None if cursor is None else cursor.key, max(ROWS_A_PAGE >> attempt, ROWS_A_READ)
 
         def guess(plan: Plan, kinds: KindFold) -> list[RowRange]:
-            rows = Filter.of(query)
-            spans = Spans(self._reader, workspace_id, rows, plan, kinds, after, query.order is Order.DESC, None)
-            wanted = page.rows_wanted
-            first = _ranges_of(rows, spans.guess(wanted), wanted, min(at_most, ROWS_A_LOOK), query.order is Order.DESC)
-            return [of for _, of in first]
+            """The ranges that the page begins with, where the days sum to what they did."""
+            rows, descending, wanted = Filter.of(query), query.order is Order.DESC, page.rows_wanted
+            spans = Spans(self._reader, workspace_id, rows, plan, kinds, after, descending, None).guess(wanted)
+            return [of for _, of in _ranges_of(rows, spans, wanted, min(at_most, ROWS_A_LOOK), descending)]
 
         reading = await self._read(workspace_id, query, cursor, attempt, guess)
         walk = _Walk(self._reader, workspace_id, query, reading, after, reading.snapshot)
