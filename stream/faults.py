@@ -91,8 +91,8 @@ class FaultWatch:
 
     def clear(self) -> None:
         """It is well."""
-        fault = self.lasting
-        if fault is None:
+        fault = self.fault
+        if fault is None or fault.over_ms is not None:
             return
         fault.over_ms = self._now_ms()
         if self._logged_ms is not None:

@@ -1,7 +1,8 @@
 """The connection to Redis: transactions within a bounded time, and words for readers and the log where one fails."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
@@ -40,12 +41,15 @@ class Connection:
         )
         self.refuses = False
         """Whether Redis answered the last read that failed, and would not do it."""
-        self._slots = asyncio.Semaphore(READS_AT_ONCE)
-        self._idle: list[PackedInC] = []
+        self._in_trouble = False
+        """Whether a read has failed since the last one that did not."""
+        self._idle: list[PackedInC | None] = [None] * READS_AT_ONCE
+        """Connections that nobody reads with, those last that were used last; None: one that is not made yet."""
+        self._waiting: deque[asyncio.Future[PackedInC | None]] = deque()
 
     async def close(self) -> None:
         if self._client is not None:
-            client, self._client, self._idle = self._client, None, []
+            client, self._client, self._idle = self._client, None, [None] * READS_AT_ONCE
             with suppress(RedisError, OSError):
                 await client.aclose()
 
@@ -62,57 +66,82 @@ class Connection:
         """A client of its own, for one subscription; whoever asks closes it."""
         return redis_client(self._url, timeout_seconds=None, retries=0)
 
-    async def transaction(self, commands: Iterable[Command]) -> list[Any]:
+    async def transaction(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to commands that are carried out as one, as they come: without what the client makes of them."""
         self.transactions += 1
         asked = [_MULTI, *commands, _EXEC]
-        replies = await self._listen(self._execute(asked), self._reads)
-        if self._rights.lasting is not None:
-            self._refused.difference_update(map(_kind_of, asked))
-            if not self._refused:
-                self._rights.clear()
-        return replies
+        until = asyncio.get_running_loop().time() + self._timeout_seconds
+        try:
+            found = await self._exchange(asked, until)
+            replies = found[-1]
+            if isinstance(replies, ResponseError):
+                raise self._first_error(asked, found)
+            for reply in replies:
+                if isinstance(reply, ResponseError):
+                    raise self._first_error(asked, found)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise self._failed(error, self._rights if lacks_right(error) else self._reads) from error
+        if self._in_trouble:
+            self._note_success(asked)
+        return cast("list[Any]", replies)
 
-    async def _execute(self, commands: Sequence[Command]) -> list[Any]:
+    async def _exchange(self, commands: Sequence[Command], until: float) -> list[Any]:
         """On a connection that is kept: to lend one of the client's for each read, and to give it back, takes longer
         than the smallest read itself; and so does a bound around all of it, where only the replies are waited for.
         """
-        until = asyncio.get_running_loop().time() + self._timeout_seconds
-        if self._idle and not self._slots.locked():
-            async with self._slots:
-                connection = self._idle.pop()
-                try:
-                    if connection.is_connected and not await connection.can_read():
-                        return await self._exchange(connection, commands, until)
-                except RedisConnectionError:
-                    pass  # as of one that was closed meanwhile
-                finally:
-                    self._idle.append(connection)  # whatever failed has disconnected it
-        async with asyncio.timeout_at(until), self._slots:
-            connection = self._idle.pop() if self._idle else await self._connect()
+        connection = self._idle[-1] if self._idle else None
+        if connection is not None and connection.is_ready:
+            self._idle.pop()
             try:
-                if connection.is_connected and await connection.can_read():
-                    await connection.disconnect()  # the server closed it meanwhile; it connects again by itself
-                return await connection.retry.call_with_retry(
-                    lambda: self._exchange(connection, commands), lambda _error: connection.disconnect()
+                return await connection.exchange(commands, until)
+            except RedisConnectionError:
+                pass  # as of one that was closed meanwhile
+            finally:
+                self._give_back(connection)  # whatever failed has disconnected it
+        async with asyncio.timeout_at(until):
+            place = self._idle.pop() if self._idle else await self._wait_for_place()
+            try:
+                lent = place = place or await self._connect()
+                return await lent.retry.call_with_retry(
+                    lambda: lent.exchange(commands), lambda _error: lent.disconnect()
                 )
             finally:
-                self._idle.append(connection)
+                self._give_back(place)
 
-    async def _exchange(
-        self, connection: PackedInC, commands: Sequence[Command], until: float | None = None
-    ) -> list[Any]:
-        """The replies of a transaction. Raises the first error that is among them."""
-        *queued, replies = await connection.exchange(commands, until)
-        for command, reply in zip(commands, [*queued, replies], strict=True):
+    async def _wait_for_place(self) -> PackedInC | None:
+        waiter: asyncio.Future[PackedInC | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():  # it came together with the place
+                self._give_back(waiter.result())
+            raise
+
+    def _give_back(self, connection: PackedInC | None) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
+                return
+        self._idle.append(connection)
+
+    def _first_error(self, commands: Sequence[Command], found: Sequence[Any]) -> ResponseError:
+        """What is wrong with a transaction: with a command that was not queued, else with one that was carried out."""
+        *queued, replies = found
+        carried_out = [replies] if isinstance(replies, ResponseError) else replies
+        for command, reply in zip(commands, found, strict=True):
             if isinstance(reply, NoPermissionError):
                 self._refused.add(_kind_of(command))
-        if isinstance(replies, ResponseError):
-            raise next((reply for reply in queued if isinstance(reply, ResponseError)), replies)
-        for reply in replies:
-            if isinstance(reply, ResponseError):
-                raise reply
-        return cast("list[Any]", replies)
+        return next(reply for reply in (*queued, *carried_out) if isinstance(reply, ResponseError))
+
+    def _note_success(self, commands: Sequence[Command]) -> None:
+        self._reads.clear()
+        if self._rights.lasting is not None:
+            self._refused.difference_update(map(_kind_of, commands))
+            if not self._refused:
+                self._rights.clear()
+        self._in_trouble = self._rights.lasting is not None
 
     async def _connect(self) -> PackedInC:
         pool = self.client.connection_pool
@@ -125,18 +154,17 @@ class Connection:
             async with asyncio.timeout(self._timeout_seconds):
                 return await call
 
-        return await self._listen(in_time(), self._changes)
-
-    async def _listen(self, call: Awaitable[T], watch: FaultWatch) -> T:
-        """What Redis answers; Unavailable where it does not, or not in time."""
         try:
-            answer = await call
+            answer = await in_time()
         except (RedisError, OSError, TimeoutError) as error:
-            self.refuses = is_refusal(error)
-            of_rights = watch is self._reads and lacks_right(error)
-            raise self._unavailable(error, self._rights if of_rights else watch) from error
-        watch.clear()
+            raise self._failed(error, self._changes) from error
+        self._changes.clear()
         return answer
+
+    def _failed(self, error: Exception, watch: FaultWatch) -> Unavailable:
+        """What to raise where Redis does not answer, or not in time."""
+        self.refuses, self._in_trouble = is_refusal(error), True
+        return self._unavailable(error, watch)
 
     def unheard(self, error: Exception) -> Unavailable:
         """What to raise for an error of a subscription."""

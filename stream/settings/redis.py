@@ -1,6 +1,7 @@
 """Makes a Redis client from CONTACTS_REDIS. It opens no connection before the first command."""
 
 import asyncio
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, cast
@@ -82,6 +83,10 @@ NOT_CONNECTED = "Timeout connecting to server"
 """As the client says it. A cancel that comes meanwhile has it as its note, for whoever bounds more than connecting."""
 
 
+TIMER_SECONDS = 0.001
+"""Timers of a loop go off in steps of it, so up to half of one too early."""
+
+
 class PackedInC(AbstractConnection):
     """Commands are written by hiredis, as answers are read by it, in a quarter of the time for the hundreds of
     arguments of a projected commit. The client's own asyncio connections pack each argument in Python.
@@ -89,6 +94,8 @@ class PackedInC(AbstractConnection):
     And a cancel is never lost: the client writes within `asyncio.wait_for`, which before Python 3.12 forgets a cancel
     that comes together with the end of the writing, in every third call of a busy worker.
     """
+
+    _replies: "Replies | None" = None
 
     async def _connect(self) -> None:
         try:
@@ -120,28 +127,28 @@ class PackedInC(AbstractConnection):
         finally:
             self.socket_timeout = limit
 
+    async def disconnect(self, *given: Any, **more: Any) -> None:
+        self._replies = None
+        await super().disconnect(*given, **more)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether what is sent now is the next that the server answers: the connection was used for `exchange` before,
+        and neither has ended since nor said what nobody asked for.
+        """
+        return self._replies is not None and self._replies.ready
+
     async def exchange(self, commands: Sequence[Command], until: float | None = None) -> list[Any]:
         """Send commands in one piece, and read the reply to each; errors among them are left as they are. Raises
-        TimeoutError where they are not there `until` a time of the loop. From here on the connection is good for this
-        alone, until it is disconnected.
+        TimeoutError where they are not there `until` a time of the loop; to connect, where it must, is not bounded by
+        that. From here on the connection is good for this alone, until it is disconnected.
         """
-        giving_up: asyncio.TimerHandle | None = None
         try:
-            if not self.is_connected:
-                await self.connect()  # type: ignore[no-untyped-call]
-            writer = self._writer
-            assert writer is not None
-            transport = writer.transport
-            protocol = transport.get_protocol()
-            if not isinstance(protocol, Replies):
-                parser: Any = self._parser
-                protocol = Replies(protocol, parser._reader)
-                transport.set_protocol(protocol)
-            replies = protocol.expect(len(commands))
-            if until is not None:
-                giving_up = asyncio.get_running_loop().call_at(until, protocol.give_up)
-            transport.write(b"".join([of if isinstance(of, bytes) else hiredis.pack_command(of) for of in commands]))
-            return await replies
+            replies = self._replies
+            if replies is None or not replies.ready:
+                replies = self._replies = await self._begin_exchanges()
+            packed = b"".join([of if isinstance(of, bytes) else hiredis.pack_command(of) for of in commands])
+            return await replies.ask(packed, len(commands), until)
         except TimeoutError:  # is an OSError too
             await self.disconnect(nowait=True)
             raise
@@ -151,49 +158,75 @@ class PackedInC(AbstractConnection):
         except BaseException:
             await self.disconnect(nowait=True)  # there is a reply on its way that nobody would read
             raise
-        finally:
-            if giving_up is not None:
-                giving_up.cancel()
+
+    async def _begin_exchanges(self) -> "Replies":
+        if self._replies is not None:
+            await self.disconnect()  # the server closed it meanwhile
+        if not self.is_connected:
+            await self.connect()  # type: ignore[no-untyped-call]
+        writer, parser = self._writer, cast("Any", self._parser)
+        assert writer is not None
+        return Replies(cast("asyncio.Transport", writer.transport), parser._reader)
 
 
 class Replies(asyncio.Protocol):
     """Reads the replies to commands that were sent together, in place of the client's stream once that has connected:
     the way through stream, buffer and parser takes 38 us for the smallest read, and this 29 (docs/benchmarks.md). The
-    protocol `behind` hears of the connection's end and its flow as ever.
+    protocol that was there before hears of the connection's end and its flow as ever.
     """
 
-    def __init__(self, behind: Any, reader: hiredis.Reader) -> None:
+    def __init__(self, transport: asyncio.Transport, reader: hiredis.Reader) -> None:
         """`reader` is the parser's own, so that the client sees in it what came unasked."""
-        self._behind = behind
+        self.ready = True
+        """Whether the next reply is to what is sent next."""
+        self._loop = asyncio.get_running_loop()
+        self._transport = transport
+        self._behind: Any = transport.get_protocol()
         self._reader = reader
         self._number = 0
         self._found: list[Any] = []
         self._waiting: asyncio.Future[list[Any]] | None = None
+        self._until = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        transport.set_protocol(self)
 
-    def expect(self, number: int) -> asyncio.Future[list[Any]]:
-        """So many replies. Raises RedisError and OSError."""
+    def ask(self, packed: bytes, number: int, until: float | None = None) -> asyncio.Future[list[Any]]:
+        """The replies to so many commands, once they are there. Raises RedisError and OSError."""
+        self.ready = False
         self._number, self._found = number, []
-        self._waiting = asyncio.get_running_loop().create_future()
-        return self._waiting
+        waiting = self._waiting = self._loop.create_future()
+        self._until = math.inf if until is None else until
+        if self._until < self._timer_at:
+            self._set_timer()
+        self._transport.write(packed)
+        return waiting
 
     def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
-        waiting = self._waiting
+        reader, waiting, found = self._reader, self._waiting, self._found
+        reader.feed(data)
         if waiting is None:
+            self.ready = False
             return
         try:
-            while len(self._found) < self._number:
-                reply = self._reader.gets()
+            while len(found) < self._number:
+                reply = reader.gets()
                 if reply is NOT_ENOUGH_DATA:
                     return
-                if not isinstance(reply, hiredis.PushNotification):
-                    self._found.append(_without_end_of_service(reply))
+                if type(reply) is hiredis.PushNotification:
+                    continue
+                # The server may answer nothing at present; so the client's parser looks at it.
+                first = reply[0] if type(reply) is list and reply else reply
+                if isinstance(first, RedisConnectionError):
+                    raise first
+                found.append(reply)
         except RedisError as error:
             self._fail(error)
             return
         self._waiting = None
+        self.ready = not reader.has_data()
         if not waiting.done():
-            waiting.set_result(self._found)
+            waiting.set_result(found)
 
     def eof_received(self) -> bool | None:
         self._fail(RedisConnectionError(SERVER_CLOSED_CONNECTION_ERROR))
@@ -202,10 +235,9 @@ class Replies(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(exc or RedisConnectionError(SERVER_CLOSED_CONNECTION_ERROR))
+        if self._timer is not None:
+            self._timer.cancel()
         self._behind.connection_lost(exc)
-
-    def give_up(self) -> None:
-        self._fail(TimeoutError("Redis did not reply in time"))
 
     def pause_writing(self) -> None:
         self._behind.pause_writing()
@@ -213,18 +245,27 @@ class Replies(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._behind.resume_writing()
 
+    def _set_timer(self) -> None:
+        """One is enough for all exchanges that begin before it goes off: most of them end long before."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._until
+        self._timer = self._loop.call_at(self._until, self._look_at_time)
+
+    def _look_at_time(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        if self._waiting is None:
+            return
+        if self._loop.time() >= self._until - TIMER_SECONDS:
+            self._fail(TimeoutError("Redis did not reply in time"))
+        elif self._until < math.inf:
+            self._set_timer()
+
     def _fail(self, error: Exception) -> None:
+        self.ready = False
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.done():
             waiting.set_exception(error)
-
-
-def _without_end_of_service(reply: Any) -> Any:
-    """A reply, unless it says that the server answers nothing at present, as the client's parser looks at it."""
-    first = reply[0] if isinstance(reply, list) and reply else reply
-    if isinstance(first, RedisConnectionError):
-        raise first
-    return reply
 
 
 def pack_in_c(client: Redis) -> Redis:

@@ -274,6 +274,14 @@ async def test_an_exchange_is_given_up_at_its_time_and_survives_whatever_the_ser
             await connection.exchange([("BLPOP", "never", 0)], loop.time() + 0.05)
         assert not connection.is_connected
         assert await connection.exchange([("STRLEN", "name")], loop.time() + 60) == [len(value)]
+        # which has its own time, sooner or later than that of the one before
+        for before, now in ((60.0, 0.05), (0.05, 0.3)):
+            assert await connection.exchange([("PING",)], loop.time() + before) == [b"PONG"]
+            until = loop.time() + now
+            with pytest.raises(TimeoutError):
+                await connection.exchange([("BLPOP", "never", 0)], until)
+            assert until - 0.01 < loop.time() < until + 20
+            assert await connection.exchange([("PING",)], loop.time() + 60) == [b"PONG"]
         # A server that goes away is told at once: where it was waited for,
         async with redis_client(each_redis.url, timeout_seconds=5) as other:
             waiting = asyncio.create_task(connection.exchange([("BLPOP", "never", 0)], loop.time() + 60))
@@ -285,10 +293,29 @@ async def test_an_exchange_is_given_up_at_its_time_and_survives_whatever_the_ser
             # and, to whoever looks first, where it was not
             await connection.exchange([("PING",)])
             await other.client_kill_filter(_type="normal", skipme=True)
-            while not await connection.can_read():
+            while connection.is_ready:
                 await asyncio.sleep(0.01)
-            await connection.disconnect()
         assert await connection.exchange([("PING",)]) == [b"PONG"]
+        await client.connection_pool.release(connection)
+
+
+async def test_what_the_server_says_unasked_is_no_reply(each_redis: RunningRedis) -> None:
+    async with (
+        redis_client(each_redis.url, timeout_seconds=None, retries=0) as client,
+        redis_client(each_redis.url, timeout_seconds=5) as other,
+    ):
+        connection: Any = await client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+        told_of_changes = [("HELLO", "3"), ("CLIENT", "TRACKING", "ON", "BCAST")]
+        # Among the replies
+        await connection.exchange(told_of_changes)
+        assert await connection.exchange([("SET", "a", "1"), ("GET", "a")]) == [b"OK", b"1"]
+        await connection.disconnect()
+        # and after them
+        await connection.exchange(told_of_changes)
+        await other.set("a", "2")
+        while connection.is_ready:
+            await asyncio.sleep(0.01)
+        assert await connection.exchange([("GET", "a")]) == [b"2"]
         await client.connection_pool.release(connection)
 
 
