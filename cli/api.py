@@ -91,6 +91,7 @@ def server_config(app: Any, connections: int, metrics_port: int | None) -> uvico
         http=make_guarded_protocol(connections, metrics_port),
         ws="none",
         access_log=False,
+        proxy_headers=False,  # who asks, and by which scheme, matters to no answer
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=STOP_SECONDS,

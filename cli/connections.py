@@ -7,6 +7,7 @@ a reader takes nothing     ─> after TAKE_SECONDS without a byte the connection
 """
 
 import asyncio
+import math
 import resource
 from typing import Any, Protocol, cast
 
@@ -19,6 +20,9 @@ TAKE_SECONDS = 60.0
 MESSAGE_BYTES_LIMIT = 131_072
 """Of a request with its head, its body and what may follow it. The API reads no bodies, and refuses smaller heads than
 this with an answer; the parser would keep a header of any length until it ends."""
+
+TIMER_SECONDS = 0.001
+"""Timers of a loop go off in steps of it, so up to half of one too early."""
 
 PIPELINED_REQUESTS_LIMIT = 16
 """Requests of one connection that wait for the answer to another one; a packet of 256 KB has room for 13,000."""
@@ -50,7 +54,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._wire = cast("Transport", transport)
-        self._deadline: asyncio.TimerHandle | None = None
+        self._head_until = self._begun_until = math.inf
+        """When the connection is to be closed: with a head that is not whole, and with none that has begun."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
         self._taking: asyncio.TimerHandle | None = None
         self._message_bytes = 0
         self._in_message = False
@@ -61,12 +68,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._deadline, self._taking, self.timeout_keep_alive_task):
+        for timer in (self._timer, self._taking):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._begun_until = math.inf
         self._message_bytes += len(data)
         # What came before in this packet may belong to the message before; a packet has 256 KB at most.
         if self._in_message and self._message_bytes > MESSAGE_BYTES_LIMIT:
@@ -82,22 +90,23 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._in_message = False
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if cast("dict[str, Any]", self.scope).get("method") is not None:
-            return  # behind a body: nobody reads those
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= PIPELINED_REQUESTS_LIMIT:
             raise TooMuch
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        self._head_until = math.inf
         super().on_headers_complete()
+        self.headers = []  # for those behind a body: nobody reads them
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if not self.pipeline:
+        """As uvicorn does it, without a timer for each answer."""
+        self.server_state.total_requests += 1
+        if self._wire.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._begun_until = self.loop.time() + self.timeout_keep_alive
             self._await_head()
 
     def send_400_response(self, msg: str) -> None:
@@ -117,11 +126,28 @@ class GuardedProtocol(HttpToolsProtocol):
             self._taking = None
 
     def _await_head(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(HEAD_SECONDS, self._end_silence)
+        self._head_until = self.loop.time() + HEAD_SECONDS
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """For whatever ends first. One that goes off too early is set again, and one a connection does for all of its
+        requests: nearly all of them end it long before.
+        """
+        until = min(self._head_until, self._begun_until)
+        if until < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = until
+            self._timer = self.loop.call_at(until, self._look_at_time)
+
+    def _look_at_time(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        if self.loop.time() >= min(self._head_until, self._begun_until) - TIMER_SECONDS:
+            self._end_silence()
+        else:
+            self._set_timer()
 
     def _end_silence(self) -> None:
-        self._deadline = None
         left = self._wire.get_write_buffer_size()
         if left:
             self._await_taking(left)  # the answer is not taken yet
