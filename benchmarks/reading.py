@@ -7,7 +7,8 @@ unchanged        the same as before
 304              the reader has it already; Redis is asked whether it has changed
 304 remembered   the same, less than 250 ms after Redis was asked
 
-Where others do something between two requests, a bare 200 is measured likewise too (`…_likewise`).
+Where others do something between two requests, a bare 200 is measured likewise too (`…_likewise`). And the bare server
+is asked for a 200 after one transaction of Redis (`bare_200_and_redis`), in a loop and where a day changes in between.
 
 Each with both forms of the sums (`core`), where the compiled one is installed; a 304 is the same in both.
 """
@@ -52,9 +53,26 @@ def run() -> Iterator[dict[str, Any]]:
 def month(here: Desk, runner: asyncio.Runner) -> Iterator[dict[str, Any]]:
     partition = Partition(here.redis.url)
     first = filled(here, runner, "month", [partition], 2 * LENGTHS[-1] + SHIFTS)
+    yield from bare_and_redis(here, runner, partition)
     for core, api in forms(here):
         yield from month_of(here, runner, partition, first, core, api)
     runner.run(partition.close())
+
+
+def bare_and_redis(here: Desk, runner: asyncio.Runner, partition: Partition) -> Iterator[dict[str, Any]]:
+    rng = Random("bare and Redis")
+
+    def ask() -> None:
+        here.bare.get("/redis")
+
+    def change() -> None:
+        runner.run(partition.take([event_of_today(rng, "month")]))
+
+    costs = here.compared(
+        here.bare, {"unchanged": Asking(ask, 500, ask), "a day changed": Asking(ask, 200, ask, between=change)}
+    )
+    for case, cost in costs.items():
+        yield {"what": "bare_200_and_redis", "case": case, **cost.fields()}
 
 
 def month_of(

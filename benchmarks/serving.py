@@ -146,7 +146,7 @@ def desk() -> Iterator[Desk]:
         redis = RedisServer(folder / "redis")
         redis.start()
         with open(folder / "bare.log", "ab") as output:
-            process = spawn([sys.executable, "-m", "benchmarks.bare", str(port)], output)
+            process = spawn([sys.executable, "-m", "benchmarks.bare", str(port), redis.url], output)
         try:
             eventually("a bare server that answers", lambda: get_json(f"http://127.0.0.1:{port}/")[0] == 200)
             yield Desk(redis, Server(process.pid, port), folder)
