@@ -4,9 +4,9 @@ nothing, and nothing is opened before the application starts."""
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any
 
 from litestar import Litestar, Response
 from litestar.config.cors import CORSConfig
@@ -21,7 +21,7 @@ from api.errors import CountsMissing, Unavailable, ValidationErrors
 from api.http.auth import Authentication
 from api.http.gate import Gate
 from api.http.problems import CODES, MEDIA_TYPE, ProblemError, encode, of_unavailable, problem_of_errors
-from api.http.request import SECURITY_HEADERS, Answer, Request, respond, send_empty
+from api.http.request import SECURITY_HEADERS, Answer, Request, respond
 from api.http.static import PAGE, StaticFiles
 from api.live.access import StreamLimits
 from api.live.hub import Hub
@@ -31,14 +31,12 @@ from api.read.redis import Reader
 from api.report.form import choose_form
 from api.report.service import Reports
 from api.routes import COMPONENTS, Endpoint, Endpoints, not_found
-from api.unchanged import Known, Questions
+from api.unchanged import Questions
 from stream.settings.api import ApiConfig
 from stream.tracing import NO_TRACER, Tracer
 from stream.version import VERSION
 
 log = logging.getLogger(__name__)
-
-A = TypeVar("A")
 
 REPORTS = "/v1/workspaces/{workspace_id:str}/reports"
 UNCOUNTED = frozenset({"health", "metrics"})
@@ -79,7 +77,7 @@ def create_app(
     hub = Hub(reports, reader, memory, metrics, StreamLimits(config.live_streams, config.live_streams_per_principal))
     authentication = Authentication(config, memory, clock)
     page = StaticFiles(PAGE, config.api_frame_ancestors)
-    questions = Questions(reports, authentication, memory)
+    questions = Questions(reports, authentication, memory, bool(config.api_cors_origins))
     endpoints = Endpoints(
         reports, reader, memory, authentication, hub, metrics, page, config.api_metrics_port, questions
     )
@@ -118,16 +116,16 @@ def create_app(
         "/": ("page", endpoints.page),
         "/page/{file:path}": ("page", endpoints.page),
     }
-    answers = {
-        path: _answer(path, name, endpoint, reader, metrics, tracer) for path, (name, endpoint) in routes.items()
-    }
     app = _Application(
         Gate(metrics, bool(config.api_cors_origins), config.api_metrics_port, _problem_answer),
         metrics,
         reader,
-        questions.find if tracer is NO_TRACER else lambda _scope: None,  # where there are traces, of every request
-        ReportAddresses(answers, bool(config.api_cors_origins)),
-        route_handlers=[_handler(path, answer) for path, answer in answers.items()],
+        questions,
+        tracer is not NO_TRACER,
+        route_handlers=[
+            _handler(path, _answer(path, name, endpoint, reader, metrics, tracer))
+            for path, (name, endpoint) in routes.items()
+        ],
         openapi_config=None,
         cors_config=_cors(config.api_cors_origins),
         exception_handlers={HTTPException: _framework_problem, Exception: _framework_problem},
@@ -141,8 +139,8 @@ def create_app(
 
 
 class _Application(Litestar):
-    """Litestar behind the gate: nothing of a request is looked at, or remembered, before it has passed. What is plainly
-    a report is answered at once: to route it and call its handler takes Litestar as long as a whole 304 may take.
+    """Litestar behind the gate: nothing of a request is looked at, or remembered, before it has passed. A question that
+    is known is answered at once: to route it and call its handler takes Litestar as long as a whole 304 may take.
     """
 
     def __init__(
@@ -150,70 +148,36 @@ class _Application(Litestar):
         gate: Gate,
         metrics: Metrics,
         reader: Reader,
-        find_question: Callable[[Any], Known | None],
-        reports: "ReportAddresses",
+        questions: Questions,
+        traced: bool,
         **options: Any,
     ) -> None:
-        """`find_question`: what may be answered before it is routed, and read."""
+        """`traced`: whether every request is to go the way on which it becomes a span."""
         super().__init__(**options)
         self._gate = gate
         self._metrics = metrics
         self._reader = reader
-        self._find_question = find_question
-        self._reports = reports
+        self._questions = questions
+        self._traced = traced
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
         started = time.perf_counter()
-        refused = self._gate.refuse(scope)
+        request = Request(scope)
+        refused = self._gate.refuse(request)
         if refused is not None:
             # What was sent with the request is not looked at, its Accept-Encoding neither.
-            await respond(Request({**scope, "headers": []}), refused, receive, self._gate.complete(send))
+            await respond(Request({**scope, "headers": []}), refused, receive, send, self._gate.vary)
             return
-        known = self._find_question(scope)
-        if known is not None:
-            answer = known.answer() or await _call_endpoint(Request(scope), known.ask, self._reader)
-            if answer is not None:
-                self._metrics.count(known.question.resource, answer.status, time.perf_counter() - started)
-                if answer.body:
-                    await respond(Request(scope), answer, receive, self._gate.complete(send))
-                else:
-                    await send_empty(answer, send, self._gate.vary)
-                return
-        answer_here = self._reports.find(scope) or super().__call__
-        await answer_here(scope, receive, self._gate.complete(send))
-
-
-class ReportAddresses:
-    """The addresses of a workspace's report, as Litestar's router reads them."""
-
-    def __init__(self, answers: Mapping[str, ASGIApp], origins: bool) -> None:
-        """`answers`: of each address. `origins`: whether other origins may ask, whose headers Litestar adds."""
-        self._answers = answers
-        self._origins = origins
-
-    def find(self, scope: Any) -> ASGIApp | None:
-        """What answers a plain request for a report, with the parameters of its address in `scope`; None: it is none,
-        or Litestar has more to do with it.
-        """
-        if scope["method"] not in ("GET", "HEAD") or scope.get("root_path"):
-            return None
-        if self._origins and any(name == b"origin" for name, _ in scope["headers"]):
-            return None
-        found = _REPORT_ADDRESS.fullmatch(scope["path"])
-        if found is None:
-            return None
-        workspace_id, suffix, component = found.groups()
-        scope["path_params"] = {"workspace_id": workspace_id}
-        if component is None:
-            return self._answers[f"{REPORTS}/contacts{suffix or ''}"]
-        scope["path_params"]["component"] = component
-        return self._answers[f"{REPORTS}/contacts/{{component:str}}"]
-
-
-_REPORT_ADDRESS = re.compile(r"/v1/workspaces/([^/]+)/reports/contacts(?:(\.json|\.csv|\.ndjson)|/([^/]+))?")
+        known = None if self._traced else self._questions.find(request)
+        if known is None:
+            await super().__call__(scope, receive, self._gate.complete(send))
+            return
+        answer = await _answer_or_problem(request, self._questions.answer(request, *known), self._reader)
+        self._metrics.count(known[0].resource, answer.status, time.perf_counter() - started)
+        await respond(request, answer, receive, send, self._gate.vary)
 
 
 def _answer(path: str, name: str, endpoint: Endpoint, reader: Reader, metrics: Metrics, tracer: Tracer) -> ASGIApp:
@@ -225,9 +189,9 @@ def _answer(path: str, name: str, endpoint: Endpoint, reader: Reader, metrics: M
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         request = Request(scope)
-        traceparent = request.headers.get("traceparent")
+        traceparent = request.header(b"traceparent") or None
         with tracer.span("request", traceparent, method=request.method, route=shown) as span:
-            answered = await _call_endpoint(request, endpoint, reader)
+            answered = await _answer_or_problem(request, endpoint(request), reader)
             resource = _resource(name, request)
             span.note(resource=resource, status=answered.status)
             if answered.status >= 500:
@@ -247,36 +211,27 @@ def _handler(path: str, answer: ASGIApp) -> HTTPRouteHandler:
     return handle
 
 
-async def _call_endpoint(request: Request, endpoint: Callable[[Request], Awaitable[A]], reader: Reader) -> A | Answer:
-    """What the endpoint answers, or the problem that kept it from it, whatever it is."""
+async def _answer_or_problem(request: Request, answer: Awaitable[Answer], reader: Reader) -> Answer:
+    """The answer, or the problem that kept the API from it, whatever it is. To explain one may fail too."""
     try:
-        return await _ask_endpoint(request, endpoint, reader)
+        try:
+            return await answer
+        except CountsMissing as missing:
+            return _problem_answer(of_unavailable(await reader.explain(missing)))
+    except ProblemError as error:
+        return _problem_answer(error)
+    except ValidationErrors as errors:
+        return _problem_answer(problem_of_errors(errors))
+    except Unavailable as unavailable:
+        return _problem_answer(of_unavailable(unavailable))
     except Exception:
         log.exception("A request failed: %s", request.path)
         return _problem_answer(ProblemError("internal", "The API failed to answer this request."))
 
 
-async def _ask_endpoint(request: Request, endpoint: Callable[[Request], Awaitable[A]], reader: Reader) -> A | Answer:
-    """What the endpoint answers, or a problem that it may have. To explain one may fail too."""
-    try:
-        if request.method not in ("GET", "HEAD"):
-            raise ProblemError(
-                "method_not_allowed", f"{request.method} is not supported; use GET or HEAD.", {"Allow": "GET, HEAD"}
-            )
-        return await endpoint(request)
-    except ProblemError as error:
-        return _problem_answer(error)
-    except ValidationErrors as errors:
-        return _problem_answer(problem_of_errors(errors))
-    except CountsMissing as missing:
-        return _problem_answer(of_unavailable(await reader.explain(missing)))
-    except Unavailable as unavailable:
-        return _problem_answer(of_unavailable(unavailable))
-
-
 def _problem_answer(error: ProblemError) -> Answer:
-    headers = [("Cache-Control", "no-store"), *error.headers.items()]
-    return Answer(error.problem.status, headers, encode(error.problem), MEDIA_TYPE)
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in error.headers.items()]
+    return Answer(error.problem.status, [(b"cache-control", b"no-store"), *headers], encode(error.problem), MEDIA_TYPE)
 
 
 def _framework_problem(_request: Any, error: Exception) -> Response[bytes]:
@@ -295,7 +250,7 @@ def _framework_problem(_request: Any, error: Exception) -> Response[bytes]:
     return Response(
         encode(refused.problem),
         status_code=answer.status,
-        headers=dict([*answer.headers, *SECURITY_HEADERS]),
+        headers={name.decode(): value.decode("latin-1") for name, value in (*answer.headers, *SECURITY_HEADERS)},
         media_type=MEDIA_TYPE,
     )
 

@@ -50,22 +50,29 @@ class Memory:
         self, key: Hashable, value: Any, size_bytes: int, manifest: bytes = ALWAYS, shared: Iterable[Shared] = ()
     ) -> None:
         """Remember a value; `size_bytes` is an estimate of what it takes beside what it shares."""
-        self.forget(key)
+        if key in self._entries:
+            self.forget(key)
         size = size_bytes + ENTRY_BYTES + len(manifest)
-        shared = list(shared)
-        if size + sum(size_of(of) for of, size_of in shared if id(of) not in self._shared) > self.limit_bytes:
+        objects = self._share(size, list(shared)) if shared else ()
+        if objects is None or size > self.limit_bytes:
             return
-        objects = []
+        self._entries[key] = (manifest, value, size, objects)
+        self.bytes += size
+        if self.bytes + self.held_bytes > self.limit_bytes:
+            self._make_room()
+
+    def _share(self, size_bytes: int, shared: list[Shared]) -> tuple[Any, ...] | None:
+        """The objects of an entry that is to hold them; None where it is too large with those that are new."""
+        new = sum(size_of(of) for of, size_of in shared if id(of) not in self._shared)
+        if size_bytes + new > self.limit_bytes:
+            return None
         for of, size_of in shared:
             known = self._shared.get(id(of))
             if known is None:
                 known = self._shared[id(of)] = [0, size_of(of)]
                 self.bytes += known[1]
             known[0] += 1
-            objects.append(of)
-        self._entries[key] = (manifest, value, size, tuple(objects))
-        self.bytes += size
-        self._make_room()
+        return tuple(of for of, _ in shared)
 
     def grow(self, of: Any, size_bytes: int) -> None:
         """An object that entries may hold takes so many bytes more."""

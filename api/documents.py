@@ -16,7 +16,7 @@ from api.http.request import Answer, Request
 from api.openapi import BASE, openapi
 from stream.ingest.schema import asyncapi
 
-CACHING = ("Cache-Control", "no-cache")
+CACHING = (b"cache-control", b"no-cache")
 
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
@@ -42,7 +42,7 @@ class Documents:
     async def docs(self, _request: Request) -> Answer:
         digest = b64encode(sha256(STYLE.encode()).digest()).decode()
         policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; frame-ancestors 'none'"
-        headers = [CACHING, ("Content-Security-Policy", policy)]
+        headers = [CACHING, (b"content-security-policy", policy.encode())]
         return Answer(200, headers, self._page, "text/html; charset=utf-8")
 
     @cached_property

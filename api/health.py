@@ -14,7 +14,7 @@ from api.read.redis import Reader
 from api.report.service import Reports
 from stream.version import VERSION
 
-NO_STORE = ("Cache-Control", "no-store")
+NO_STORE = (b"cache-control", b"no-store")
 
 
 class Readiness(msgspec.Struct, omit_defaults=True):
@@ -72,7 +72,7 @@ def _not_ready(told: Readiness, what: str, code: str, detail: str, verbose: bool
     if what == "redis":
         told.projection = None
     answer = _answer(503, told)
-    answer.headers.append(("Retry-After", "1"))
+    answer.headers.append((b"retry-after", b"1"))
     return answer
 
 

@@ -15,7 +15,7 @@ FOLDERS = (Path(__file__).parent / "docs", Path(__file__).parents[1] / "docs")
 """Beside this file where it was installed, beside the package where it runs as it lies in its repository."""
 
 ADDRESS = "/ops/docs/{document:str}"
-_CACHING = ("Cache-Control", "no-cache")
+_CACHING = (b"cache-control", b"no-cache")
 
 
 def manual(request: Request) -> Answer | None:
@@ -23,7 +23,9 @@ def manual(request: Request) -> Answer | None:
     html = page(str(request.parameters["document"]).removesuffix(".md"))
     if html is None:
         return None
-    return Answer(200, [_CACHING, ("Content-Security-Policy", page_policy(()))], html, "text/html; charset=utf-8")
+    return Answer(
+        200, [_CACHING, (b"content-security-policy", page_policy(()).encode())], html, "text/html; charset=utf-8"
+    )
 
 
 @cache

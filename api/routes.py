@@ -4,8 +4,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from typing import Any
 
 import msgspec
 
@@ -18,7 +17,7 @@ from api.cache import Memory
 from api.formats import CONTENT_TYPES, Format
 from api.http.auth import OPS_SCOPE, Authentication, Principal, forbidden
 from api.http.problems import CODES, ProblemError
-from api.http.request import CACHE_CONTROL, Answer, Request, etag_matches
+from api.http.request import CACHE_CONTROL, Answer, Header, Request, etag_matches
 from api.http.static import StaticFiles
 from api.live.access import Access
 from api.live.hub import Hub
@@ -33,15 +32,14 @@ from api.query.zones import TZDATA_VERSION, aliases, zone, zone_names
 from api.read.redis import Reader
 from api.report import choices, user_stream
 from api.report.known_names import KnownNames
-from api.report.service import Reports, Stamp, query_answer, size_of_query
+from api.report.service import Reports, query_answer
 from api.report.user_fold import ROWS_A_PIECE
 from api.signals import Signals
-from api.unchanged import REMEMBERED_QUERY_BYTES, STATE, Asked, Bodies, Questions, headers_of
+from api.unchanged import Made, Questions, headers_of, json_answer, next_link
 from stream.model.workspace import is_workspace
 from stream.storage.row import Row
 
 Endpoint = Callable[[Request], Awaitable[Answer]]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,12 @@ class Endpoints:
         self._signals = Signals(metrics, reports, reader)
         self._page = page
         self._questions = questions
-        self._bodies = Bodies(memory)
+        self._computed: dict[str, Callable[[str, Query], Awaitable[Any]]] = {
+            "": reports.report,
+            "summary": reports.summary,
+            "timeline": reports.timeline,
+            "sources": reports.sources,
+        }
 
     async def report(self, request: Request) -> Answer:
         """…/reports/contacts, also with a suffix."""
@@ -124,11 +127,11 @@ class Endpoints:
         _acceptable(request, "", JSON_ALONE)
         _parameters(request, ()).raise_errors()
         told = await operations(self._reports, self._reader)
-        return Answer(200, [("Cache-Control", "no-store")], msgspec.json.encode(told), "application/json")
+        return Answer(200, [(b"cache-control", b"no-store")], msgspec.json.encode(told), "application/json")
 
     async def timezones(self, request: Request) -> Answer:
         _acceptable(request, "", JSON_ALONE)
-        return Answer(200, [("Cache-Control", "public, max-age=3600")], _timezones(), "application/json")
+        return Answer(200, [(b"cache-control", b"public, max-age=3600")], _timezones(), "application/json")
 
     async def livez(self, _request: Request) -> Answer:
         return health.live()
@@ -151,7 +154,7 @@ class Endpoints:
         self._metrics.cache_lookups.labels("hit").set(self._memory.hits)
         self._metrics.cache_lookups.labels("miss").set(self._memory.misses)
         self._metrics.cache_bytes.set(self._memory.bytes + self._memory.held_bytes)
-        return Answer(200, [("Cache-Control", "no-store")], self._metrics.text(), METRICS_TYPE)
+        return Answer(200, [(b"cache-control", b"no-store")], self._metrics.text(), METRICS_TYPE)
 
     async def ops_page(self, request: Request) -> Answer:
         """Tells nothing by itself: it asks `ops`, with the reader's token."""
@@ -173,7 +176,7 @@ class Endpoints:
         return answer
 
     async def _principal(self, request: Request) -> Principal:
-        return await self._authentication.principal(request.headers.get("authorization"))
+        return await self._authentication.principal(request.header(b"authorization"))
 
     async def _component(self, request: Request, name: str, suffix: str) -> Answer:
         principal = await self._principal(request)
@@ -195,145 +198,91 @@ class Endpoints:
                 return await self._report(request, workspace_id, name, wanted)
 
     async def _report(self, request: Request, workspace_id: str, name: str, wanted: Format) -> Answer:
-        parameters = COMPONENTS[name].parameters
-        asked, bom = self._read_query(request.query_string, parameters)
-        if name == "users":
-            return await self._users(request, workspace_id, asked, wanted, bom)
-        compute = partial(self._reports_of(name), workspace_id, asked)
         if wanted is Format.JSON:
-            return await self._answer_json(request, name, workspace_id, asked, compute)
-        answer = await compute()
+            question = self._questions.recall(request)
+            if question is None:
+                asked, _ = self._read_query(request, name)
+                of_users = name == "users"
+                make = partial(self._make_users, asked) if of_users else partial(self._make_report, name, asked)
+                question = self._questions.learn(request, name or "report", asked, make, keeps_bodies=not of_users)
+            return await self._questions.answer(request, question, workspace_id)
+        asked, bom = self._read_query(request, name)
+        if name == "users":
+            return await self._users_csv(workspace_id, asked, bom)
+        answer = await self._computed[name](workspace_id, asked)
         rows = _CSV_ROWS[name](answer)
         headers = [*headers_of(answer.freshness), _attachment(name, workspace_id, answer.query, wanted)]
         return Answer(200, headers, _csv_bytes(formats.csv_lines(rows), bom), CONTENT_TYPES[wanted])
 
-    def _read_query(self, query_string: bytes, known: tuple[str, ...]) -> tuple[Query, bool]:
+    def _read_query(self, request: Request, name: str) -> tuple[Query, bool]:
         """The query, and whether a byte order mark is wanted. Raises ValidationErrors."""
+        parameters = _parameters(request, COMPONENTS[name].parameters)
+        bom = parameters.flag("bom")
+        return query.read_query(parameters, now_quarter(self._reports.clock())), bom
 
-        def read(now: int) -> tuple[Query, bool]:
-            parameters = Parameters(read_pairs(query_string), known)
-            bom = parameters.flag("bom")
-            return query.read_query(parameters, now), bom
+    def _read_activity_query(self, request: Request, wanted: Format) -> tuple[ActivityQuery, bool]:
+        parameters = _parameters(request, COMPONENTS["activities"].parameters)
+        if wanted is not Format.JSON and parameters.text("batches") is not None:
+            parameters.add_error("batches", "works for JSON only; other formats have every row")
+        bom = parameters.flag("bom")
+        return query.read_activity_query(parameters, now_quarter(self._reports.clock())), bom
 
-        return self._recall(read, (query_string, known), lambda found: size_of_query(found[0]))
+    async def _make_report(self, name: str, asked: Query, workspace_id: str) -> Made:
+        answer = await self._computed[name](workspace_id, asked)
+        return Made(answer.freshness, msgspec.json.encode(answer))
 
-    def _read_activity_query(self, query_string: bytes, wanted: Format) -> tuple[ActivityQuery, bool]:
-        def read(now: int) -> tuple[ActivityQuery, bool]:
-            parameters = Parameters(read_pairs(query_string), COMPONENTS["activities"].parameters)
-            if wanted is not Format.JSON and parameters.text("batches") is not None:
-                parameters.add_error("batches", "works for JSON only; other formats have every row")
-            bom = parameters.flag("bom")
-            return query.read_activity_query(parameters, now), bom
-
-        return self._recall(read, (query_string, wanted), lambda found: size_of_query(found[0].query) + 1_000)
-
-    def _recall(self, read: Callable[[int], T], of: tuple[bytes, Any], size_of: Callable[[T], int]) -> T:
-        """What was read from a query string in this quarter-hour; of short ones, as programs repeat them."""
-        now = now_quarter(self._reports.clock())
-        if len(of[0]) > REMEMBERED_QUERY_BYTES:
-            return read(now)
-        key = ("query", *of, now)
-        found: T | None = self._memory.get(key)
-        if found is None:
-            found = read(now)
-            self._memory.put(key, found, len(of[0]) + size_of(found))
-        return found
-
-    def _reports_of(self, name: str) -> Callable[[str, Query], Awaitable[Any]]:
-        of = self._reports
-        by_name: dict[str, Callable[[str, Query], Awaitable[Any]]] = {
-            "": of.report,
-            "summary": of.summary,
-            "timeline": of.timeline,
-            "sources": of.sources,
-        }
-        return by_name[name]
-
-    async def _users(self, request: Request, workspace_id: str, asked: Query, wanted: Format, bom: bool) -> Answer:
-        if wanted is Format.JSON and "if-none-match" in request.headers:
-            stamp = await self._reports.stamp(workspace_id, asked, known=request.scope.get(STATE))
-            if self._is_known(request, "users", workspace_id, stamp):
-                return _not_modified(stamp)
+    async def _make_users(self, asked: Query, workspace_id: str) -> Made:
         reading = await self._reports.users(workspace_id, asked)
-        users = user_stream.label_users(self._reports, workspace_id, reading)
-        if wanted is Format.JSON:
-            headers = headers_of(reading.stamp, etag=True)
-            body = user_stream.json_pieces(reading, users)
-        else:
-            of = query_answer(reading.stamp.view)
-            headers = [*headers_of(reading.stamp), _attachment("users", workspace_id, of, wanted)]
-            body = user_stream.csv_pieces(users, bom)
-        if reading.users_total.users > ROWS_A_PIECE:
-            return Answer(200, headers, await _start(body), CONTENT_TYPES[wanted])
-        return Answer(200, headers, b"".join([piece async for piece in body]), CONTENT_TYPES[wanted])
+        body = user_stream.json_pieces(reading, user_stream.label_users(self._reports, workspace_id, reading))
+        return Made(reading.stamp, await _whole_or_started(body, reading.users_total.users))
 
-    async def _answer_json(
-        self,
-        request: Request,
-        name: str,
-        workspace_id: str,
-        asked: Query,
-        compute: Callable[[], Awaitable[Any]],
-        more: bytes = b"",
-    ) -> Answer:
-        """304 where the caller has the present answer, else the body that was sent before where it is that, else what
-        is computed. `more`: what else the answer depends on.
-        """
-        question = Asked(name, workspace_id, asked, more)
-        if "if-none-match" in request.headers:
-            stamp = await self._reports.stamp(workspace_id, asked, more, known=request.scope.get(STATE))
-            if self._is_known(request, name, workspace_id, stamp, more):
-                return _not_modified(stamp)
-        elif (kept := self._bodies.find(question)) is not None:
-            # A body is of now, as one that is computed; whoever was told of a change asks once.
-            stamp = await self._reports.stamp(workspace_id, asked, more, fresh=True)
-            if kept.revision == stamp.revision:
-                return _json(request, stamp, kept.renew(stamp.freshness), kept.next_cursor)
-        answer = await compute()
-        body, next_cursor = msgspec.json.encode(answer), getattr(answer, "next_cursor", None)
-        self._bodies.learn(question, answer.freshness, body, next_cursor)
-        return _json(request, answer.freshness, body, next_cursor)
+    async def _users_csv(self, workspace_id: str, asked: Query, bom: bool) -> Answer:
+        reading = await self._reports.users(workspace_id, asked)
+        of = query_answer(reading.stamp.view)
+        headers = [*headers_of(reading.stamp), _attachment("users", workspace_id, of, Format.CSV)]
+        body = user_stream.csv_pieces(user_stream.label_users(self._reports, workspace_id, reading), bom)
+        started = await _whole_or_started(body, reading.users_total.users)
+        return Answer(200, headers, started, CONTENT_TYPES[Format.CSV])
 
-    def _is_known(self, request: Request, name: str, workspace_id: str, stamp: Stamp, more: bytes = b"") -> bool:
-        """Whether the caller has the present answer, without computing it."""
-        if not etag_matches(request.headers.get("if-none-match", ""), stamp.revision):
-            return False
-        self._questions.learn(request, name or "report", workspace_id, stamp, more)
-        return True
+    async def _make_activities(self, asked: ActivityQuery, workspace_id: str) -> Made:
+        page = await self._activities.page(workspace_id, asked)
+        return Made(page.freshness, msgspec.json.encode(page), page.next_cursor)
 
     async def _filters(self, request: Request, workspace_id: str) -> Answer:
         asked = choices.read_filters_query(_parameters(request, query.FILTERS_PARAMETERS))
         answer = await choices.filters(self._reports, self._names, workspace_id, asked)
-        if etag_matches(request.headers.get("if-none-match", ""), answer.freshness.revision):
-            return _not_modified(answer.freshness)
-        return _json(request, answer.freshness, msgspec.json.encode(answer))
+        if etag_matches(request.header(b"if-none-match"), answer.freshness.revision):
+            return Answer(304, headers_of(answer.freshness, etag=True))
+        return json_answer(request, answer.freshness, msgspec.json.encode(answer))
 
     async def _live(self, request: Request, workspace_id: str, principal: Principal) -> Answer:
         parameters = _parameters(request, query.LIVE_PARAMETERS)
         asked = query.read_query(parameters, now_quarter(self._reports.clock()))
-        last = request.headers.get("last-event-id") or parameters.text("last_event_id")
-        headers = [("Cache-Control", "no-store, no-transform"), ("X-Accel-Buffering", "no")]
+        last = request.header(b"last-event-id") or parameters.text("last_event_id")
+        headers = [(b"cache-control", b"no-store, no-transform"), (b"x-accel-buffering", b"no")]
         answer = Answer(200, headers, b"", CONTENT_TYPES[Format.EVENTS])
         if request.method != "HEAD":
-            access = Access(self._authentication, request.headers.get("authorization"), workspace_id, principal)
+            access = Access(self._authentication, request.header(b"authorization"), workspace_id, principal)
             answer.body = await self._hub.listen(workspace_id, asked, last, access)
         return answer
 
     async def _activity_table(self, request: Request, workspace_id: str, wanted: Format) -> Answer:
-        asked, bom = self._read_activity_query(request.query_string, wanted)
+        question = self._questions.recall(request) if wanted is Format.JSON else None
+        if question is not None:
+            return await self._questions.answer(request, question, workspace_id)
+        asked, bom = self._read_activity_query(request, wanted)
         if wanted is Format.NDJSON or (wanted is Format.CSV and asked.limit is None and asked.cursor is None):
             return await self._all_activities(workspace_id, asked, wanted, bom)
-        compute = partial(self._activities.page, workspace_id, asked)
         if wanted is Format.JSON and asked.cursor is None:
-            more = revision_key(asked)
-            return await self._answer_json(request, "activities", workspace_id, asked.query, compute, more)
-        page = await compute()
+            make, more = partial(self._make_activities, asked), revision_key(asked)
+            question = self._questions.learn(request, "activities", asked.query, make, more=more)
+            return await self._questions.answer(request, question, workspace_id)
+        page = await self._activities.page(workspace_id, asked)
         if wanted is Format.JSON:
-            answer = _json(request, page.freshness, msgspec.json.encode(page), page.next_cursor)
-            if etag_matches(request.headers.get("if-none-match", ""), page.freshness.revision):
-                return Answer(304, answer.headers)
-            return answer
-        link = [] if page.next_cursor is None else [_next_link(request, page.next_cursor)]
+            answer = json_answer(request, page.freshness, msgspec.json.encode(page), page.next_cursor)
+            known = etag_matches(request.header(b"if-none-match"), page.freshness.revision)
+            return Answer(304, answer.headers) if known else answer
+        link = [] if page.next_cursor is None else [next_link(request, page.next_cursor)]
         text = formats.csv_lines([formats.ACTIVITY_COLUMNS, *map(formats.activity_cells, page.activities)])
         headers = [*headers_of(page.freshness), _attachment("activities", workspace_id, page.query, wanted), *link]
         return Answer(200, headers, _csv_bytes(text, bom), CONTENT_TYPES[wanted])
@@ -368,27 +317,9 @@ def _by_suffix(suffix: str) -> Format:
     raise not_found()
 
 
-def _json(request: Request, fresh: answers.Freshness | Stamp, body: bytes, next_cursor: str | None = None) -> Answer:
-    headers = headers_of(fresh, etag=True)
-    if next_cursor is not None:
-        headers.append(_next_link(request, next_cursor))
-    return Answer(200, headers, body, "application/json")
-
-
-def _not_modified(fresh: answers.Freshness | Stamp) -> Answer:
-    return Answer(304, headers_of(fresh, etag=True))
-
-
-def _attachment(name: str, workspace_id: str, of: answers.QueryAnswer, wanted: Format) -> tuple[str, str]:
+def _attachment(name: str, workspace_id: str, of: answers.QueryAnswer, wanted: Format) -> Header:
     file = f"contacts-{name}_{workspace_id}_{of.from_}_{of.to}_{of.timezone}"
-    return "Content-Disposition", f'attachment; filename="{_NO_FILE_NAME.sub("-", file)}.{wanted}"'
-
-
-def _next_link(request: Request, cursor: str) -> tuple[str, str]:
-    # One without a value is as if absent, whatever its name.
-    pairs = [(name, value) for name, value in read_pairs(request.query_string) if value and name != "cursor"]
-    path = quote(request.root_path + request.path, safe="/:@~")
-    return "Link", f'<{path}?{urlencode([*pairs, ("cursor", cursor)])}>; rel="next"'
+    return b"content-disposition", f'attachment; filename="{_NO_FILE_NAME.sub("-", file)}.{wanted}"'.encode()
 
 
 def _csv_bytes(text: str, bom: bool) -> bytes:
@@ -409,6 +340,11 @@ async def _ndjson_pieces(pieces: AsyncIterator[list[Row]], asked: ActivityQuery)
 def _wire_rows(rows: Iterable[Row], asked: ActivityQuery) -> list[answers.ActivityRow]:
     here = zone(asked.query.timezone)
     return [activity_row(row, here) for row in rows]
+
+
+async def _whole_or_started(pieces: AsyncIterator[bytes], users: int) -> bytes | AsyncIterator[bytes]:
+    """The body of so many users: whole where they are one piece."""
+    return await _start(pieces) if users > ROWS_A_PIECE else b"".join([piece async for piece in pieces])
 
 
 async def _start(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

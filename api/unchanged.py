@@ -1,131 +1,158 @@
-"""What is answered as it was answered before, since its revision holds: 304 at once to whoever has it, and bodies that
-were sent before, to all others.
+"""Answers what was asked before: what an address asks for is known without routing and reading it, whoever has the
+present answer gets 304, and all others the body that was sent before where its revision holds, else what is made now.
 """
 
-from collections.abc import Hashable
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from api import wire as answers
 from api.cache import Memory
 from api.http.auth import Authentication
-from api.http.request import CACHE_CONTROL, REMEMBERED_CHARACTERS, Answer, Request, etag_matches
+from api.http.request import CACHE_CONTROL, REMEMBERED_CHARACTERS, Answer, Header, Request, etag_matches
 from api.query.periods import Period, now_quarter
-from api.query.question import Query, View
-from api.read.snapshot import State
+from api.query.question import Query, View, read_pairs
 from api.report.service import Reports, Stamp, size_of_query, size_of_view
+from stream.model.workspace import is_workspace
 
 REMEMBERED_QUERY_BYTES = 1_024
 """A longer one is read each time: a hundred values take 0.1 ms."""
 
 BODY_BYTES = 1_000
-"""What a body takes beside itself and its query: its revision, and the names of both."""
+"""What a body takes beside itself and its question: its revision, and the names of both."""
+
+WORKSPACES = "/v1/workspaces/"
+PLAIN_METHODS = frozenset({"GET", "HEAD"})
+
+
+class Made(NamedTuple):
+    """What was made for an answer."""
+
+    fresh: answers.Freshness | Stamp
+    body: bytes | AsyncIterator[bytes]
+    next_cursor: str | None = None
 
 
 class Question(NamedTuple):
-    """What an address asks for, as it was read in a quarter-hour. `resource` is its name in the metrics."""
+    """What an address asks for in JSON, as it was read in a quarter-hour; of any workspace."""
 
     resource: str
-    workspace_id: str
-    view: View
+    """Its name in the metrics."""
+    query: Query
     more: bytes
+    """What the answer depends on beside the query."""
+    make: Callable[[str], Awaitable[Made]]
+    """Makes the answer about a workspace."""
+    keeps_bodies: bool
+    key: bytes
+    """Equal for equal questions, in any quarter-hour."""
+    view: View | None
+    """In that quarter-hour; None: of `period=all`, whose dates are known by reading alone."""
     quarter: int
 
 
 class Questions:
-    """Answers 304 to a request that came before: it is not routed, its parameters are not read, and Redis is not asked
-    where that was just done. Whoever asks is looked at as always. Whatever is not plain is left to the endpoints.
+    """The questions of a process. What an address asked for in this quarter-hour is not routed and not read again;
+    whoever asks is looked at as always. Whatever is not plain is left to the router and the endpoints.
     """
 
-    def __init__(self, reports: Reports, authentication: Authentication, memory: Memory) -> None:
+    def __init__(self, reports: Reports, authentication: Authentication, memory: Memory, origins: bool) -> None:
+        """`origins`: whether other origins may ask, whose headers Litestar adds."""
         self._reports = reports
         self._authentication = authentication
         self._memory = memory
+        self._bodies = Bodies(memory)
+        self._origins = origins
 
-    def learn(self, request: Request, resource: str, workspace_id: str, stamp: Stamp, more: bytes) -> None:
-        """A request was answered 304. Of `period=all` the dates are known by reading alone."""
-        short = len(request.query_string) <= REMEMBERED_QUERY_BYTES and len(request.accept) <= REMEMBERED_CHARACTERS
-        if not short or stamp.view.query.period is Period.ALL:
-            return
-        question = Question(resource, workspace_id, stamp.view, more, now_quarter(stamp.now))
-        size = 500 + len(request.path) + len(request.query_string) + len(more) + size_of_view(stamp.view)
-        key = _key(request.root_path, request.path, request.query_string, request.accept)
-        self._memory.put(key, question, size)
-
-    def find(self, scope: Any) -> "Known | None":
-        """The question of a plain request of a caller who may have its answer, where both are known."""
-        found: dict[bytes, bytes] = {}
-        for name, value in scope["headers"]:
-            if name in _LOOKED_AT:
-                if name in found or name == b"origin":
-                    return None
-                found[name] = value
-        if_none_match = found.get(b"if-none-match")
-        if not if_none_match or scope["method"] not in ("GET", "HEAD"):
+    def find(self, request: Request) -> tuple[Question, str] | None:
+        """The question of a plain request, and its workspace, where the caller may have the answer."""
+        if request.method not in PLAIN_METHODS or request.root_path or (self._origins and b"origin" in request.headers):
             return None
-        accept = found.get(b"accept", b"").decode("latin-1") or "*/*"
-        key = _key(scope.get("root_path", ""), scope["path"], scope.get("query_string", b""), accept)
-        question: Question | None = self._memory.get(key)
+        question = self.recall(request)
         if question is None:
             return None
-        principal = self._authentication.known_principal(found.get(b"authorization", b"").decode("latin-1"))
-        if principal is None or not principal.may_see(question.workspace_id):
+        workspace_id = request.path[len(WORKSPACES) :].partition("/")[0]
+        principal = self._authentication.known_principal(request.header(b"authorization"))
+        if principal is None or not principal.may_see(workspace_id) or not is_workspace(workspace_id):
             return None
-        return Known(self._reports, question, if_none_match.decode("latin-1"))
+        return question, workspace_id
 
-
-class Known(NamedTuple):
-    """A question of which the caller has an answer."""
-
-    reports: Reports
-    question: Question
-    if_none_match: str
-
-    def answer(self) -> Answer | None:
-        """304, if that is so by a state that was read a moment ago."""
-        return self._compare(self.reports.known_state(self.question.workspace_id))
-
-    async def ask(self, request: Request) -> Answer | None:
-        """304, if that is so by a state that is read now; else the request takes that along. Raises Unavailable."""
-        request.scope[STATE] = state = await self.reports.ask_state(self.question.workspace_id)
-        return self._compare(state)
-
-    def _compare(self, state: State | None) -> Answer | None:
-        of = self.question
-        stamp = None if state is None else self.reports.stamp_in_quarter(of.view, state, of.quarter, of.more)
-        if stamp is None or not etag_matches(self.if_none_match, stamp.revision):
+    def recall(self, request: Request) -> Question | None:
+        """The question of an address that was read in this quarter-hour."""
+        question: Question | None = self._memory.get(_key(request)) if request.path.startswith(WORKSPACES) else None
+        if question is None or now_quarter(self._reports.clock()) != question.quarter:
             return None
-        return Answer(304, headers_of(stamp, etag=True))
+        return question
+
+    def learn(
+        self,
+        request: Request,
+        resource: str,
+        query: Query,
+        make: Callable[[str], Awaitable[Made]],
+        *,
+        more: bytes = b"",
+        keeps_bodies: bool = True,
+    ) -> Question:
+        """An address was read, as `Question` has it."""
+        quarter = now_quarter(self._reports.clock())
+        of = None if query.period is Period.ALL else self._reports.view_at(query, quarter)
+        key = msgspec.json.encode((resource, query)) + more
+        question = Question(resource, query, more, make, keeps_bodies, key, of, quarter)
+        if len(request.query_string) <= REMEMBERED_QUERY_BYTES and len(request.accept) <= REMEMBERED_CHARACTERS:
+            size = 800 + len(request.query_string) + len(key) + len(more)
+            self._memory.put(_key(request), question, size + (size_of_query(query) if of is None else size_of_view(of)))
+        return question
+
+    async def answer(self, request: Request, question: Question, workspace_id: str) -> Answer:
+        """304 where the caller has the present answer, else the body that was sent before where it is that, else what
+        is made. Raises Unavailable, ValidationErrors.
+        """
+        if_none_match = request.headers.get(b"if-none-match")
+        if if_none_match:
+            stamp = await self._stamp(question, workspace_id, fresh=False)
+            if etag_matches(if_none_match.decode("latin-1"), stamp.revision):
+                return Answer(304, headers_of(stamp.freshness, etag=True))
+        elif question.keeps_bodies and (kept := self._bodies.find(question, workspace_id)) is not None:
+            # A body is of now, as one that is made; whoever was told of a change asks once.
+            stamp = await self._stamp(question, workspace_id, fresh=True)
+            if kept.revision == stamp.revision:
+                fresh = stamp.freshness
+                return json_answer(request, fresh, kept.renew(fresh), kept.next_cursor)
+        made = await question.make(workspace_id)
+        if question.keeps_bodies:
+            self._bodies.learn(question, workspace_id, made)
+        return json_answer(request, *made)
+
+    async def _stamp(self, of: Question, workspace_id: str, *, fresh: bool) -> Stamp:
+        """What is known of the answer that would be made now."""
+        reports = self._reports
+        known = None if fresh else reports.known_state(workspace_id)
+        if known is None:
+            known = await reports.ask_state(workspace_id)
+        now = reports.clock()
+        if of.view is None or now_quarter(now) != of.quarter:
+            return await reports.stamp(workspace_id, of.query, of.more, known=known)
+        return reports.stamp_view(of.view, known, now, of.more)
 
 
-STATE = "contacts_report.state"
-"""In the scope of a request: the state that was read for it already."""
-
-_LOOKED_AT = frozenset({b"accept", b"authorization", b"if-none-match", b"origin"})
-
-
-def _key(root_path: str, path: str, query_string: bytes, accept: str) -> Hashable:
-    """All of a request that its question depends on, beside the time."""
-    return "question", root_path, path, query_string, accept
+def _key(request: Request) -> tuple[str, str, bytes, bytes | None]:
+    """All of a request below WORKSPACES that its question depends on, beside the time."""
+    _, _, behind = request.path[len(WORKSPACES) :].partition("/")
+    return "question", behind, request.query_string, request.headers.get(b"accept")
 
 
-class Asked(NamedTuple):
-    """What a body answers. `more`: what it depends on beside the report's query."""
-
-    component: str
-    workspace_id: str
-    query: Query
-    more: bytes
-
-
-class Body(NamedTuple):
-    """What was sent of one revision, without its freshness."""
+@dataclass(slots=True)
+class Body:
+    """What was sent of one revision, without its freshness; of one that was made once nothing but its revision."""
 
     revision: str
-    before: bytes
-    after: bytes
-    next_cursor: str | None
+    before: bytes = b""
+    after: bytes = b""
+    next_cursor: str | None = None
 
     def renew(self, fresh: answers.Freshness) -> bytes:
         """The same with the freshness of now."""
@@ -140,33 +167,58 @@ class Bodies:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
 
-    def find(self, question: Asked) -> Body | None:
+    def find(self, question: Question, workspace_id: str) -> Body | None:
         """The body that was made last, if it is kept. It is good for its revision alone."""
-        found: Body | None = self._memory.get(("body", question))
+        found: Body | None = self._memory.get(("body", workspace_id, question.key))
         return found if found is not None and found.before else None
 
-    def learn(self, question: Asked, fresh: answers.Freshness, body: bytes, next_cursor: str | None) -> None:
+    def learn(self, question: Question, workspace_id: str, made: Made) -> None:
         """A body was made."""
-        key = ("body", question)
+        assert isinstance(made.body, bytes), "it is kept whole"
+        key, revision = ("body", workspace_id, question.key), made.fresh.revision
         last: Body | None = self._memory.get(key)
-        made = Body(fresh.revision, b"", b"", None)
-        if last is not None and last.revision == fresh.revision:
+        if last is not None and last.revision == revision:
             # Texts of readers have no such quotes: within a text they are escaped.
-            before, name, after = body.partition(_FRESHNESS + msgspec.json.encode(fresh))
+            before, name, after = made.body.partition(_FRESHNESS + msgspec.json.encode(made.fresh))
             assert name, "each answer says how fresh it is"
-            made = Body(fresh.revision, before + _FRESHNESS, after, next_cursor)
-        size = BODY_BYTES + size_of_query(question.query) + len(question.more)
-        self._memory.put(key, made, size + len(body) if made.before else size)
+            kept = Body(revision, before + _FRESHNESS, after, made.next_cursor)
+            self._memory.put(key, kept, BODY_BYTES + len(question.key) + len(made.body))
+        elif last is not None and not last.before:
+            last.revision = revision
+        else:
+            self._memory.put(key, Body(revision), BODY_BYTES + len(question.key))
 
 
 _FRESHNESS = b'"freshness":'
 
 
-def headers_of(fresh: answers.Freshness | Stamp, etag: bool = False) -> list[tuple[str, str]]:
+def json_answer(
+    request: Request,
+    fresh: answers.Freshness | Stamp,
+    body: bytes | AsyncIterator[bytes],
+    next_cursor: str | None = None,
+) -> Answer:
+    headers = headers_of(fresh, etag=True)
+    if next_cursor is not None:
+        headers.append(next_link(request, next_cursor))
+    return Answer(200, headers, body, "application/json")
+
+
+def next_link(request: Request, cursor: str) -> Header:
+    """The header that leads to the next page."""
+    # One without a value is as if absent, whatever its name.
+    pairs = [(name, value) for name, value in read_pairs(request.query_string) if value and name != "cursor"]
+    path = quote(request.root_path + request.path, safe="/:@~")
+    return b"link", f'<{path}?{urlencode([*pairs, ("cursor", cursor)])}>; rel="next"'.encode()
+
+
+def headers_of(fresh: answers.Freshness | Stamp, etag: bool = False) -> list[Header]:
     """What every answer about a workspace says of its freshness."""
     headers = [
         CACHE_CONTROL,
-        ("Contacts-As-Of", fresh.as_of),
-        ("Contacts-Lag-Seconds", str(fresh.lag_seconds)),
+        (b"contacts-as-of", fresh.as_of.encode()),
+        (b"contacts-lag-seconds", str(fresh.lag_seconds).encode()),
     ]
-    return [*headers, ("ETag", f'W/"{fresh.revision}"')] if etag else headers
+    if etag:
+        headers.append((b"etag", b'W/"%s"' % fresh.revision.encode()))
+    return headers

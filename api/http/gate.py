@@ -5,11 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from api.http.problems import ProblemError
-from api.http.request import Answer, Send
+from api.http.request import HEADERS_BYTES_LIMIT, Answer, Header, Request, Send
 from api.metrics import Metrics
-
-HEADERS_BYTES_LIMIT = 16_384
-"""Names and values together: twice the longest token that is read, for what browsers and proxies add."""
 
 TARGET_BYTES_LIMIT = 32_768
 """Path and query; a hundred sources and a hundred users of 128 letters each take 27 KB."""
@@ -18,7 +15,8 @@ PATH_CHARACTERS_LIMIT = 512
 """Twice what the longest address has. Litestar remembers the last 1,024 paths, whatever their length."""
 
 _HOST = re.compile(rb"[0-9A-Za-z!$&'()*+,;=\-._~:\[\]@%]*")
-"""The letters of a `Host`, those that Litestar's router takes: what passes here it does not refuse."""
+"""The letters of a `Host`, those that Litestar's router takes: what passes here it does not refuse. Two of them have a
+comma and a blank between them."""
 
 VARY = ("Accept", "Accept-Encoding", "Authorization")
 """What answers depend on. One that is the same for everybody says so too: a cache holds no answer for the wrong reader
@@ -40,14 +38,13 @@ class Gate:
         self._metrics_port = metrics_port
         self._metrics = metrics
         self._refuse = refuse
-        self.vary = (b"vary", ", ".join((*VARY, "Origin") if origins else VARY).encode())
+        self.vary: Header = (b"vary", ", ".join((*VARY, "Origin") if origins else VARY).encode())
 
-    def refuse(self, scope: Any) -> Answer | None:
+    def refuse(self, request: Request) -> Answer | None:
         """The answer to a request whose head is refused; None: it may pass."""
-        refused = _fault_of_head(scope)
-        if refused is None and self._metrics_port is not None and scope["path"] not in PROBES:
-            port = (scope.get("server") or (None, None))[1]
-            refused = _nothing_here() if port == self._metrics_port else None
+        refused = _fault_of_head(request)
+        if refused is None and self._metrics_port is not None and request.path not in PROBES:
+            refused = _nothing_here() if request.port == self._metrics_port else None
         if refused is None:
             return None
         answer = self._refuse(refused)
@@ -66,20 +63,15 @@ class Gate:
         return send_complete
 
 
-def _fault_of_head(scope: Any) -> ProblemError | None:
-    target = len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b""))
+def _fault_of_head(request: Request) -> ProblemError | None:
+    target = len(request.scope.get("raw_path") or request.path) + len(request.query_string)
     if target > TARGET_BYTES_LIMIT:
         return ProblemError("address_too_long", f"The address is longer than {TARGET_BYTES_LIMIT} bytes.")
-    size, malformed = 0, False
-    for name, value in scope["headers"]:
-        size += len(name) + len(value)
-        if name == b"host" and not _HOST.fullmatch(value):
-            malformed = True
-    if size > HEADERS_BYTES_LIMIT:
+    if request.headers_bytes > HEADERS_BYTES_LIMIT:
         return ProblemError("headers_too_large", f"The headers are larger than {HEADERS_BYTES_LIMIT} bytes.")
-    if malformed:
+    if not _HOST.fullmatch(request.headers.get(b"host", b"")):
         return ProblemError("bad_request", "The header `Host` is malformed.")
-    if len(scope["path"]) > PATH_CHARACTERS_LIMIT:
+    if len(request.path) > PATH_CHARACTERS_LIMIT:
         return _nothing_here()
     return None
 

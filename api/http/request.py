@@ -1,8 +1,8 @@
 """Requests and answers of HTTP as the endpoints see them, and how an answer is sent: compressed, in pieces, or not at
 all where the reader has gone.
 
-All endpoints share this path from the request to the answer, whether Litestar's router has found them or, of a plain
-report, `ReportAddresses` has (docs/decisions/0019-one-path-from-request-to-answer.md).
+All answers share this path from the request on, whether Litestar's router has found an endpoint or the question is
+known (docs/decisions/0019-one-path-from-request-to-answer.md).
 """
 
 import asyncio
@@ -24,34 +24,57 @@ COMPRESSION_LEVEL = 5
 REMEMBERED_CHARACTERS = 256
 """Of a header; no browser's Accept is longer. With the 256 headers that are remembered it bounds them to 3 MB."""
 
-SECURITY_HEADERS = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
-CACHE_CONTROL = ("Cache-Control", "private, no-cache")
+HEADERS_BYTES_LIMIT = 16_384
+"""Names and values together: twice the longest token that is read, for what browsers and proxies add."""
+
+Header = tuple[bytes, bytes]
+"""As it is sent: the name in lower case."""
+
+SECURITY_HEADERS: tuple[Header, ...] = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+CACHE_CONTROL: Header = (b"cache-control", b"private, no-cache")
 
 
 class Request:
-    """One request. Header names are lower case."""
+    """One request."""
+
+    __slots__ = ("headers", "headers_bytes", "method", "parameters", "path", "query_string", "root_path", "scope")
 
     def __init__(self, scope: Any) -> None:
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.root_path: str = scope.get("root_path", "")
-        self.port: int | None = (scope.get("server") or (None, None))[1]
         self.query_string: bytes = scope.get("query_string", b"")
         self.parameters: Mapping[str, Any] = scope.get("path_params", {})
-        self.headers: dict[str, str] = {}
-        """Of repeated ones all values, comma-separated."""
-        for raw_name, raw_value in scope["headers"]:
-            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-            self.headers[name] = f"{self.headers[name]}, {value}" if name in self.headers else value
+        headers: dict[bytes, bytes] = {}
+        size = 0
+        for name, value in scope["headers"]:
+            size += len(name) + len(value)
+            if size > HEADERS_BYTES_LIMIT:
+                break  # it is refused
+            headers[name] = headers[name] + b", " + value if name in headers else value
+        self.headers = headers
+        """By their names in lower case; of repeated ones all values, comma-separated."""
+        self.headers_bytes = size
+        """Of names and values together, as far as they may be read."""
+
+    @property
+    def port(self) -> int | None:
+        """At which it came."""
+        address: tuple[str, int | None] = self.scope.get("server") or ("", None)
+        return address[1]
 
     @property
     def accept(self) -> str:
-        return self.headers.get("accept", "*/*") or "*/*"
+        return self.header(b"accept") or "*/*"
+
+    def header(self, name: bytes) -> str:
+        """A header's value; empty where there is none."""
+        return self.headers.get(name, b"").decode("latin-1")
 
     def accepts_encoding(self, name: str) -> bool:
         """Whether a body may be compressed in this way."""
-        return accepts_encoding(self.headers.get("accept-encoding", ""), name)
+        return accepts_encoding(self.header(b"accept-encoding"), name)
 
 
 class Streamed(Protocol):
@@ -65,54 +88,45 @@ class Answer:
     """What is sent. A body that is an iterator is sent piece by piece, in constant memory."""
 
     status: int = 200
-    headers: list[tuple[str, str]] = field(default_factory=list)
+    headers: list[Header] = field(default_factory=list)
     body: bytes | AsyncIterator[bytes] | Streamed = b""
     media_type: str | None = None
     encoding: str | None = None
     """How the body is compressed already; none: it is compressed on its way where the reader accepts that."""
 
 
-async def respond(request: Request, answer: Answer, receive: Receive, send: Send) -> None:
-    """Send an answer."""
-    headers = [*answer.headers, *SECURITY_HEADERS]
+async def respond(request: Request, answer: Answer, receive: Receive, send: Send, *more: Header) -> None:
+    """Send an answer, with these headers too."""
+    headers = [*answer.headers, *SECURITY_HEADERS, *more]
+    start = {"type": "http.response.start", "status": answer.status, "headers": headers}
     if answer.media_type is not None:
-        headers.append(("Content-Type", answer.media_type))
-    body = answer.body
+        headers.append((b"content-type", answer.media_type.encode()))
     if answer.encoding is not None:
-        headers.append(("Content-Encoding", answer.encoding))
+        headers.append((b"content-encoding", answer.encoding.encode()))
+    body = answer.body
     if isinstance(body, bytes):
-        if len(body) >= COMPRESS_FROM_BYTES and _is_gzipped(request, answer):
+        if len(body) >= COMPRESS_FROM_BYTES and answer.encoding is None and request.accepts_encoding("gzip"):
             body = gzip.compress(body, COMPRESSION_LEVEL, mtime=0)
-            headers.append(("Content-Encoding", "gzip"))
+            headers.append(_GZIPPED)
         if answer.status not in (204, 304):
-            headers.append(("Content-Length", str(len(body))))
-        await _start(send, answer.status, headers)
+            headers.append((b"content-length", b"%d" % len(body)))
+        await send(start)
         await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
-        return
-    if request.method == "HEAD":
-        await _start(send, answer.status, headers)
+    elif request.method == "HEAD":
+        await send(start)
         await send({"type": "http.response.body", "body": b""})
     elif isinstance(body, AsyncIterator):
-        if _is_gzipped(request, answer):
+        if answer.encoding is None and request.accepts_encoding("gzip"):
             body = _gzip_pieces(body)
-            headers.append(("Content-Encoding", "gzip"))
-        await _start(send, answer.status, headers)
+            headers.append(_GZIPPED)
+        await send(start)
         await _send_pieces(body, receive, send)
     else:
-        await _start(send, answer.status, headers)
+        await send(start)
         await body.run(receive, send)
 
 
-async def send_empty(answer: Answer, send: Send, *more: tuple[bytes, bytes]) -> None:
-    """Send an answer that has no body, as 304, with these headers too."""
-    headers = [*_encode(answer.headers), *_SECURITY_HEADERS, *more]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
-
-
-def _is_gzipped(request: Request, answer: Answer) -> bool:
-    """Whether the body is to be compressed on its way."""
-    return answer.encoding is None and request.accepts_encoding("gzip")
+_GZIPPED: Header = (b"content-encoding", b"gzip")
 
 
 async def wait_until_gone(receive: Receive) -> None:
@@ -162,23 +176,6 @@ def _quality(parameters: Sequence[str]) -> float:
                 return min(max(float(parameter[2:]), 0.0), 1.0)
             return 0.0
     return 1.0
-
-
-async def _start(send: Send, status: int, headers: Sequence[tuple[str, str]]) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": _encode(headers)})
-
-
-def _encode(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(_encode_name(name), value.encode("latin-1")) for name, value in headers]
-
-
-@lru_cache(maxsize=64)
-def _encode_name(name: str) -> bytes:
-    """All names are ours, some twenty."""
-    return name.lower().encode("latin-1")
-
-
-_SECURITY_HEADERS = _encode(SECURITY_HEADERS)
 
 
 async def _send_pieces(pieces: AsyncIterator[bytes], receive: Receive, send: Send) -> None:

@@ -57,8 +57,8 @@ class StaticFiles:
         self._reading = asyncio.Lock()
         self._frame_ancestors = frame_ancestors
         self._headers = [
-            ("Cache-Control", "no-cache"),
-            ("Cross-Origin-Opener-Policy", "same-origin"),
+            (b"cache-control", b"no-cache"),
+            (b"cross-origin-opener-policy", b"same-origin"),
         ]
 
     async def answer(self, request: Request, name: str) -> Answer | None:
@@ -66,8 +66,12 @@ class StaticFiles:
         file = await self._file(name)
         if file is None:
             return None
-        headers = [*self._headers, ("Content-Security-Policy", file.policy), ("ETag", f'W/"{file.tag}"')]
-        if etag_matches(request.headers.get("if-none-match", ""), file.tag):
+        headers = [
+            *self._headers,
+            (b"content-security-policy", file.policy.encode()),
+            (b"etag", b'W/"%s"' % file.tag.encode()),
+        ]
+        if etag_matches(request.header(b"if-none-match"), file.tag):
             return Answer(304, headers)
         media_type = TYPES[Path(name).suffix]
         for encoding, content in file.encoded.items():

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
 from typing import Any, cast
 
 from redis.exceptions import RedisError
@@ -118,8 +119,8 @@ class Reader:
 
     def known_state(self, workspace_id: str) -> State | None:
         """The state of a workspace that was read up to `cache_ms` ago."""
-        known: tuple[float, State] | None = self._memory.get(("state", workspace_id))
-        return known[1] if known is not None and time.monotonic() - known[0] <= self._cache_seconds else None
+        known: _Known | None = self._memory.get(("state", workspace_id))
+        return known.state if known is not None and time.monotonic() - known.asked_at <= self._cache_seconds else None
 
     async def _read_state(self, workspace_id: str) -> State:
         commands = [self._ask_days(workspace_id, ())]
@@ -355,9 +356,22 @@ class Reader:
         ]
 
     def _remember_state(self, workspace_id: str, asked_at: float, state: State) -> None:
-        if self._cache_seconds:
-            size, shared = 300 + len(state.version), [(state.positions, _size_of_positions)]
-            self._memory.put(("state", workspace_id), (asked_at, state), size, shared=shared)
+        if not self._cache_seconds:
+            return
+        known: _Known | None = self._memory.get(("state", workspace_id))
+        if known is not None and known.state.positions is state.positions and known.state.version == state.version:
+            known.asked_at = asked_at  # what it takes, and shares, is the same
+            return
+        size, shared = 300 + len(state.version), [(state.positions, _size_of_positions)]
+        self._memory.put(("state", workspace_id), _Known(asked_at, state), size, shared=shared)
+
+
+@dataclass(slots=True)
+class _Known:
+    """A state of a workspace, and when it was asked for last."""
+
+    asked_at: float
+    state: State
 
 
 def _size_of_positions(positions: Positions) -> int:

@@ -150,13 +150,8 @@ class Reports:
         return known if known is not None and known.positions.complete else None
 
     async def ask_state(self, workspace_id: str) -> State:
-        """The state of a workspace, complete."""
-        return require_complete(await self._reader.state(workspace_id))
-
-    def stamp_in_quarter(self, of: View, known: State, quarter: int, more: bytes) -> Stamp | None:
-        """The revision of a view as it was in this quarter; None where that is over."""
-        now = self.clock()
-        return self.stamp_view(of, known, now, more) if now_quarter(now) == quarter else None
+        """The state of a workspace as it is read now, complete."""
+        return require_complete(await self._reader.state(workspace_id, fresh=True))
 
     def stamp_view(self, of: View, known: State, now: float, more: bytes = b"") -> Stamp:
         word = self.word(known.positions, now)

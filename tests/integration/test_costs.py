@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -27,7 +30,7 @@ from stream.tables.batch import Batch
 from stream.tables.partition import PartitionState
 from stream.tables.rules import CountingRules
 from stream.worker.attempts import Attempts
-from tests.support.api import api_over
+from tests.support.api import BASE, api_over
 from tests.support.counting import make_topics
 from tests.support.kafka import RunningKafka, unique_name
 from tests.support.partition_log import INCARNATION
@@ -246,6 +249,66 @@ async def test_a_request_reads_in_so_many_commands(
     assert not grown(once_more, unchanged)
     assert not grown(kept, NOTHING_CHANGED)
     assert not grown(third, changed)
+
+
+ROOT = Path(__file__).parents[2]
+OURS = (f"{ROOT}/api/", f"{ROOT}/stream/")
+
+
+@asynccontextmanager
+async def calls() -> AsyncIterator[Counter[str]]:
+    """Calls of our functions in Python within, by name. A coroutine that goes on is called again."""
+    found: Counter[str] = Counter()
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(OURS):
+            found[frame.f_code.co_qualname] += 1
+
+    sys.setprofile(note)
+    try:
+        yield found
+    finally:
+        sys.setprofile(None)
+
+
+async def test_an_answer_takes_few_calls(own_redis: RunningRedis) -> None:
+    """Every answer of a report pays for what lies around its counts: where other processes have run meanwhile, some 5
+    us a function. A layer that is added shows here.
+    """
+    async with api_over(own_redis, NOW / 1000, positions_cache_ms=250) as api:
+        api.write([Event(MIDNIGHT * 10**9, "e", user="u")])
+        sent: list[Any] = []
+
+        async def ask(**headers: bytes) -> int:
+            """How many calls it took."""
+            named = [(b"host", b"a"), (b"accept", b"*/*"), (b"accept-encoding", b"gzip, br"), (b"user-agent", b"test")]
+            named += [(name.replace("_", "-").encode(), value) for name, value in headers.items()]
+            path = f"{BASE}/timeline"
+            scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "headers": named}
+            sent.clear()
+            async with calls() as found:
+                await api.app({**scope, "query_string": b"period=today"}, receive, send)
+            return found.total()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> Any:
+            raise AssertionError("nobody waits for the reader")
+
+        for _ in range(3):
+            await ask()
+        kept = await ask()
+        assert sent[0]["status"] == 200
+        tag = dict(sent[0]["headers"])[b"etag"]
+        remembered = await ask(if_none_match=tag)
+        assert sent[0]["status"] == 304
+        api.app.state.memory.forget(("state", "w"))
+        asked = await ask(if_none_match=tag)
+        assert sent[0]["status"] == 304
+    assert kept <= 70
+    assert asked <= 74
+    assert remembered <= 33
 
 
 # ---- bytes ---------------------------------------------------------------------------------------------------
