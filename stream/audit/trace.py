@@ -197,8 +197,11 @@ class _Trace:
         state = CommittedState(self._changelog, partition, {uncounted.KIND})
         try:
             await state.advance()
-            blocks = [(key, value) for key, value in state.records.items() if key[:1] == uncounted.KIND]
-            return state.position, Uncounted.recover(blocks)
+            not_counted = Uncounted()
+            for key, value in sorted(state.records.items()):
+                if key[:1] == uncounted.KIND:
+                    not_counted.adopt(key, value)
+            return state.position, not_counted
         except FormatError as error:
             raise TraceFailed(f"{self._config.changelog_topic}, partition {partition}: {error}") from error
 

@@ -4,12 +4,13 @@
     value  slot 0, 1, 2…: a base; slot FFFF: the delta                                    (stream/storage/day_parts.py)
 
 A day aggregate is one workspace and UTC day of this partition: bases 0 to n, of which only the last still changes, and
-the delta, what came since that one was written. To count is `delta[cell] += 1`: the base is not read. At a commit, a
-delta of more than max(delta_floor, sqrt(cells of the last base)) cells is merged into the base (merge.py), and its slot
-deleted.
+the delta, what came since that one was written. To count is to add one to the delta: the base is not read. At a commit,
+a delta of more than max(delta_floor, sqrt(cells of the last base)) cells is merged into the base (merge.py), and its
+slot deleted.
 
-A day aggregate lies in memory as the bytes that were committed. From the first event that is counted in it on it also
-has the numbers of its series and its delta as dicts (Counting); they are made again from the bytes after a merge.
+A day aggregate lies in memory as the bytes that were committed. From the first event that is counted in it on it is
+open: its delta is there by series, and so are the numbers of its base's series (Counting). It is closed after a merge,
+and all are closed where they may have more than OPEN_SERIES.
 
 Once retention has moved on, the earlier days are gone at once from what is whole, and their keys are deleted over the
 next commits: so no commit is larger because a day ended.
@@ -17,14 +18,13 @@ next commits: so no commit is larger because a day ended.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections import ChainMap, Counter, deque
+from collections.abc import Iterator
+from itertools import chain
 from math import isqrt
 from operator import attrgetter
 from struct import Struct
 from typing import Final
-
-import msgspec
 
 from stream.model.activity import ContactActivity
 from stream.model.dimensions import Series, kinds_of, numbers_of_kinds
@@ -32,13 +32,16 @@ from stream.model.time import QUARTER_NANOSECONDS, QUARTERS_A_DAY
 from stream.storage import day_parts as packed
 from stream.storage.formats import Changes, FormatError
 from stream.tables.commit import AggregateChange, ChangedBase
-from stream.tables.merge import Delta, merge, summarize
+from stream.tables.merge import CountsOf, merge, series_of, sources_of, summarize
+from stream.tables.rules import CountingRules
 
 KIND: Final = b"c"
 DELTA_SLOT: Final = 0xFFFF
 
 DROPS_A_COMMIT: Final = 1_000
 """Day aggregates that one commit deletes at most, when retention has moved on: 60 KB of keys."""
+OPEN_SERIES: Final = 100_000
+"""20 to 90 MB: all day aggregates are closed by the commit after which those that are open may have more."""
 _KEY: Final = Struct(">cIH")
 
 
@@ -54,44 +57,41 @@ class DayAggregate:
         """Changelog value of the delta as committed; None where it is empty."""
         self.changed_at = -1
         """Offset of the last event that is counted here."""
-        self._counting: Counting | None = None
-        self._rows: list[bytes] = []
+        self.counting: Counting | None = None
+        """None where it is closed."""
+        self.rows: list[bytes] = []
         """Of the events since the last commit."""
 
-    def add(self, event: ContactActivity, quarter: int, offset: int, row: bytes | None) -> None:
-        """Counts an event in a quarter of the day."""
-        if self._counting is None:
-            self._counting = Counting(self.bases[-1] if self.bases else None, self.delta)
-        self._counting.add(event.activity, event.source, event.user_id, quarter)
-        self.changed_at = offset
-        if row is not None:
-            self._rows.append(row)
+    def open(self) -> Counting:
+        """What counting needs, made from what is committed where it is closed."""
+        if self.counting is None:
+            self.counting = Counting(self.bases[-1] if self.bases else None, self.delta)
+        return self.counting
 
-    def encode(self, rules: CountRules, changes: Changes) -> AggregateChange:
+    def encode(self, rules: CountingRules, changes: Changes) -> AggregateChange:
         """Adds the changelog records of what was counted since the last commit."""
-        counting = self._counting
-        assert counting is not None, "a day aggregate changes when an event is counted in it"
-        rows, self._rows = self._rows, []
+        counting, (rows, self.rows) = self.open(), (self.rows, [])
         bases: tuple[ChangedBase, ...] = ()
         delta_key = key_of(self.workspace_id, self.day, DELTA_SLOT)
         if counting.is_to_be_merged(rules.delta_floor):
-            bases = self._merge(counting, rules.base_bytes_limit, changes)
+            bases = self._merge(counting.delta, rules.base_bytes_limit, changes)
             if self.delta is not None:
                 changes[delta_key] = self.delta = None
         else:
             changes[delta_key] = self.delta = counting.encode_delta(self.changed_at)
         return AggregateChange(self.workspace_id, self.day, bases, self.delta, len(self.bases), rows)
 
-    def _merge(self, counting: Counting, limit_bytes: int, changes: Changes) -> tuple[ChangedBase, ...]:
+    def _merge(self, delta: CountsOf, limit_bytes: int, changes: Changes) -> tuple[ChangedBase, ...]:
         """Writes the last base again, and those that follow where one would be too large."""
-        first = max(len(self.bases) - 1, 0)
-        parts = merge(self.bases[-1] if self.bases else None, counting.as_addition(self.changed_at), limit_bytes)
+        last = self.bases.pop() if self.bases else None
+        first = len(self.bases)
+        parts = merge(last, delta, self.changed_at, limit_bytes)
         assert first + len(parts) <= DELTA_SLOT, f"{first + len(parts)} bases of one workspace and day"
-        self.bases[first:] = [packed.encode_base(part.head, part.cells) for part in parts]
-        for number, value in enumerate(self.bases[first:], first):
-            changes[key_of(self.workspace_id, self.day, number)] = value
-        self._counting = None
-        return tuple((number, part.head, part.cells, part.summary) for number, part in enumerate(parts, first))
+        for number, part in enumerate(parts, first):
+            self.bases.append(packed.encode_base(part.head, part.cells))
+            changes[key_of(self.workspace_id, self.day, number)] = self.bases[-1]
+        self.counting = None
+        return tuple((number, *part) for number, part in enumerate(parts, first))
 
     def drop(self, changes: Changes) -> AggregateChange | None:
         """Deletes what the changelog has of it. None: it has nothing."""
@@ -122,99 +122,78 @@ class DayAggregate:
 
 
 class Counting:
-    """What counting in a day aggregate needs: the series of its last base and of its delta, and the delta."""
+    """What counting in a day aggregate needs: the delta, and the series and sources that its base has."""
 
     def __init__(self, base: bytes | None, delta: bytes | None) -> None:
         """Goes on from what is committed."""
-        self._sources: dict[str, None] = {}
-        self._series: dict[Series, int] = {}
+        self.delta: CountsOf = {}
+        self._base_series: dict[Series, int] = {}
         """The number of each."""
-        self._delta: dict[int, int] = {}
-        """Counts by key of cell."""
+        self._base_sources: list[str] = []
         self._base_cells = 0
         if base is not None:
-            packed_head, packed_cells = packed.decode_base(base)
-            head, self._base_cells = packed.decode_head(packed_head), len(packed.decode_cells(packed_cells).keys)
-            self._take(head.sources, head.kinds, head.users)
-        self._first_source, self._first_series = len(self._sources), len(self._series)
+            head = packed.decode_head(packed.decode_base(base)[0])
+            self._base_series = {series: number for number, series in enumerate(series_of(head))}
+            self._base_sources, self._base_cells = head.sources, sum(head.cell_counts)
         if delta is not None:
             self._take_delta(packed.decode_delta(delta))
 
-    def add(self, activity: int, source: str | None, user_id: str | None, quarter: int) -> None:
+    def _take_delta(self, delta: packed.Delta) -> None:
+        assert delta.first_series == len(self._base_series), "a delta continues the series of its base"
+        assert delta.first_source == len(self._base_sources), "a delta continues the sources of its base"
+        kinds = kinds_of([*self._base_sources, *delta.new_sources])
+        users = [user_id for _, _, user_id in self._base_series] + delta.new_users
+        for key, count, kind in zip(delta.keys, delta.counts, delta.kinds, strict=True):
+            number, quarter = divmod(key, QUARTERS_A_DAY)
+            self.delta.setdefault((*kinds[kind], users[number]), Counter())[quarter] = count
+
+    @property
+    def size(self) -> int:
+        """How many series it has at most."""
+        return len(self._base_series) + len(self.delta)
+
+    def add(self, series: Series, quarter: int) -> None:
         """Counts an event of a series in a quarter of the day."""
-        if source is not None:
-            self._sources.setdefault(source)
-        number = self._series.setdefault((activity, source, user_id), len(self._series))
-        key = number * QUARTERS_A_DAY + quarter
-        self._delta[key] = self._delta.get(key, 0) + 1
+        self.delta.setdefault(series, Counter())[quarter] += 1
 
     def is_to_be_merged(self, floor: int) -> bool:
         """Whether the delta has so many cells that it is rewritten more often than it makes its base be."""
-        return len(self._delta) > max(floor, isqrt(self._base_cells))
-
-    def as_addition(self, written_at: int) -> Delta:
-        """The delta, for a merge."""
-        return Delta(written_at, self._new_sources(), self._new_series(), self._delta)
+        return sum(map(len, self.delta.values())) > max(floor, isqrt(self._base_cells))
 
     def encode_delta(self, written_at: int) -> bytes:
-        keys = sorted(self._delta)
-        series, numbers = list(self._series), numbers_of_kinds(self._sources)
-        of_cells = [series[key // QUARTERS_A_DAY] for key in keys]
-        return packed.encode(
-            packed.Delta(
-                written_at,
-                self._first_series,
-                self._first_source,
-                self._new_sources(),
-                [user_id for _, _, user_id in self._new_series()],
-                packed.make_column(keys, 2),
-                packed.make_column([self._delta[key] for key in keys]),
-                packed.make_column([numbers[activity, source] for activity, source, _ in of_cells]),
-            )
+        """The changelog's value of the delta."""
+        first_series, first_source = len(self._base_series), len(self._base_sources)
+        new = [series for series in self.delta if series not in self._base_series]
+        numbers = ChainMap({series: number for number, series in enumerate(new, first_series)}, self._base_series)
+        sources = sources_of(new, self._base_sources)
+        kinds = numbers_of_kinds(sources)
+        cells = sorted(
+            (numbers[series] * QUARTERS_A_DAY + quarter, count, kinds[series[:2]])
+            for series, own in self.delta.items()
+            for quarter, count in own.items()
         )
-
-    def _new_sources(self) -> list[str]:
-        return list(self._sources)[self._first_source :]
-
-    def _new_series(self) -> list[Series]:
-        return list(self._series)[self._first_series :]
-
-    def _take_delta(self, delta: packed.Delta) -> None:
-        assert delta.first_series == self._first_series, "a delta continues the series of its base"
-        assert delta.first_source == self._first_source, "a delta continues the sources of its base"
-        kind_of = dict(zip((key // QUARTERS_A_DAY for key in delta.keys), delta.kinds, strict=True))
-        new = range(self._first_series, self._first_series + len(delta.new_users))
-        self._take(delta.new_sources, [kind_of[number] for number in new], delta.new_users)
-        self._delta = dict(zip(delta.keys, delta.counts, strict=True))
-
-    def _take(self, sources: Iterable[str], kinds: Iterable[int], users: Iterable[str | None]) -> None:
-        """Numbers more sources and series, by kind and user, in their order."""
-        self._sources |= dict.fromkeys(sources)
-        by_number = kinds_of(self._sources)
-        for kind, user_id in zip(kinds, users, strict=True):
-            self._series[(*by_number[kind], user_id)] = len(self._series)
-
-
-class CountRules(msgspec.Struct, frozen=True):
-    """How day aggregates are kept."""
-
-    delta_floor: int
-    base_bytes_limit: int
+        users = [user_id for _, _, user_id in new]
+        keys, counts, of_cells = zip(*cells, strict=True)
+        columns = packed.make_column(keys, 2), packed.make_column(counts), packed.make_column(of_cells)
+        return packed.encode(
+            packed.Delta(written_at, first_series, first_source, sources[first_source:], users, *columns)
+        )
 
 
 class Counts:
     """The day aggregates of a partition."""
 
-    def __init__(self, rules: CountRules) -> None:
+    def __init__(self, rules: CountingRules) -> None:
         self._rules = rules
         self._days: dict[str, dict[int, DayAggregate]] = {}
         """By workspace and day."""
-        self._all: list[DayAggregate] = []
         self.counts_from: int | None = None
         """UTC day before which retention has dropped counts; it never goes back."""
         self._changed: dict[DayAggregate, None] = {}
         """Those with an event that no commit has."""
         self._to_drop: deque[DayAggregate] = deque()
+        self._open_series = 0
+        """Of open day aggregates, at most: those that were unpacked since all were closed, and one an event."""
 
     def add(self, event: ContactActivity, offset: int, row: bytes | None) -> bool:
         """Adds one to the cell of an event, which may have a row. False: it has none, since retention has dropped its
@@ -223,8 +202,14 @@ class Counts:
         aggregate = self._get_or_begin(event.workspace_id, day)
         if aggregate is None:
             return False
-        aggregate.add(event, quarter, offset, row)
-        self._changed.setdefault(aggregate)
+        if aggregate.counting is None:
+            self._open_series += aggregate.open().size
+        aggregate.open().add((event.activity, event.source, event.user_id), quarter)
+        self._open_series += 1
+        aggregate.changed_at = offset
+        if row is not None:
+            aggregate.rows.append(row)
+        self._changed[aggregate] = None
         return True
 
     def _get_or_begin(self, workspace_id: str, day: int) -> DayAggregate | None:
@@ -234,7 +219,6 @@ class Counts:
             if self.counts_from is not None and day < self.counts_from:
                 return None
             days[day] = DayAggregate(workspace_id, day)
-            self._all.append(days[day])
         return days[day]
 
     def drop_before(self, day: int) -> None:
@@ -245,38 +229,38 @@ class Counts:
         self.counts_from = day
         for days in self._days.values():
             for old in [old for old in days if old < day]:
+                self._changed.pop(days[old], None)
                 self._to_drop.append(days.pop(old))
         self._days = {workspace_id: days for workspace_id, days in self._days.items() if days}
-        self._all = [aggregate for aggregate in self._all if self._is_kept(aggregate)]
 
     def encode(self, changes: Changes) -> list[AggregateChange]:
         """Adds the changelog records of what was counted since the last call."""
-        changed, self._changed = self._changed, {}
-        kept = [aggregate for aggregate in changed if self._is_kept(aggregate)]
-        aggregates = [aggregate.encode(self._rules, changes) for aggregate in kept]
-        for _ in range(min(len(self._to_drop), DROPS_A_COMMIT)):
-            dropped = self._to_drop.popleft().drop(changes)
-            if dropped is not None:
-                aggregates.append(dropped)
-        return aggregates
+        aggregates = [aggregate.encode(self._rules, changes) for aggregate in self._changed]
+        self._changed = {}
+        to_drop = [self._to_drop.popleft() for _ in range(min(len(self._to_drop), DROPS_A_COMMIT))]
+        dropped = [aggregate.drop(changes) for aggregate in to_drop]
+        if self._open_series > OPEN_SERIES:
+            self._open_series = 0
+            for aggregate in self._all():
+                aggregate.counting = None
+        return aggregates + [change for change in dropped if change is not None]
 
     def whole(self, after: int) -> Iterator[tuple[int, AggregateChange]]:
         """Every day aggregate whose last event is at an offset above this one, as it was committed, with that offset:
         they ascend.
         """
-        assert not self._changed, "a whole day aggregate is one that is committed"
-        found = sorted((one for one in self._all if one.changed_at > after), key=attrgetter("changed_at"))
-        return ((aggregate.changed_at, aggregate.whole()) for aggregate in found)
+        found = sorted((one for one in self._all() if one.changed_at > after), key=attrgetter("changed_at"))
+        return map(self._whole, found)
 
     def draw(self, chance: float) -> tuple[int, AggregateChange] | None:
         """The day aggregate that `chance` in [0, 1) says, as it was committed."""
-        assert not self._changed, "a whole day aggregate is one that is committed"
-        return self._show(self._all[int(chance * len(self._all))] if self._all else None)
+        among = list(self._all())
+        return self._whole(among[int(chance * len(among))]) if among else None
 
     def find(self, workspace_id: str, day: int) -> tuple[int, AggregateChange] | None:
         """A day aggregate as it was committed, with the offset of its last event; None: there is none."""
-        assert not self._changed, "a whole day aggregate is one that is committed"
-        return self._show(self._days.get(workspace_id, {}).get(day))
+        found = self._days.get(workspace_id, {}).get(day)
+        return None if found is None else self._whole(found)
 
     def adopt(self, key: bytes, value: bytes) -> None:
         """Takes a record of the changelog, in the order of their keys: by day, then by slot, so the bases in theirs.
@@ -286,12 +270,12 @@ class Counts:
         assert aggregate is not None, "nothing is dropped before all is adopted"
         aggregate.adopt(slot, value, key)
 
-    def _is_kept(self, aggregate: DayAggregate) -> bool:
-        return self.counts_from is None or aggregate.day >= self.counts_from
+    def _all(self) -> Iterator[DayAggregate]:
+        return chain.from_iterable(days.values() for days in self._days.values())
 
-    @staticmethod
-    def _show(aggregate: DayAggregate | None) -> tuple[int, AggregateChange] | None:
-        return None if aggregate is None else (aggregate.changed_at, aggregate.whole())
+    def _whole(self, aggregate: DayAggregate) -> tuple[int, AggregateChange]:
+        assert not self._changed, "a whole day aggregate is one that is committed"
+        return aggregate.changed_at, aggregate.whole()
 
 
 def key_of(workspace_id: str, day: int, slot: int) -> bytes:

@@ -5,10 +5,9 @@ A base that would be larger than its limit is cut into several, by series; all b
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Final
-
-import msgspec
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final, NamedTuple
 
 from stream.model.dimensions import Series, kinds_of, numbers_of_kinds
 from stream.model.time import QUARTERS_A_DAY
@@ -17,11 +16,11 @@ from stream.storage import day_parts as packed
 _FRAME_BYTES: Final = 64
 """What msgpack and the columns add to a base, at most."""
 
-CountsOf = dict[Series, dict[int, int]]
+CountsOf = dict[Series, Counter[int]]
 """The counts of each series by quarter of the day; the series in the order of their numbers."""
 
 
-class Base(msgspec.Struct, frozen=True):
+class Base(NamedTuple):
     """A base, packed."""
 
     head: bytes
@@ -33,43 +32,38 @@ class Base(msgspec.Struct, frozen=True):
         return len(self.head) + len(self.cells)
 
 
-class Delta(msgspec.Struct, frozen=True):
-    """What is to be added to a base, or to nothing."""
-
-    written_at: int
-    new_sources: list[str]
-    new_series: list[Series]
-    cells: Mapping[int, int]
-    """Counts by key; the numbers of series go on from those of the base."""
-
-
-def merge(base: bytes | None, delta: Delta, limit_bytes: int) -> list[Base]:
-    """Returns one base, or several where it would reach the limit; each is below it where it has more than one
-    series."""
+def merge(base: bytes | None, delta: CountsOf, written_at: int, limit_bytes: int) -> list[Base]:
+    """Adds a delta to a base, or to nothing. Returns one base, or several where it would reach the limit; each is below
+    it where it has more than one series."""
     sources, counts = unpack(*packed.decode_base(base)) if base is not None else ([], {})
-    sources += delta.new_sources
-    counts |= {series: {} for series in delta.new_series}
-    by_number = list(counts.values())
-    for key, count in delta.cells.items():
-        number, quarter = divmod(key, QUARTERS_A_DAY)
-        by_number[number][quarter] = by_number[number].get(quarter, 0) + count
-    whole = _pack(delta.written_at, sources, counts)
+    for series, own in delta.items():
+        counts.setdefault(series, Counter()).update(own)
+    whole = _pack(written_at, sources_of(counts, sources), counts)
     if whole.size_bytes < limit_bytes:
         return [whole]
-    return [_pack(delta.written_at, _sources_of(part), part) for part in _cut(sources, counts, limit_bytes)]
+    return [_pack(written_at, sources_of(part), part) for part in _cut(whole, counts, limit_bytes)]
 
 
 def unpack(head: bytes, cells: bytes) -> tuple[list[str], CountsOf]:
     """The sources and the counts of a base."""
     stored, of_cells = packed.decode_head(head), packed.decode_cells(cells)
-    kinds = kinds_of(stored.sources)
-    series: list[Series] = [(*kinds[kind], user) for kind, user in zip(stored.kinds, stored.users, strict=True)]
-    counts: CountsOf = {one: {} for one in series}
+    counts: CountsOf = {series: Counter() for series in series_of(stored)}
     by_number = list(counts.values())
     for key, count in zip(of_cells.keys, of_cells.counts, strict=True):
         number, quarter = divmod(key, QUARTERS_A_DAY)
         by_number[number][quarter] = count
     return stored.sources, counts
+
+
+def series_of(head: packed.Head) -> list[Series]:
+    """The series of a base, by their number."""
+    kinds = kinds_of(head.sources)
+    return [(*kinds[kind], user_id) for kind, user_id in zip(head.kinds, head.users, strict=True)]
+
+
+def sources_of(series: Iterable[Series], known: Collection[str] = ()) -> list[str]:
+    """The sources that are known, then the others that occur, in the order in which they do."""
+    return list(dict.fromkeys([*known, *(source for _, source, _ in series if source is not None)]))
 
 
 def summarize(head: bytes, cells: bytes) -> bytes:
@@ -79,51 +73,48 @@ def summarize(head: bytes, cells: bytes) -> bytes:
 
 def _pack(written_at: int, sources: list[str], counts: CountsOf) -> Base:
     numbers = numbers_of_kinds(sources)
-    kinds, *sums = _series_columns([numbers[activity, source] for activity, source, _ in counts], counts.values())
-    head = packed.Head(written_at, sources, kinds, [user for _, _, user in counts], *sums)
-    cells = packed.Cells(*_cell_columns(counts.values()))
-    return Base(packed.encode(head), packed.encode(cells), _summarize(sources, counts))
+    kinds = [numbers[activity, source] for activity, source, _ in counts]
+    kind_column, cell_counts, totals, keys, of_cells = _columns(kinds, counts.values())
+    users = [user_id for _, _, user_id in counts]
+    head = packed.Head(written_at, sources, kind_column, users, cell_counts, totals)
+    return Base(packed.encode(head), packed.encode(packed.Cells(keys, of_cells)), _summarize(sources, counts))
 
 
 def _summarize(sources: list[str], counts: CountsOf) -> bytes:
     numbers = numbers_of_kinds(sources)
-    by_kind: dict[int, dict[int, int]] = {}
+    by_kind: dict[int, Counter[int]] = {}
     for (activity, source, _), own in counts.items():
-        summed = by_kind.setdefault(numbers[activity, source], {})
-        for quarter, count in own.items():
-            summed[quarter] = summed.get(quarter, 0) + count
+        by_kind.setdefault(numbers[activity, source], Counter()).update(own)
     kinds = sorted(by_kind)
-    in_order = [by_kind[kind] for kind in kinds]
-    return packed.encode(packed.Summary(sources, *_series_columns(kinds, in_order), *_cell_columns(in_order)))
+    return packed.encode(packed.Summary(sources, *_columns(kinds, [by_kind[kind] for kind in kinds])))
 
 
-def _series_columns(kinds: list[int], counts: Collection[dict[int, int]]) -> list[packed.Column]:
-    """Of each series its kind, the number of its cells, and their sum."""
-    return [packed.make_column(c) for c in (kinds, [len(own) for own in counts], [sum(own.values()) for own in counts])]
-
-
-def _cell_columns(counts: Collection[dict[int, int]]) -> list[packed.Column]:
-    """Of each cell its key and its count."""
+def _columns(kinds: list[int], counts: Collection[Counter[int]]) -> list[packed.Column]:
+    """Of each series its kind, the number of its cells, and their sum; of each cell its key and its count."""
     assert all(counts), "a series without a cell"
     cells = [
         (number * QUARTERS_A_DAY + quarter, count)
         for number, own in enumerate(counts)
         for quarter, count in sorted(own.items())
     ]
-    return [packed.make_column([key for key, _ in cells], 2), packed.make_column([count for _, count in cells])]
+    return [
+        packed.make_column(kinds),
+        packed.make_column([len(own) for own in counts]),
+        packed.make_column([own.total() for own in counts]),
+        packed.make_column([key for key, _ in cells], 2),
+        packed.make_column([count for _, count in cells]),
+    ]
 
 
-def _cut(sources: list[str], counts: CountsOf, limit_bytes: int) -> Iterator[CountsOf]:
+def _cut(whole: Base, counts: CountsOf, limit_bytes: int) -> Iterator[CountsOf]:
     """The series one after the other: each time as many as are certainly below the limit, or one."""
-    numbers, each = numbers_of_kinds(sources), list(counts.values())
-    greatest_kind = max(numbers[activity, source] for activity, source, _ in counts)
-    greatest_key = (len(each) - 1) * QUARTERS_A_DAY + max(each[-1])
-    cell_bytes = _item_bytes(greatest_key, 2) + _item_bytes(max(max(own.values()) for own in each))
-    series_bytes = _item_bytes(greatest_kind) + _item_bytes(max(sum(own.values()) for own in each)) + 1
+    head, cells = packed.decode_head(whole.head), packed.decode_cells(whole.cells)
+    series_bytes = head.kinds.itemsize + head.cell_counts.itemsize + head.totals.itemsize
+    cell_bytes = cells.keys.itemsize + cells.counts.itemsize
     part, size, seen = CountsOf(), _FRAME_BYTES, set[str | None]()
     for series, own in counts.items():
-        _, source, user = series
-        needed = series_bytes + len(packed.encode_text(user)) + len(own) * cell_bytes
+        _, source, user_id = series
+        needed = series_bytes + len(packed.encode_text(user_id)) + len(own) * cell_bytes
         text = len(packed.encode_text(source)) if source is not None else 0
         if part and size + needed + (0 if source in seen else text) >= limit_bytes:
             yield part
@@ -132,13 +123,3 @@ def _cut(sources: list[str], counts: CountsOf, limit_bytes: int) -> Iterator[Cou
         size += needed + (0 if source in seen else text)
         seen.add(source)
     yield part
-
-
-def _item_bytes(greatest: int, at_least: int = 1) -> int:
-    """Of one item of a column."""
-    return packed.make_column([greatest], at_least).itemsize
-
-
-def _sources_of(counts: CountsOf) -> list[str]:
-    """Those that occur, in the order in which they do."""
-    return [source for source in dict.fromkeys(source for _, source, _ in counts) if source is not None]

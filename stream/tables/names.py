@@ -37,10 +37,10 @@ class Names:
         self._limit: Final = limit
         self._users: dict[tuple[str, str | None], UserName] = {}
         """By workspace and user."""
-        self._sources: dict[tuple[str, str | None], int] = {}
-        """By workspace and source: the offset of the first sight."""
+        self._sources: dict[SourceName, int] = {}
+        """The offset of the first sight."""
         self._moved_users: dict[tuple[str, str | None], UserName] = {}
-        self._new_sources: list[SourceName] = []
+        self._new_sources: dict[SourceName, int] = {}
         """Both: since the last commit."""
         self.not_kept = 0
         """How often a user or source came whose name is not kept."""
@@ -62,9 +62,9 @@ class Names:
 
     def see_source(self, workspace_id: str, source: str | None, offset: int) -> None:
         """Notes the first event of a source."""
-        if (workspace_id, source) not in self._sources and self._has_room():
-            self._sources[workspace_id, source] = offset
-            self._new_sources.append(SourceName(workspace_id, source))
+        name = SourceName(workspace_id, source)
+        if name not in self._sources and self._has_room():
+            self._sources[name] = self._new_sources[name] = offset
 
     def _has_room(self) -> bool:
         """Whether one name more is kept."""
@@ -75,49 +75,45 @@ class Names:
 
     def encode(self, changes: Changes) -> NameChanges:
         """Adds the changelog records of what moved since the last call, and says what it was."""
-        moved = NameChanges(list(self._moved_users.values()), self._new_sources)
-        self._moved_users, self._new_sources = {}, []
-        for user in moved.users:
-            key = _key(user.workspace_id, _USER, user.user_id)
-            changes[key] = _encode((VERSION, user.occurred_at, user.offset, user.label))
-        for name in moved.sources:
-            seen = self._sources[name.workspace_id, name.source]
-            changes[_key(name.workspace_id, _SOURCE, name.source)] = _encode((VERSION, seen))
-        return moved
+        users, sources = list(self._moved_users.values()), self._new_sources
+        self._moved_users, self._new_sources = {}, {}
+        for user in users:
+            stored = _StoredUser(user.occurred_at, user.offset, user.label)
+            changes[_key(user.workspace_id, _USER, user.user_id)] = _encode(stored)
+        for name, offset in sources.items():
+            changes[_key(name.workspace_id, _SOURCE, name.source)] = _encode(_StoredSource(offset))
+        return NameChanges(users, list(sources))
 
     def after(self, offset: int) -> NamesAfter:
         """The users whose label moved last, and the sources that were first seen, at an offset above this one."""
-        sources = [SourceName(*source) for source, seen in self._sources.items() if seen > offset]
+        sources = [name for name, seen in self._sources.items() if seen > offset]
         users = sorted((user for user in self._users.values() if user.offset > offset), key=attrgetter("offset"))
         return NamesAfter(sources, ((user.offset, user) for user in users))
 
     def adopt(self, key: bytes, value: bytes) -> None:
         """Takes a record of the changelog. Raises FormatError."""
-        workspace, separator, rest = key[1:].partition(b"\0")
-        kind, name = rest[:1], rest[1:].decode() or None
-        if not separator or kind not in (_USER, _SOURCE):
-            raise FormatError(f"{key!r} is no name's key")
-        of = workspace.decode(), name
-        if kind == _USER:
+        workspace, _, rest = key[1:].partition(b"\0")
+        of = workspace.decode(), rest[1:].decode() or None
+        if rest.startswith(_USER):
             user = decode_array(_STORED_USER, value, VERSION, key)
             self._users[of] = UserName(*of, user.occurred_at, user.offset, user.label)
+        elif rest.startswith(_SOURCE):
+            self._sources[SourceName(*of)] = decode_array(_STORED_SOURCE, value, VERSION, key).offset
         else:
-            self._sources[of] = decode_array(_STORED_SOURCE, value, VERSION, key).offset
+            raise FormatError(f"{key!r} is no name's key")
 
 
 def _key(workspace_id: str, kind: bytes, name: str | None) -> bytes:
     return b"%b%b\0%b%b" % (KIND, workspace_id.encode(), kind, (name or "").encode())
 
 
-class _StoredUser(msgspec.Struct, array_like=True):
-    version: int
+class _StoredUser(msgspec.Struct, array_like=True, tag=VERSION):
     occurred_at: int
     offset: int
     label: str | None
 
 
-class _StoredSource(msgspec.Struct, array_like=True):
-    version: int
+class _StoredSource(msgspec.Struct, array_like=True, tag=VERSION):
     offset: int
 
 

@@ -33,14 +33,9 @@ from stream.tables import counts, names, position, recent_ids, uncounted
 from stream.tables.batch import Batch
 from stream.tables.changelog import check_kind, read_position
 from stream.tables.commit import AggregateChange, Commit, NamesAfter
-from stream.tables.counts import CountRules, Counts
 from stream.tables.lateness import Lateness
-from stream.tables.names import Names
-from stream.tables.position import Fingerprint, encode_position
 from stream.tables.progress import Progress
-from stream.tables.recent_ids import RecentIds
 from stream.tables.rules import CountingRules
-from stream.tables.uncounted import Uncounted
 
 
 class PartitionState(Progress):
@@ -51,10 +46,10 @@ class PartitionState(Progress):
         super().__init__()
         self.partition: Final = partition
         self._rules: Final = rules
-        self._ids = RecentIds(rules.dedupe_window_hours, rules.dedupe_max_ids)
-        self._uncounted = Uncounted()
-        self._names = Names(rules.name_limit)
-        self._counts = Counts(CountRules(rules.delta_floor, rules.base_bytes_limit))
+        self._ids = recent_ids.RecentIds(rules.dedupe_window_hours, rules.dedupe_max_ids)
+        self._uncounted = uncounted.Uncounted()
+        self._names = names.Names(rules.name_limit)
+        self._counts = counts.Counts(rules)
         self._keys: set[bytes] = set()
         """Of the changelog, with what was encoded."""
         self._lateness = Lateness()
@@ -77,7 +72,6 @@ class PartitionState(Progress):
         for key in records:
             check_kind(key)
         known = read_position(records)
-        state._ids.latest_hour = known.latest_hour
         adopt = {
             counts.KIND: state._counts.adopt,
             recent_ids.KIND: state._ids.adopt,
@@ -88,7 +82,7 @@ class PartitionState(Progress):
             if key != position.KEY:
                 adopt[key[:1]](key, value)
             yield
-        state._ids.finish_adopting()
+        state._ids.finish_adopting(known.latest_hour)
         if known.counts_from is not None:
             state._counts.drop_before(known.counts_from)
         state._keys, state._position = set(records), known
@@ -119,7 +113,7 @@ class PartitionState(Progress):
         self.pending_weight += len(records)
         self._move(
             next_offset=batch.end,
-            fingerprint=Fingerprint.of(records[-1]),
+            fingerprint=position.Fingerprint.of(records[-1]),
             counts_from=self._counts.counts_from,
             latest_hour=self._ids.latest_hour,
             greatest_broker_ms=max((self.position.greatest_broker_ms, *believed)),
@@ -136,7 +130,7 @@ class PartitionState(Progress):
         self._keys -= {key for key, value in table.items() if value is None}
         self._keys |= {key for key, value in table.items() if value is not None} | {position.KEY}
         self._move(live_keys=len(self._keys))
-        table[position.KEY] = encode_position(self.position)
+        table[position.KEY] = position.encode_position(self.position)
         for key, value in table.items():
             assert value is None or len(value) <= VALUE_BYTES_LIMIT, f"{key!r} has {len(value)} bytes"
         outcomes, dead_letters = self._take_outcomes()

@@ -14,13 +14,13 @@ hour.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import chain
 from struct import Struct
 from typing import Final
 
 from xxhash import xxh3_128_digest
 
-from stream.model.time import HOUR_MILLISECONDS
+from stream.model.time import hour_of
 from stream.storage.formats import Changes, FormatError, check_byte
 
 KIND: Final = b"i"
@@ -31,6 +31,7 @@ BLOCK_IDS_LIMIT: Final = 8_192
 """Of one block, where a commit brings many."""
 WINDOW_HOURS_LIMIT: Final = 1 << 15
 LAST_HOUR: Final = (1 << 32) - 1
+"""The last one that a key can hold: a publisher may set any time."""
 ID_BYTES: Final = 10
 
 _KEY: Final = Struct(">cII")
@@ -39,16 +40,19 @@ _KEY: Final = Struct(">cII")
 class RecentIds:
     """The ids that a partition counted within the window."""
 
-    def __init__(self, window_hours: int, max_ids: int, latest_hour: int | None = None) -> None:
+    def __init__(self, window_hours: int, max_ids: int) -> None:
         assert 0 <= window_hours <= WINDOW_HOURS_LIMIT, f"a window of {window_hours} hours"
         assert max_ids >= 1, "at least one id is remembered"
         self._window = window_hours
         self._max_ids = max_ids
-        self.latest_hour = latest_hour
+        self.latest_hour: int | None = None
         """Greatest hour (since 1970) of broker time among the records that counted."""
         self.dropped_early = 0
         """Ids that went before their time because there were more than max_ids, since construction."""
-        self._hours: dict[int, _Hour] = {}
+        self._blocks: dict[int, list[list[bytes]]] = {}
+        """The ids of each hour as the changelog has them, block by block."""
+        self._fresh: dict[int, list[bytes]] = {}
+        """Those of each hour that no commit has yet."""
         self._hour_of: dict[bytes, int] = {}
         """The latest hour at which each id was counted: a record within the window of an earlier one is within that of
         this one, too."""
@@ -62,104 +66,77 @@ class RecentIds:
         """Judges one event by its record's timestamp, in ms of broker time. False: a duplicate. Else it counts, and is
         remembered from now on."""
         item = xxh3_128_digest(f"{workspace_id}\0{event_id}".encode())[:ID_BYTES]
-        hour = _hour_of(timestamp)
+        hour = min(max(hour_of(timestamp), 0), LAST_HOUR)
         known = self._hour_of.get(item)
         if known is not None and hour - known <= self._window:
             return False
-        if self.latest_hour is not None and self._is_too_old(hour, self.latest_hour):
+        if self._is_too_old(hour):
             return True  # too far behind the latest to be remembered
         self._turn_to(hour)
-        self._hours.setdefault(hour, _Hour()).add(item)
+        self._blocks.setdefault(hour, [])
+        self._fresh.setdefault(hour, []).append(item)
         self._hour_of[item] = hour
         self._size += 1
         if self._size > self._max_ids:
-            self.dropped_early += self._drop(min(self._hours))
+            self.dropped_early += self._drop(min(self._blocks))
         return True
 
     def encode(self, changes: Changes) -> None:
         """Adds the changelog records of what was remembered and dropped since the last call."""
         changes.update(self._deleted)
         self._deleted = {}
-        for hour, known in self._hours.items():
-            for number, block in known.take_changed():
-                changes[_KEY.pack(KIND, hour, number)] = bytes((VERSION,)) + b"".join(block)
+        for hour, blocks in self._blocks.items():
+            ids = self._fresh.pop(hour, [])
+            if ids and blocks and len(blocks[-1]) < BLOCK_IDS:
+                ids = blocks.pop() + ids
+            for start in range(0, len(ids), BLOCK_IDS_LIMIT):
+                block = ids[start : start + BLOCK_IDS_LIMIT]
+                changes[_key(hour, len(blocks))] = bytes((VERSION,)) + b"".join(block)
+                blocks.append(block)
 
     def adopt(self, key: bytes, value: bytes) -> None:
         """Takes a record of the changelog, those of an hour in the order of their blocks. Raises FormatError."""
         check_byte(value, VERSION, key)
         _, hour, number = _KEY.unpack(key)
         block = [value[at : at + ID_BYTES] for at in range(1, len(value), ID_BYTES)]
-        known = self._hours.setdefault(hour, _Hour())
-        follows = number == len(known.blocks) and (number == 0 or len(known.blocks[-1]) >= BLOCK_IDS)
+        known = self._blocks.setdefault(hour, [])
+        follows = number == len(known) and (number == 0 or len(known[-1]) >= BLOCK_IDS)
         if len(value) % ID_BYTES != 1 or not follows:
             raise FormatError(f"{key!r} holds {len(value) - 1} bytes, or does not follow on the block before it")
-        known.blocks.append(block)
-        known.written += 1
+        known.append(block)
         self._hour_of.update(dict.fromkeys(block, hour))
         self._size += len(block)
 
-    def finish_adopting(self) -> None:
+    def finish_adopting(self, latest_hour: int | None) -> None:
         """Once all records are taken: what a shorter window or a lower limit no longer allows goes with the next
         commit."""
-        self._expire()
+        if latest_hour is not None:
+            self._turn_to(latest_hour)
         while self._size > self._max_ids:
-            self._drop(min(self._hours))
+            self._drop(min(self._blocks))
 
-    def _is_too_old(self, hour: int, latest: int) -> bool:
+    def _is_too_old(self, hour: int) -> bool:
         """An hour more than the window is kept: the clocks of brokers differ."""
-        return latest - hour > self._window + 1
+        return self.latest_hour is not None and self.latest_hour - hour > self._window + 1
 
     def _turn_to(self, hour: int) -> None:
         """Moves the latest hour on to that of a record that counts."""
         if self.latest_hour is None or hour > self.latest_hour:
             self.latest_hour = hour
-            self._expire()
-
-    def _expire(self) -> None:
-        latest = self.latest_hour
-        if latest is not None:
-            for hour in [hour for hour in self._hours if self._is_too_old(hour, latest)]:
-                self._drop(hour)
+            for old in [known for known in self._blocks if self._is_too_old(known)]:
+                self._drop(old)
 
     def _drop(self, hour: int) -> int:
         """Forgets an hour, in the changelog too. Returns the number of its ids."""
-        gone = self._hours.pop(hour)
-        items = [item for block in gone.blocks for item in block]
+        blocks = self._blocks.pop(hour)
+        items = [*chain.from_iterable(blocks), *self._fresh.pop(hour, [])]
         for item in items:
-            if self._hour_of.get(item) == hour:  # gone with a later hour that was seen before this one
+            if self._hour_of.get(item) == hour:  # counted again in a later hour it stays, or went, with that
                 del self._hour_of[item]
-        for number in range(gone.written):
-            self._deleted[_KEY.pack(KIND, hour, number)] = None
+        self._deleted.update((_key(hour, number), None) for number in range(len(blocks)))
         self._size -= len(items)
         return len(items)
 
 
-class _Hour:
-    """The ids of one hour in blocks, in the order in which they came."""
-
-    def __init__(self) -> None:
-        self.blocks: list[list[bytes]] = []
-        self.written = 0
-        """How many blocks the changelog has."""
-        self._changed: int | None = None
-        """Number of the first block that the changelog has not, or not as it is: since then all ids went to it, and to
-        those after it."""
-
-    def add(self, item: bytes) -> None:
-        full = BLOCK_IDS if self._changed is None else BLOCK_IDS_LIMIT
-        if not self.blocks or len(self.blocks[-1]) >= full:
-            self.blocks.append([])
-        if self._changed is None:
-            self._changed = len(self.blocks) - 1
-        self.blocks[-1].append(item)
-
-    def take_changed(self) -> Iterator[tuple[int, list[bytes]]]:
-        """The blocks that are to be written, by number: they are, with this."""
-        first = len(self.blocks) if self._changed is None else self._changed
-        self.written, self._changed = len(self.blocks), None
-        return enumerate(self.blocks[first:], first)
-
-
-def _hour_of(timestamp: int) -> int:
-    """Where publishers set the time, it may be any: what no key can hold is the last hour that one can hold."""
-    return min(max(timestamp // HOUR_MILLISECONDS, 0), LAST_HOUR)
+def _key(hour: int, number: int) -> bytes:
+    return _KEY.pack(KIND, hour, number)

@@ -13,7 +13,9 @@ verdict that was given then. A range takes about 3 bytes in the changelog.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import accumulate, pairwise
+from operator import itemgetter
 from struct import Struct
 from typing import Final
 
@@ -25,8 +27,8 @@ BLOCK_BYTES: Final = 512
 
 _KEY: Final = Struct(">cQ")
 
-Block = list[tuple[int, int]]
-"""Ranges, ascending and apart: the first offset of each, and the offset after its last."""
+Block = list[int]
+"""The bounds of its ranges, ascending: of each the first offset, and the one after its last."""
 
 
 class Uncounted:
@@ -41,14 +43,14 @@ class Uncounted:
 
     def add(self, offset: int) -> None:
         """Notes an offset, greater than all before."""
-        start, end = self._blocks[-1][-1] if self._blocks else (offset, offset)
-        assert offset >= end, f"offset {offset} after {end}"
-        if not self._blocks or (offset > end and len(_pack(self._blocks[-1])) >= BLOCK_BYTES):
-            self._blocks.append([(offset, offset + 1)])
-        elif offset > end:
-            self._blocks[-1].append((offset, offset + 1))
+        newest = self._blocks[-1] if self._blocks else []
+        assert not newest or offset >= newest[-1], f"offset {offset} after {newest[-1]}"
+        if newest and offset == newest[-1]:
+            newest[-1] += 1
+        elif newest and len(_pack(newest)) < BLOCK_BYTES:
+            newest += (offset, offset + 1)
         else:
-            self._blocks[-1][-1] = start, end + 1
+            self._blocks.append([offset, offset + 1])
         self._written = min(self._written, len(self._blocks) - 1)
 
     def __contains__(self, offset: int) -> bool:
@@ -57,7 +59,7 @@ class Uncounted:
     def ranges(self, after: int, upto: int) -> Iterator[tuple[int, int]]:
         """The ranges of offsets in (after, upto], cut to it: first and last offset of each, ascending."""
         for block in self._blocks[self._find(after + 1) : self._find(upto) + 1]:
-            for start, end in block:
+            for start, end in zip(block[::2], block[1::2], strict=True):
                 if end > after + 1 and start <= upto:
                     yield max(start, after + 1), min(end - 1, upto)
 
@@ -75,47 +77,30 @@ class Uncounted:
         changes.update((_key(block), _pack(block)) for block in self._blocks[self._written :])
         self._deleted, self._written = {}, len(self._blocks)
 
-    @classmethod
-    def recover(cls, records: Iterable[tuple[bytes, bytes]]) -> Uncounted:
-        """The ranges of a changelog's blocks. Raises FormatError."""
-        uncounted = cls()
-        for key, value in sorted(records):
-            uncounted.adopt(key, value)
-        return uncounted
-
     def adopt(self, key: bytes, value: bytes) -> None:
         """Takes a record of the changelog, in the order of their keys. Raises FormatError."""
         check_byte(value, VERSION, key)
-        numbers, end = _varints(value[1:], key), _KEY.unpack(key)[1]
-        block: Block = []
-        for gap, length in zip(numbers[::2], numbers[1::2], strict=True):
-            block.append((end + gap, end + gap + length))
-            end += gap + length
-        self._blocks.append(block)
+        _, first = _KEY.unpack(key)
+        self._blocks.append(list(accumulate(_varints(value[1:], key), initial=first))[1:])
         self._written += 1
 
     def _find(self, offset: int) -> int:
         """Number of the block that speaks of an offset; of the first one where it lies before all."""
-        return max(bisect_right(self._blocks, offset, key=_first) - 1, 0)
-
-
-def _first(block: Block) -> int:
-    return block[0][0]
+        return max(bisect_right(self._blocks, offset, key=itemgetter(0)) - 1, 0)
 
 
 def _key(block: Block) -> bytes:
-    return _KEY.pack(KIND, _first(block))
+    return _KEY.pack(KIND, block[0])
 
 
 def _pack(block: Block) -> bytes:
-    packed, before = bytearray((VERSION,)), _first(block)
-    for start, end in block:
-        for number in (start - before, end - start):
-            while number >= 0x80:  # seven bits a byte, the lowest first; the eighth says that another byte follows
-                packed.append(number & 0x7F | 0x80)
-                number >>= 7
-            packed.append(number)
-        before = end
+    packed = bytearray((VERSION,))
+    for before, bound in pairwise([block[0], *block]):
+        number = bound - before
+        while number >= 0x80:  # seven bits a byte, the lowest first; the eighth says that another byte follows
+            packed.append(number & 0x7F | 0x80)
+            number >>= 7
+        packed.append(number)
     return bytes(packed)
 
 
@@ -123,9 +108,8 @@ def _varints(packed: bytes, key: bytes) -> list[int]:
     numbers, number, shift = [], 0, 0
     for byte in packed:
         number |= (byte & 0x7F) << shift
-        if byte & 0x80:
-            shift += 7
-        else:
+        shift += 7
+        if byte < 0x80:
             numbers.append(number)
             number = shift = 0
     if shift or not numbers or len(numbers) % 2:

@@ -479,8 +479,8 @@ MUTANTS = (
             (
                 COUNTS,
                 '        assert not self._changed, "a whole day aggregate is one that is committed"\n'
-                "        found = sorted",
-                "        found = sorted",
+                "        return aggregate.changed_at",
+                "        return aggregate.changed_at",
             ),
         ),
         LOSSES | {"events": 110},
@@ -605,8 +605,8 @@ MUTANTS = (
         (
             (
                 NAMES,
-                "        of = workspace.decode(), name\n",
-                "        of = workspace.decode(), name\n        self._limit += 1\n",
+                "        of = workspace.decode(), rest[1:].decode() or None\n",
+                "        of = workspace.decode(), rest[1:].decode() or None\n        self._limit += 1\n",
             ),
         ),
         {"name_limit": 3, "crash": 0.3},
@@ -644,7 +644,7 @@ MUTANTS = (
     Mutant(
         "extra-hour",
         "Ids are kept an hour longer than the window, for brokers whose clocks differ.",
-        ((IDS, "return latest - hour > self._window + 1", "return latest - hour > self._window"),),
+        ((IDS, "self.latest_hour - hour > self._window + 1", "self.latest_hour - hour > self._window"),),
         STREAM,
     ),
     Mutant(
@@ -653,7 +653,7 @@ MUTANTS = (
         (
             (
                 IDS,
-                "        if self.latest_hour is not None and self._is_too_old(hour, self.latest_hour):\n",
+                "        if self._is_too_old(hour):\n",
                 "        if False:\n",
             ),
         ),
@@ -736,7 +736,7 @@ MUTANTS = (
                 "                return None\n",
                 "",
             ),
-            (COUNTS, "kept = [aggregate for aggregate in changed if self._is_kept(aggregate)]", "kept = changed"),
+            (COUNTS, "                self._changed.pop(days[old], None)\n", ""),
         ),
         {
             "retention_days": 1,

@@ -4,11 +4,9 @@ from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import structs
 
 from stream.storage import day_parts as packed
-from stream.tables.counts import Counting
-from stream.tables.merge import Base, merge, summarize
+from stream.tables.merge import Base, CountsOf, merge, summarize
 
 Cell = tuple[int, str | None, str | None, int]
 """Activity, source, user, quarter."""
@@ -30,12 +28,10 @@ def merged(
     base: bytes | None, cells: list[Cell], written_at: int, limit_bytes: int = NO_LIMIT, times: int = 1
 ) -> list[Base]:
     """The bases of a base and so many events of each cell."""
-    counting = Counting(base, None)
+    delta: CountsOf = {}
     for activity, source, user_id, quarter in cells:
-        counting.add(activity, source, user_id, quarter)
-    delta = counting.as_addition(written_at)
-    delta = structs.replace(delta, cells={key: count * times for key, count in delta.cells.items()})
-    return merge(base, delta, limit_bytes)
+        delta.setdefault((activity, source, user_id), Counter())[quarter] += times
+    return merge(base, delta, written_at, limit_bytes)
 
 
 def value_of(base: Base) -> bytes:

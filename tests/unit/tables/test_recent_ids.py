@@ -36,10 +36,10 @@ def fresh(ids: RecentIds, seen: list[Seen]) -> list[bool]:
 
 
 def recovered(window: int, max_ids: int, latest_hour: int | None, table: dict[bytes, bytes]) -> RecentIds:
-    ids = RecentIds(window, max_ids, latest_hour)
+    ids = RecentIds(window, max_ids)
     for key, value in sorted(table.items()):
         ids.adopt(key, value)
-    ids.finish_adopting()
+    ids.finish_adopting(latest_hour)
     return ids
 
 

@@ -1,5 +1,6 @@
 """Uncounted offsets against a set of them."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import pytest
@@ -19,6 +20,13 @@ def take(table: dict[bytes, bytes], ranges: Uncounted) -> None:
             del table[key]
         else:
             table[key] = value
+
+
+def recovered(table: Mapping[bytes, bytes]) -> Uncounted:
+    ranges = Uncounted()
+    for key, value in sorted(table.items()):
+        ranges.adopt(key, value)
+    return ranges
 
 
 GAPS = st.lists(st.one_of(st.just(0), st.integers(1, 5), st.integers(100, 40_000), st.just(2**40)), max_size=40)
@@ -45,13 +53,13 @@ def test_offsets_are_all_there_however_they_are_committed(gaps: list[int], steps
             if then:
                 take(table, ranges)
             if then == "recover":
-                ranges = Uncounted.recover(table.items())
+                ranges = recovered(table)
         take(table, ranges)
         written: dict[bytes, bytes] = {}
         take(written, undisturbed)
 
         assert table == written
-        for known in (ranges, Uncounted.recover(table.items())):
+        for known in (ranges, recovered(table)):
             asked = noted | {n + 1 for n in noted} | {n - 1 for n in noted}
             assert {n for n in asked if n in known} == noted
             found = list(known.ranges(-1, 2**62))
@@ -101,7 +109,7 @@ def test_what_the_topic_lost_is_forgotten_by_blocks() -> None:
         ranges.forget_before(10_000)
         ranges.add(100)
         take(table, ranges)
-        assert list(Uncounted.recover(table.items()).ranges(-1, 999)) == [(80, 80), (90, 90), (100, 100)]
+        assert list(recovered(table).ranges(-1, 999)) == [(80, 80), (90, 90), (100, 100)]
 
 
 def test_full_blocks_stay_small() -> None:
@@ -117,4 +125,4 @@ def test_full_blocks_stay_small() -> None:
 @pytest.mark.parametrize("value", [b"", b"\x02\x00\x01", b"\x01", b"\x01\x00", b"\x01\x00\x81"])
 def test_another_format_is_refused(value: bytes) -> None:
     with pytest.raises(FormatError, match="b'u"):
-        Uncounted.recover([(b"u" + bytes(8), value)])
+        Uncounted().adopt(b"u" + bytes(8), value)
