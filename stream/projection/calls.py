@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
-from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
@@ -29,7 +28,8 @@ NAME_BYTES = 400
 
 
 class Calls:
-    """Operations gathered into calls. A call is closed where the next thing would make it too large."""
+    """Operations gathered into calls. A call is closed where the next thing would make it too large: what adds things
+    yields the calls that are closed before them."""
 
     def __init__(self, keys: Keys, partition: int) -> None:
         self._keys, self._partition = keys, partition
@@ -45,69 +45,85 @@ class Calls:
         self._gathered: dict[tuple[str, int], list[str | bytes]] = {}
         """Pairs of values of its operations, by name and number of the key, that are not in the call yet."""
 
-    def room_for(self, size: int) -> Iterator[Call]:
-        """Yields the current call first, where about this many more bytes would make it too large."""
-        if self._bytes and self._bytes + size > CALL_BYTES:
-            yield self.close()
-        self._bytes += size
-
     def close(self) -> Call:
-        self._send_gathered()
+        self._leave_workspace()
         call = self._call
         self._begin()
         return call
 
-    def aggregate(self, change: AggregateChange) -> None:
-        workspace, day = change.workspace_id, change.day
-        self._touch(workspace)
-        cells = self._keys.cells(workspace, day)
-        if change.dropped:
-            self._drop(change, cells)
-            return
-        for number, *parts in change.bases:
-            for field, part in zip(self._fields_of_base(day, number), parts, strict=True):
-                self._gather("h", cells, field, part)
-        delta = self._keys.delta_field(day, self._partition)
-        if change.delta is None:
-            self._add("x", cells, [delta])
+    def aggregate(self, change: AggregateChange) -> Iterator[Call]:
+        """A day aggregate, and its rows in the same call; ahead of it where both are too large for one."""
+        size, size_of_rows = size_of(change), sum(map(len, change.rows))
+        if size_of_rows + size > CALL_BYTES:
+            yield from self.rows(change.workspace_id, change.day, change.rows)
+            yield from self._make_room(size)
         else:
-            self._gather("h", cells, delta, change.delta)
-        self._manifest(workspace, day, format_segment(self._partition, change.base_count))
+            yield from self._make_room(size_of_rows + size)
+            self._add_rows(change.workspace_id, change.day, change.rows)
+        self._add_aggregate(change)
 
-    def rows(self, workspace: str, day: int, rows: Sequence[bytes]) -> None:
-        if rows:
-            self._touch(workspace)
-            self._add("z", self._keys.rows(workspace, day), rows)
+    def rows(self, workspace: str, day: int, rows: Sequence[bytes]) -> Iterator[Call]:
+        """Rows alone, half a call at a time."""
+        part: list[bytes] = []
+        size = 0
+        for row in rows:
+            if size + len(row) > CALL_BYTES // 2:
+                yield from self._make_room(size)
+                self._add_rows(workspace, day, part)
+                part, size = [], 0
+            part.append(row)
+            size += len(row)
+        yield from self._make_room(size)
+        self._add_rows(workspace, day, part)
 
-    def label(self, user: UserName) -> None:
+    def names(self, changes: NameChanges) -> Iterator[Call]:
+        for user in sorted(changes.users, key=attrgetter("workspace_id")):
+            yield from self.label(user)
+        for name in sorted(changes.sources, key=attrgetter("workspace_id")):
+            yield from self._make_room(NAME_BYTES)
+            self._touch(name.workspace_id)
+            self._gather("h", self._keys.names(name.workspace_id), self._keys.source_field(name.source), "")
+
+    def label(self, user: UserName) -> Iterator[Call]:
+        yield from self._make_room(NAME_BYTES)
         self._touch(user.workspace_id)
         label = format_label(user.occurred_at, self._partition, user.offset, user.label)
         self._gather("l", self._keys.names(user.workspace_id), self._keys.user_field(user.user_id), label)
 
-    def source(self, name: SourceName) -> None:
-        self._touch(name.workspace_id)
-        self._gather("h", self._keys.names(name.workspace_id), self._keys.source_field(name.source), "")
+    def _make_room(self, size: int) -> Iterator[Call]:
+        """Closes the call, and yields it, where about this many more bytes would make it too large."""
+        if self._bytes and self._bytes + size > CALL_BYTES:
+            yield self.close()
+        self._bytes += size
 
-    def _drop(self, change: AggregateChange, cells: str) -> None:
-        day = change.day
-        bases = [self._fields_of_base(day, number) for number in range(change.base_count)]
-        self._add("x", cells, [self._keys.delta_field(day, self._partition), *chain.from_iterable(bases)])
-        self._manifest(change.workspace_id, day, "")
-        self._operation("u", self._keys.rows(change.workspace_id, day))
+    def _add_rows(self, workspace: str, day: int, rows: Sequence[bytes]) -> None:
+        if rows:
+            self._touch(workspace)
+            self._add("z", self._keys.rows(workspace, day), rows)
 
-    def _fields_of_base(self, day: int, number: int) -> tuple[str, str, str]:
-        """Of its head, cells and summary."""
-        keys, partition = self._keys, self._partition
-        head, cells = keys.head_field(day, partition, number), keys.cells_field(day, partition, number)
-        return head, cells, keys.summary_field(day, partition, number)
-
-    def _manifest(self, workspace: str, day: int, segment: str) -> None:
-        self._gather("d", self._keys.days(workspace), str(day), segment)
+    def _add_aggregate(self, change: AggregateChange) -> None:
+        workspace, day, partition = change.workspace_id, change.day, self._partition
+        self._touch(workspace)
+        days, cells = self._keys.days(workspace), self._keys.cells(workspace, day)
+        delta = self._keys.delta_field(day, partition)
+        if change.dropped:
+            self._add("x", cells, self._keys.aggregate_fields(day, partition, change.base_count))
+            self._gather("d", days, str(day), "")
+            self._operation("u", self._keys.rows(workspace, day))
+            return
+        for number, *parts in change.bases:
+            for field, part in zip(self._keys.base_fields(day, partition, number), parts, strict=True):
+                self._gather("h", cells, field, part)
+        if change.delta is None:
+            self._add("x", cells, [delta])
+        else:
+            self._gather("h", cells, delta, change.delta)
+        self._gather("d", days, str(day), format_segment(partition, change.base_count))
 
     def _touch(self, workspace: str) -> None:
         """Once a call and workspace: it is listed, and has changed."""
         if workspace != self._workspace:
-            self._send_gathered()
+            self._leave_workspace()
             self._workspace = workspace
         days = self._keys.days(workspace)
         if days not in self._numbers:
@@ -124,7 +140,7 @@ class Calls:
         if len(pairs) + 2 > OPERATION_LIMIT:
             self._send(operation, pairs)
 
-    def _send_gathered(self) -> None:
+    def _leave_workspace(self) -> None:
         for operation, pairs in self._gathered.items():
             if pairs:
                 self._send(operation, pairs)
@@ -160,8 +176,8 @@ def calls_of_commit(keys: Keys, partition: int, commit: Commit) -> Iterator[Call
         return
     calls = Calls(keys, partition)
     for change in sorted(commit.aggregates, key=attrgetter("workspace_id")):
-        yield from with_rows(calls, change)
-    yield from names(calls, commit.names)
+        yield from calls.aggregate(change)
+    yield from calls.names(commit.names)
     yield calls.close()
 
 
@@ -186,15 +202,11 @@ def calls_of_whole(keys: Keys, partition: int, copy: Copy) -> Iterator[Call]:
     there: what has changed since then has a greater offset.
     """
     calls = Calls(keys, partition)
-    yield from names(calls, NameChanges([], copy.sources))
+    yield from calls.names(NameChanges([], copy.sources))
     for offset, part in copy.parts:
-        for call in calls.room_for(NAME_BYTES if isinstance(part, UserName) else size_of(part)):
+        for call in calls.label(part) if isinstance(part, UserName) else calls.aggregate(part):
             call.fields[keys.position_field(partition, "copied")] = str(offset)
             yield call
-        if isinstance(part, UserName):
-            calls.label(part)
-        else:
-            calls.aggregate(part)
     yield calls.close()
 
 
@@ -202,46 +214,11 @@ def calls_of_rows(keys: Keys, partition: int, rows: Iterable[tuple[str, int, Seq
     """Rows alone, by workspace and day; at least one call."""
     calls = Calls(keys, partition)
     for workspace, day, packed in rows:
-        yield from cut_rows(calls, workspace, day, packed)
+        yield from calls.rows(workspace, day, packed)
     yield calls.close()
 
 
-def with_rows(calls: Calls, change: AggregateChange) -> Iterator[Call]:
-    size, of_rows = size_of(change), sum(map(len, change.rows))
-    if of_rows + size > CALL_BYTES:
-        yield from cut_rows(calls, change.workspace_id, change.day, change.rows)
-        yield from calls.room_for(size)
-    else:
-        yield from calls.room_for(of_rows + size)
-        calls.rows(change.workspace_id, change.day, change.rows)
-    calls.aggregate(change)
-
-
-def cut_rows(calls: Calls, workspace: str, day: int, rows: Sequence[bytes]) -> Iterator[Call]:
-    part: list[bytes] = []
-    size = 0
-    for row in rows:
-        if size + len(row) > CALL_BYTES // 2:
-            yield from calls.room_for(size)
-            calls.rows(workspace, day, part)
-            part, size = [], 0
-        part.append(row)
-        size += len(row)
-    yield from calls.room_for(size)
-    calls.rows(workspace, day, part)
-
-
-def names(calls: Calls, changes: NameChanges) -> Iterator[Call]:
-    for user in sorted(changes.users, key=attrgetter("workspace_id")):
-        yield from calls.room_for(NAME_BYTES)
-        calls.label(user)
-    for source in sorted(changes.sources, key=attrgetter("workspace_id")):
-        yield from calls.room_for(NAME_BYTES)
-        calls.source(source)
-
-
 def size_of(change: AggregateChange) -> int:
-    size = 200 + len(change.delta or b"")
-    for _, head, cells, summary in change.bases:
-        size += len(head) + len(cells) + len(summary)
-    return size
+    """About how many bytes a day aggregate takes in a call, without its rows."""
+    bases = sum(len(part) for _, *parts in change.bases for part in parts)
+    return 200 + len(change.delta or b"") + bases

@@ -94,7 +94,7 @@ class StoredCounts:
     ) -> dict[int, StoredAggregate]:
         known = {day: manifests[day] for day in days}
         for _ in range(TRIES):
-            asked = {day: self._fields(day, partition, bases) for day, bases in known.items()}
+            asked = {day: self._keys.aggregate_fields(day, partition, bases) for day, bases in known.items()}
             async with self._client.pipeline(transaction=True) as pipe:
                 pipe.hget(self._keys.positions, self._keys.position_field(partition, "position"))
                 pipe.hmget(self._keys.days(workspace_id), [str(day) for day in days])
@@ -109,16 +109,6 @@ class StoredCounts:
             if not known:
                 return {}
         raise TimeoutError(f"the days of {workspace_id} move faster than they can be read")
-
-    def _fields(self, day: int, partition: int, bases: int) -> list[str]:
-        fields = [self._keys.delta_field(day, partition)]
-        for number in range(bases):
-            fields += (
-                self._keys.head_field(day, partition, number),
-                self._keys.cells_field(day, partition, number),
-                self._keys.summary_field(day, partition, number),
-            )
-        return fields
 
 
 def _bases(partition: int, values: Mapping[int, bytes | None]) -> dict[int, int]:

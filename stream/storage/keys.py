@@ -30,6 +30,7 @@ A version is a word drawn at random for each call: equal versions mean equal con
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -112,6 +113,18 @@ class Keys:
     @staticmethod
     def summary_field(day: int, partition: int, base: int) -> str:
         return f"{day}.{partition}.{base}.s"
+
+    @classmethod
+    def base_fields(cls, day: int, partition: int, base: int) -> tuple[str, str, str]:
+        """Those of its head, its cells and its summary."""
+        at = day, partition, base
+        return cls.head_field(*at), cls.cells_field(*at), cls.summary_field(*at)
+
+    @classmethod
+    def aggregate_fields(cls, day: int, partition: int, bases: int) -> list[str]:
+        """Those of a whole day aggregate: of its delta, then of its bases, one after the other."""
+        of_bases = (cls.base_fields(day, partition, base) for base in range(bases))
+        return [cls.delta_field(day, partition), *chain.from_iterable(of_bases)]
 
     @staticmethod
     def delta_field(day: int, partition: int) -> str:
