@@ -107,7 +107,7 @@ def summary_rows(answer: answers.SummaryAnswer) -> list[Sequence[Cell]]:
 def timeline_rows(answer: answers.TimelineAnswer) -> list[Sequence[Cell]]:
     head = ("start", "end", "state", "added", "deleted", "previous_added", "previous_deleted")
     rows: list[Sequence[Cell]] = [head]
-    for b in answer.timeline:
+    for b in answers.decoded(answer.timeline, list[answers.Bucket]):
         previous = (None, None) if b.previous is None else (b.previous.added, b.previous.deleted)
         rows.append((b.start, b.end, b.state, b.added, b.deleted, *previous))
     return rows
@@ -115,11 +115,9 @@ def timeline_rows(answer: answers.TimelineAnswer) -> list[Sequence[Cell]]:
 
 def sources_rows(answer: answers.SourcesAnswer) -> list[Sequence[Cell]]:
     """A column a source. Sources are in lower case, so no source has the name `Source: start`."""
-    spans = ("start", "end", "state")
-    rows: list[Sequence[Cell]] = [
-        (*spans, *(f"Source: {name}" if name in spans else name for name in answer.sources.names))
-    ]
-    rows.extend((b.start, b.end, b.state, *b.added.values()) for b in answer.sources.timeline)
+    spans, of = ("start", "end", "state"), answers.decoded(answer.sources, answers.Sources)
+    rows: list[Sequence[Cell]] = [(*spans, *(f"Source: {name}" if name in spans else name for name in of.names))]
+    rows.extend((b.start, b.end, b.state, *b.added.values()) for b in of.timeline)
     return rows
 
 

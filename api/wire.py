@@ -1,12 +1,14 @@
 """The answers as they are on the wire, field by field; the OpenAPI document is made of these types."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from api.query.periods import Compare, Interval, Weekday
 from stream.model.activity import Activity
+
+T = TypeVar("T")
 
 Time = Annotated[str, Meta(description="RFC 3339 with an offset.", examples=["2026-11-17T00:00:00+08:00"])]
 LocalDate = Annotated[str, Meta(description="A local date, YYYY-MM-DD.", examples=["2026-11-17"])]
@@ -70,6 +72,16 @@ class Total(msgspec.Struct, frozen=True):
     count: Count
     previous: Count | None
     change_percent: float | None
+
+
+def encoded(json: bytes, of: type[T]) -> T:  # noqa: ARG001
+    """A part of an answer that is written already. It goes into the answer as it is; `decoded` has its fields."""
+    return cast("T", msgspec.Raw(json))
+
+
+def decoded(part: T, of: type[T]) -> T:
+    """A part of an answer, written already or not."""
+    return msgspec.json.decode(part, type=of) if isinstance(part, msgspec.Raw) else part
 
 
 class EarlierBucket(msgspec.Struct, frozen=True):

@@ -277,7 +277,8 @@ class _Page:
 
 
 def _total(reading: Reading, query: ActivityQuery) -> int:
-    totals = {Activity.ADDED: sum(reading.counts.added), Activity.DELETED: sum(reading.counts.deleted)}
+    added, deleted, _, _ = reading.kinds.totals()
+    totals = {Activity.ADDED: added, Activity.DELETED: deleted}
     return sum(totals.values()) if query.activity is None else totals[query.activity]
 
 

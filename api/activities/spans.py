@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from api.activities.filter import Filter
 from api.errors import Unavailable
-from api.read.manifests import Seen
+from api.read.manifests import Days, Seen
 from api.read.parts import CELLS, HEADS, SUMMARIES, Parts
 from api.read.redis import Reader
 from api.read.snapshot import Moved, Snapshot
@@ -147,10 +147,11 @@ class Spans:
 
     async def _read(self, days: Sequence[int], parts: Parts) -> Snapshot:
         """These parts of all of these days."""
+        asked = Days(days)
         seen: Seen | None = None
         for _ in range(TRIES):
-            seen = self._reader.seen(self._workspace_id, days, seen)
-            snapshot = await self._reader.read(self._workspace_id, seen, dict.fromkeys(seen.manifests, parts))
+            seen = self._reader.seen(self._workspace_id, asked, seen)
+            snapshot = await self._reader.read(self._workspace_id, seen, dict.fromkeys(seen.found, parts))
             if self._expected is not None and not snapshot.has_days_of(self._expected, days):
                 raise Moved
             if snapshot.holds(dict.fromkeys(snapshot.manifests, parts)):

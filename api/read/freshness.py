@@ -2,7 +2,6 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 
 import msgspec
@@ -18,8 +17,7 @@ READ_FIELDS = ("position", "owed", "as_of", "moved", "counts_from", "rows_from")
 """What is read of each partition, in this order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Positions:
+class Positions(msgspec.Struct, frozen=True):
     """The positions of all partitions as they were read together."""
 
     partitions: tuple[tuple[int, int], ...]
@@ -68,7 +66,7 @@ def read_positions(number: int, fields: Sequence[bytes | None]) -> Positions:
         max(counts_from, default=None) or None,
         max(rows_from, default=None) or None,
         tuple(missing),
-        min((as_of for as_of, _ in partitions), default=0) / 1000,
+        min(partitions)[0] / 1000 if partitions else 0.0,
     )
 
 

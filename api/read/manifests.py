@@ -1,65 +1,133 @@
 """Remembers the manifests that the last reads showed, and chooses the fields that the next read asks for.
 
 A day's value in `days:<workspace>`, its manifest, names the parts that the day has, and a transaction cannot use what
-it reads. So a read goes by the manifests that were seen last, and shows which of them have moved.
+it reads. So a read goes by the manifests that were seen last, and shows which of them have moved. They are lists in the
+order of the days, as Redis gives them: one comparison says that all are as they were.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import chain, compress, groupby, repeat
+from itertools import chain, compress
 from operator import ne
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from api.cache import Memory
 from api.read.parts import CELLS, HEADS, SUMMARIES, DayParts, PartitionDay, Parts, Shape
-from stream.settings.redis import PackedWords
+from api.read.snapshot import State
 from stream.storage.keys import DAYS_A_HASH, Keys, parse_manifest
 
+KNOWN_BYTES = 900
+"""Of what is known of a workspace, with its state; of that the partitions are told besides."""
+
+KNOWN_PARTITION_BYTES = 160
+
 KNOWN_DAY_BYTES = 220
-"""Of what is known of a workspace: a day's places, and its manifest beside its text."""
+"""A day's places, and its manifest beside its text."""
+
+CHANGED: Final = b""
+"""In place of a manifest: whatever the day's version is by now."""
 
 
 class KeysLost(Exception):
     """Redis lacks what it must have, as after an eviction: a zero in its place would be wrong."""
 
 
-@dataclass(slots=True)
+class Days:
+    """Days that are read together, ascending, as they are named to Redis."""
+
+    __slots__ = ("days", "places", "texts", "words")
+
+    def __init__(self, days: Sequence[int]) -> None:
+        self.days = days
+        self.places = {day: place for place, day in enumerate(days)}
+        self.texts = [b"%d" % day for day in days]
+        self.words = b"".join(b"$%d\r\n%b\r\n" % (len(text), text) for text in self.texts)
+        """Packed as the words of a command."""
+
+
 class Known:
     """What the last reads of a workspace showed."""
 
-    manifests: dict[int, bytes] = field(default_factory=dict)
-    restless: set[int] = field(default_factory=set)
-    """Days that had changed since the read before: their parts are asked for at once."""
+    __slots__ = ("_text_bytes", "grown", "manifests", "read_at", "restless", "state")
+
+    def __init__(self) -> None:
+        self.manifests: dict[int, bytes] = {}
+        self.restless: set[int] = set()
+        """Days that had changed since the read before: their parts are asked for at once."""
+        self.state: State | None = None
+        self.read_at = 0.0
+        """When the state was read, by the monotonic clock."""
+        self.grown = True
+        """Whether it takes another number of bytes than the memory was told."""
+        self._text_bytes = 0
 
     @property
-    def bytes(self) -> int:
-        return 600 + KNOWN_DAY_BYTES * len(self.manifests) + sum(map(len, self.manifests.values()))
+    def size_bytes(self) -> int:
+        partitions = 0 if self.state is None else len(self.state.positions.partitions)
+        days = self._text_bytes + KNOWN_DAY_BYTES * len(self.manifests)
+        return KNOWN_BYTES + KNOWN_PARTITION_BYTES * partitions + days
+
+    def put(self, day: int, manifest: bytes) -> None:
+        """A day is as it is now; restless, where it was another one before."""
+        before = self.manifests.get(day)
+        if before is not None:
+            self._text_bytes -= len(before)
+            self.restless.add(day)
+        self._text_bytes += len(manifest)
+        self.manifests[day] = manifest
+        self.grown = self.grown or before is None or len(before) != len(manifest)
+
+    def drop(self, day: int) -> None:
+        before = self.manifests.pop(day, None)
+        if before is not None:
+            self._text_bytes -= len(before)
+            self.restless.discard(day)
+            self.grown = True
+
+    def clear(self) -> None:
+        self.manifests, self.restless, self._text_bytes, self.grown = {}, set(), 0, True
+
+    def note(self, state: State, read_at: float) -> None:
+        """What the last read showed of the whole."""
+        before, self.state, self.read_at = self.state, state, read_at
+        if before is None or len(before.positions.partitions) != len(state.positions.partitions):
+            self.grown = True
 
 
-class Seen(NamedTuple):
+class Seen(Struct, frozen=True):
     """Days as they were seen last; a read goes by it."""
 
-    days: Sequence[int] | None
+    asked: Days | None
     """None: all that there are."""
     known: Known
-    manifests: Mapping[int, bytes]
-    """Of these days, ascending, as far as they were seen."""
+    days: Sequence[int]
+    """Those that are asked, or all that were seen; ascending."""
+    manifests: Sequence[bytes | None]
+    """Of each of these days; None: it was not seen."""
+    places: Mapping[int, int]
+    """Of each of these days."""
     again: bool
     """Whether a read that went by what was seen before is tried again: what has not changed since then may soon."""
 
     @property
-    def now(self) -> Mapping[int, bytes | None]:
-        """The manifests that the days are taken to have now; None: whatever the day's version is by now."""
+    def found(self) -> list[int]:
+        """The days that were seen."""
+        return [day for day, manifest in zip(self.days, self.manifests, strict=True) if manifest is not None]
+
+    def now(self) -> Sequence[bytes | None]:
+        """The manifests that the days are taken to have now, some of them CHANGED."""
         restless = self.known.restless
-        return (
-            {day: None if day in restless else manifest for day, manifest in self.manifests.items()}
-            if restless
-            else self.manifests
-        )
+        if not restless:
+            return self.manifests
+        return [
+            CHANGED if day in restless and manifest is not None else manifest
+            for day, manifest in zip(self.days, self.manifests, strict=True)
+        ]
 
 
-class Asked(NamedTuple):
+class Asked(Struct, frozen=True):
     """What a read asks of days, ascending, by the parts that they had when they were seen."""
 
     wanted: Mapping[int, Parts]
@@ -68,8 +136,8 @@ class Asked(NamedTuple):
     shapes: Sequence[Shape]
     required: bytes
     """Of each value that is asked for, whether it must be there: 1 or 0."""
-    fields: Sequence[tuple[int, Sequence[PackedWords]]]
-    """The fields of each hash of cells, by its number, ascending."""
+    fields: Sequence[tuple[int, int, bytes]]
+    """Of each hash of cells, ascending: its number, and how many fields are asked, packed as words of a command."""
 
 
 class Manifests:
@@ -78,91 +146,90 @@ class Manifests:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
 
-    def knows(self, workspace_id: str) -> bool:
-        return self._memory.get(("known", workspace_id)) is not None
-
-    def seen(self, workspace_id: str, days: Sequence[int] | None, before: Seen | None) -> Seen:
+    def seen(self, workspace_id: str, asked: Days | None, before: Seen | None) -> Seen:
         """What was seen last of these days. `before`: what an earlier try went by, in case it is remembered no more."""
         known: Known = self._memory.get(("known", workspace_id)) or (Known() if before is None else before.known)
         manifests = known.manifests
-        return Seen(
-            days,
-            known,
-            {day: manifests[day] for day in (sorted(manifests) if days is None else days) if day in manifests},
-            before is not None,
-        )
+        of = Days(sorted(manifests)) if asked is None else asked
+        return Seen(asked, known, of.days, list(map(manifests.get, of.days)), of.places, before is not None)
 
-    def forget(self, workspace_id: str) -> None:
-        self._memory.forget(("known", workspace_id))
-
-    def learn(self, workspace_id: str, seen: Seen, manifests: Mapping[int, bytes], moved: Collection[int]) -> None:
-        """Remember what a read showed, where these days have `moved`: by what came first of reads that began
-        together.
-        """
-        expected = seen.manifests
+    def keep(self, workspace_id: str, known: Known) -> None:
+        """Remember what was learned: of reads that began together, what came first."""
         held: Known | None = self._memory.get(("known", workspace_id))
-        if held is not None and not moved and len(manifests) == len(expected):
-            if held.restless and not seen.again:
-                held.restless.difference_update(expected)
-            return
-        known = held or seen.known
-        changed = set(moved)
-        if not seen.again:
-            known.restless -= {day for day in known.restless if day in expected and day not in changed}
-        new = changed - expected.keys()
-        known.restless |= changed - new
-        if len(manifests) - len(new) < len(expected):
-            for day in expected.keys() - manifests.keys():
-                if known.manifests.pop(day, None) is not None:
-                    known.restless.discard(day)
-        # What did not move is there already, unless it was forgotten meanwhile.
-        known.manifests.update({day: manifests[day] for day in moved} if known is seen.known else manifests)
-        if held is not None or known.manifests:
-            self._memory.put(("known", workspace_id), known, known.bytes)
+        if held is None or held is known:
+            known.grown = False
+            self._memory.put(("known", workspace_id), known, known.size_bytes)
+
+
+def learn(seen: Seen, changed: Mapping[int, bytes | None]) -> None:
+    """Take to heart what a read showed: the days whose manifests are others than it went by, None where one is gone."""
+    known = seen.known
+    restless = known.restless
+    if restless and not seen.again:
+        quiet = restless - changed.keys()
+        if quiet:
+            restless.difference_update(quiet if seen.asked is None else quiet & seen.asked.places.keys())
+    for day, manifest in changed.items():
+        if manifest is None:
+            known.drop(day)
+        else:
+            known.put(day, manifest)
+
+
+def changes(
+    days: Sequence[int], manifests: Sequence[bytes | None], then_days: Sequence[int], then: Sequence[bytes | None]
+) -> dict[int, bytes | None]:
+    """What days have now that had something else then, or nothing; None: they are there no more."""
+    if manifests == then and days == then_days:
+        return {}
+    if days is then_days or days == then_days:  # as nearly always, and then it takes a third
+        return dict(compress(zip(days, manifests, strict=True), map(ne, manifests, then)))
+    before, after = dict(zip(then_days, then, strict=True)), dict(zip(days, manifests, strict=True))
+    changed = {day: manifest for day, manifest in after.items() if before.get(day) != manifest}
+    return changed | dict.fromkeys(before.keys() - after.keys())
 
 
 def ask(seen: Seen, wanted: Mapping[int, Parts]) -> Asked:
     """What to ask of the days by the parts that they had when they were seen. Days of `wanted` are among them."""
-    days, manifests = list(wanted), seen.manifests
-    segments = [manifests[day].partition(b" ")[2] for day in days]
-    texts = [b"%d" % day for day in days]
-    numbers = [day // DAYS_A_HASH for day in days]
+    manifests, places = seen.manifests, seen.places
+    segments: list[bytes] = []
     shapes: list[Shape] = []
     required: list[bytes] = []
-    fields: dict[int, list[PackedWords]] = {}
-    # In runs of days that look alike: what is done for each of them is kept bare.
-    for (of, parts, number, digits), run in groupby(
-        zip(segments, wanted.values(), numbers, map(len, texts), strict=True)
-    ):
-        wording = _wording(of, parts, digits)
-        start, length = len(shapes), len(list(run))
-        words = [text.join(wording.fields) for text in texts[start : start + length]]
-        shapes.extend(repeat(wording.shape, length))
-        required.append(wording.required * length)
-        fields.setdefault(number, []).append(PackedWords(b"".join(words), wording.number * length))
-    return Asked(wanted, segments, shapes, b"".join(required), list(fields.items()))
+    hashes: list[int] = []
+    numbers: list[int] = []
+    words: list[list[bytes]] = []
+    for day, parts in wanted.items():
+        text = b"%d" % day
+        of_day = _segments(manifests[places[day]])
+        wording = _wording(of_day, parts, len(text))
+        if not hashes or day // DAYS_A_HASH != hashes[-1]:
+            hashes.append(day // DAYS_A_HASH)
+            numbers.append(0)
+            words.append([])
+        segments.append(of_day)
+        shapes.append(wording.shape)
+        required.append(wording.required)
+        numbers[-1] += wording.number
+        words[-1].append(text.join(wording.fields))
+    fields = list(zip(hashes, numbers, map(b"".join, words), strict=True))
+    return Asked(wanted, segments, shapes, b"".join(required), fields)
 
 
-def moved_days(manifests: Mapping[int, bytes], before: Mapping[int, bytes]) -> list[int]:
-    """The days that are new or have changed since."""
-    if manifests == before:
-        return []
-    if list(manifests) == list(before):  # as nearly always, and then it takes a third
-        return list(compress(manifests, map(ne, manifests.values(), before.values())))
-    return [day for day, manifest in manifests.items() if before.get(day) != manifest]
-
-
-def read_parts(asked: Asked, replies: Sequence[Sequence[bytes | None]], manifests: Mapping[int, bytes]) -> DayParts:
+def read_parts(
+    asked: Asked, replies: Sequence[Sequence[bytes | None]], changed: Mapping[int, bytes | None]
+) -> DayParts:
     """The parts of those of the days that still have the parts that were asked for, and not only other counts in the
-    same ones. Raises KeysLost.
+    same ones. `changed`: what the days have now whose manifest is another one. Raises KeysLost.
     """
     # Days ascend, so the hashes do too, and the values come in the order of the days.
     values = list(chain.from_iterable(replies))
-    days = list(asked.wanted)
-    present = [manifests.get(day, _GONE).partition(b" ")[2] for day in days]
-    kept = days
-    if present != asked.segments:
-        kept = [day for day, now, then in zip(days, present, asked.segments, strict=True) if now == then]
+    kept = days = list(asked.wanted)
+    if changed:
+        kept = [
+            day
+            for day, then in zip(days, asked.segments, strict=True)
+            if day not in changed or _segments(changed[day]) == then
+        ]
     parts = DayParts(days, asked.shapes, values, kept)
     if not all(compress(values, asked.required)):
         for of_day in parts.values():
@@ -176,6 +243,11 @@ def _require_parts(of_day: Sequence[PartitionDay]) -> None:
         bases = [*part.summaries, *part.heads, *part.cells]
         if None in bases or (not bases and part.delta is None):
             raise KeysLost("part of a day")
+
+
+def _segments(manifest: bytes | None) -> bytes:
+    """A manifest without its version."""
+    return _GONE if manifest is None else manifest.partition(b" ")[2]
 
 
 class _Wording(NamedTuple):
@@ -211,5 +283,5 @@ def _wording(segments: bytes, parts: Parts, day_digits: int) -> _Wording:
 _FIELDS: Final = ((SUMMARIES, Keys.summary_field), (HEADS, Keys.head_field), (CELLS, Keys.cells_field))
 """In the order of a shape."""
 
-_GONE: Final = b"- gone"
-"""In place of the manifest of a day that is there no more."""
+_GONE: Final = b"gone"
+"""In place of the segments of a day that is there no more."""

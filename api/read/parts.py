@@ -76,6 +76,9 @@ class DayParts(Mapping[int, Sequence[PartitionDay]]):
             start += size_of_shape(shape)
 
 
+NO_PARTS: Final = DayParts([], [], [])
+
+
 def size_of_shape(shape: Shape) -> int:
     """How many values a day has."""
     return sum(map(sum, shape)) + len(shape)

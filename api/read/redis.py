@@ -7,29 +7,22 @@ import asyncio
 import logging
 import math
 import time
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, cast
 
 from redis.exceptions import RedisError
 
 from api.cache import Memory
 from api.errors import CountsMissing, Unavailable, counts_lost
+from api.read import subscription
 from api.read.connection import Connection
 from api.read.freshness import READ_FIELDS, Positions, read_positions
-from api.read.manifests import (
-    Asked,
-    KeysLost,
-    Manifests,
-    Seen,
-    ask,
-    moved_days,
-    read_parts,
-)
-from api.read.parts import Parts
+from api.read.manifests import Asked, Days, KeysLost, Known, Manifests, Seen, ask, changes, learn, read_parts
+from api.read.parts import NO_PARTS, Parts
 from api.read.snapshot import Moved, RowRange, Snapshot, State, require_complete
-from api.read.subscription import changes
 from stream.faults import FaultWatch
 from stream.projection.lost_keys import report_lost_keys
 from stream.settings.redis import Command, pack_around
@@ -119,26 +112,25 @@ class Reader:
 
     def known_state(self, workspace_id: str) -> State | None:
         """The state of a workspace that was read up to `cache_ms` ago."""
-        known: _Known | None = self._memory.get(("state", workspace_id))
-        return known.state if known is not None and time.monotonic() - known.asked_at <= self._cache_seconds else None
+        known: Known | None = self._memory.get(("known", workspace_id)) if self._cache_seconds else None
+        return known.state if known is not None and time.monotonic() - known.read_at <= self._cache_seconds else None
 
     async def _read_state(self, workspace_id: str) -> State:
-        commands = [self._ask_days(workspace_id, ())]
-        ask_listed = not self._manifests.knows(workspace_id)
+        known: Known = self._memory.get(("known", workspace_id)) or Known()
+        commands = [self._ask_days(workspace_id, _NO_DAYS)]
+        ask_listed = not known.manifests
         if ask_listed:
             commands.append(("ZSCORE", self.keys.workspaces, workspace_id))
         positions, [[of_all], *listed] = await self._transaction(commands)
-        asked_at, version = time.monotonic(), of_all or b""
+        version = of_all or b""
         if not version and not ask_listed:
-            self._manifests.forget(workspace_id)
+            known.clear()
             return await self._read_state(workspace_id)  # then it must not be listed either
         if ask_listed:
             _require_days(version, listed[0], positions)
-        state = State(positions, version)
-        self._remember_state(workspace_id, asked_at, state)
-        return state
+        return self._remember_state(workspace_id, known, State(positions, version))
 
-    def seen(self, workspace_id: str, days: Sequence[int] | None, before: Seen | None = None) -> Seen:
+    def seen(self, workspace_id: str, days: Days | None, before: Seen | None = None) -> Seen:
         """What was seen last of these days (None: of all that there are); a read goes by it. `before`: what the try
         before this one went by.
         """
@@ -153,54 +145,73 @@ class Reader:
         ranges: Sequence[RowRange] = (),
     ) -> Snapshot:
         """One state of the days of `seen`, with fields of `names`, the rows of some ranges, and of days that were seen
-        what is `wanted` of them, days ascending. Of days that have other parts by now there are none: `holds` says
-        whether that matters, and what to ask instead is seen by the next try.
+        what is `wanted` of them, days ascending. Of days that have other parts by now there are none: what to ask
+        instead is seen by the next try.
         """
-        try:
-            return await self._read(workspace_id, seen, wanted, names, ranges)
-        except KeysLost as error:
-            raise await self._report_lost(workspace_id, error) from None
+        asked = ask(seen, wanted) if wanted else None
+        while True:
+            try:
+                found = await self._read(workspace_id, seen, asked, names, ranges)
+            except KeysLost as error:
+                raise await self._report_lost(workspace_id, error) from None
+            if found is not None:
+                return found
+            seen.known.clear()  # then the workspace must not be listed either
 
     async def _read(
         self,
         workspace_id: str,
         seen: Seen,
-        wanted: Mapping[int, Parts],
+        asked: Asked | None,
         names: Sequence[str],
         ranges: Sequence[RowRange],
-    ) -> Snapshot:
-        asked = ask(seen, wanted)
-        commands: list[Command] = [self._ask_days(workspace_id, seen.days), *self._ask_parts(workspace_id, asked)]
-        of_parts = slice(1, len(commands))
-        commands += [self._ask_rows(workspace_id, of) for of in ranges]
-        of_rows = slice(of_parts.stop, len(commands))
-        if names:
-            commands.append(("HMGET", self.keys.names(workspace_id), *names))
-        ask_listed = not self._manifests.knows(workspace_id)
-        if ask_listed:
-            commands.append(("ZSCORE", self.keys.workspaces, workspace_id))
-        positions, replies = await self._transaction(commands)
-        asked_at = time.monotonic()
-        version, manifests = _manifests(replies[0], seen.days)
+    ) -> Snapshot | None:
+        """None: nothing is there of a workspace that was, and it is not known whether it is listed."""
+        known = seen.known
+        ask_listed = not known.manifests
+        commands = self._ask_all(workspace_id, seen, asked, names, ranges, ask_listed)
+        positions, [of_days, *replies] = await self._transaction(commands)
+        version, days, manifests = _manifests(of_days, seen.asked)
         if not version and not ask_listed:
-            self._manifests.forget(workspace_id)
-            return await self._read(workspace_id, seen, wanted, names, ranges)  # then it must not be listed either
-        kept = manifests
+            return None
         if positions.counts_from is not None:
-            kept = {day: value for day, value in manifests.items() if day >= positions.counts_from}
-        moved = moved_days(kept, seen.manifests)
-        self._manifests.learn(workspace_id, seen, kept, moved)
+            dropped = bisect_left(days, positions.counts_from)
+            manifests[:dropped] = [None] * dropped
+        changed = changes(days, manifests, seen.days, seen.manifests)
+        learn(seen, changed)
         state = State(positions, version)
-        if wanted:
+        if asked is not None:
             require_complete(state)  # what is being put back, or taken away, has days without their parts
         if ask_listed:
-            _require_days(version, replies[-1], positions)
-        self._remember_state(workspace_id, asked_at, state)
-        parts = read_parts(asked, replies[of_parts], kept)
-        rows = dict(zip(ranges, replies[of_rows], strict=True))
-        of_names = replies[of_rows.stop] if names else ()
-        parts_of = wanted if len(parts) == len(wanted) else {day: wanted[day] for day in parts}
-        return Snapshot(state, kept, parts, dict(zip(names, of_names, strict=True)), parts_of, moved, rows)
+            _require_days(version, replies.pop(), positions)
+        self._remember_state(workspace_id, known, state)
+        of_names = dict(zip(names, replies.pop(), strict=True)) if names else _NO_NAMES
+        rows = dict(zip(ranges, [replies.pop() for _ in ranges][::-1], strict=True)) if ranges else _NO_ROWS
+        if asked is None:
+            return Snapshot(state, days, manifests, NO_PARTS, of_names, _NOTHING_ASKED, rows)
+        parts = read_parts(asked, replies, changed)
+        wanted = asked.wanted if len(parts) == len(asked.wanted) else {day: asked.wanted[day] for day in parts}
+        return Snapshot(state, days, manifests, parts, of_names, wanted, rows)
+
+    def _ask_all(
+        self,
+        workspace_id: str,
+        seen: Seen,
+        asked: Asked | None,
+        names: Sequence[str],
+        ranges: Sequence[RowRange],
+        listed: bool,
+    ) -> list[Command]:
+        commands = [self._ask_days(workspace_id, seen.asked)]
+        if asked is not None:
+            commands += self._ask_parts(workspace_id, asked)
+        if ranges:
+            commands += [self._ask_rows(workspace_id, of) for of in ranges]
+        if names:
+            commands.append(("HMGET", self.keys.names(workspace_id), *names))
+        if listed:
+            commands.append(("ZSCORE", self.keys.workspaces, workspace_id))
+        return commands
 
     async def rows(
         self,
@@ -214,14 +225,13 @@ class Reader:
         """Packed rows of each range; raises Moved where the positions or those days are not as they were `expected`,
         and Unavailable where rows of days from `first_day` on have gone `since`.
         """
-        commands = [self._ask_days(workspace_id, days), *(self._ask_rows(workspace_id, of) for of in ranges)]
+        asked = Days(days)
+        commands = [self._ask_days(workspace_id, asked), *(self._ask_rows(workspace_id, of) for of in ranges)]
         positions, [of_days, *replies] = await self._transaction(commands)
-        version, manifests = _manifests(of_days, days)
+        version, _, manifests = _manifests(of_days, asked)
         state = State(positions, version)
         if expected is not None:
-            if not _same_kept(state, expected.state) or any(
-                manifests.get(day) != expected.manifests.get(day) for day in days
-            ):
+            if not _same_kept(state, expected.state) or manifests != list(map(expected.manifests.get, days)):
                 raise Moved
         elif not _still_kept(state, since, first_day):
             raise Unavailable("busy", "Rows were deleted while the API read them.")
@@ -235,7 +245,7 @@ class Reader:
         while True:
             positions, [[version], listed, [following, piece]] = await self._transaction(
                 [
-                    self._ask_days(workspace_id, ()),
+                    self._ask_days(workspace_id, _NO_DAYS),
                     ("ZSCORE", self.keys.workspaces, workspace_id),
                     ("HSCAN", self.keys.names(workspace_id), cursor, "COUNT", NAMES_A_READ),
                 ]
@@ -295,7 +305,7 @@ class Reader:
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[list[str]]]:
         """As in `subscription`."""
-        return changes(self._connection, self.keys.changes)
+        return subscription.changes(self._connection, self.keys.changes)
 
     async def _report_lost(self, workspace_id: str, error: KeysLost) -> Unavailable:
         """Have the workers send everything again, asked for at most once in REPORT_SECONDS. Returns what to raise."""
@@ -338,44 +348,36 @@ class Reader:
             self._missing.clear()
         return positions
 
-    def _ask_days(self, workspace_id: str, days: Sequence[int] | None) -> tuple[Any, ...]:
-        if _are_whole(days):
-            return ("HGETALL", self.keys.days(workspace_id))
-        return ("HMGET", self.keys.days(workspace_id), ALL, *(days or ()))
+    def _ask_days(self, workspace_id: str, days: Days | None) -> Command:
+        key = self.keys.days(workspace_id).encode()
+        if days is None or len(days.days) > MANY_DAYS:
+            return b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%b\r\n" % (len(key), key)
+        return b"*%d\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n$3\r\nall\r\n%b" % (3 + len(days.days), len(key), key, days.words)
 
     def _ask_rows(self, workspace_id: str, of: RowRange) -> tuple[Any, ...]:
         key, low, high = self.keys.rows(workspace_id, of.day), b"[" + of.low, b"(" + of.high
         bounds = ("ZREVRANGEBYLEX", key, high, low) if of.descending else ("ZRANGEBYLEX", key, low, high)
         return (*bounds, "LIMIT", 0, of.limit)
 
-    def _ask_parts(self, workspace_id: str, asked: Asked) -> list[bytes]:
+    def _ask_parts(self, workspace_id: str, asked: Asked) -> list[Command]:
         """One command a hash; the fields of a day follow each other, days in order."""
-        return [
-            b"".join(pack_around(("HMGET", self.keys.cells(workspace_id, number * DAYS_A_HASH), *fields)))
-            for number, fields in asked.fields
-        ]
+        commands: list[Command] = []
+        for number, fields, words in asked.fields:
+            key = self.keys.cells(workspace_id, number * DAYS_A_HASH).encode()
+            commands.append(b"*%d\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n%b" % (2 + fields, len(key), key, words))
+        return commands
 
-    def _remember_state(self, workspace_id: str, asked_at: float, state: State) -> None:
-        if not self._cache_seconds:
-            return
-        known: _Known | None = self._memory.get(("state", workspace_id))
-        if known is not None and known.state.positions is state.positions and known.state.version == state.version:
-            known.asked_at = asked_at  # what it takes, and shares, is the same
-            return
-        size, shared = 300 + len(state.version), [(state.positions, _size_of_positions)]
-        self._memory.put(("state", workspace_id), _Known(asked_at, state), size, shared=shared)
+    def _remember_state(self, workspace_id: str, known: Known, state: State) -> State:
+        known.note(state, time.monotonic())
+        if known.grown:
+            self._manifests.keep(workspace_id, known)
+        return state
 
 
-@dataclass(slots=True)
-class _Known:
-    """A state of a workspace, and when it was asked for last."""
-
-    asked_at: float
-    state: State
-
-
-def _size_of_positions(positions: Positions) -> int:
-    return 300 + 160 * len(positions.partitions)
+_NO_DAYS = Days(())
+_NOTHING_ASKED: Mapping[int, Parts] = MappingProxyType({})
+_NO_ROWS: Mapping[RowRange, Sequence[bytes]] = MappingProxyType({})
+_NO_NAMES: Mapping[str, bytes | None] = MappingProxyType({})
 
 
 def _require_days(version: bytes, listed: bytes | None, positions: Positions) -> None:
@@ -384,23 +386,16 @@ def _require_days(version: bytes, listed: bytes | None, positions: Positions) ->
         raise KeysLost("the list of days")
 
 
-def _are_whole(days: Sequence[int] | None) -> bool:
-    return days is None or len(days) > MANY_DAYS
-
-
-def _manifests(reply: Any, days: Sequence[int] | None) -> tuple[bytes, dict[int, bytes]]:
-    """The version of the workspace, and the manifests of the days asked for, ascending."""
-    if days is not None and not _are_whole(days):
-        manifests = dict(zip(days, reply[1:], strict=True))
-        if not all(reply[1:]):
-            manifests = {day: value for day, value in manifests.items() if value is not None}
-        return reply[0] or b"", manifests
+def _manifests(reply: Any, asked: Days | None) -> tuple[bytes, Sequence[int], list[bytes | None]]:
+    """The version of the workspace, the days asked for, or all that there are, ascending, and the manifest of each."""
+    if asked is not None and len(asked.days) <= MANY_DAYS:
+        return reply[0] or b"", asked.days, reply[1:]
     values = _pairs(reply)
     version = values.pop(ALL.encode(), b"")
-    if days is None:
-        return version, dict(sorted((int(day), value) for day, value in values.items()))  # a hash has no order
-    found = [(day, values.get(b"%d" % day)) for day in days]
-    return version, {day: value for day, value in found if value is not None}
+    if asked is not None:
+        return version, asked.days, list(map(values.get, asked.texts))
+    found = dict(sorted((int(day), value) for day, value in values.items()))  # a hash has no order
+    return version, list(found), list(found.values())
 
 
 def _pairs(reply: Any) -> dict[bytes, bytes]:

@@ -1,8 +1,9 @@
 """One state of a workspace, as far as it was read."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from api.errors import no_position
 from api.read.freshness import Positions
@@ -14,7 +15,7 @@ class Moved(Exception):
     """The state is no longer that of an earlier read; begin again with that one."""
 
 
-class State(NamedTuple):
+class State(Struct, frozen=True):
     """The positions, and a workspace's version (empty: never seen), read together."""
 
     positions: Positions
@@ -35,23 +36,27 @@ def require_complete(state: State) -> State:
     return state
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """One state of a workspace, as far as it was asked for."""
 
     state: State
-    manifests: Mapping[int, bytes]
-    """The value in `days` of each day that exists and is kept."""
+    days: Sequence[int]
+    """Those that were asked for, or all that there are; ascending."""
+    values: Sequence[bytes | None]
+    """The value in `days` of each of them; None: it does not exist, or is not kept."""
     parts: DayParts
     """Of the days of which anything was asked that is true of this state."""
     names: Mapping[str, bytes | None]
     """The asked fields of `names`."""
     asked: Mapping[int, Parts]
     """Which parts of a day its `parts` are."""
-    moved: Sequence[int]
-    """The days whose manifest is another one than the read went by."""
     rows: Mapping["RowRange", Sequence[bytes]]
     """Packed rows of the ranges that were asked for."""
+
+    @property
+    def manifests(self) -> dict[int, bytes]:
+        """Of each day that exists and is kept, ascending."""
+        return {day: value for day, value in zip(self.days, self.values, strict=True) if value is not None}
 
     def holds(self, needed: Mapping[int, Parts]) -> bool:
         """Whether these parts of these days are there."""
@@ -59,7 +64,8 @@ class Snapshot:
 
     def has_days_of(self, other: "Snapshot", days: Iterable[int]) -> bool:
         """Whether these days are as in another one."""
-        return all(self.manifests.get(day) == other.manifests.get(day) for day in days)
+        now, then = self.manifests, other.manifests
+        return all(now.get(day) == then.get(day) for day in days)
 
 
 class RowRange(NamedTuple):

@@ -1,6 +1,6 @@
 """Sums of days -> counts of a view. A fold is kept, and what changed in it since is exchanged day by day."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -33,8 +33,8 @@ class KindFold:
 
     plan: Plan
     sources: frozenset[str | None] | None
-    manifests: Mapping[int, bytes] = field(default_factory=dict)
-    """Of each day that is in it: the value in `days` that it is true of."""
+    manifests: Sequence[bytes | None] = ()
+    """Of each day of the plan the value in `days` that it is true of; None: it is not in it. Empty: no day is."""
     sums: Mapping[int, KindSums] = field(default_factory=dict)
     rows: Mapping[Kind, list[int]] = field(default_factory=dict)
     """By kind, one item a column of the plan."""
@@ -52,15 +52,28 @@ class KindFold:
                 found[day] = yield from kind_sums_of_users(of_day, cuts, users)
         return found
 
+    def day(self, day: int) -> KindSums:
+        """The sums of a day that is in it, for `exchange` alone."""
+        return self.sums[day]
+
     def sums_of(self, day: int) -> KindSums | None:
         """Those of a day that is in it."""
         return self.sums.get(day)
 
-    def update(self, manifests: Mapping[int, bytes], changed: Mapping[int, KindSums]) -> "KindFold":
-        """The fold of other manifests; `changed` has the sums of each day whose manifest is another one."""
-        gone = find_gone(self.sums, manifests, changed)
-        if len(gone) == len(self.sums):
-            rows, sums, gone = {}, {}, []
+    def exchange(
+        self,
+        manifests: Sequence[bytes | None],
+        gone: Collection[int],
+        known: Mapping[int, KindSums],
+        parts: DayParts,
+        users: frozenset[str | None] | None,
+    ) -> "Steps[KindFold]":
+        """The fold of other manifests: without the days that are `gone`, with those whose sums are `known`, and with
+        those of the parts. A day that is another one is gone and comes again.
+        """
+        changed = {**known, **(yield from self.sum_days(parts, users))}
+        if len(gone) == len(self.sums):  # to begin anew is less work
+            rows, sums, gone = {}, {}, ()
         else:
             rows, sums = {kind: list(row) for kind, row in self.rows.items()}, dict(self.sums)
         adder = _Adder(rows, self.plan, self.sources)
@@ -90,6 +103,11 @@ class KindFold:
             self._by_source(earlier),
         )
 
+    def totals(self) -> tuple[int, int, int, int]:
+        """Added, deleted, and both of the earlier side."""
+        of = self.counts
+        return sum(of.added), sum(of.deleted), sum(of.added_before), sum(of.deleted_before)
+
     @property
     def size_bytes(self) -> int:
         """With its days, which may be forgotten elsewhere; without what `shared` tells."""
@@ -112,14 +130,6 @@ class KindFold:
 def size_of_rows(plan: Plan, rows: int) -> int:
     """Of rows, and as much again for the counts that are made of them."""
     return 2 * (COUNT_BYTES * plan.columns + 200) * (2 + rows)
-
-
-def find_gone(sums: Mapping[int, object], manifests: Mapping[int, bytes], changed: Mapping[int, object]) -> list[int]:
-    """The days whose sums are no longer good. Where all are, a new fold is less work than taking them out."""
-    gone = [day for day in changed if day in sums]
-    if len(sums) - len(gone) + len(changed) > len(manifests):
-        gone += sums.keys() - manifests.keys()
-    return gone
 
 
 class _Adder:

@@ -2,8 +2,10 @@
 answers; the core is taken where it is installed (`CONTACTS_CORE`).
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, Protocol
+
+import msgspec
 
 from api.cache import Shared
 from api.read.parts import DayParts
@@ -11,21 +13,24 @@ from api.report import compiled, days, fold, user_fold, user_table
 from api.report.days import KindSums
 from api.report.fold import Counts
 from api.report.plan import Plan
+from api.report.sources import sources
+from api.report.timeline import timeline
 from api.report.user_fold import Chosen, Columns, Ranked, UserTotal
+from api.wire import BucketState
 from stream.core import CoreChoice, choose_core
 from stream.model.steps import Steps
 
 
 class KindFold(Protocol):
-    """The days of a plan, added up by kind. Never changed: `update` makes another. See `api/report/fold.py`.
+    """The days of a plan, added up by kind. Never changed: `exchange` makes another. See `api/report/fold.py`.
 
-    What a day sums to has a `size_bytes`, and is for `update` alone.
+    What a day sums to has a `size_bytes`, and is for `exchange` alone.
     """
 
     @property
-    def manifests(self) -> Mapping[int, bytes]: ...
+    def manifests(self) -> Sequence[bytes | None]: ...
     @property
-    def sums(self) -> Mapping[int, Any]: ...
+    def plan(self) -> Plan: ...
     @property
     def counts(self) -> Counts: ...
     @property
@@ -33,9 +38,17 @@ class KindFold(Protocol):
     @property
     def shared(self) -> list[Shared]: ...
 
-    def sum_days(self, parts: DayParts, users: Chosen) -> Steps[dict[int, Any]]: ...
+    def totals(self) -> tuple[int, int, int, int]: ...
+    def day(self, day: int) -> Any: ...
     def sums_of(self, day: int) -> KindSums | None: ...
-    def update(self, manifests: Mapping[int, bytes], changed: Mapping[int, Any]) -> "KindFold": ...
+    def exchange(
+        self,
+        manifests: Sequence[bytes | None],
+        gone: Collection[int],
+        known: Mapping[int, Any],
+        parts: DayParts,
+        users: Chosen,
+    ) -> "Steps[KindFold]": ...
 
 
 class UserTable(Protocol):
@@ -48,19 +61,25 @@ class UserTable(Protocol):
 
 
 class UserFold(Protocol):
-    """The days of a range, added up by user. Never changed: `update` makes another. See `api/report/user_fold.py`."""
+    """The days of a range, added up by user. Never changed: `exchange` makes another. See `api/report/user_fold.py`."""
 
     @property
     def table(self) -> Any: ...
     @property
-    def manifests(self) -> Mapping[int, bytes]: ...
-    @property
-    def sums(self) -> Mapping[int, Any]: ...
+    def manifests(self) -> Sequence[bytes | None]: ...
     @property
     def size_bytes(self) -> int: ...
 
-    def sum_days(self, plan: Plan, parts: DayParts, sources: Chosen) -> Steps[dict[int, Any]]: ...
-    def update(self, manifests: Mapping[int, bytes], changed: Mapping[int, Any]) -> "Steps[UserFold]": ...
+    def exchange(
+        self,
+        manifests: Sequence[bytes | None],
+        gone: Collection[int],
+        known: Mapping[int, Any],
+        plan: Plan,
+        parts: DayParts,
+        sources: Chosen,
+    ) -> "Steps[UserFold]": ...
+    def day(self, day: int) -> Any: ...
     def total(self, users: Chosen) -> UserTotal: ...
     async def first(self, limit: int, users: Chosen) -> Ranked: ...
     def all(self, users: Chosen) -> AsyncIterator[Columns]: ...
@@ -78,6 +97,8 @@ class Form(Protocol):
     def user_table(self) -> UserTable: ...
     def user_fold(self, table: Any) -> UserFold: ...
     def first_quarter(self, parts: DayParts, day: int) -> int | None: ...
+    def timeline_json(self, fold: Any, states: Sequence[BucketState]) -> bytes: ...
+    def sources_json(self, fold: Any, states: Sequence[BucketState]) -> bytes: ...
 
 
 class PythonForm:
@@ -99,6 +120,12 @@ class PythonForm:
 
     def first_quarter(self, parts: DayParts, day: int) -> int | None:
         return days.first_quarter(parts[day])
+
+    def timeline_json(self, fold: KindFold, states: Sequence[BucketState]) -> bytes:
+        return msgspec.json.encode(timeline(fold.plan, fold.counts, states))
+
+    def sources_json(self, fold: KindFold, states: Sequence[BucketState]) -> bytes:
+        return msgspec.json.encode(sources(fold.plan, fold.counts, states))
 
 
 def choose_form(choice: CoreChoice) -> Form:

@@ -57,8 +57,8 @@ def plan_of(view: View) -> Plan:
 
 
 def size_of_plan(plan: Plan) -> int:
-    """Bytes in memory: of a day 460 in one piece, and 600 for all that is wanted of it in some way (`sums.py`); of each
-    further piece 140, and two texts a bucket.
+    """Bytes in memory: of a day 460 in one piece, and 600 for its names and what is wanted of it (`sums.Range`); of
+    each further piece 140, and two texts a bucket.
     """
     pieces = sum(len(day.cuts) for day in plan.days.values())
     return 500 + 920 * len(plan.days) + 140 * pieces + 220 * (len(plan.starts) + len(plan.earlier_starts))

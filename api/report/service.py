@@ -1,9 +1,10 @@
 """Reports of a workspace: what a view needs is read in one state, folded, and made into answers."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from api import wire as answers
 from api.cache import Memory, size_of_texts
@@ -14,14 +15,12 @@ from api.read.freshness import Positions, as_of_text, freshness, lag_seconds, re
 from api.read.manifests import Seen
 from api.read.redis import Reader
 from api.read.snapshot import RowRange, Snapshot, State, require_complete
-from api.report.fold import Counts
 from api.report.form import Form, KindFold, UserFold
 from api.report.names import label_of
 from api.report.plan import Plan, plan_of_bounds, size_of_plan
-from api.report.sources import sources
 from api.report.summary import total
-from api.report.sums import Chosen, Sums, UserFolds
-from api.report.timeline import bucket_states, timeline
+from api.report.sums import Chosen, Range, Sums, UserFolds
+from api.report.timeline import bucket_states
 from api.report.user_fold import NO_USERS, Ranked, UserTotal, columns_of
 from api.report.users import MAX_USERS, sum_omitted, user_counts
 from api.report.warnings import filter_fields, warnings_of
@@ -33,11 +32,17 @@ from stream.storage.keys import Keys
 REMEMBERED_USERS = 1_000
 """Whose labels a workspace's next report asks for at once."""
 
+LABELLED_BYTES = 150
+"""Of a user whose label is remembered: its places, and what its value takes beside its text."""
+
 LABELS_AT_ONCE = 2_000
 """Of more users the labels are read afterwards, piece by piece."""
 
 QUARTER_BYTES = 40
 """A number and its place."""
+
+OUTLINE_BYTES = 1_000
+"""Of an outline beside its view and its plans."""
 
 TRIES = 16
 """A live workspace takes one, and a question that is new two or three."""
@@ -50,8 +55,7 @@ class _First(NamedTuple):
     quarter: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(Struct, frozen=True):
     """What is known of an answer before it is computed."""
 
     view: View
@@ -73,8 +77,7 @@ class Stamp:
         return freshness(self.state.positions, self.now, self.word, self.revision)
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(Struct, frozen=True):
     """Which folds an answer is made of. `users`: how many of them are listed; 0: they are not asked for.
 
     `buckets` False: the range as one bucket, without the earlier side.
@@ -85,22 +88,72 @@ class Need:
     buckets: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Outline:
+    """What of an answer its view alone decides."""
+
+    __slots__ = ("answer", "key", "names", "ranges", "sources", "users", "view")
+
+    def __init__(self, of: View, key: Hashable | None = None) -> None:
+        self.view, self.key = of, key
+        self.answer = query_answer(of)
+        self.sources, self.users = resolve_choice(of.query.sources), resolve_choice(of.query.users)
+        self.names = filter_fields(of.query)
+        self.ranges: dict[bool, Range] = {}
+        """With its buckets, and as one bucket; each once it was asked for."""
+
+    def remember(self, memory: Memory) -> None:
+        """With the plans that it has by now."""
+        if self.key is not None:
+            shared = [(of.plan, size_of_plan) for of in self.ranges.values()]
+            memory.put(self.key, self, OUTLINE_BYTES + size_of_view(self.view), shared=shared)
+
+
+class Labelled:
+    """Users whose labels a report asks for, and what they were when it asked last."""
+
+    __slots__ = ("_labels", "_values", "bytes", "fields", "users")
+
+    def __init__(self, users: Iterable[str]) -> None:
+        self.users = tuple(users)
+        self.fields = list(map(Keys.user_field, self.users))
+        self.bytes = 0
+        """In memory."""
+        self._values: list[bytes | None] = []
+        self._labels: Mapping[str | None, str | None] = {}
+
+    def labels(self, names: Mapping[str, bytes | None]) -> Mapping[str | None, str | None]:
+        """By user, of the `fields` of names."""
+        values = list(map(names.__getitem__, self.fields))
+        if values != self._values:
+            labels = list(map(label_of, values))
+            self._values, self._labels = values, dict(zip(self.users, labels, strict=True))
+            texts = size_of_texts((*self.users, *self.fields, *labels)) + sum(map(len, filter(None, values)))
+            self.bytes = texts + LABELLED_BYTES * len(values)
+        return self._labels
+
+
+class Reading(Struct, frozen=True):
     """The folded counts of a view in one state."""
 
     stamp: Stamp
+    query: answers.QueryAnswer
     plan: Plan
     kinds: KindFold
-    counts: Counts
-    states: Sequence[BucketState]
+    bounds: tuple[int, ...]
+    """Of its buckets."""
     users: Ranked
     """The first of them; `fold` has all."""
     users_total: UserTotal
-    fold: UserFold
+    fold: UserFold | None
+    """None: the answer has no users."""
     labels: Mapping[str | None, str | None]
     warnings: list[answers.Warning]
     snapshot: Snapshot
+
+    def states(self) -> list[BucketState]:
+        """Of each bucket."""
+        now = self.stamp.now
+        return bucket_states(self.bounds, self.kinds, now, min(self.stamp.state.positions.as_of, now))
 
 
 GuessRows = Callable[[Plan, KindFold], Sequence[RowRange]]
@@ -138,10 +191,10 @@ class Reports:
         known = known or require_complete(await self._reader.state(workspace_id, fresh=fresh))
         now = self.clock()
         if query.period is not Period.ALL:
-            return self.stamp_view(self.view_at(query, now_quarter(now)), known, now, more)
+            return self.stamp_view(self._outline(query, now_quarter(now)).view, known, now, more)
         first = self._first_event(workspace_id)
         if first.depends_on == _first_depends_on(known):
-            return self.stamp_view(self._view_of_all(query, now, first.quarter), known, now, more)
+            return self.stamp_view(self._outline(query, now_quarter(now), first.quarter).view, known, now, more)
         return (await self.read(workspace_id, query, NOTHING, more=more)).stamp
 
     def known_state(self, workspace_id: str) -> State | None:
@@ -174,13 +227,14 @@ class Reports:
     async def stamp_report(self, workspace_id: str, query: Query) -> tuple[Stamp, answers.Report]:
         reading = await self.read(workspace_id, query, REPORT)
         added, deleted = _totals(reading)
+        states = reading.states()
         return reading.stamp, answers.Report(
-            query_answer(reading.stamp.view),
+            reading.query,
             reading.stamp.freshness,
             added,
             deleted,
-            timeline(reading.plan, reading.counts, reading.states),
-            sources(reading.plan, reading.counts, reading.states),
+            self._timeline(reading, states),
+            self._sources(reading, states),
             user_counts(columns_of(reading.users[:MAX_USERS]), reading.labels),
             sum_omitted(reading.users_total, reading.users[:MAX_USERS]),
             reading.warnings,
@@ -189,20 +243,24 @@ class Reports:
     async def summary(self, workspace_id: str, query: Query) -> answers.SummaryAnswer:
         reading = await self.read(workspace_id, query, KINDS)
         added, deleted = _totals(reading)
-        of, fresh = query_answer(reading.stamp.view), reading.stamp.freshness
+        of, fresh = reading.query, reading.stamp.freshness
         return answers.SummaryAnswer(of, fresh, added, deleted, reading.warnings)
 
     async def timeline(self, workspace_id: str, query: Query) -> answers.TimelineAnswer:
         reading = await self.read(workspace_id, query, KINDS)
-        of, fresh = query_answer(reading.stamp.view), reading.stamp.freshness
-        return answers.TimelineAnswer(
-            of, fresh, timeline(reading.plan, reading.counts, reading.states), reading.warnings
-        )
+        of, fresh = reading.query, reading.stamp.freshness
+        return answers.TimelineAnswer(of, fresh, self._timeline(reading, reading.states()), reading.warnings)
 
     async def sources(self, workspace_id: str, query: Query) -> answers.SourcesAnswer:
         reading = await self.read(workspace_id, query, KINDS)
-        of, fresh = query_answer(reading.stamp.view), reading.stamp.freshness
-        return answers.SourcesAnswer(of, fresh, sources(reading.plan, reading.counts, reading.states), reading.warnings)
+        of, fresh = reading.query, reading.stamp.freshness
+        return answers.SourcesAnswer(of, fresh, self._sources(reading, reading.states()), reading.warnings)
+
+    def _timeline(self, reading: Reading, states: Sequence[BucketState]) -> list[answers.Bucket]:
+        return answers.encoded(self._form.timeline_json(reading.kinds, states), list[answers.Bucket])
+
+    def _sources(self, reading: Reading, states: Sequence[BucketState]) -> answers.Sources:
+        return answers.encoded(self._form.sources_json(reading.kinds, states), answers.Sources)
 
     async def users(self, workspace_id: str, query: Query) -> Reading:
         """All users, of whom the first LABELS_AT_ONCE have their labels."""
@@ -231,16 +289,18 @@ class Reports:
         """
         every = of is None and query.period is Period.ALL
         first = self._first_event(workspace_id).quarter if every else None
-        labelled: tuple[str, ...] = self._labelled(workspace_id) if need.users else ()
+        labelled = self._labelled(workspace_id) if need.users else _NOBODY
         seen: Seen | None = None
         for _ in range(TRIES):
-            begun = self.clock()
-            of_now = of or self._view_of(query, begun, first)
-            sums = self._sums_of(workspace_id, of_now, need, every)
+            begun = now_quarter(self.clock())
+            outline = self._outline(query, begun, first) if of is None else Outline(of)
+            sums = self._sums_of(workspace_id, outline, need, every)
             seen = self._reader.seen(workspace_id, sums.days, seen)
-            fields = list(dict.fromkeys([*filter_fields(query), *labelled]))
+            fields = outline.names
+            if labelled.fields:
+                fields = list(dict.fromkeys([*fields, *labelled.fields])) if fields else labelled.fields
             ranges = () if guess is None else guess(sums.plan, sums.kinds)
-            snapshot = await self._reader.read(workspace_id, seen, sums.lacking(seen.now), fields, ranges)
+            snapshot = await self._reader.read(workspace_id, seen, sums.lacking(seen), fields, ranges)
             require_complete(snapshot.state)
             now = self.clock()
             if sums.lacks(snapshot):
@@ -251,70 +311,60 @@ class Reports:
                 if first != before:
                     continue
             await sums.take(snapshot)
-            users = await sums.users.first(min(need.users, LABELS_AT_ONCE), sums.chosen_users) if need.users else []
-            listed = {user: Keys.user_field(user) for user, _, _ in users if user is not None}
-            if not snapshot.names.keys() >= set(listed.values()):
-                labelled = tuple(listed.values())
-                continue
-            ended = self.clock()
-            later = of is None and now_quarter(ended) != now_quarter(begun)
-            if later and self._view_of(query, ended, first).key != of_now.key:
+            users: Ranked = []
+            if need.users:
+                users = await sums.users.first(min(need.users, LABELS_AT_ONCE), outline.users)
+                listed = [row[0] for row in users if row[0] is not None]
+                if not labelled.labels(snapshot.names).keys() >= set(listed):
+                    labelled = Labelled(listed)
+                    continue
+            ended = now_quarter(self.clock())
+            if of is None and ended != begun and self._outline(query, ended, first).view.key != outline.view.key:
                 continue
             if need.users:
-                self._remember_labelled(workspace_id, labelled[:REMEMBERED_USERS])
-            return self._reading(of_now, need, sums, snapshot, now, users, listed, more)
+                self._remember_labelled(workspace_id, labelled)
+            return self._reading(outline, need, sums, snapshot, now, users, labelled, more)
         raise Unavailable("busy", "Counts change faster than the API can read them.")
 
-    def _sums_of(self, workspace_id: str, of: View, need: Need, every: bool) -> Sums:
+    def _sums_of(self, workspace_id: str, of: Outline, need: Need, every: bool) -> Sums:
         return Sums(
             self._memory,
             self._form,
             workspace_id,
-            self._plan_of(of, need),
+            of.ranges.get(need.buckets) or self._range_of(of, need.buckets),
             self._folds,
             kinds=need.kinds,
             users=need.users > 0,
-            chosen_sources=resolve_choice(of.query.sources),
-            chosen_users=resolve_choice(of.query.users),
+            chosen_sources=of.sources,
+            chosen_users=of.users,
             every=every,
         )
 
-    def _view_of(self, query: Query, now: float, first: int | None) -> View:
-        """The view of a query at a time; `first` is where the first event lies, for `period=all`."""
-        if query.period is Period.ALL:
-            return self._view_of_all(query, now, first)
-        return self.view_at(query, now_quarter(now))
-
     def _reading(
         self,
-        of: View,
+        outline: Outline,
         need: Need,
         sums: Sums,
         snapshot: Snapshot,
         now: float,
         users: Ranked,
-        listed: Mapping[str, str],
+        labelled: Labelled,
         more: bytes,
     ) -> Reading:
-        """`listed`: users with their fields in `names`."""
-        users_total = sums.users.total(sums.chosen_users) if need.users else NO_USERS
+        of = outline.view
+        users_total = sums.users.total(outline.users) if need.users else NO_USERS
         stamp = self.stamp_view(of, snapshot.state, now, more)
-        counts = sums.kinds.counts
-        bounds = of.bounds if need.buckets else (of.start, of.end)
-        states = bucket_states(bounds, counts, now, min(snapshot.state.positions.as_of, now))
-        names = snapshot.names
-        labels: dict[str | None, str | None] = {user: label_of(names[field]) for user, field in listed.items()}
-        warnings = warnings_of(of, snapshot, anything=any(counts.added) or any(counts.deleted))
+        warnings = warnings_of(of, snapshot, sums.kinds)
         return Reading(
             stamp,
+            outline.answer,
             sums.plan,
             sums.kinds,
-            counts,
-            states,
+            of.bounds if need.buckets else (of.start, of.end),
             users,
             users_total,
-            sums.users,
-            labels,
+            sums.users if need.users else None,
+            labelled.labels(snapshot.names),
             warnings,
             snapshot,
         )
@@ -326,44 +376,53 @@ class Reports:
     def _remember_first(self, workspace_id: str, known: State, quarter: int | None) -> None:
         self._memory.put(("first", workspace_id), _First(_first_depends_on(known), quarter), 300)
 
-    def _labelled(self, workspace_id: str) -> tuple[str, ...]:
-        """The fields of the users whose labels the last report had."""
-        return self._memory.get(("users", workspace_id)) or ()
+    def _labelled(self, workspace_id: str) -> Labelled:
+        """The users whose labels the last report had."""
+        told = self._memory.get(("users", workspace_id))
+        return _NOBODY if told is None else told[0]
 
-    def _remember_labelled(self, workspace_id: str, fields: tuple[str, ...]) -> None:
-        if fields != self._labelled(workspace_id):
-            self._memory.put(("users", workspace_id), fields, size_of_texts(fields))
+    def _remember_labelled(self, workspace_id: str, labelled: Labelled) -> None:
+        told = self._memory.get(("users", workspace_id))
+        if told is not None and told[0] is labelled and told[1] == labelled.bytes:
+            return
+        if 0 < len(labelled.users) <= REMEMBERED_USERS:
+            self._memory.put(("users", workspace_id), (labelled, labelled.bytes), labelled.bytes)
 
     def view_at(self, query: Query, quarter: int) -> View:
         """The view of a query with dates or a preset at a quarter; equal ones share it. Raises ValidationErrors: a
         preset may have grown since the query was read.
         """
-        key = ("view", query, quarter)
-        known: View | None = self._memory.get(key)
+        return self._outline(query, quarter).view
+
+    def _outline(self, query: Query, quarter: int, first: int | None = None) -> Outline:
+        """That of a query at a quarter; `first` is where the first event lies, for `period=all`."""
+        key = ("view", query, quarter, first)
+        known: Outline | None = self._memory.get(key)
         if known is None:
+            date = None if first is None else local_date(query.timezone, first)
             try:
-                known = view(query, quarter)
+                known = Outline(view(query, quarter, date), key)
             except TooManyBuckets as problem:
                 raise too_many_buckets(problem) from None
-            self._memory.put(key, known, size_of_view(known))
+            known.remember(self._memory)
         return known
 
-    def _plan_of(self, of: View, need: Need) -> Plan:
-        """The plan of a view; equal ranges share one, and so what is folded by it."""
-        bounds, earlier = (of.bounds, of.earlier_bounds) if need.buckets else ((of.start, of.end), ())
+    def _range_of(self, outline: Outline, buckets: bool) -> Range:
+        """What is read of a view; equal ranges share it, and so what is folded by it."""
+        of = outline.view
+        bounds, earlier = (of.bounds, of.earlier_bounds) if buckets else ((of.start, of.end), ())
         key = ("plan", of.query.timezone, bounds, earlier)
-        plan: Plan | None = self._memory.get(key)
-        if plan is None:
-            plan = plan_of_bounds(of.query.timezone, bounds, earlier)
+        found: Range | None = self._memory.get(key)
+        if found is None:
+            found = Range(plan_of_bounds(of.query.timezone, bounds, earlier))
             size = QUARTER_BYTES * (len(bounds) + len(earlier))
-            self._memory.put(key, plan, size, shared=[(plan, size_of_plan)])
-        return plan
+            self._memory.put(key, found, size, shared=[(found.plan, size_of_plan)])
+        outline.ranges[buckets] = found
+        outline.remember(self._memory)
+        return found
 
-    def _view_of_all(self, query: Query, now: float, first: int | None) -> View:
-        try:
-            return view(query, now_quarter(now), None if first is None else local_date(query.timezone, first))
-        except TooManyBuckets as problem:
-            raise too_many_buckets(problem) from None
+
+_NOBODY = Labelled(())
 
 
 def _first_depends_on(known: State) -> tuple[bytes, int | None]:
@@ -398,11 +457,9 @@ def query_answer(of: View) -> answers.QueryAnswer:
 
 
 def _totals(reading: Reading) -> tuple[answers.Total, answers.Total]:
-    counts, compared = reading.counts, reading.plan.compared
-    return (
-        total(counts.added, sum(counts.added_before) if compared else None),
-        total(counts.deleted, sum(counts.deleted_before) if compared else None),
-    )
+    added, deleted, added_before, deleted_before = reading.kinds.totals()
+    compared = reading.plan.compared
+    return total(added, added_before if compared else None), total(deleted, deleted_before if compared else None)
 
 
 def size_of_view(of: View) -> int:

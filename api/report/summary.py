@@ -1,13 +1,10 @@
 """The two totals, each with the earlier side's and the change between them."""
 
-from collections.abc import Sequence
-
 from api.wire import Total
 
 
-def total(counts: Sequence[int], previous: int | None) -> Total:
-    """A total from the counts of its buckets; `previous` is None where nothing is compared."""
-    count = sum(counts)
+def total(count: int, previous: int | None) -> Total:
+    """A total; `previous` is None where nothing is compared."""
     return Total(count, previous, None if previous is None else change_percent(count, previous))
 
 

@@ -7,13 +7,14 @@ itself took longer than to sum it.
 """
 
 from asyncio import Lock
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
+from operator import attrgetter, ne
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary, WeakValueDictionary, ref
+from weakref import WeakValueDictionary, ref
 
 from api.cache import Memory, Shared, size_of_texts
-from api.read.manifests import moved_days
+from api.read.manifests import Days, Seen
 from api.read.parts import CELLS, HEADS, NOTHING, SUMMARIES, Parts
 from api.read.snapshot import Snapshot
 from api.report.days import WHOLE_DAY
@@ -72,7 +73,7 @@ class Donors:
             fold = None if other is None or other is plan else fold_of(other)
             if other is None or fold is None:
                 continue
-            folded = fold.manifests
+            folded = dict(zip(other.days, fold.manifests, strict=True))
             mine = [
                 day
                 for day, manifest in days.items()
@@ -80,7 +81,7 @@ class Donors:
             ]
             if mine:
                 gave.append(known)
-                found.update({(day, days[day]): fold.sums[day] for day in mine})
+                found.update({(day, days[day]): fold.day(day) for day in mine})
                 days = {day: manifest for day, manifest in days.items() if (day, manifest) not in found}
                 if not days:
                     break
@@ -90,26 +91,36 @@ class Donors:
 
 
 class Wanted(NamedTuple):
-    """Which parts are wanted of each day of a plan."""
+    """Which parts are wanted of each day of a plan, in the order of its days."""
 
-    kinds: Mapping[int, Parts]
-    users: Mapping[int, Parts]
-    """Of the days in the range itself alone."""
-    all: Mapping[int, Parts]
-
-
-_WANTED: WeakKeyDictionary[Plan, dict[tuple[bool, bool, bool], Wanted]] = WeakKeyDictionary()
+    kinds: Sequence[Parts]
+    users: Sequence[Parts]
+    """NOTHING of days outside the range itself."""
 
 
-def _wanted_of(plan: Plan, kinds: bool, users: bool, some_users: bool) -> Wanted:
-    known = _WANTED.setdefault(plan, {})
-    wanted = known.get((kinds, users, some_users))
-    if wanted is None:
-        of_kinds = {day: _parts_of_kinds(of, some_users) for day, of in plan.days.items()} if kinds else {}
-        of_users = {day: _parts_of_users(of) for day, of in plan.days.items() if of.window[1]} if users else {}
-        both = {day: of_kinds.get(day, NOTHING) | of_users.get(day, NOTHING) for day in plan.days}
-        wanted = known[kinds, users, some_users] = Wanted(of_kinds, of_users, both)
-    return wanted
+class Range:
+    """A plan, and what is read for it, which is the same for each request."""
+
+    __slots__ = ("_wanted", "days", "inside", "nothing", "plan")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.days = Days(list(plan.days))
+        self.nothing: Sequence[None] = [None] * len(plan.days)
+        """The manifests of a fold without days."""
+        inside = [place for place, of in enumerate(plan.days.values()) if of.window[1]]
+        self.inside = slice(inside[0], inside[-1] + 1) if inside else slice(0, 0)
+        """Of the days those that lie in the range itself: they follow each other."""
+        self._wanted: dict[tuple[bool, bool, bool], Wanted] = {}
+
+    def wanted(self, kinds: bool, users: bool, some_users: bool) -> Wanted:
+        found = self._wanted.get((kinds, users, some_users))
+        if found is None:
+            plans = self.plan.days.values()
+            of_kinds = [_parts_of_kinds(of, some_users) if kinds else NOTHING for of in plans]
+            of_users = [_parts_of_users(of) if users and of.window[1] else NOTHING for of in plans]
+            found = self._wanted[kinds, users, some_users] = Wanted(of_kinds, of_users)
+        return found
 
 
 class UserFolds:
@@ -129,6 +140,73 @@ class UserFolds:
         return self._making.setdefault(key, Lock())
 
 
+class _Side:
+    """A fold that an answer is made of, and what it takes to bring it to a state."""
+
+    __slots__ = ("days", "find", "fold", "gone", "held", "known", "manifests", "then", "unknown", "wanted")
+
+    def __init__(
+        self, fold: Any, of: Range, wanted: Sequence[Parts], find: Callable[[Mapping[int, bytes]], dict[Dated, Any]]
+    ) -> None:
+        self.fold = fold
+        self.days = of.days.days
+        self.then: Sequence[bytes | None] = fold.manifests or of.nothing
+        self.wanted = wanted
+        self.find = find
+        """The sums that other folds have of days."""
+        # What is remembered now may be forgotten before it is needed, so it is held.
+        self.held: dict[Dated, Any] = {}
+        self.manifests = self.then
+        self.gone: list[int] = []
+        self.known: dict[int, Any] = {}
+        self.unknown: list[int] = []
+
+    def lacking(self, manifests: Sequence[bytes | None]) -> list[int]:
+        """The places of the days whose sums are not at hand."""
+        if manifests == self.then:
+            return []
+        days, then = self.days, self.then
+        missing = [
+            place for place in compress(range(len(days)), map(ne, manifests, then)) if manifests[place] is not None
+        ]
+        known = {days[place]: manifest for place in missing if (manifest := manifests[place])}  # not what is CHANGED
+        if known:
+            self.held.update(self.find(known))
+        return (
+            [place for place in missing if (days[place], manifests[place]) not in self.held] if self.held else missing
+        )
+
+    def settle(self, manifests: Sequence[bytes | None], asked: Mapping[int, Parts]) -> bool:
+        """Find out which days must be exchanged; False: there are some whose sums are neither at hand nor `asked`."""
+        days, then, wanted, held = self.days, self.then, self.wanted, self.held
+        self.manifests, self.gone, self.known, self.unknown = manifests, [], {}, []
+        if manifests == then:
+            return True
+        lacking: dict[int, bytes] = {}
+        for place in compress(range(len(days)), map(ne, manifests, then)):
+            day, manifest = days[place], manifests[place]
+            if then[place] is not None:
+                self.gone.append(day)
+            if manifest is None:
+                continue
+            sums = held.get((day, manifest)) if held else None
+            if sums is not None:
+                self.known[day] = sums
+            elif wanted[place] & ~asked.get(day, NOTHING):
+                lacking[day] = manifest
+            else:
+                self.unknown.append(day)
+        if lacking:
+            held.update(self.find(lacking))
+            self.known |= {day: held[of] for of in lacking.items() if (day := of[0]) and of in held}
+        return all(day in self.known for day in lacking)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was remembered of it."""
+        return not self.fold.manifests
+
+
 class Sums:
     """What one answer needs of the days of a plan.
 
@@ -141,7 +219,7 @@ class Sums:
         cache: Memory,
         form: Form,
         workspace_id: str,
-        plan: Plan,
+        of: Range,
         folds: UserFolds,
         *,
         kinds: bool,
@@ -150,91 +228,77 @@ class Sums:
         chosen_users: Chosen,
         every: bool,
     ) -> None:
-        self.plan = plan
+        self.plan = plan = of.plan
         self.chosen_users = chosen_users
+        self._range = of
         self._cache = cache
         self._form = form
         self._workspace_id = workspace_id
         self._chosen_sources = chosen_sources
-        self._days = plan.days
         self._every = every
-        self._kinds, self._users = kinds, users
-        self._kind_key, self._user_key = self._key_of_kinds(plan), self._key_of_users(plan)
-        self.kinds: KindFold = self._known_kinds(plan) or form.kind_fold(plan, chosen_sources)
         self._folds = folds
-        self._table_key = (workspace_id, "table of users")
-        self.users: UserFold = (self._known_users(plan) if users else None) or form.user_fold(self._table())
-        self._shared_plan: Shared = (plan, size_of_plan)
-        self._shared_choices: list[Shared] = [
-            (values, _size_of_choice) for values in (chosen_sources, chosen_users) if values is not None
-        ]
-        self._wanted = _wanted_of(plan, kinds, users, chosen_users is not None)
-        # What is remembered now may be forgotten before it is needed, so it is held.
-        self._held_kinds: dict[Dated, Any] = {}
-        self._held_users: dict[Dated, Any] = {}
+        self._wanted = wanted = of.wanted(kinds, users, chosen_users is not None)
+        self._kinds: _Side | None = None
+        self._users: _Side | None = None
         self._first: dict[Dated, int] = {}
+        self.kinds: KindFold = self._known_kinds(plan) or form.kind_fold(plan, chosen_sources)
+        if kinds:
+            self._kinds = _Side(self.kinds, of, wanted.kinds, self._find_kinds)
+        self.users: UserFold
+        if users:
+            self.users = self._known_users(plan) or form.user_fold(self._table())
+            self._users = _Side(self.users, of, wanted.users, self._find_users)
 
     @property
-    def days(self) -> Sequence[int] | None:
+    def days(self) -> Days | None:
         """The days to be read; None: all that there are."""
-        return None if self._every else list(self._days)
+        return None if self._every else self._range.days
 
-    def lacking(self, manifests: Mapping[int, bytes | None], days: Iterable[int] | None = None) -> Mapping[int, Parts]:
-        """What must be read of all days that have these manifests, or of some of them; None: it is taken to have
-        changed. Days ascend.
-        """
-        some = manifests if days is None else {day: manifests[day] for day in days}
-        wanted = self._wanted
-        of_kinds = self._lacking(some, self.kinds, wanted.kinds, self._held_kinds, "kinds") if self._kinds else []
-        of_users = self._lacking(some, self.users, wanted.users, self._held_users, "users") if self._users else []
-        if len(of_kinds) == len(self._days) and len(of_users) == len(wanted.users):
-            found = wanted.all
-        else:
-            parts = {day: wanted.kinds[day] for day in of_kinds}
-            for day in of_users:
-                parts[day] = parts.get(day, NOTHING) | wanted.users[day]
-            found = {day: parts[day] for day in sorted(parts)}
-        if self._every and manifests:
-            first = min(manifests)
-            if not self._has_first(first, manifests[first]):
+    def lacking(self, seen: Seen) -> Mapping[int, Parts]:
+        """What must be read, where the days are as they were seen. Days ascend."""
+        now = seen.now()
+        manifests = self._in_order(seen.days, now)
+        days, wanted = self._range.days.days, self._wanted
+        of_kinds = [] if self._kinds is None else self._kinds.lacking(manifests)
+        of_users = [] if self._users is None else self._users.lacking(self._inside(manifests))
+        found: dict[int, Parts] = {days[place]: wanted.kinds[place] for place in of_kinds}
+        if of_users:
+            for place in of_users:
+                found[days[place]] = found.get(days[place], NOTHING) | wanted.users[place]
+            found = {day: found[day] for day in sorted(found)}
+        if self._every and seen.days:
+            first = seen.days[0]
+            if not self._has_first(first, now[0]):
                 found = dict(sorted({**found, first: found.get(first, NOTHING) | SUMMARIES}.items()))
         return found
 
-    def _lacking(
-        self,
-        some: Mapping[int, bytes | None],
-        fold: Fold,
-        wanted: Mapping[int, Parts],
-        held: dict[Dated, Any],
-        what: str,
-    ) -> list[int]:
-        """The days whose sums are not at hand."""
-        folded = fold.manifests
-        if some == folded:
-            return []
-        missing = [day for day, manifest in some.items() if folded.get(day, b"") != manifest and day in wanted]
-        known = {
-            day: manifest for day in missing if (manifest := some[day]) is not None and (day, manifest) not in held
-        }
-        if known:
-            held.update(self._find_held(what, known))
-        return [day for day in missing if (day, some[day]) not in held] if held else missing
-
     def lacks(self, snapshot: Snapshot) -> bool:
-        """Whether days that have moved since they were seen are neither in the snapshot nor at hand."""
-        if self._every:
-            days = snapshot.moved
-        else:
-            wanted, asked = self._wanted.all, snapshot.asked
-            days = [day for day in snapshot.moved if wanted[day] & ~asked.get(day, NOTHING)] if asked != wanted else []
-        return not snapshot.holds(self.lacking(snapshot.manifests, days))
+        """Whether days that have moved since they were seen are neither in the snapshot nor at hand. Else it may be
+        taken.
+        """
+        manifests = self._in_order(snapshot.days, snapshot.values)
+        if self._every and self._lacks_first(snapshot):
+            return True
+        if self._kinds is not None and not self._kinds.settle(manifests, snapshot.asked):
+            return True
+        return self._users is not None and not self._users.settle(self._inside(manifests), snapshot.asked)
+
+    def _in_order(self, days: Sequence[int], manifests: Sequence[bytes | None]) -> Sequence[bytes | None]:
+        """The manifests of the plan's days, of those of these days."""
+        if not self._every:
+            return manifests
+        return list(map(dict(zip(days, manifests, strict=True)).get, self._range.days.days))
+
+    def _inside(self, manifests: Sequence[bytes | None]) -> Sequence[bytes | None]:
+        """The same without those of days outside the range itself."""
+        inside = self._range.inside
+        return [*[None] * inside.start, *manifests[inside], *[None] * (len(manifests) - inside.stop)]
 
     def first_mark(self, snapshot: Snapshot) -> int | None:
         """The quarter of the first event there is, of a snapshot that has what is `lacking`."""
-        day = min(snapshot.manifests, default=None)
+        day, manifest = next(iter(snapshot.manifests.items()), (None, b""))
         if day is None:
             return None
-        manifest = snapshot.manifests[day]
         quarter = self._first.get((day, manifest))
         if quarter is None:
             quarter = day * QUARTERS_A_DAY + (self._form.first_quarter(snapshot.parts, day) or 0)
@@ -242,35 +306,29 @@ class Sums:
         return quarter
 
     async def take(self, snapshot: Snapshot) -> None:
-        """Bring the folds to a snapshot that has what is `lacking`."""
-        if self._kinds:
-            manifests = snapshot.manifests
-            if self._every:
-                manifests = {day: manifest for day, manifest in manifests.items() if day in self._days}
-            if manifests != self.kinds.manifests:
-                await self._take_kinds(snapshot, manifests)
-        if self._users:
-            in_range = self._wanted.users
-            manifests = {day: manifest for day, manifest in snapshot.manifests.items() if day in in_range}
-            if manifests != self.users.manifests:
-                async with self._folds.making(self._user_key):
-                    await self._take_users(snapshot, manifests)
-
-    async def _take_kinds(self, snapshot: Snapshot, manifests: Mapping[int, bytes]) -> None:
-        before = self.kinds
-        known, unknown = _changed(manifests, before.manifests, self._held_kinds)
-        if unknown:
-            parts = snapshot.parts.of(unknown)
-            known |= await run_in_slices(before.sum_days(parts, self.chosen_users))
-        self.kinds = before.update(manifests, known)
-        self._remember_kinds(manifests)
+        """Bring the folds to a snapshot that lacks nothing."""
+        kinds, users = self._kinds, self._users
+        if kinds is not None and kinds.manifests != kinds.then:
+            self.kinds = await run_in_slices(
+                self.kinds.exchange(
+                    kinds.manifests, kinds.gone, kinds.known, snapshot.parts.of(kinds.unknown), self.chosen_users
+                )
+            )
+            self._remember_kinds(kinds)
+        if users is not None and users.manifests != users.then:
+            async with self._folds.making(self._key_of_users(self.plan)):
+                await self._take_users(users, snapshot)
 
     def _table(self) -> UserTable:
-        table: UserTable | None = self._cache.get(self._table_key) if self._users else self._form.user_table()
+        table: UserTable | None = self._cache.get(self._table_key)
         if table is None:
             table = self._form.user_table()
             self._cache.put(self._table_key, table, 0, shared=[_shared_users(table)])
         return table
+
+    @property
+    def _table_key(self) -> Any:
+        return self._workspace_id, "table of users"
 
     def _known_kinds(self, plan: Plan) -> KindFold | None:
         known: KindFold | None = self._cache.get(self._key_of_kinds(plan))
@@ -287,56 +345,62 @@ class Sums:
     def _key_of_users(self, plan: Plan) -> Any:
         return (self._workspace_id, plan, self._chosen_sources, "users")
 
-    async def _take_users(self, snapshot: Snapshot, manifests: Mapping[int, bytes]) -> None:
+    async def _take_users(self, side: _Side, snapshot: Snapshot) -> None:
         """Whoever asked for the same meanwhile may have made it."""
         known = self._known_users(self.plan)
-        if known is not None and known.manifests == manifests:
+        if known is not None and known.manifests == side.manifests:
             self.users = known
             return
-        self.users = await run_in_slices(self._fold_users(snapshot, manifests))
-        self._remember_users(manifests)
+        self.users = await run_in_slices(self._fold_users(side, snapshot))
+        self._remember_users(side)
 
-    def _fold_users(self, snapshot: Snapshot, manifests: Mapping[int, bytes]) -> Steps[UserFold]:
+    def _fold_users(self, side: _Side, snapshot: Snapshot) -> Steps[UserFold]:
         before, table = self.users, self.users.table
         size = table.size_bytes
-        known, unknown = _changed(manifests, before.manifests, self._held_users)
-        if unknown:
-            parts = snapshot.parts.of(unknown)
-            known |= yield from before.sum_days(self.plan, parts, self._chosen_sources)
+        fold = yield from before.exchange(
+            side.manifests, side.gone, side.known, self.plan, snapshot.parts.of(side.unknown), self._chosen_sources
+        )
         self._cache.grow(table, table.size_bytes - size)
-        return (yield from before.update(manifests, known))
+        return fold
 
-    def _remember_kinds(self, manifests: Mapping[int, bytes]) -> None:
+    def _remember_kinds(self, side: _Side) -> None:
         fold = self.kinds
-        shared = [self._shared_plan, *self._shared_choices, *fold.shared]
-        self._cache.put(self._kind_key, fold, fold.size_bytes + _size_of_manifests(manifests), shared=shared)
-        self._remember_donor("kinds")
+        shared = [(self.plan, size_of_plan), *self._shared_choices(), *fold.shared]
+        size = fold.size_bytes + _size_of_manifests(side.manifests)
+        self._cache.put(self._key_of_kinds(self.plan), fold, size, shared=shared)
+        if side.is_new:
+            self._remember_donor("kinds")
 
-    def _remember_users(self, manifests: Mapping[int, bytes]) -> None:
-        fold = self.users
-        self._folds.put(self._user_key, fold)
+    def _remember_users(self, side: _Side) -> None:
+        fold, key = self.users, self._key_of_users(self.plan)
+        self._folds.put(key, fold)
         table = _shared_users(fold.table)
-        shared = [self._shared_plan, *self._shared_choices, table]
-        self._cache.put(self._user_key, fold, fold.size_bytes + _size_of_manifests(manifests), shared=shared)
-        self._cache.put(self._table_key, fold.table, 0, shared=[table])
-        self._remember_donor("users")
+        shared = [(self.plan, size_of_plan), *self._shared_choices(), table]
+        self._cache.put(key, fold, fold.size_bytes + _size_of_manifests(side.manifests), shared=shared)
+        if side.is_new:
+            self._cache.put(self._table_key, fold.table, 0, shared=[table])
+            self._remember_donor("users")
+
+    def _shared_choices(self) -> list[Shared]:
+        choices = (self._chosen_sources, self.chosen_users)
+        return [(values, _size_of_choice) for values in choices if values is not None]
 
     def _remember_donor(self, what: str) -> None:
         donors = self._donors(what)
         if not donors.has(self.plan):
             donors.add(self.plan)
-            self._cache.put(self._donors_key(what), donors, donors.SIZE_BYTES, shared=self._shared_choices)
+            self._cache.put(self._donors_key(what), donors, donors.SIZE_BYTES, shared=self._shared_choices())
 
     def _donors(self, what: str) -> Donors:
         known: Donors | None = self._cache.get(self._donors_key(what))
         return Donors() if known is None else known
 
-    def _find_held(self, what: str, days: Mapping[int, bytes]) -> dict[Dated, Any]:
+    def _find_kinds(self, days: Mapping[int, bytes]) -> dict[Dated, Any]:
         """The sums that folds of other ranges have of days."""
-        donors = self._donors(what)
-        if what == "kinds":
-            return donors.find(self.plan, days, self._known_kinds, attrgetter("cuts"))
-        return donors.find(self.plan, days, self._users_of_table, attrgetter("window"))
+        return self._donors("kinds").find(self.plan, days, self._known_kinds, attrgetter("cuts"))
+
+    def _find_users(self, days: Mapping[int, bytes]) -> dict[Dated, Any]:
+        return self._donors("users").find(self.plan, days, self._users_of_table, attrgetter("window"))
 
     def _users_of_table(self, plan: Plan) -> UserFold | None:
         known = self._known_users(plan)
@@ -344,12 +408,17 @@ class Sums:
 
     def _has_first(self, day: int, manifest: bytes | None) -> bool:
         """Whether the first quarter of a day with this manifest is at hand."""
-        if manifest is None:
+        if not manifest:  # it is CHANGED
             return False
         quarter = self._cache.get(self._first_key(day), manifest)
         if quarter is not None:
             self._first[day, manifest] = quarter
         return (day, manifest) in self._first
+
+    def _lacks_first(self, snapshot: Snapshot) -> bool:
+        """Whether the first event cannot be told: it lies on a day that was not read."""
+        day, manifest = next(iter(snapshot.manifests.items()), (None, b""))
+        return day is not None and not (snapshot.asked.get(day, NOTHING) & SUMMARIES or self._has_first(day, manifest))
 
     def _donors_key(self, what: str) -> Any:
         return (self._workspace_id, "folds", what, self.chosen_users if what == "kinds" else self._chosen_sources)
@@ -358,19 +427,8 @@ class Sums:
         return (self._workspace_id, day, "first")
 
 
-def _changed(
-    manifests: Mapping[int, bytes], before: Mapping[int, bytes], held: Mapping[Dated, Any]
-) -> tuple[dict[int, Any], list[int]]:
-    """The days whose manifests are not those of before: the sums that are held, and the days of the others."""
-    changed = moved_days(manifests, before)
-    if not held:
-        return {}, changed
-    known = {day: sums for day in changed if (sums := held.get((day, manifests[day]))) is not None}
-    return known, [day for day in changed if day not in known]
-
-
-def _size_of_manifests(manifests: Mapping[int, bytes]) -> int:
-    return sum(map(len, manifests.values())) + FOLDED_DAY_BYTES * len(manifests)
+def _size_of_manifests(manifests: Sequence[bytes | None]) -> int:
+    return sum(map(len, filter(None, manifests))) + FOLDED_DAY_BYTES * len(manifests)
 
 
 def _size_of_choice(values: frozenset[str | None]) -> int:

@@ -1,29 +1,40 @@
 """Every bucket of the range with its state and counts."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import repeat
+from typing import Protocol
 
+from api.query.periods import now_quarter
 from api.report.fold import Counts
 from api.report.plan import Plan
 from api.wire import Bucket, BucketState, EarlierBucket
-from stream.model.time import QUARTER_SECONDS
 
 
-def bucket_states(bounds: Sequence[int], counts: Counts, now: float, as_of: float) -> list[BucketState]:
+class Counted(Protocol):
+    """What has counts, which are looked at where some are needed."""
+
+    @property
+    def counts(self) -> Counts: ...
+
+
+def bucket_states(bounds: Sequence[int], of: Counted, now: float, as_of: float) -> list[BucketState]:
     """The state of each bucket; `now` and `as_of` are seconds since 1970.
 
     One that begins after now is `future` only as long as it holds nothing (events may be some minutes ahead), so that
     no count is ever hidden.
     """
-    states: list[BucketState] = []
-    for i in range(len(bounds) - 1):
-        start, end = bounds[i] * QUARTER_SECONDS, bounds[i + 1] * QUARTER_SECONDS
-        if start > now:
-            states.append("open" if counts.added[i] or counts.deleted[i] else "future")
-        elif now < end:
-            states.append("open")
-        else:
-            states.append("final" if as_of >= end else "settling")
+    buckets, quarter = len(bounds) - 1, now_quarter(now)
+    final = max(0, bisect_right(bounds, now_quarter(min(as_of, now))) - 1)
+    begun = bisect_right(bounds, quarter)
+    ended = max(0, begun - 1)
+    states = list[BucketState](repeat("final", final))
+    states.extend(repeat("settling", ended - final))
+    if len(states) < min(begun, buckets):
+        states.append("open")
+    while len(states) < buckets:
+        i = len(states)
+        states.append("open" if of.counts.added[i] or of.counts.deleted[i] else "future")
     return states
 
 

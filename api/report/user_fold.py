@@ -4,7 +4,7 @@ A fold is kept, and the days that changed in it since are exchanged. All work th
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from itertools import chain
@@ -14,7 +14,6 @@ import numpy as np
 
 from api.cache import Shared
 from api.read.parts import DayParts
-from api.report.fold import find_gone
 from api.report.plan import Plan
 from api.report.user_days import Numbers, UserSums, user_sums
 from api.report.user_table import Places, UserTable
@@ -65,8 +64,8 @@ class UserFold:
     """The days of a range, added up by user. Never changed: `update` makes another."""
 
     table: UserTable
-    manifests: Mapping[int, bytes] = field(default_factory=dict)
-    """Of each day that is in it: the value in `days` that it is true of."""
+    manifests: Sequence[bytes | None] = ()
+    """As in `KindFold`."""
     sums: Mapping[int, UserSums] = field(default_factory=dict)
     added: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
     """By the number of the user; those beyond its end have none."""
@@ -83,14 +82,22 @@ class UserFold:
             found[day] = yield from user_sums(self.table, of_day, plan.days[day].window, sources)
         return found
 
-    def update(self, manifests: Mapping[int, bytes], changed: Mapping[int, UserSums]) -> "Steps[UserFold]":
-        """The fold of other manifests; `changed` has the sums of each day whose manifest is another one."""
-        gone = find_gone(self.sums, manifests, changed)
+    def exchange(
+        self,
+        manifests: Sequence[bytes | None],
+        gone: Collection[int],
+        known: Mapping[int, UserSums],
+        plan: Plan,
+        parts: DayParts,
+        sources: frozenset[str | None] | None,
+    ) -> "Steps[UserFold]":
+        """As in `KindFold`."""
+        changed = {**known, **(yield from self.sum_days(plan, parts, sources))}
         users = len(self.table)
         if len(gone) < len(self.sums):
             sums, added, deleted = dict(self.sums), _widen(self.added, users), _widen(self.deleted, users)
         else:
-            sums, gone = {}, []
+            sums, gone = {}, ()
             added, deleted = np.zeros(users, np.int64), np.zeros(users, np.int64)
         for day in gone:
             before = sums.pop(day)
@@ -105,6 +112,10 @@ class UserFold:
             yield
             deleted[after.deleted.places] += after.deleted.counts
         return UserFold(self.table, manifests, sums, added, deleted)
+
+    def day(self, day: int) -> UserSums:
+        """As in `KindFold`."""
+        return self.sums[day]
 
     @property
     def size_bytes(self) -> int:

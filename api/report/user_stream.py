@@ -12,6 +12,7 @@ from api.report.users import user_counts
 
 async def label_users(reports: Reports, workspace_id: str, reading: Reading) -> AsyncIterator[list[answers.UserCounts]]:
     """All users of a reading. Labels of those that it does not label itself are the latest at the time."""
+    assert reading.fold is not None, "users were asked for"
     async for piece in reading.fold.all(resolve_choice(reading.stamp.view.query.users)):
         missing = [user for user in piece.users if user is not None and user not in reading.labels]
         labels = await reports.labels(workspace_id, missing) if missing else {}

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from api import wire as answers
 from api.query.periods import Period
 from api.query.question import Query, View
-from api.read.freshness import Positions
 from api.read.snapshot import Snapshot
+from api.report.form import KindFold
 from stream.model.activity import KNOWN_SOURCES, NONE
 from stream.model.time import QUARTERS_A_DAY, date_of
 from stream.storage.keys import Keys
@@ -14,8 +14,6 @@ from stream.storage.keys import Keys
 
 def _unknowable(query: Query) -> tuple[list[str], list[str]]:
     """Sources and users of the query that may be unknown in the workspace."""
-    if query.sources is None and query.users is None:
-        return [], []
     known = {NONE, *KNOWN_SOURCES}
     return (
         [source for source in query.sources or () if source not in known],
@@ -29,11 +27,18 @@ def filter_fields(query: Query) -> list[str]:
     return [*map(Keys.source_field, sources), *map(Keys.user_field, users)]
 
 
-def warnings_of(of: View, snapshot: Snapshot, *, anything: bool) -> list[answers.Warning]:
-    """`anything`: the answer counts something. Then it is of the one source, or user, that was asked for: where no
-    name of it is kept (CONTACTS_NAME_LIMIT), it is known all the same.
+def warnings_of(of: View, snapshot: Snapshot, kinds: KindFold) -> list[answers.Warning]:
+    """Where the fold counts something, that is of the one source, or user, that was asked for: where no name of it is
+    kept (CONTACTS_NAME_LIMIT), it is known all the same.
     """
-    return [*_unknown_values(of.query, snapshot, anything=anything), *_before_retention(of, snapshot.state.positions)]
+    query, kept_from = of.query, snapshot.state.positions.counts_from
+    found: list[answers.Warning] = []
+    if query.sources is not None or query.users is not None:
+        added, deleted, _, _ = kinds.totals()
+        found.extend(_unknown_values(query, snapshot, anything=added + deleted > 0))
+    if kept_from is not None and query.period is not Period.ALL:
+        found.extend(_before_retention(of, kept_from))
+    return found
 
 
 def _unknown_values(query: Query, snapshot: Snapshot, *, anything: bool) -> Iterator[answers.Warning]:
@@ -56,10 +61,7 @@ def _unknown_source(source: str) -> str:
     return message if lower == source else f"{message} Sources are in lower case: is {lower} meant?"
 
 
-def _before_retention(of: View, positions: Positions) -> Iterator[answers.Warning]:
-    kept_from = positions.counts_from
-    if kept_from is None or of.query.period is Period.ALL:
-        return
+def _before_retention(of: View, kept_from: int) -> Iterator[answers.Warning]:
     message = f"Counts before {date_of(kept_from)} (UTC) are no longer kept."
     if of.start < kept_from * QUARTERS_A_DAY:
         period = of.query.period

@@ -86,6 +86,19 @@ pub struct KindSums {
     pub counts: Vec<u64>,
 }
 
+/// Of a day's sums: themselves, a source and its text, a count.
+const DAY_BYTES: usize = 120;
+const SOURCE_BYTES: usize = 56;
+const COUNT_BYTES: usize = 8;
+
+impl KindSums {
+    /// With the table of sources that it may share with others.
+    pub fn size_bytes(&self) -> usize {
+        let texts: usize = self.sources.iter().flatten().map(|source| source.len()).sum();
+        DAY_BYTES + SOURCE_BYTES * self.sources.len() + texts + COUNT_BYTES * self.counts.len()
+    }
+}
+
 /// Numbers the sources that sums meet, 0 being that of none, so that days are added up by number.
 struct SourceNumbers {
     numbers: HashMap<Arc<str>, u32>,

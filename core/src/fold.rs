@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use crate::by_day::ByDay;
 use crate::days::{damaged, Chosen, KindSums, Sources, ACTIVITIES};
 use crate::formats::FormatError;
 use crate::plan::{DayPlan, Plan};
@@ -13,13 +14,15 @@ pub struct KindFold {
     plan: Arc<Plan>,
     chosen: Option<Arc<Chosen>>,
     rows: Rows,
+    days: ByDay<KindSums>,
+    days_bytes: usize,
 }
 
 /// Of each source a row of each activity, with one count a column.
 #[derive(Clone, Default)]
 struct Rows {
-    places: HashMap<Option<Arc<str>>, usize>,
-    sources: Vec<Option<Arc<str>>>,
+    places: Arc<HashMap<Option<Arc<str>>, usize>>,
+    sources: Arc<Vec<Option<Arc<str>>>>,
     counts: Vec<u64>,
 }
 
@@ -37,7 +40,11 @@ pub struct Side<'a> {
 
 impl KindFold {
     pub fn new(plan: Arc<Plan>, chosen: Option<Arc<Chosen>>) -> Self {
-        KindFold { plan, chosen, rows: Rows::default() }
+        KindFold { plan, chosen, rows: Rows::default(), days: ByDay::default(), days_bytes: 0 }
+    }
+
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
     }
 
     /// Rows that are kept: one a source and activity.
@@ -45,20 +52,32 @@ impl KindFold {
         self.rows.sources.len() * ACTIVITIES
     }
 
-    /// Another fold, without some days and with others; where `anew`, none of this one's are in it.
-    pub fn exchange(
-        &self,
-        anew: bool,
-        gone: &[(i64, &KindSums)],
-        changed: &[(i64, &KindSums)],
-    ) -> Result<KindFold, FormatError> {
-        let rows = if anew { Rows::default() } else { self.rows.clone() };
-        let fold = KindFold { plan: Arc::clone(&self.plan), chosen: self.chosen.clone(), rows };
+    /// Of the sums of its days.
+    pub fn days_bytes(&self) -> usize {
+        self.days_bytes
+    }
+
+    pub fn sums_of(&self, day: i64) -> Option<&Arc<KindSums>> {
+        self.days.get(day)
+    }
+
+    /// Another fold, without some days and with others. Where all are gone, to begin anew is less work.
+    pub fn exchange(&self, gone: &[i64], changed: Vec<(i64, Arc<KindSums>)>) -> Result<KindFold, FormatError> {
+        let mut fold = KindFold::new(Arc::clone(&self.plan), self.chosen.clone());
+        let mut taken = Vec::new();
+        if gone.len() < self.days.len() {
+            (fold.rows, fold.days, fold.days_bytes) = (self.rows.clone(), self.days.clone(), self.days_bytes);
+            taken = fold.days.take(gone)?;
+        }
         let mut adder = Adder { fold, known: Vec::new() };
-        for (days, add) in [(gone, u64::wrapping_sub as fn(u64, u64) -> u64), (changed, u64::wrapping_add)] {
-            for (day, sums) in days {
-                adder.add(*day, sums, add)?;
-            }
+        for (day, sums) in taken {
+            adder.add(day, &sums, u64::wrapping_sub)?;
+            adder.fold.days_bytes -= sums.size_bytes();
+        }
+        for (day, sums) in changed {
+            adder.add(day, &sums, u64::wrapping_add)?;
+            adder.fold.days_bytes += sums.size_bytes();
+            adder.fold.days.put(day, sums);
         }
         Ok(adder.fold)
     }
@@ -135,8 +154,8 @@ impl Rows {
         }
         let start = self.counts.len();
         self.counts.resize(start + each, 0);
-        self.sources.push(source.clone());
-        self.places.insert(source.clone(), start);
+        Arc::make_mut(&mut self.sources).push(source.clone());
+        Arc::make_mut(&mut self.places).insert(source.clone(), start);
         start
     }
 }

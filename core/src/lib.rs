@@ -2,7 +2,9 @@
 //! Kafka and no Redis. Bytes and rules go in, bytes and a few numbers come out. Most modules have a Python form of the same
 //! name, which defines the correct result; both give the same bytes and the same sums.
 
+pub mod answers;
 pub mod batches;
+pub mod by_day;
 pub mod calls;
 pub mod cloudevents;
 pub mod counts;

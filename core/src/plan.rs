@@ -21,6 +21,9 @@ pub struct DayPlan {
 pub struct Plan {
     pub buckets: usize,
     pub earlier: usize,
+    /// Where each bucket starts and ends, as texts, and likewise each earlier one.
+    pub spans: Vec<(String, String)>,
+    pub earlier_spans: Vec<(String, String)>,
     days: HashMap<i64, DayPlan>,
 }
 
@@ -29,12 +32,17 @@ fn fault(text: String) -> FormatError {
 }
 
 impl Plan {
+    /// There are as many earlier buckets as buckets, or none.
     pub fn new(
-        buckets: usize,
-        earlier: usize,
+        spans: Vec<(String, String)>,
+        earlier_spans: Vec<(String, String)>,
         days: impl IntoIterator<Item = (i64, DayPlan)>,
     ) -> Result<Self, FormatError> {
-        let plan = Plan { buckets, earlier, days: days.into_iter().collect() };
+        let (buckets, earlier) = (spans.len(), earlier_spans.len());
+        if earlier != 0 && earlier != buckets {
+            return Err(fault(format!("has {earlier} buckets beside {buckets}")));
+        }
+        let plan = Plan { buckets, earlier, spans, earlier_spans, days: days.into_iter().collect() };
         for (day, of) in &plan.days {
             let columns = of.columns.iter().chain(of.also.iter().map(|(_, column)| column));
             let good = of.columns.len() == of.cuts.len()

@@ -23,7 +23,7 @@ create_exception!(contacts_core, UnsupportedError, PyValueError, "A record batch
 create_exception!(contacts_core, TooLargeError, PyValueError, "A record batch that comes to too many bytes.");
 
 /// Raised with each change that Python must know of: it takes no other (`stream/core.py`).
-const INTERFACE: u32 = 8;
+const INTERFACE: u32 = 9;
 
 pub fn of_format(error: FormatError) -> PyErr {
     DamagedError::new_err(error.0)
@@ -524,8 +524,9 @@ fn contacts_core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Fetched>()?;
     module.add_class::<CorePartition>()?;
     module.add_class::<reports::Plan>()?;
-    module.add_class::<reports::KindSumming>()?;
-    module.add_class::<reports::UserSumming>()?;
+    module.add_class::<reports::KindFolding>()?;
+    module.add_class::<reports::UserFolding>()?;
+    module.add_class::<reports::Names>()?;
     module.add_class::<reports::KindDay>()?;
     module.add_class::<reports::KindFold>()?;
     module.add_class::<reports::UserTable>()?;

@@ -4,15 +4,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyDict, PyList};
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
+use crate::answers;
+use crate::by_day::ByDay;
 use crate::days::{self, ByKind, Chosen, KindSums, PartitionDay, Place, ACTIVITIES};
 use crate::fold::{self, Side};
 use crate::formats::FormatError;
 use crate::plan::{self, DayPlan};
 use crate::python::of_format;
-use crate::user_days::{ByUser, UserSums};
+use crate::user_days::{size_of_sums, ByUser, UserSums};
 use crate::user_fold::{self, Row};
 use crate::user_table;
 
@@ -74,6 +76,7 @@ impl HeldDay {
 }
 
 type PlannedDay = (i64, Vec<u64>, Vec<usize>, Vec<(usize, usize)>, (u64, u64));
+type Spans = Vec<(String, String)>;
 
 /// As `Plan` in `api/report/plan.py`.
 #[pyclass(frozen)]
@@ -81,108 +84,168 @@ pub struct Plan(Arc<plan::Plan>);
 
 #[pymethods]
 impl Plan {
-    /// `days`: (day, cuts, columns, also, window) each.
+    /// `spans`: start and end of each bucket, as texts; `days`: (day, cuts, columns, also, window) each.
     #[new]
-    fn new(buckets: usize, earlier: usize, days: Vec<PlannedDay>) -> PyResult<Self> {
+    fn new(spans: Spans, earlier_spans: Spans, days: Vec<PlannedDay>) -> PyResult<Self> {
         let planned =
             days.into_iter().map(|(day, cuts, columns, also, window)| (day, DayPlan { cuts, columns, also, window }));
-        Ok(Plan(Arc::new(plan::Plan::new(buckets, earlier, planned).map_err(of_format)?)))
-    }
-
-    /// The sums of days by kind, of all users or some.
-    #[pyo3(signature = (days, users=None))]
-    fn kind_sums(&self, days: DayParts<'_>, users: Option<Values>) -> PyResult<KindSumming> {
-        Ok(KindSumming {
-            plan: Arc::clone(&self.0),
-            days: hold_days(&days)?,
-            users: users.map(Chosen::new),
-            current: ByKind::new(),
-            sums: Vec::new(),
-        })
-    }
-
-    /// The same by user, of all sources or some.
-    #[pyo3(signature = (table, days, sources=None))]
-    fn user_sums(&self, table: Py<UserTable>, days: DayParts<'_>, sources: Option<Values>) -> PyResult<UserSumming> {
-        Ok(UserSumming {
-            plan: Arc::clone(&self.0),
-            days: hold_days(&days)?,
-            sources: sources.map(Chosen::new),
-            table,
-            current: ByUser::default(),
-            place: Place::default(),
-            sums: Vec::new(),
-        })
+        Ok(Plan(Arc::new(plan::Plan::new(spans, earlier_spans, planned).map_err(of_format)?)))
     }
 }
 
-/// Days that are being summed by kind, so many bytes at a time.
+/// Sums that are known already, by the day.
+fn known_sums<T>(
+    known: &Bound<'_, PyDict>,
+    sums_of: impl Fn(&Bound<'_, PyAny>) -> PyResult<Arc<T>>,
+) -> PyResult<Days<T>> {
+    known.iter().map(|(day, of)| Ok((day.extract()?, sums_of(&of)?))).collect()
+}
+
+type Days<T> = Vec<(i64, Arc<T>)>;
+
+/// A fold by kind that is being made of another one: days are summed, so many bytes at a time, and exchanged.
 #[pyclass]
-pub struct KindSumming {
-    plan: Arc<plan::Plan>,
+pub struct KindFolding {
+    before: Py<KindFold>,
+    gone: Vec<i64>,
+    changed: Days<KindSums>,
     days: Vec<HeldDay>,
+    done: usize,
     users: Option<Chosen>,
     current: ByKind,
-    sums: Vec<KindSums>,
 }
 
-impl KindSumming {
-    fn advance(&mut self, mut left_bytes: usize) -> Result<(), FormatError> {
-        while let Some(held) = self.days.get(self.sums.len()).filter(|_| left_bytes > 0) {
-            let (parts, cuts) = (held.parts()?, &self.plan.day(held.day)?.cuts);
-            let Some(sums) = self.current.sum(&parts, cuts, self.users.as_ref(), &mut left_bytes)? else { break };
-            self.sums.push(sums);
+impl KindFolding {
+    fn advance(
+        &mut self,
+        before: &fold::KindFold,
+        mut left_bytes: usize,
+    ) -> Result<Option<fold::KindFold>, FormatError> {
+        while let Some(held) = self.days.get(self.done) {
+            let (parts, cuts) = (held.parts()?, &before.plan().day(held.day)?.cuts);
+            let sums = self.current.sum(&parts, cuts, self.users.as_ref(), &mut left_bytes)?;
+            let Some(sums) = sums else { return Ok(None) };
+            self.changed.push((held.day, Arc::new(sums)));
+            self.done += 1;
+            if left_bytes == 0 && self.done < self.days.len() {
+                return Ok(None);
+            }
         }
-        Ok(())
+        before.exchange(&self.gone, std::mem::take(&mut self.changed)).map(Some)
     }
 }
 
 #[pymethods]
-impl KindSumming {
-    /// Sum some more; the sums of all days with the last of them, else None.
-    fn step(&mut self, py: Python<'_>, limit_bytes: usize) -> PyResult<Option<Vec<KindDay>>> {
-        py.allow_threads(|| self.advance(limit_bytes)).map_err(of_format)?;
-        let done = self.sums.len() == self.days.len();
-        Ok(done.then(|| std::mem::take(&mut self.sums).into_iter().map(KindDay).collect()))
+impl KindFolding {
+    /// Do some more; the fold with the last of it, else None.
+    fn step(&mut self, py: Python<'_>, limit_bytes: usize) -> PyResult<Option<KindFold>> {
+        let before = self.before.clone_ref(py);
+        let found = py.allow_threads(|| self.advance(&before.get().0, limit_bytes)).map_err(of_format)?;
+        Ok(found.map(KindFold))
     }
 }
 
-/// Days that are being summed by user, so many bytes at a time.
+/// The same by user: its days are exchanged in steps too.
 #[pyclass]
-pub struct UserSumming {
-    plan: Arc<plan::Plan>,
-    days: Vec<HeldDay>,
-    sources: Option<Chosen>,
+pub struct UserFolding {
+    before: Py<UserFold>,
     table: Py<UserTable>,
+    plan: Arc<plan::Plan>,
+    gone: Vec<i64>,
+    changed: Days<UserSums>,
+    days: Vec<HeldDay>,
+    done: usize,
+    sources: Option<Chosen>,
     current: ByUser,
     place: Place,
-    sums: Vec<UserSums>,
+    exchanging: Option<Exchanging>,
 }
 
-impl UserSumming {
-    fn advance(&mut self, table: &mut user_table::UserTable, mut left_bytes: usize) -> Result<(), FormatError> {
-        while let Some(held) = self.days.get(self.sums.len()).filter(|_| left_bytes > 0) {
+/// Days that go out of a fold, or come into it.
+struct Exchanging {
+    fold: user_fold::UserFold,
+    days: ByDay<UserSums>,
+    bytes: usize,
+    out: std::vec::IntoIter<(i64, Arc<UserSums>)>,
+    into: std::vec::IntoIter<(i64, Arc<UserSums>)>,
+}
+
+impl UserFolding {
+    fn sum(&mut self, table: &mut user_table::UserTable, left_bytes: &mut usize) -> Result<bool, FormatError> {
+        while let Some(held) = self.days.get(self.done).filter(|_| *left_bytes > 0) {
             let (parts, window, sources) = (held.parts()?, self.plan.day(held.day)?.window, self.sources.as_ref());
-            let sums = self.current.sum(&parts, window, sources, table, &mut self.place, &mut left_bytes)?;
+            let sums = self.current.sum(&parts, window, sources, table, &mut self.place, left_bytes)?;
             let Some(sums) = sums else { break };
-            self.sums.push(sums);
+            self.changed.push((held.day, Arc::new(sums)));
             self.place = Place::default();
+            self.done += 1;
         }
-        Ok(())
+        Ok(self.done == self.days.len())
+    }
+
+    fn begin(&mut self, before: &UserFold, users: usize) -> Result<Exchanging, FormatError> {
+        let anew = self.gone.len() == before.days.len();
+        let mut begun = Exchanging {
+            fold: if anew { user_fold::UserFold::default() } else { before.fold.clone() },
+            days: if anew { ByDay::default() } else { before.days.clone() },
+            bytes: if anew { 0 } else { before.days_bytes },
+            out: Vec::new().into_iter(),
+            into: std::mem::take(&mut self.changed).into_iter(),
+        };
+        begun.fold.widen(users);
+        if !anew {
+            begun.out = begun.days.take(&self.gone)?.into_iter();
+        }
+        Ok(begun)
+    }
+
+    fn advance(
+        &mut self,
+        before: &UserFold,
+        table: &mut user_table::UserTable,
+        mut left_bytes: usize,
+    ) -> Result<Option<UserFold>, FormatError> {
+        if self.exchanging.is_none() {
+            if !self.sum(table, &mut left_bytes)? {
+                return Ok(None);
+            }
+            self.exchanging = Some(self.begin(before, table.len())?);
+        }
+        let of = self.exchanging.as_mut().expect("it has begun");
+        loop {
+            let (size, more) = if let Some((_, sums)) = of.out.next() {
+                of.fold.exchange(&[&*sums], &[]);
+                of.bytes -= size_of_sums(&sums);
+                (size_of_sums(&sums), true)
+            } else if let Some((day, sums)) = of.into.next() {
+                let size = size_of_sums(&sums);
+                of.fold.exchange(&[], &[&*sums]);
+                of.bytes += size;
+                of.days.put(day, sums);
+                (size, true)
+            } else {
+                (0, false)
+            };
+            if !more {
+                let Exchanging { fold, days, bytes, .. } = self.exchanging.take().expect("it has begun");
+                return Ok(Some(UserFold { fold, days, days_bytes: bytes }));
+            }
+            left_bytes = left_bytes.saturating_sub(size);
+            if left_bytes == 0 {
+                return Ok(None);
+            }
+        }
     }
 }
 
 #[pymethods]
-impl UserSumming {
-    /// As in `KindSumming`.
-    fn step(&mut self, py: Python<'_>, limit_bytes: usize) -> PyResult<Option<Vec<UserDay>>> {
-        let table = self.table.clone_ref(py);
+impl UserFolding {
+    /// As in `KindFolding`.
+    fn step(&mut self, py: Python<'_>, limit_bytes: usize) -> PyResult<Option<UserFold>> {
+        let (before, table) = (self.before.clone_ref(py), self.table.clone_ref(py));
         let mut borrowed = table.borrow_mut(py);
         let users = &mut borrowed.0;
-        py.allow_threads(|| self.advance(users, limit_bytes)).map_err(of_format)?;
-        let done = self.sums.len() == self.days.len();
-        let of_table = |sums| UserDay { sums, table: table.clone_ref(py) };
-        Ok(done.then(|| std::mem::take(&mut self.sums).into_iter().map(of_table).collect()))
+        py.allow_threads(|| self.advance(before.get(), users, limit_bytes)).map_err(of_format)
     }
 }
 
@@ -198,12 +261,7 @@ pub fn first_quarter(day: DayParts<'_>) -> PyResult<Option<u64>> {
 
 /// As `KindSums` in `api/report/days.py`.
 #[pyclass(frozen)]
-pub struct KindDay(KindSums);
-
-/// Of a day's sums: themselves, a source and its text, a count.
-const DAY_BYTES: usize = 120;
-const SOURCE_BYTES: usize = 56;
-const COUNT_BYTES: usize = 8;
+pub struct KindDay(Arc<KindSums>);
 
 #[pymethods]
 impl KindDay {
@@ -219,21 +277,27 @@ impl KindDay {
         &self.0.counts
     }
 
-    /// With the table of sources that it may share with others.
     #[getter]
     fn size_bytes(&self) -> usize {
-        let texts: usize = self.0.sources.iter().flatten().map(|source| source.len()).sum();
-        DAY_BYTES + SOURCE_BYTES * self.0.sources.len() + texts + COUNT_BYTES * self.0.counts.len()
+        self.0.size_bytes()
     }
 }
 
-/// As `KindFold` in `api/report/fold.py`, without the days that are in it.
+/// How sources are named in answers (`api/report/sources.py`).
+#[pyclass(frozen)]
+pub struct Names(answers::Names);
+
+#[pymethods]
+impl Names {
+    #[new]
+    fn new(known: Vec<String>, none: String, rest: String, limit: usize) -> Self {
+        Names(answers::Names { known, none, rest, limit })
+    }
+}
+
+/// As `KindFold` in `api/report/fold.py`.
 #[pyclass(frozen)]
 pub struct KindFold(fold::KindFold);
-
-fn sums_of<'a>(days: &'a [(i64, Bound<'_, KindDay>)]) -> Vec<(i64, &'a KindSums)> {
-    days.iter().map(|(day, sums)| (*day, &sums.get().0)).collect()
-}
 
 type Sides<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyDict>);
 
@@ -255,14 +319,56 @@ impl KindFold {
         KindFold(fold::KindFold::new(Arc::clone(&plan.0), sources.map(|sources| Arc::new(Chosen::new(sources)))))
     }
 
-    /// Another fold, without some days and with others; where `anew`, none of this one's are in it.
+    /// Begin another fold: without some days, and with others whose sums are known, or are made of parts; of all users,
+    /// or some.
+    #[pyo3(signature = (gone, known, days, users=None))]
     fn exchange(
-        &self,
-        anew: bool,
-        gone: Vec<(i64, Bound<'_, KindDay>)>,
-        changed: Vec<(i64, Bound<'_, KindDay>)>,
-    ) -> PyResult<KindFold> {
-        Ok(KindFold(self.0.exchange(anew, &sums_of(&gone), &sums_of(&changed)).map_err(of_format)?))
+        slf: &Bound<'_, Self>,
+        gone: Vec<i64>,
+        known: &Bound<'_, PyDict>,
+        days: DayParts<'_>,
+        users: Option<Values>,
+    ) -> PyResult<KindFolding> {
+        Ok(KindFolding {
+            before: slf.clone().unbind(),
+            gone,
+            changed: known_sums(known, |of| Ok(Arc::clone(&of.downcast::<KindDay>()?.get().0)))?,
+            days: hold_days(&days)?,
+            done: 0,
+            users: users.map(Chosen::new),
+            current: ByKind::new(),
+        })
+    }
+
+    /// The sums of a day that is in it.
+    fn sums_of(&self, day: i64) -> Option<KindDay> {
+        self.0.sums_of(day).map(|sums| KindDay(Arc::clone(sums)))
+    }
+
+    /// Added, deleted, and both of the earlier side.
+    fn totals(&self) -> (u64, u64, u64, u64) {
+        let counts = self.0.counts();
+        let sum = |of: &Vec<u64>| of.iter().copied().fold(0, u64::wrapping_add);
+        let ([added, deleted], [added_before, deleted_before]) = (&counts.now.totals, &counts.before.totals);
+        (sum(added), sum(deleted), sum(added_before), sum(deleted_before))
+    }
+
+    /// The timeline as JSON, of buckets in these states.
+    fn timeline<'py>(&self, py: Python<'py>, states: Vec<PyBackedStr>) -> Bound<'py, PyBytes> {
+        let states: Vec<&str> = states.iter().map(|state| &**state).collect();
+        PyBytes::new(py, &answers::timeline(self.0.plan(), &self.0.counts(), &states))
+    }
+
+    /// Added by source as JSON; None where there are more sources than are named.
+    fn sources<'py>(&self, py: Python<'py>, states: Vec<PyBackedStr>, names: &Names) -> Option<Bound<'py, PyBytes>> {
+        let states: Vec<&str> = states.iter().map(|state| &**state).collect();
+        answers::sources(self.0.plan(), &self.0.counts(), &states, &names.0).map(|json| PyBytes::new(py, &json))
+    }
+
+    /// Of the sums of its days.
+    #[getter]
+    fn days_bytes(&self) -> usize {
+        self.0.days_bytes()
     }
 
     /// Added, deleted, added by source; and of the earlier side.
@@ -300,13 +406,7 @@ impl UserTable {
 
 /// As `UserSums` in `api/report/user_days.py`.
 #[pyclass(frozen)]
-pub struct UserDay {
-    sums: UserSums,
-    #[pyo3(get)]
-    table: Py<UserTable>,
-}
-
-const USER_DAY_BYTES: usize = 200;
+pub struct UserDay(Arc<UserSums>);
 
 #[pymethods]
 impl UserDay {
@@ -314,18 +414,22 @@ impl UserDay {
     #[getter]
     fn columns(&self) -> Vec<Vec<(u32, u64)>> {
         let pairs = |of: &crate::user_days::Column| of.users.iter().copied().zip(of.counts.iter().copied()).collect();
-        self.sums.iter().map(pairs).collect()
+        self.0.iter().map(pairs).collect()
     }
 
     #[getter]
     fn size_bytes(&self) -> usize {
-        USER_DAY_BYTES + self.sums.iter().map(|column| 12 * column.users.len()).sum::<usize>()
+        size_of_sums(&self.0)
     }
 }
 
-/// As `UserFold` in `api/report/user_fold.py`, without the days that are in it. It changes only before it is a fold's.
-#[pyclass]
-pub struct UserFold(user_fold::UserFold);
+/// As `UserFold` in `api/report/user_fold.py`.
+#[pyclass(frozen)]
+pub struct UserFold {
+    fold: user_fold::UserFold,
+    days: ByDay<UserSums>,
+    days_bytes: usize,
+}
 
 type Columns<'a> = (Vec<Option<&'a str>>, Vec<u64>, Vec<u64>);
 
@@ -340,55 +444,76 @@ fn columns_of(rows: Vec<Row<'_>>) -> Columns<'_> {
 impl UserFold {
     #[new]
     fn new() -> Self {
-        UserFold(user_fold::UserFold::default())
+        UserFold { fold: user_fold::UserFold::default(), days: ByDay::default(), days_bytes: 0 }
     }
 
-    /// Another one with places for all users of a table, with the same counts or, where `anew`, with none.
-    fn copy(&self, py: Python<'_>, table: &UserTable, anew: bool) -> UserFold {
-        let users = table.0.len();
-        py.allow_threads(|| {
-            let mut other = if anew { user_fold::UserFold::default() } else { self.0.clone() };
-            other.widen(users);
-            UserFold(other)
+    /// As in `KindFold`: of all sources, or some.
+    #[pyo3(signature = (gone, known, plan, table, days, sources=None))]
+    fn exchange(
+        slf: &Bound<'_, Self>,
+        gone: Vec<i64>,
+        known: &Bound<'_, PyDict>,
+        plan: &Plan,
+        table: Py<UserTable>,
+        days: DayParts<'_>,
+        sources: Option<Values>,
+    ) -> PyResult<UserFolding> {
+        Ok(UserFolding {
+            before: slf.clone().unbind(),
+            table,
+            plan: Arc::clone(&plan.0),
+            gone,
+            changed: known_sums(known, |of| Ok(Arc::clone(&of.downcast::<UserDay>()?.get().0)))?,
+            days: hold_days(&days)?,
+            done: 0,
+            sources: sources.map(Chosen::new),
+            current: ByUser::default(),
+            place: Place::default(),
+            exchanging: None,
         })
     }
 
-    /// Take some days out and others in.
-    fn exchange(&mut self, py: Python<'_>, gone: Vec<Bound<'_, UserDay>>, changed: Vec<Bound<'_, UserDay>>) {
-        let gone: Vec<&UserSums> = gone.iter().map(|day| &day.get().sums).collect();
-        let changed: Vec<&UserSums> = changed.iter().map(|day| &day.get().sums).collect();
-        py.allow_threads(|| self.0.exchange(&gone, &changed));
+    /// The sums of a day that is in it.
+    fn sums_of(&self, day: i64) -> Option<UserDay> {
+        self.days.get(day).map(|sums| UserDay(Arc::clone(sums)))
     }
 
     /// Added and deleted of a user; zeros of whom the table does not know.
     #[pyo3(signature = (table, user))]
     fn of(&self, table: &UserTable, user: Option<&str>) -> (u64, u64) {
-        table.0.find(user).map_or((0, 0), |number| self.0.of(number))
+        table.0.find(user).map_or((0, 0), |number| self.fold.of(number))
     }
 
     /// Users with any activity, added, deleted.
     fn total(&self) -> (usize, u64, u64) {
-        self.0.total()
+        self.fold.total()
     }
 
     /// The numbers of the first users in the report's order: of those who were the first `before`, and of so many more.
     fn first(&self, table: &UserTable, before: Vec<u32>, start: usize, users: usize, limit: usize) -> Vec<u32> {
-        self.0.first(before, start, start.saturating_add(users), limit, table.0.texts())
+        self.fold.first(before, start, start.saturating_add(users), limit, table.0.texts())
     }
 
     /// Users by number, and the null user where it has any activity: (user, added, deleted) each.
     fn rows<'py>(&self, py: Python<'py>, table: &UserTable, users: Vec<u32>) -> PyResult<Bound<'py, PyList>> {
-        PyList::new(py, self.0.rows(&users, table.0.texts()))
+        PyList::new(py, self.fold.rows(&users, table.0.texts()))
     }
 
     /// All users, to be sorted.
     fn everyone(&self, table: &UserTable) -> Everyone {
-        Everyone(user_fold::Everyone::new(&self.0, table.0.texts()))
+        Everyone(user_fold::Everyone::new(&self.fold, table.0.texts()))
     }
 
+    /// With the sums of its days.
     #[getter]
     fn size_bytes(&self) -> usize {
-        self.0.size_bytes()
+        self.fold.size_bytes() + self.days_bytes
+    }
+
+    /// Of the sums of its days.
+    #[getter]
+    fn days_bytes(&self) -> usize {
+        self.days_bytes
     }
 }
 

@@ -15,6 +15,12 @@ pub struct Column {
 /// Counts by activity and user, without those that are 0, as the numbers of one table.
 pub type UserSums = [Column; ACTIVITIES];
 
+const USER_DAY_BYTES: usize = 200;
+
+pub fn size_of_sums(sums: &UserSums) -> usize {
+    USER_DAY_BYTES + sums.iter().map(|column| 12 * column.users.len()).sum::<usize>()
+}
+
 /// Counts by user's number, of one activity.
 #[derive(Default)]
 struct Counting {

@@ -200,14 +200,14 @@ def unpackings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     unpacked: list[Any] = []
 
     def note(unpack: Any) -> Any:
-        def noting(fold: Any, plan: Any, parts: Any, sources: Any) -> Any:
+        def noting(fold: Any, manifests: Any, gone: Any, known: Any, plan: Any, parts: Any, sources: Any) -> Any:
             unpacked.extend(parts)
-            return unpack(fold, plan, parts, sources)
+            return unpack(fold, manifests, gone, known, plan, parts, sources)
 
         return noting
 
     for fold in (user_fold.UserFold, compiled.UserFold):
-        monkeypatch.setattr(fold, "sum_days", note(fold.sum_days))
+        monkeypatch.setattr(fold, "exchange", note(fold.exchange))
     return unpacked
 
 

@@ -303,7 +303,7 @@ async def test_an_answer_takes_few_calls(own_redis: RunningRedis) -> None:
         tag = dict(sent[0]["headers"])[b"etag"]
         remembered = await ask(if_none_match=tag)
         assert sent[0]["status"] == 304
-        api.app.state.memory.forget(("state", "w"))
+        api.app.state.memory.forget(("known", "w"))
         asked = await ask(if_none_match=tag)
         assert sent[0]["status"] == 304
     assert kept <= 70

@@ -86,7 +86,6 @@ def test_equal_tables_of_kinds_are_one_until_there_are_too_many_names() -> None:
 
 FIXED = {
     "http/request._recall_qualities": (256, 12_000),
-    "http/request._encode_name": (64, 300),
     "formats._recall": (256, 1_000),
     "query/periods.day_start": (8_192, 400),
     "query/periods.quarter_text": (2_048, 400),

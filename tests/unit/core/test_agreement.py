@@ -226,19 +226,18 @@ def compare_sums(core: Any, state: PartitionState) -> None:
         parts = [PartitionDay(summaries, heads, cells, aggregate.delta)] * 2
         of_day = columns_of_parts(day_parts({aggregate.day: parts}))
         for cuts in ((96,), (50, 96), (1, 49, 95, 96)):
-            plan = core.Plan(1, 0, [(aggregate.day, cuts, [0] * len(cuts), [], (0, 96))])
+            plan = core.Plan([("", "")], [], [(aggregate.day, cuts, [0] * len(cuts), [], (0, 96))])
             for users in (None, frozenset({"u1", None})):
                 sums = days.kind_sums(parts, cuts) if users is None else finish(kind_sums_of_users(parts, cuts, users))
-                [found] = plan.kind_sums(of_day, users).step(UNLIMITED)
+                fold = core.KindFold(plan).exchange([], {}, of_day, users).step(UNLIMITED)
+                found = fold.sums_of(aggregate.day)
                 assert by_kind(found, len(cuts)) == by_kind(sums, len(cuts))
         for window in ((0, 96), (10, 96), (0, 1)):
-            plan = core.Plan(1, 0, [(aggregate.day, [96], [0], [], window)])
+            plan = core.Plan([("", "")], [], [(aggregate.day, [96], [0], [], window)])
             for sources in (None, frozenset({"user", None})):
                 added, deleted = by_user(finish(user_sums(UserTable(), parts, window, sources)))
                 table = core.UserTable()
-                sums_by_user = plan.user_sums(table, of_day, sources).step(UNLIMITED)
-                fold = core.UserFold().copy(table, True)
-                fold.exchange([], sums_by_user)
+                fold = core.UserFold().exchange([], {}, plan, table, of_day, sources).step(UNLIMITED)
                 rows = fold.rows(table, fold.first(table, [], 0, len(table), 1_000))
                 assert {user: (one, other) for user, one, other in rows} == {
                     user: (added.get(user, 0), deleted.get(user, 0)) for user in added.keys() | deleted.keys()

@@ -22,6 +22,7 @@ from api.report.days import KindSums
 from api.report.form import Form, KindFold, PythonForm, UserFold
 from api.report.plan import Plan, plan_of
 from api.report.user_fold import Chosen, Ranked
+from api.wire import BucketState
 from stream.core import CoreFailed
 from stream.model.steps import Steps, finish
 from stream.storage.formats import FormatError
@@ -39,8 +40,10 @@ START = int(datetime(2026, 3, 26, tzinfo=UTC).timestamp()) * 10**9
 NOW = (START + DAYS * DAY) // QUARTER
 
 ZONES = ["UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns", "Pacific/Kiritimati"]
-SOURCES = [None, "user", "contact_import", "ü", "x"]
+SOURCES = [None, "user", "contact_import", "ü", "x", 'a"\\\n/\x1f\x7f\u2028𝔲']
 USERS = [None, "u1", "u2", "u3", "ß"]
+
+STATES: list[BucketState] = ["final", "settling", "open", "future"]
 
 EVENTS = st.lists(
     st.builds(
@@ -99,26 +102,53 @@ class Folded:
     """What a form makes of a view."""
 
     def __init__(self, form: Form, plan: Plan, sources: Chosen, users: Chosen) -> None:
-        self.plan, self.sources, self.users = plan, sources, users
+        self.form, self.plan, self.sources, self.users = form, plan, sources, users
         self.kinds: KindFold = form.kind_fold(plan, sources)
         self.by_user: UserFold = form.user_fold(form.user_table())
 
+    def differing(self, now: Sequence[bytes | None], then: Sequence[bytes | None]) -> tuple[list[int], list[int]]:
+        """The days that are no longer as they were, and those that are as they were not."""
+        days = list(zip(self.plan.days, now, then or [None] * len(now), strict=True))
+        return (
+            [day for day, new, old in days if new != old and old is not None],
+            [day for day, new, old in days if new != old and new is not None],
+        )
+
+    def json(self) -> list[bytes]:
+        """Of buckets in any states, and where all are still to come."""
+        states = [STATES[i % len(STATES)] for i in range(self.plan.buckets)]
+        return [
+            make(self.kinds, some)
+            for some in (states, ["future"] * len(states))
+            for make in (self.form.timeline_json, self.form.sources_json)
+        ]
+
     def update(self, days: Mapping[int, list[PartitionDay]], manifests: Mapping[int, bytes]) -> list[Any]:
         """All that can be asked of the folds of these days."""
-        own = {day: manifest for day, manifest in manifests.items() if day in self.plan.days}
-        changed = {day: days[day] for day in own if self.kinds.manifests.get(day) != own[day]}
-        self.kinds = self.kinds.update(own, finish(self.kinds.sum_days(day_parts(changed), self.users)))
-        own = {day: manifest for day, manifest in own.items() if self.plan.days[day].window[1]}
-        changed = {day: days[day] for day in own if self.by_user.manifests.get(day) != own[day]}
-        sums = finish(self.by_user.sum_days(self.plan, day_parts(changed), self.sources))
-        self.by_user = finish(self.by_user.update(own, sums))
+        kinds = list(map(manifests.get, self.plan.days))
+        gone, changed = self.differing(kinds, self.kinds.manifests)
+        parts = day_parts({day: days[day] for day in changed})
+        self.kinds = finish(self.kinds.exchange(kinds, gone, {}, parts, self.users))
+        users = [manifests.get(of.day) if of.window[1] else None for of in self.plan.days.values()]
+        gone, changed = self.differing(users, self.by_user.manifests)
+        parts = day_parts({day: days[day] for day in changed})
+        self.by_user = finish(self.by_user.exchange(users, gone, {}, self.plan, parts, self.sources))
         assert self.kinds.size_bytes > 0 < self.by_user.size_bytes
         for fold in (self.kinds, self.by_user):
             if isinstance(fold, compiled.KindFold | compiled.UserFold):
-                assert fold.sums_bytes == sum(sums.size_bytes for sums in fold.sums.values())
+                days = [day for day, it in zip(self.plan.days, fold.manifests, strict=True) if it is not None]
+                assert fold.core.days_bytes == sum(fold.day(day).size_bytes for day in days)
         by_day = [counted(self.kinds.sums_of(day), len(of.cuts)) for day, of in self.plan.days.items()]
         ranked = [asyncio.run(listed(self.by_user, users)) for users in (None, self.users)]
-        return [self.kinds.counts, by_day, self.by_user.total(None), self.by_user.total(self.users), *ranked]
+        return [
+            self.kinds.counts,
+            self.kinds.totals(),
+            *self.json(),
+            by_day,
+            self.by_user.total(None),
+            self.by_user.total(self.users),
+            *ranked,
+        ]
 
 
 @pytest.mark.parametrize("step_bytes", [1, compiled.STEP_BYTES])
@@ -153,9 +183,31 @@ def test_both_forms_sum_and_fold_the_same(
                 assert forms[1].first_quarter(day_parts(days), day) == forms[0].first_quarter(day_parts(new), day)
 
 
+@pytest.mark.parametrize("others", [[], ["none"], ["*"], [f"s{number}" for number in range(94)]])
+@pytest.mark.parametrize("more", [0, 1])
+def test_both_forms_name_the_same_sources_where_there_are_many(core: Any, others: list[str], more: int) -> None:
+    # Given as many sources as are named, or one more, some only on the earlier side; and ones with names of ours
+    query = Query(None, None, "UTC", Interval.DAY, Weekday.MONDAY, None, None, Compare.PREVIOUS_PERIOD)
+    plan = plan_of(view_of_dates(query, Dates(FIRST + timedelta(1), FIRST + timedelta(2)), NOW))
+    sources: list[str | None] = [None, *others, *(f"more{number}" for number in range(more)), '\n"\\']
+    events = [Event(START + DAY * (i % 3), "e", "added", source, "u") for i, source in enumerate(sources)]
+    days = packed(events, 1)
+    found = []
+    for form in (PythonForm("here"), CompiledForm(core)):
+        folded = Folded(form, plan, None, None)
+        folded.update(days, dict.fromkeys(days, b"1"))
+        found.append(folded.json())
+    assert found[0] == found[1]
+
+
 def some_plan() -> Plan:
     query = Query(None, None, "Asia/Kathmandu", Interval.DAY, Weekday.MONDAY, None, None, Compare.NONE)
     return plan_of(view_of_dates(query, Dates(FIRST, FIRST), NOW))
+
+
+def only(plan: Plan, day: int) -> list[bytes | None]:
+    """The manifests of a plan where one day has something."""
+    return [b"1" if one == day else None for one in plan.days]
 
 
 def damaged(random: Random, part: bytes) -> bytes:
@@ -194,13 +246,13 @@ def test_damaged_parts_are_an_error_and_never_a_panic(core: Any) -> None:
         for users in (None, frozenset(["u1", None])):
             try:
                 fold = form.kind_fold(plan, None)
-                fold = fold.update({day: b"1"}, finish(fold.sum_days(day_parts({day: [bad]}), users)))
+                fold = finish(fold.exchange(only(plan, day), [], {}, day_parts({day: [bad]}), users))
                 assert len(fold.counts.added) == 1
             except FormatError:
                 errors += 1
         try:
             by_user = form.user_fold(form.user_table())
-            by_user = finish(by_user.update({day: b"1"}, finish(by_user.sum_days(plan, day_parts({day: [bad]}), None))))
+            by_user = finish(by_user.exchange(only(plan, day), [], {}, plan, day_parts({day: [bad]}), None))
             asyncio.run(listed(by_user, None)) if number % 50 == 0 else by_user.total(None)
             form.first_quarter(day_parts({day: [bad]}), day)
         except FormatError:
@@ -226,13 +278,14 @@ def test_a_day_of_many_users_is_summed_and_ranked_in_small_steps(core: Any, name
     table = form.user_table()
     fold = form.user_fold(table)
     # When it is summed by user, then no step gives numbers to more users than a base has
-    seen = lengths(fold.sum_days(plan, parts, None), table)
+    seen = lengths(fold.exchange(only(plan, day), [], {}, plan, parts, None), table)
     assert max(after - before for before, after in pairwise(seen)) <= of_each
     # ... and by kind, of some users, it is as many steps
     kinds = form.kind_fold(plan, None)
-    assert sum(1 for _ in kinds.sum_days(parts, frozenset(["u7"]))) >= len(heads) - 1
+    steps = kinds.exchange(only(plan, day), [], {}, parts, frozenset(["u7"]))
+    assert sum(1 for _ in steps) >= len(heads) - 1
     # ... to put the first in order takes a step for some thousands, too; here their ids decide
-    fold = finish(fold.update({day: b"1"}, finish(fold.sum_days(plan, parts, None))))
+    fold = finish(fold.exchange(only(plan, day), [], {}, plan, parts, None))
     assert sum(1 for _ in fold._ranked_first(3)) >= number / of_each - 1  # type: ignore[attr-defined]
     users = sorted(f"u{user}" for user in range(number))
     assert asyncio.run(fold.first(500, None)) == [(user, 1, 0) for user in users[:500]]

@@ -5,28 +5,29 @@ from collections.abc import Mapping
 import hiredis
 import pytest
 
-from api.cache import Memory
-from api.read.manifests import Asked, KeysLost, Manifests, Seen, ask, moved_days, read_parts
+from api.cache import ENTRY_BYTES, Memory
+from api.read.manifests import CHANGED, Asked, Days, KeysLost, Manifests, Seen, ask, changes, learn, read_parts
 from api.read.parts import CELLS, HEADS, SUMMARIES, PartitionDay
-from stream.settings.redis import pack_around
+from stream.settings.redis import PackedWords, pack_around
 
 TWO = b"v1 0:2 3:0"
 ONE = b"v2 0:1"
 
 
 def seen(manifests: Mapping[int, bytes]) -> Seen:
-    memory = Memory(10**6)
-    known = Manifests(memory)
-    known.learn("w", known.seen("w", list(manifests), None), manifests, list(manifests))
-    return known.seen("w", list(manifests), None)
+    known, days = Manifests(Memory(10**6)), Days(list(manifests))
+    before = known.seen("w", days, None)
+    learn(before, dict(manifests))
+    known.keep("w", before.known)
+    return known.seen("w", days, None)
 
 
 def commands(asked: Asked) -> list[list[bytes]]:
     """As a server reads them."""
     reader = hiredis.Reader()
     found = []
-    for number, fields in asked.fields:
-        reader.feed(b"".join(pack_around(("HMGET", number, *fields))))
+    for number, fields, words in asked.fields:
+        reader.feed(b"".join(pack_around(("HMGET", number, PackedWords(words, fields)))))
         found.append(reader.gets())
     return found
 
@@ -45,9 +46,7 @@ def test_days_are_asked_by_the_parts_that_they_had_in_one_command_a_hash() -> No
         [b"HMGET", b"313", b"10016.0.0.h", b"10016.0.t"],
     ]  # fmt: skip
     # ... and what comes is cut up so again
-    found = read_parts(
-        asked, [[b"a", None], [b"b", b"c", None, b"d", b"e", b"f", b"g", b"h", None], [b"i", b"j"]], manifests
-    )
+    found = read_parts(asked, [[b"a", None], [b"b", b"c", None, b"d", b"e", b"f", b"g", b"h", None], [b"i", b"j"]], {})
     assert dict(found) == {
         9_983: [PartitionDay([b"a"], [], [], None)],
         9_984: [PartitionDay([b"b", b"c"], [], [], None), PartitionDay([], [], [], b"d")],
@@ -71,34 +70,47 @@ def test_parts_that_must_be_there_are_told_lost_where_they_are_not(values: list[
     asked = ask(seen(manifests), {20_000: SUMMARIES})
     if lost:
         with pytest.raises(KeysLost):
-            read_parts(asked, [values], manifests)
+            read_parts(asked, [values], {})
     else:
-        assert list(read_parts(asked, [values], manifests)) == [20_000]
+        assert list(read_parts(asked, [values], {})) == [20_000]
     # ... but a day that has other parts by now, or is gone, lacks nothing: it is read again
-    for now in ({20_000: ONE}, {}):
+    for now in ({20_000: ONE}, {20_000: None}):
         assert list(read_parts(asked, [values], now)) == []
     # ... and one with other counts in the same parts is as it is now
     if not lost:
         assert list(read_parts(asked, [values], {20_000: b"v9" + TWO[2:]})) == [20_000]
 
 
-def test_days_that_moved_are_the_new_and_the_changed() -> None:
-    before = {1: b"a", 2: b"b", 3: b"c"}
-    assert moved_days(dict(before), before) == []
-    assert moved_days({1: b"a", 2: b"x", 3: b"y"}, before) == [2, 3]
-    assert moved_days({3: b"y", 2: b"b", 1: b"a"}, before) == [3]
-    assert moved_days({2: b"b", 3: b"c", 4: b"d"}, before) == [4]
-    assert moved_days({}, before) == []
+@pytest.mark.parametrize("whole", [False, True])
+def test_days_that_changed_are_the_new_the_others_and_those_that_are_gone(whole: bool) -> None:
+    def found(now: Mapping[int, bytes]) -> Mapping[int, bytes | None]:
+        """As a read of these days finds it, or one of all that there are."""
+        before: dict[int, bytes] = {1: b"a", 2: b"b", 3: b"c"}
+        if whole:
+            return changes(list(now), list(now.values()), list(before), list(before.values()))
+        days = [1, 2, 3, 4]
+        return changes(days, list(map(now.get, days)), days, list(map(before.get, days)))
+
+    assert found({1: b"a", 2: b"b", 3: b"c"}) == {}
+    assert found({1: b"a", 2: b"x", 3: b"y"}) == {2: b"x", 3: b"y"}
+    assert found({2: b"b", 3: b"c", 4: b"d"}) == {1: None, 4: b"d"}
+    assert found({2: b"b", 3: b"z"}) == {1: None, 3: b"z"}
+    assert found({}) == {1: None, 2: None, 3: None}
 
 
 def test_a_day_that_changed_since_the_read_before_is_taken_to_have_changed_again() -> None:
     memory = Memory(10**6)
-    manifests = Manifests(memory)
+    manifests, days = Manifests(memory), Days([1, 2, 3])
 
     def read(now: dict[int, bytes]) -> Mapping[int, bytes | None]:
-        before = manifests.seen("w", [1, 2, 3], None)
-        manifests.learn("w", before, now, moved_days(now, before.manifests))
-        return manifests.seen("w", [1, 2, 3], None).now
+        before = manifests.seen("w", days, None)
+        learn(before, changes(days.days, list(map(now.get, days.days)), before.days, before.manifests))
+        manifests.keep("w", before.known)
+        known = before.known
+        assert memory.bytes == known.size_bytes + ENTRY_BYTES
+        assert known._text_bytes == sum(map(len, known.manifests.values()))
+        found = zip(days.days, manifests.seen("w", days, None).now(), strict=True)
+        return {day: None if manifest is CHANGED else manifest for day, manifest in found if manifest is not None}
 
     assert read({1: b"a", 2: b"b"}) == {1: b"a", 2: b"b"}
     assert read({1: b"a", 2: b"c"}) == {1: b"a", 2: None}

@@ -8,11 +8,12 @@ from api.cache import Memory
 from api.query.periods import Compare, Dates, Interval, Weekday
 from api.query.question import Query, view_of_dates
 from api.read.freshness import Positions
+from api.read.manifests import Known, Seen
 from api.read.parts import HEADS, SUMMARIES, PartitionDay, Parts
 from api.read.snapshot import Snapshot, State
 from api.report.form import Form, PythonForm
 from api.report.plan import Plan, plan_of
-from api.report.sums import FOLDS_ASKED, Sums, UserFolds
+from api.report.sums import FOLDS_ASKED, Range, Sums, UserFolds
 from stream.model.time import date_of
 from stream.storage.day_parts import Summary, encode, make_column
 from tests.support.day_parts import day_parts
@@ -44,16 +45,20 @@ class Ranges:
     def sums(self, of: Plan) -> Sums:
         self.plans.append(of)
         return Sums(
-            self.memory, self.form, "w", of, self.users,
+            self.memory, self.form, "w", Range(of), self.users,
             kinds=True, users=True, chosen_sources=None, chosen_users=None, every=False,
         )  # fmt: skip
 
     async def read(self, of: Plan, manifests: Mapping[int, bytes]) -> Mapping[int, Parts]:
         """What had to be read for a range with these days; its counts are right."""
         sums = self.sums(of)
-        lacking = sums.lacking(manifests)
+        places = {day: place for place, day in enumerate(of.days)}
+        values = list(map(manifests.get, of.days))
+        lacking = sums.lacking(Seen(sums.days, Known(), list(of.days), values, places, False))
         parts = day_parts({day: [PART] for day in lacking})
-        await sums.take(Snapshot(STATE, manifests, parts, {}, lacking, list(lacking), {}))
+        snapshot = Snapshot(STATE, list(of.days), values, parts, {}, lacking, {})
+        assert not sums.lacks(snapshot)
+        await sums.take(snapshot)
         assert sum(sums.kinds.counts.added) == 2 * of.buckets
         assert sums.users.total(None) == (1, 2 * of.buckets, 0)
         return lacking

@@ -2,17 +2,20 @@
 
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from api.query.periods import Compare, Dates, Interval, Weekday
 from api.query.question import Query, view_of_dates
+from api.read.parts import NO_PARTS
 from api.report.days import KindSums
 from api.report.fold import Counts, KindFold
 from api.report.plan import Plan, plan_of
 from api.report.sources import sources
 from api.report.summary import change_percent
 from api.report.timeline import bucket_states
+from stream.model.steps import finish
 from stream.model.time import date_of
 
 DAY = 20_780
@@ -112,15 +115,19 @@ def test_a_fold_that_is_kept_is_the_fold_made_anew() -> None:
                     table = rng.choice(kinds)
                     numbers = tuple(rng.randrange(9) for _ in range(len(table) * len(day.cuts)))
                     days[day.day] = (b"%d" % step, KindSums(table, numbers))
-                manifests = {day: manifest for day, (manifest, _) in days.items()}
-                new = [day for day in manifests if kept.manifests.get(day) != manifests[day]]
-                kept = kept.update(manifests, {day: days[day][1] for day in new})
-                anew = KindFold(of, chosen).update(manifests, {day: sums for day, (_, sums) in days.items()})
+                sums = {day: sums for day, (_, sums) in days.items()}
+                then = dict(zip(of.days, kept.manifests or [None] * len(of.days), strict=True))
+                manifests = [days[day][0] if day in days else None for day in of.days]
+                other = [day for day, manifest in zip(of.days, manifests, strict=True) if manifest != then[day]]
+                gone = [day for day in other if then[day] is not None]
+                new = {day: sums[day] for day in other if day in days}
+                kept = finish(kept.exchange(manifests, gone, new, NO_PARTS, None))
+                anew = finish(KindFold(of, chosen).exchange(manifests, [], sums, NO_PARTS, None))
                 assert kept.counts == anew.counts
 
 
 def test_an_empty_bucket_is_closed_as_soon_as_it_begins() -> None:
-    nothing = Counts([0, 0], [0, 0], {}, [], [], {})
+    nothing = SimpleNamespace(counts=Counts([0, 0], [0, 0], {}, [], [], {}))
     assert bucket_states([10, 10, 20], nothing, 9_000.0, 9_000.0) == ["final", "open"]
     assert bucket_states([10, 10, 20], nothing, 8_999.0, 8_000.0) == ["future", "future"]
 
@@ -129,7 +136,7 @@ def test_two_years_and_those_a_year_before_count_a_day_twice() -> None:
     of = plan(-700, 0, compare=Compare.PREVIOUS_YEAR)
     both = [day for day in of.days.values() if day.also]
     assert len(both) > 300
-    fold = KindFold(of, None).update(
-        {both[9].day: b"x"}, {both[9].day: KindSums(((0, None),), (1,) * len(both[9].cuts))}
-    )
+    sums = {both[9].day: KindSums(((0, None),), (1,) * len(both[9].cuts))}
+    manifests = [b"x" if day == both[9].day else None for day in of.days]
+    fold = finish(KindFold(of, None).exchange(manifests, [], sums, NO_PARTS, None))
     assert sum(fold.counts.added) == sum(fold.counts.added_before) == len(both[9].cuts)

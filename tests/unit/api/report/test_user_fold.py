@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from api.read.parts import PartitionDay
+from api.read.parts import NO_PARTS, PartitionDay
 from api.report import user_fold, user_table
+from api.report.plan import plan_of_bounds
 from api.report.user_days import UserSums, user_sums
 from api.report.user_fold import Chosen, Ranked, UserFold, UserTotal, columns_of
 from api.report.user_table import UserTable
@@ -16,6 +17,8 @@ from api.wire import OmittedUsers
 from stream.model.steps import finish
 from tests.support.user_columns import bases, by_user, sums_of
 
+NO_PLAN = plan_of_bounds("UTC", (0, 0), ())
+
 
 async def everyone(fold: UserFold, users: Chosen = None) -> Ranked:
     return [row async for piece in fold.all(users) for row in zip(*piece, strict=True)]
@@ -23,7 +26,7 @@ async def everyone(fold: UserFold, users: Chosen = None) -> Ranked:
 
 def fold_of(added: dict[str | None, int], deleted: dict[str | None, int]) -> UserFold:
     table = UserTable()
-    return finish(UserFold(table).update({1: b"x"}, {1: sums_of(table, added, deleted)}))
+    return finish(UserFold(table).exchange([b"x"], [], {1: sums_of(table, added, deleted)}, NO_PLAN, NO_PARTS, None))
 
 
 async def test_users_are_ordered_by_added_deleted_and_id_and_the_null_user_is_last() -> None:
@@ -62,9 +65,12 @@ async def test_a_fold_that_is_kept_is_what_its_days_sum_to(monkeypatch: pytest.M
             users = [None, *(f"u{rng.randrange(4 + step)}" for _ in range(rng.randrange(30)))]
             counts = [{user: rng.randint(1, 3) for user in rng.sample(users, len(users) // 2)} for _ in range(2)]
             days[day] = b"%d" % step, sums_of(table, *counts)
-        manifests = {day: manifest for day, (manifest, _) in days.items()}
-        new = {day: sums for day, (manifest, sums) in days.items() if fold.manifests.get(day) != manifest}
-        before, fold = fold, finish(fold.update(manifests, new))
+        manifests = [days[day][0] if day in days else None for day in range(6)]
+        then = fold.manifests or [None] * 6
+        other = [day for day in range(6) if manifests[day] != then[day]]
+        gone = [day for day in other if then[day] is not None]
+        new = {day: days[day][1] for day in other if day in days}
+        before, fold = fold, finish(fold.exchange(manifests, gone, new, NO_PLAN, NO_PARTS, None))
         assert fold is not before
         added: Counter[str | None] = Counter()
         deleted: Counter[str | None] = Counter()
