@@ -77,7 +77,7 @@ def create_app(
     hub = Hub(reports, reader, memory, metrics, StreamLimits(config.live_streams, config.live_streams_per_principal))
     authentication = Authentication(config, memory, clock)
     page = StaticFiles(PAGE, config.api_frame_ancestors)
-    questions = Questions(reports, authentication, memory, bool(config.api_cors_origins))
+    questions = Questions(reports, reader, authentication, memory, bool(config.api_cors_origins))
     endpoints = Endpoints(
         reports, reader, memory, authentication, hub, metrics, page, config.api_metrics_port, questions
     )

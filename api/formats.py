@@ -9,7 +9,7 @@ import msgspec
 
 from api import wire as answers
 from api.direction import close_directions
-from api.http.request import REMEMBERED_CHARACTERS, qualities_of
+from api.http.request import REMEMBERED_CHARACTERS, weighted
 
 Cell = str | int | float | None
 
@@ -68,7 +68,7 @@ def _recall(accept: str, offered: tuple[Format, ...]) -> Format | None:
 
 
 def _negotiate(accept: str, offered: tuple[Format, ...]) -> Format | None:
-    ranges = qualities_of(accept)
+    ranges = dict(weighted(accept))
 
     def quality(media_type: str) -> float:
         kind = media_type.partition("/")[0]

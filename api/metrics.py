@@ -74,6 +74,7 @@ class Metrics:
             buckets=REQUEST_SECONDS,
             registry=self.registry,
         )
+        self._series: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._answered: list[tuple[str, int, float]] = []
         """Answers that are not in the metrics yet."""
         self.redis_reads = Gauge(
@@ -122,8 +123,12 @@ class Metrics:
     def _note_answers(self) -> None:
         answered, self._answered = self._answered, []
         for resource, status, seconds in answered:
-            self.requests.labels(resource, str(status)).inc()
-            self.request_seconds.labels(resource).observe(seconds)
+            series = self._series.get((resource, status))
+            if series is None:  # there are few
+                series = self.requests.labels(resource, str(status)), self.request_seconds.labels(resource)
+                self._series[resource, status] = series
+            series[0].inc()
+            series[1].observe(seconds)
 
     def answers(self) -> tuple[int, int]:
         """How many answers readers got, without probes and metrics; and how many of these were failures of ours."""

@@ -15,6 +15,8 @@ from api.http.auth import Authentication
 from api.http.request import CACHE_CONTROL, REMEMBERED_CHARACTERS, Answer, Header, Request, etag_matches
 from api.query.periods import Period, now_quarter
 from api.query.question import Query, View, read_pairs
+from api.read.redis import Reader
+from api.read.snapshot import require_complete
 from api.report.service import Reports, Stamp, size_of_query, size_of_view
 from stream.model.workspace import is_workspace
 
@@ -59,9 +61,12 @@ class Questions:
     whoever asks is looked at as always. Whatever is not plain is left to the router and the endpoints.
     """
 
-    def __init__(self, reports: Reports, authentication: Authentication, memory: Memory, origins: bool) -> None:
+    def __init__(
+        self, reports: Reports, reader: Reader, authentication: Authentication, memory: Memory, origins: bool
+    ) -> None:
         """`origins`: whether other origins may ask, whose headers Litestar adds."""
         self._reports = reports
+        self._reader = reader
         self._authentication = authentication
         self._memory = memory
         self._bodies = Bodies(memory)
@@ -82,7 +87,9 @@ class Questions:
 
     def recall(self, request: Request) -> Question | None:
         """The question of an address that was read in this quarter-hour."""
-        question: Question | None = self._memory.get(_key(request)) if request.path.startswith(WORKSPACES) else None
+        if not request.path.startswith(WORKSPACES):
+            return None
+        question: Question | None = self._memory.get(_key(request))
         if question is None or now_quarter(self._reports.clock()) != question.quarter:
             return None
         return question
@@ -112,31 +119,28 @@ class Questions:
         is made. Raises Unavailable, ValidationErrors.
         """
         if_none_match = request.headers.get(b"if-none-match")
-        if if_none_match:
-            stamp = await self._stamp(question, workspace_id, fresh=False)
-            if etag_matches(if_none_match.decode("latin-1"), stamp.revision):
-                return Answer(304, headers_of(stamp.freshness, etag=True))
-        elif question.keeps_bodies and (kept := self._bodies.find(question, workspace_id)) is not None:
+        kept = None if if_none_match or not question.keeps_bodies else self._bodies.find(question, workspace_id)
+        if if_none_match or kept is not None:
             # A body is of now, as one that is made; whoever was told of a change asks once.
-            stamp = await self._stamp(question, workspace_id, fresh=True)
-            if kept.revision == stamp.revision:
+            known = None if kept is not None else self._reader.known_state(workspace_id)
+            if known is None or not known.positions.complete:
+                known = require_complete(await self._reader.state(workspace_id, fresh=True))
+            reports = self._reports
+            now = reports.clock()
+            if question.view is None or now_quarter(now) != question.quarter:
+                stamp = await reports.stamp(workspace_id, question.query, question.more, known=known)
+            else:
+                stamp = reports.stamp_view(question.view, known, now, question.more)
+            if if_none_match:
+                if etag_matches(if_none_match.decode("latin-1"), stamp.revision):
+                    return Answer(304, headers_of(stamp, etag=True))
+            elif kept is not None and kept.revision == stamp.revision:
                 fresh = stamp.freshness
                 return json_answer(request, fresh, kept.renew(fresh), kept.next_cursor)
         made = await question.make(workspace_id)
         if question.keeps_bodies:
             self._bodies.learn(question, workspace_id, made)
         return json_answer(request, *made)
-
-    async def _stamp(self, of: Question, workspace_id: str, *, fresh: bool) -> Stamp:
-        """What is known of the answer that would be made now."""
-        reports = self._reports
-        known = None if fresh else reports.known_state(workspace_id)
-        if known is None:
-            known = await reports.ask_state(workspace_id)
-        now = reports.clock()
-        if of.view is None or now_quarter(now) != of.quarter:
-            return await reports.stamp(workspace_id, of.query, of.more, known=known)
-        return reports.stamp_view(of.view, known, now, of.more)
 
 
 def _key(request: Request) -> tuple[str, str, bytes, bytes | None]:

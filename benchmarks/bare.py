@@ -2,7 +2,7 @@
 settings that `contacts-report api` has.
 
 /redis    200 and REPORT_BYTES, after the one transaction that an unchanged report of the workspace `month` needs, by
-          redis-py as anybody would write it: what an API in Python that asks Redis once cannot go below
+          redis-py as anybody would write it: what an API in Python that asks Redis once takes as the libraries come
 /listen   a stream, which goes on for ever
 /tell     a piece of PIECE_BYTES goes to all streams; answered before they have it
 others    200 and nothing else

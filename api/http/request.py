@@ -74,7 +74,8 @@ class Request:
 
     def accepts_encoding(self, name: str) -> bool:
         """Whether a body may be compressed in this way."""
-        return accepts_encoding(self.header(b"accept-encoding"), name)
+        header = self.header(b"accept-encoding")
+        return (_recall_accepted if len(header) <= REMEMBERED_CHARACTERS else accepts_encoding)(header, name)
 
 
 class Streamed(Protocol):
@@ -137,18 +138,12 @@ async def wait_until_gone(receive: Receive) -> None:
 
 def accepts_encoding(header: str, name: str) -> bool:
     """Whether an Accept-Encoding has the name (or `*`) with a quality above 0."""
-    qualities = qualities_of(header)
+    qualities = dict(weighted(header))
     return qualities.get(name, qualities.get("*", 0.0)) > 0
 
 
-def qualities_of(header: str) -> Mapping[str, float]:
-    """The items of an Accept-like header with their qualities. Short headers, such as programs send, are remembered."""
-    return _recall_qualities(header) if len(header) <= REMEMBERED_CHARACTERS else dict(weighted(header))
-
-
-@lru_cache(maxsize=256)
-def _recall_qualities(header: str) -> Mapping[str, float]:
-    return dict(weighted(header))
+_recall_accepted = lru_cache(maxsize=256)(accepts_encoding)
+"""Of short headers, such as programs send."""
 
 
 def weighted(header: str) -> list[tuple[str, float]]:

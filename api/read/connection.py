@@ -67,12 +67,28 @@ class Connection:
         return redis_client(self._url, timeout_seconds=None, retries=0)
 
     async def transaction(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies to commands that are carried out as one, as they come: without what the client makes of them."""
+        """The replies to commands that are carried out as one, as they come: without what the client makes of them.
+
+        On a connection that is kept: to lend one of the client's for each read, and to give it back, takes longer than
+        the smallest read itself; and so does a bound around all of it, where only the replies are waited for.
+        """
         self.transactions += 1
         asked = [_MULTI, *commands, _EXEC]
         until = asyncio.get_running_loop().time() + self._timeout_seconds
         try:
-            found = await self._exchange(asked, until)
+            connection = self._idle[-1] if self._idle else None
+            waiting = None if connection is None else connection.ask(asked, until)
+            if waiting is None:
+                found = await self._exchange(asked, until)
+            else:
+                self._idle.pop()
+                try:
+                    found = await waiting
+                except RedisConnectionError:
+                    found = []  # as of one that was closed meanwhile
+                finally:
+                    self._give_back(connection)
+                found = found or await self._exchange(asked, until)
             replies = found[-1]
             if isinstance(replies, ResponseError):
                 raise self._first_error(asked, found)
@@ -86,18 +102,7 @@ class Connection:
         return cast("list[Any]", replies)
 
     async def _exchange(self, commands: Sequence[Command], until: float) -> list[Any]:
-        """On a connection that is kept: to lend one of the client's for each read, and to give it back, takes longer
-        than the smallest read itself; and so does a bound around all of it, where only the replies are waited for.
-        """
-        connection = self._idle[-1] if self._idle else None
-        if connection is not None and connection.is_ready:
-            self._idle.pop()
-            try:
-                return await connection.exchange(commands, until)
-            except RedisConnectionError:
-                pass  # as of one that was closed meanwhile
-            finally:
-                self._give_back(connection)  # whatever failed has disconnected it
+        """On a connection that is made first, or made again, as soon as there is a place for one."""
         async with asyncio.timeout_at(until):
             place = self._idle.pop() if self._idle else await self._wait_for_place()
             try:

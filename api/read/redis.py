@@ -102,33 +102,31 @@ class Reader:
 
     async def state(self, workspace_id: str, *, fresh: bool = False) -> State:
         """The state of a workspace, one that was read up to `cache_ms` ago too, unless it is to be `fresh`."""
-        known = None if fresh else self.known_state(workspace_id)
-        if known is not None:
-            return known
-        try:
-            return await self._read_state(workspace_id)
-        except KeysLost as error:
-            raise await self._report_lost(workspace_id, error) from None
+        found = None if fresh else self.known_state(workspace_id)
+        if found is not None:
+            return found
+        known: Known = self._memory.get(("known", workspace_id)) or Known()
+        while True:
+            commands = [self._ask_days(workspace_id, _NO_DAYS)]
+            ask_listed = not known.manifests
+            if ask_listed:
+                commands.append(("ZSCORE", self.keys.workspaces, workspace_id))
+            positions, [[of_all], *listed] = await self._transaction(commands)
+            version = of_all or b""
+            if version or ask_listed:
+                break
+            known.clear()  # then it must not be listed either
+        if ask_listed:
+            try:
+                _require_days(version, listed[0], positions)
+            except KeysLost as error:
+                raise await self._report_lost(workspace_id, error) from None
+        return self._remember_state(workspace_id, known, State(positions, version))
 
     def known_state(self, workspace_id: str) -> State | None:
         """The state of a workspace that was read up to `cache_ms` ago."""
         known: Known | None = self._memory.get(("known", workspace_id)) if self._cache_seconds else None
         return known.state if known is not None and time.monotonic() - known.read_at <= self._cache_seconds else None
-
-    async def _read_state(self, workspace_id: str) -> State:
-        known: Known = self._memory.get(("known", workspace_id)) or Known()
-        commands = [self._ask_days(workspace_id, _NO_DAYS)]
-        ask_listed = not known.manifests
-        if ask_listed:
-            commands.append(("ZSCORE", self.keys.workspaces, workspace_id))
-        positions, [[of_all], *listed] = await self._transaction(commands)
-        version = of_all or b""
-        if not version and not ask_listed:
-            known.clear()
-            return await self._read_state(workspace_id)  # then it must not be listed either
-        if ask_listed:
-            _require_days(version, listed[0], positions)
-        return self._remember_state(workspace_id, known, State(positions, version))
 
     def seen(self, workspace_id: str, days: Days | None, before: Seen | None = None) -> Seen:
         """What was seen last of these days (None: of all that there are); a read goes by it. `before`: what the try

@@ -197,15 +197,6 @@ class Reports:
             return self.stamp_view(self._outline(query, now_quarter(now), first.quarter).view, known, now, more)
         return (await self.read(workspace_id, query, NOTHING, more=more)).stamp
 
-    def known_state(self, workspace_id: str) -> State | None:
-        """The state of a workspace that was read a moment ago, if it is complete."""
-        known = self._reader.known_state(workspace_id)
-        return known if known is not None and known.positions.complete else None
-
-    async def ask_state(self, workspace_id: str) -> State:
-        """The state of a workspace as it is read now, complete."""
-        return require_complete(await self._reader.state(workspace_id, fresh=True))
-
     def stamp_view(self, of: View, known: State, now: float, more: bytes = b"") -> Stamp:
         word = self.word(known.positions, now)
         return Stamp(

@@ -134,30 +134,32 @@ class PackedInC(AbstractConnection):
     @property
     def is_ready(self) -> bool:
         """Whether what is sent now is the next that the server answers: the connection was used for `exchange` before,
-        and neither has ended since nor said what nobody asked for.
+        and neither has ended since, nor said what nobody asked for, nor owes a reply.
         """
         return self._replies is not None and self._replies.ready
 
     async def exchange(self, commands: Sequence[Command], until: float | None = None) -> list[Any]:
-        """Send commands in one piece, and read the reply to each; errors among them are left as they are. Raises
-        TimeoutError where they are not there `until` a time of the loop; to connect, where it must, is not bounded by
-        that. From here on the connection is good for this alone, until it is disconnected.
+        """As `ask`; a connection that is not ready connects first, which `until` does not bound. From here on it is
+        good for this alone, until it is disconnected.
         """
         try:
             replies = self._replies
             if replies is None or not replies.ready:
                 replies = self._replies = await self._begin_exchanges()
-            packed = b"".join([of if isinstance(of, bytes) else hiredis.pack_command(of) for of in commands])
-            return await replies.ask(packed, len(commands), until)
-        except TimeoutError:  # is an OSError too
-            await self.disconnect(nowait=True)
-            raise
-        except OSError as error:
-            await self.disconnect(nowait=True)
-            raise RedisConnectionError(f"The connection to Redis broke: {error}") from error
+            return await replies.ask(_pack(commands), len(commands), until)
         except BaseException:
-            await self.disconnect(nowait=True)  # there is a reply on its way that nobody would read
+            await self.disconnect(nowait=True)  # there may be a reply on its way that nobody would read
             raise
+
+    def ask(self, commands: Sequence[Command], until: float | None = None) -> asyncio.Future[list[Any]] | None:
+        """Send commands in one piece, and read the reply to each; errors among them are left as they are. Raises
+        TimeoutError where they are not there `until` a time of the loop, else RedisError. None: the connection is not
+        ready, as after whatever has failed.
+        """
+        replies = self._replies
+        if replies is None or not replies.ready:
+            return None
+        return replies.ask(_pack(commands), len(commands), until)
 
     async def _begin_exchanges(self) -> "Replies":
         if self._replies is not None:
@@ -167,6 +169,10 @@ class PackedInC(AbstractConnection):
         writer, parser = self._writer, cast("Any", self._parser)
         assert writer is not None
         return Replies(cast("asyncio.Transport", writer.transport), parser._reader)
+
+
+def _pack(commands: Iterable[Command]) -> bytes:
+    return b"".join([of if isinstance(of, bytes) else hiredis.pack_command(of) for of in commands])
 
 
 class Replies(asyncio.Protocol):
@@ -192,7 +198,9 @@ class Replies(asyncio.Protocol):
         transport.set_protocol(self)
 
     def ask(self, packed: bytes, number: int, until: float | None = None) -> asyncio.Future[list[Any]]:
-        """The replies to so many commands, once they are there. Raises RedisError and OSError."""
+        """The replies to so many commands, once they are there. Raises RedisError and TimeoutError. Who gives it up
+        leaves the connection to be ready again once they are.
+        """
         self.ready = False
         self._number, self._found = number, []
         waiting = self._waiting = self._loop.create_future()
@@ -234,7 +242,8 @@ class Replies(asyncio.Protocol):
         return ends
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(exc or RedisConnectionError(SERVER_CLOSED_CONNECTION_ERROR))
+        broken = f"The connection to Redis broke: {exc}" if exc else SERVER_CLOSED_CONNECTION_ERROR
+        self._fail(RedisConnectionError(broken))
         if self._timer is not None:
             self._timer.cancel()
         self._behind.connection_lost(exc)

@@ -121,8 +121,9 @@ async def test_connections_that_the_server_has_closed_are_made_anew(
         assert await asyncio.gather(*begin_reads(connection, 3)) == [[b"0"], [b"1"], [b"2"]]
 
 
+@pytest.mark.parametrize("answered", [False, True])
 async def test_a_read_that_is_given_up_leaves_nothing_of_its_replies_to_others(
-    own_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
+    own_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch, answered: bool
 ) -> None:
     async with connected(own_redis, monkeypatch, 1) as connection:
         await connection.transaction([("PING",)])
@@ -132,7 +133,19 @@ async def test_a_read_that_is_given_up_leaves_nothing_of_its_replies_to_others(
             read.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await read
+            [one] = connection._idle
+            assert one is not None
+            assert not one.is_ready
+            if not answered:
+                other = begin_reads(connection, 1)
+                await asyncio.sleep(0.01)
+        # Its connection is the next one's once the replies are there, and is made anew where they are not yet
+        while answered and not one.is_ready:
+            await asyncio.sleep(0.001)
+        if not answered:
+            assert await asyncio.gather(*other) == [[b"0"]]
         assert await connection.transaction([("ECHO", "another")]) == [b"another"]
+        assert await open_connections(own_redis) == 1
 
 
 async def test_an_error_among_the_replies_is_told_and_the_connection_goes_on(
