@@ -61,6 +61,23 @@ class Memory:
         if self.bytes + self.held_bytes > self.limit_bytes:
             self._make_room()
 
+    def renew(self, key: Hashable, value: Any, size_bytes: int, shares: Any) -> bool:
+        """Put another value of the same manifest in place of one that shares the same objects, this one among them.
+        False: none is there, or it is too large now.
+        """
+        entry = self._entries.get(key)
+        if entry is None or shares not in entry[3]:
+            return False
+        size = size_bytes + ENTRY_BYTES + len(entry[0])
+        if size > self.limit_bytes:
+            return False
+        self._entries[key] = (entry[0], value, size, entry[3])
+        self._entries.move_to_end(key)
+        self.bytes += size - entry[2]
+        if self.bytes + self.held_bytes > self.limit_bytes:
+            self._make_room()
+        return True
+
     def _share(self, size_bytes: int, shared: list[Shared]) -> tuple[Any, ...] | None:
         """The objects of an entry that is to hold them; None where it is too large with those that are new."""
         new = sum(size_of(of) for of, size_of in shared if id(of) not in self._shared)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from difflib import get_close_matches
 from enum import StrEnum
@@ -85,6 +85,15 @@ class Query:
     sources: tuple[str, ...] | None
     users: tuple[str, ...] | None
     compare: Compare
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        of = (self.dates, self.period, self.timezone, self.interval, self.week_start, self.sources, self.users)
+        object.__setattr__(self, "_hash", hash((*of, self.compare)))
+
+    def __hash__(self) -> int:
+        """Made once: each look into the memory asks for it."""
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,8 @@ def state(positions: Positions, now: float, live_lag_seconds: float, stalled_aft
 
 
 def freshness(positions: Positions, now: float, word: FreshnessState, revision: str) -> Freshness:
-    return Freshness(word, as_of_text(positions, now), lag_seconds(positions, now), revision)
+    as_of = positions.as_of
+    return Freshness(word, utc_text(min(as_of, now)), max(0.0, round(now - as_of, 3)), revision)
 
 
 def as_of_text(positions: Positions, now: float) -> str:

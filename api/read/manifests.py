@@ -50,7 +50,7 @@ class Days:
 class Known:
     """What the last reads of a workspace showed."""
 
-    __slots__ = ("_text_bytes", "grown", "manifests", "read_at", "restless", "state")
+    __slots__ = ("_days_bytes", "grown", "manifests", "read_at", "restless", "state")
 
     def __init__(self) -> None:
         self.manifests: dict[int, bytes] = {}
@@ -61,33 +61,36 @@ class Known:
         """When the state was read, by the monotonic clock."""
         self.grown = True
         """Whether it takes another number of bytes than the memory was told."""
-        self._text_bytes = 0
+        self._days_bytes = 0
 
     @property
     def size_bytes(self) -> int:
         partitions = 0 if self.state is None else len(self.state.positions.partitions)
-        days = self._text_bytes + KNOWN_DAY_BYTES * len(self.manifests)
-        return KNOWN_BYTES + KNOWN_PARTITION_BYTES * partitions + days
+        return KNOWN_BYTES + KNOWN_PARTITION_BYTES * partitions + self._days_bytes
 
-    def put(self, day: int, manifest: bytes) -> None:
-        """A day is as it is now; restless, where it was another one before."""
-        before = self.manifests.get(day)
-        if before is not None:
-            self._text_bytes -= len(before)
-            self.restless.add(day)
-        self._text_bytes += len(manifest)
-        self.manifests[day] = manifest
-        self.grown = self.grown or before is None or len(before) != len(manifest)
-
-    def drop(self, day: int) -> None:
-        before = self.manifests.pop(day, None)
-        if before is not None:
-            self._text_bytes -= len(before)
-            self.restless.discard(day)
+    def update(self, changed: Mapping[int, bytes | None]) -> None:
+        """Days are as they are now, None: gone; restless, where they were others before."""
+        manifests, restless, grown = self.manifests, self.restless, 0
+        for day, manifest in changed.items():
+            before = manifests.get(day)
+            if manifest is None:
+                if before is not None:
+                    del manifests[day]
+                    restless.discard(day)
+                    grown -= KNOWN_DAY_BYTES + len(before)
+                continue
+            manifests[day] = manifest
+            if before is None:
+                grown += KNOWN_DAY_BYTES + len(manifest)
+            else:
+                restless.add(day)
+                grown += len(manifest) - len(before)
+        if grown:
+            self._days_bytes += grown
             self.grown = True
 
     def clear(self) -> None:
-        self.manifests, self.restless, self._text_bytes, self.grown = {}, set(), 0, True
+        self.manifests, self.restless, self._days_bytes, self.grown = {}, set(), 0, True
 
     def note(self, state: State, read_at: float) -> None:
         """What the last read showed of the whole."""
@@ -121,10 +124,12 @@ class Seen(Struct, frozen=True):
         restless = self.known.restless
         if not restless:
             return self.manifests
-        return [
-            CHANGED if day in restless and manifest is not None else manifest
-            for day, manifest in zip(self.days, self.manifests, strict=True)
-        ]
+        now = list(self.manifests)
+        for day in restless:
+            place = self.places.get(day)
+            if place is not None and now[place] is not None:
+                now[place] = CHANGED
+        return now
 
 
 class Asked(Struct, frozen=True):
@@ -169,11 +174,7 @@ def learn(seen: Seen, changed: Mapping[int, bytes | None]) -> None:
         quiet = restless - changed.keys()
         if quiet:
             restless.difference_update(quiet if seen.asked is None else quiet & seen.asked.places.keys())
-    for day, manifest in changed.items():
-        if manifest is None:
-            known.drop(day)
-        else:
-            known.put(day, manifest)
+    known.update(changed)
 
 
 def changes(
@@ -200,7 +201,7 @@ def ask(seen: Seen, wanted: Mapping[int, Parts]) -> Asked:
     words: list[list[bytes]] = []
     for day, parts in wanted.items():
         text = b"%d" % day
-        of_day = _segments(manifests[places[day]])
+        of_day = (manifests[places[day]] or _GONE).partition(b" ")[2]
         wording = _wording(of_day, parts, len(text))
         if not hashes or day // DAYS_A_HASH != hashes[-1]:
             hashes.append(day // DAYS_A_HASH)
@@ -228,7 +229,7 @@ def read_parts(
         kept = [
             day
             for day, then in zip(days, asked.segments, strict=True)
-            if day not in changed or _segments(changed[day]) == then
+            if day not in changed or (changed[day] or _GONE).partition(b" ")[2] == then
         ]
     parts = DayParts(days, asked.shapes, values, kept)
     if not all(compress(values, asked.required)):
@@ -243,11 +244,6 @@ def _require_parts(of_day: Sequence[PartitionDay]) -> None:
         bases = [*part.summaries, *part.heads, *part.cells]
         if None in bases or (not bases and part.delta is None):
             raise KeysLost("part of a day")
-
-
-def _segments(manifest: bytes | None) -> bytes:
-    """A manifest without its version."""
-    return _GONE if manifest is None else manifest.partition(b" ")[2]
 
 
 class _Wording(NamedTuple):
@@ -283,5 +279,5 @@ def _wording(segments: bytes, parts: Parts, day_digits: int) -> _Wording:
 _FIELDS: Final = ((SUMMARIES, Keys.summary_field), (HEADS, Keys.head_field), (CELLS, Keys.cells_field))
 """In the order of a shape."""
 
-_GONE: Final = b"gone"
-"""In place of the segments of a day that is there no more."""
+_GONE: Final = b"- gone"
+"""In place of the manifest of a day that is there no more."""

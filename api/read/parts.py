@@ -49,8 +49,8 @@ class DayParts(Mapping[int, Sequence[PartitionDay]]):
         self._starts: dict[int, tuple[Shape, int]] = {}
 
     def of(self, days: Collection[int]) -> "DayParts":
-        """Those of fewer days, ascending."""
-        return DayParts(self.asked, self.shapes, self.found, days)
+        """Those of fewer days, or all, ascending."""
+        return self if len(days) == len(self.days) else DayParts(self.asked, self.shapes, self.found, days)
 
     def __len__(self) -> int:
         return len(self.days)

@@ -342,7 +342,7 @@ class Reader:
         if raw != reply:
             positions = read_positions(number, reply[1:])
             self._positions = (reply, positions)
-        if positions.complete:
+        if positions.complete and self._missing.fault is not None:
             self._missing.clear()
         return positions
 

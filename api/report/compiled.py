@@ -5,7 +5,7 @@ is right, `days`, `fold`, `user_days` and `user_fold` beside this module say.
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Final, cast
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -76,7 +76,8 @@ class CompiledForm:
         return quarter
 
     def timeline_json(self, fold: "KindFold", states: Sequence[BucketState]) -> bytes:
-        return cast("bytes", fold.core.timeline(states))
+        json: bytes = fold.core.timeline(states)
+        return json
 
     def sources_json(self, fold: "KindFold", states: Sequence[BucketState]) -> bytes:
         found: bytes | None = fold.core.sources(states, self._names)
@@ -149,7 +150,8 @@ class KindFold:
         return self._counts
 
     def totals(self) -> tuple[int, int, int, int]:
-        return cast("tuple[int, int, int, int]", self.core.totals())
+        totals: tuple[int, int, int, int] = self.core.totals()
+        return totals
 
     @property
     def size_bytes(self) -> int:

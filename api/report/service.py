@@ -21,11 +21,12 @@ from api.report.plan import Plan, plan_of_bounds, size_of_plan
 from api.report.summary import total
 from api.report.sums import Chosen, Range, Sums, UserFolds
 from api.report.timeline import bucket_states
-from api.report.user_fold import NO_USERS, Ranked, UserTotal, columns_of
+from api.report.user_fold import NO_USERS, Ranked, UserTotal
 from api.report.users import MAX_USERS, sum_omitted, user_counts
 from api.report.warnings import filter_fields, warnings_of
 from api.wire import BucketState, Freshness, FreshnessState
 from stream.model.activity import NONE
+from stream.model.time import QUARTER_SECONDS
 from stream.settings.api import ApiConfig
 from stream.storage.keys import Keys
 
@@ -226,8 +227,8 @@ class Reports:
             deleted,
             self._timeline(reading, states),
             self._sources(reading, states),
-            user_counts(columns_of(reading.users[:MAX_USERS]), reading.labels),
-            sum_omitted(reading.users_total, reading.users[:MAX_USERS]),
+            user_counts(reading.users, reading.labels),
+            sum_omitted(reading.users_total, reading.users),
             reading.warnings,
         )
 
@@ -283,7 +284,7 @@ class Reports:
         labelled = self._labelled(workspace_id) if need.users else _NOBODY
         seen: Seen | None = None
         for _ in range(TRIES):
-            begun = now_quarter(self.clock())
+            begun = int(self.clock() // QUARTER_SECONDS)
             outline = self._outline(query, begun, first) if of is None else Outline(of)
             sums = self._sums_of(workspace_id, outline, need, every)
             seen = self._reader.seen(workspace_id, sums.days, seen)
@@ -303,18 +304,20 @@ class Reports:
                     continue
             await sums.take(snapshot)
             users: Ranked = []
+            labels: Mapping[str | None, str | None] = {}
             if need.users:
                 users = await sums.users.first(min(need.users, LABELS_AT_ONCE), outline.users)
                 listed = [row[0] for row in users if row[0] is not None]
-                if not labelled.labels(snapshot.names).keys() >= set(listed):
+                labels = labelled.labels(snapshot.names)
+                if not labels.keys() >= set(listed):
                     labelled = Labelled(listed)
                     continue
-            ended = now_quarter(self.clock())
+            ended = int(self.clock() // QUARTER_SECONDS)
             if of is None and ended != begun and self._outline(query, ended, first).view.key != outline.view.key:
                 continue
             if need.users:
                 self._remember_labelled(workspace_id, labelled)
-            return self._reading(outline, need, sums, snapshot, now, users, labelled, more)
+            return self._reading(outline, need, sums, snapshot, now, users, labels, more)
         raise Unavailable("busy", "Counts change faster than the API can read them.")
 
     def _sums_of(self, workspace_id: str, of: Outline, need: Need, every: bool) -> Sums:
@@ -339,7 +342,7 @@ class Reports:
         snapshot: Snapshot,
         now: float,
         users: Ranked,
-        labelled: Labelled,
+        labels: Mapping[str | None, str | None],
         more: bytes,
     ) -> Reading:
         of = outline.view
@@ -355,7 +358,7 @@ class Reports:
             users,
             users_total,
             sums.users if need.users else None,
-            labelled.labels(snapshot.names),
+            labels,
             warnings,
             snapshot,
         )

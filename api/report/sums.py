@@ -6,7 +6,7 @@ So a range that nobody asked for before has most of its days from the folds of o
 itself took longer than to sum it.
 """
 
-from asyncio import Lock
+from asyncio import Event
 from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
 from operator import attrgetter, ne
@@ -128,16 +128,14 @@ class UserFolds:
 
     def __init__(self) -> None:
         self._folds: WeakValueDictionary[Any, UserFold] = WeakValueDictionary()
-        self._making: WeakValueDictionary[Any, Lock] = WeakValueDictionary()
+        self.making: dict[Any, Event] = {}
+        """Those that are being made in steps; each is set when that is over."""
 
     def get(self, key: Any) -> UserFold | None:
         return self._folds.get(key)
 
     def put(self, key: Any, fold: UserFold) -> None:
         self._folds[key] = fold
-
-    def making(self, key: Any) -> Lock:
-        return self._making.setdefault(key, Lock())
 
 
 class _Side:
@@ -165,11 +163,16 @@ class _Side:
         """The places of the days whose sums are not at hand."""
         if manifests == self.then:
             return []
-        days, then = self.days, self.then
-        missing = [
-            place for place in compress(range(len(days)), map(ne, manifests, then)) if manifests[place] is not None
-        ]
-        known = {days[place]: manifest for place in missing if (manifest := manifests[place])}  # not what is CHANGED
+        days = self.days
+        missing: list[int] = []
+        known: dict[int, bytes] = {}
+        for place in compress(range(len(days)), map(ne, manifests, self.then)):
+            manifest = manifests[place]
+            if manifest is None:
+                continue
+            missing.append(place)
+            if manifest:  # it is not CHANGED
+                known[days[place]] = manifest
         if known:
             self.held.update(self.find(known))
         return (
@@ -197,9 +200,11 @@ class _Side:
             else:
                 self.unknown.append(day)
         if lacking:
-            held.update(self.find(lacking))
-            self.known |= {day: held[of] for of in lacking.items() if (day := of[0]) and of in held}
-        return all(day in self.known for day in lacking)
+            found = self.find(lacking)
+            held.update(found)
+            self.known |= {day: sums for (day, _), sums in found.items()}
+            return len(found) == len(lacking)
+        return True
 
     @property
     def is_new(self) -> bool:
@@ -241,12 +246,13 @@ class Sums:
         self._kinds: _Side | None = None
         self._users: _Side | None = None
         self._first: dict[Dated, int] = {}
-        self.kinds: KindFold = self._known_kinds(plan) or form.kind_fold(plan, chosen_sources)
+        self._kind_key, self._user_key = self._key_of_kinds(plan), self._key_of_users(plan)
+        self.kinds: KindFold = cache.get(self._kind_key) or form.kind_fold(plan, chosen_sources)
         if kinds:
             self._kinds = _Side(self.kinds, of, wanted.kinds, self._find_kinds)
         self.users: UserFold
         if users:
-            self.users = self._known_users(plan) or form.user_fold(self._table())
+            self.users = cache.get(self._user_key) or folds.get(self._user_key) or form.user_fold(self._table())
             self._users = _Side(self.users, of, wanted.users, self._find_users)
 
     @property
@@ -257,7 +263,7 @@ class Sums:
     def lacking(self, seen: Seen) -> Mapping[int, Parts]:
         """What must be read, where the days are as they were seen. Days ascend."""
         now = seen.now()
-        manifests = self._in_order(seen.days, now)
+        manifests = self._in_order(seen.days, now) if self._every else now
         days, wanted = self._range.days.days, self._wanted
         of_kinds = [] if self._kinds is None else self._kinds.lacking(manifests)
         of_users = [] if self._users is None else self._users.lacking(self._inside(manifests))
@@ -276,17 +282,17 @@ class Sums:
         """Whether days that have moved since they were seen are neither in the snapshot nor at hand. Else it may be
         taken.
         """
-        manifests = self._in_order(snapshot.days, snapshot.values)
-        if self._every and self._lacks_first(snapshot):
-            return True
+        manifests = snapshot.values
+        if self._every:
+            manifests = self._in_order(snapshot.days, manifests)
+            if self._lacks_first(snapshot):
+                return True
         if self._kinds is not None and not self._kinds.settle(manifests, snapshot.asked):
             return True
         return self._users is not None and not self._users.settle(self._inside(manifests), snapshot.asked)
 
     def _in_order(self, days: Sequence[int], manifests: Sequence[bytes | None]) -> Sequence[bytes | None]:
         """The manifests of the plan's days, of those of these days."""
-        if not self._every:
-            return manifests
         return list(map(dict(zip(days, manifests, strict=True)).get, self._range.days.days))
 
     def _inside(self, manifests: Sequence[bytes | None]) -> Sequence[bytes | None]:
@@ -309,15 +315,12 @@ class Sums:
         """Bring the folds to a snapshot that lacks nothing."""
         kinds, users = self._kinds, self._users
         if kinds is not None and kinds.manifests != kinds.then:
-            self.kinds = await run_in_slices(
-                self.kinds.exchange(
-                    kinds.manifests, kinds.gone, kinds.known, snapshot.parts.of(kinds.unknown), self.chosen_users
-                )
-            )
+            parts = snapshot.parts.of(kinds.unknown)
+            steps = self.kinds.exchange(kinds.manifests, kinds.gone, kinds.known, parts, self.chosen_users)
+            self.kinds = await run_in_slices(steps)
             self._remember_kinds(kinds)
         if users is not None and users.manifests != users.then:
-            async with self._folds.making(self._key_of_users(self.plan)):
-                await self._take_users(users, snapshot)
+            await self._take_users(users, snapshot)
 
     def _table(self) -> UserTable:
         table: UserTable | None = self._cache.get(self._table_key)
@@ -346,12 +349,26 @@ class Sums:
         return (self._workspace_id, plan, self._chosen_sources, "users")
 
     async def _take_users(self, side: _Side, snapshot: Snapshot) -> None:
-        """Whoever asked for the same meanwhile may have made it."""
+        """Whoever asked for the same meanwhile may have made it, or is making it."""
+        key = self._user_key
+        while (making := self._folds.making.get(key)) is not None:
+            await making.wait()
         known = self._known_users(self.plan)
-        if known is not None and known.manifests == side.manifests:
+        if known is not None and known is not self.users and known.manifests == side.manifests:
             self.users = known
             return
-        self.users = await run_in_slices(self._fold_users(side, snapshot))
+        steps = self._fold_users(side, snapshot)
+        try:
+            next(steps)
+        except StopIteration as done:  # as nearly always
+            self.users = done.value
+        else:
+            self._folds.making[key] = made = Event()
+            try:
+                self.users = await run_in_slices(steps)
+            finally:
+                del self._folds.making[key]
+                made.set()
         self._remember_users(side)
 
     def _fold_users(self, side: _Side, snapshot: Snapshot) -> Steps[UserFold]:
@@ -360,24 +377,26 @@ class Sums:
         fold = yield from before.exchange(
             side.manifests, side.gone, side.known, self.plan, snapshot.parts.of(side.unknown), self._chosen_sources
         )
-        self._cache.grow(table, table.size_bytes - size)
+        if table.size_bytes != size:
+            self._cache.grow(table, table.size_bytes - size)
         return fold
 
     def _remember_kinds(self, side: _Side) -> None:
         fold = self.kinds
-        shared = [(self.plan, size_of_plan), *self._shared_choices(), *fold.shared]
-        size = fold.size_bytes + _size_of_manifests(side.manifests)
-        self._cache.put(self._key_of_kinds(self.plan), fold, size, shared=shared)
-        if side.is_new:
+        size, shared = fold.size_bytes + _size_of_manifests(side.manifests), fold.shared
+        if shared or side.is_new or not self._cache.renew(self._kind_key, fold, size, self.plan):
+            shared = [(self.plan, size_of_plan), *self._shared_choices(), *shared]
+            self._cache.put(self._kind_key, fold, size, shared=shared)
             self._remember_donor("kinds")
 
     def _remember_users(self, side: _Side) -> None:
-        fold, key = self.users, self._key_of_users(self.plan)
+        fold, key = self.users, self._user_key
         self._folds.put(key, fold)
-        table = _shared_users(fold.table)
-        shared = [(self.plan, size_of_plan), *self._shared_choices(), table]
-        self._cache.put(key, fold, fold.size_bytes + _size_of_manifests(side.manifests), shared=shared)
-        if side.is_new:
+        size = fold.size_bytes + _size_of_manifests(side.manifests)
+        if side.is_new or not self._cache.renew(key, fold, size, fold.table):
+            table = _shared_users(fold.table)
+            shared = [(self.plan, size_of_plan), *self._shared_choices(), table]
+            self._cache.put(key, fold, size, shared=shared)
             self._cache.put(self._table_key, fold.table, 0, shared=[table])
             self._remember_donor("users")
 

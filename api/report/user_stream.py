@@ -16,7 +16,8 @@ async def label_users(reports: Reports, workspace_id: str, reading: Reading) -> 
     async for piece in reading.fold.all(resolve_choice(reading.stamp.view.query.users)):
         missing = [user for user in piece.users if user is not None and user not in reading.labels]
         labels = await reports.labels(workspace_id, missing) if missing else {}
-        yield user_counts(piece, {**reading.labels, **labels})
+        rows = zip(piece.users, piece.added, piece.deleted, strict=True)
+        yield user_counts(rows, {**reading.labels, **labels})
 
 
 async def json_pieces(reading: Reading, users: AsyncIterator[list[answers.UserCounts]]) -> AsyncIterator[bytes]:

@@ -1,22 +1,22 @@
 """Added and deleted by user."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from api.report.user_fold import Columns, Ranked, UserTotal
+from api.report.user_fold import Ranked, Row, UserTotal
 from api.wire import OmittedUsers, UserCounts
 
 MAX_USERS = 500
 """How many users the whole report lists; the resource of users lists all."""
 
 
-def user_counts(rows: Columns, labels: Mapping[str | None, str | None]) -> list[UserCounts]:
-    return list(map(UserCounts, rows.users, map(labels.get, rows.users), rows.added, rows.deleted))
+def user_counts(rows: Iterable[Row], labels: Mapping[str | None, str | None]) -> list[UserCounts]:
+    return [UserCounts(user, labels.get(user), added, deleted) for user, added, deleted in rows]
 
 
 def sum_omitted(total: UserTotal, listed: Ranked) -> OmittedUsers:
     """The sum of the users that are not listed."""
     return OmittedUsers(
         total.users - len(listed),
-        total.added - sum(row[1] for row in listed),
-        total.deleted - sum(row[2] for row in listed),
+        total.added - sum([row[1] for row in listed]),
+        total.deleted - sum([row[2] for row in listed]),
     )

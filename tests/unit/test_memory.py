@@ -44,6 +44,23 @@ def test_what_several_share_counts_once_as_long_as_one_is_there() -> None:
     assert (memory.bytes, memory._shared, len(memory._entries)) == (0, {}, 0)
 
 
+def test_a_value_is_renewed_where_one_is_that_shares_the_same() -> None:
+    memory = Memory(10 * SIZE)
+    one, other = ("t",), ("o",)
+    for name in "ab":
+        memory.put(name, name, 101, b"", [(one, len)])
+    assert memory.renew("a", "A", 201, one)
+    assert (memory.get("a"), memory.bytes) == ("A", 2 * SIZE + 100 + 1)
+    # It is the last one that was used
+    memory.hold(8 * SIZE - 1)
+    assert (memory.get("b"), memory.get("a")) == (None, "A")
+    # What is not there, shares something else, or is too large by now is put anew
+    assert not memory.renew("b", "B", 1, one)
+    assert not memory.renew("a", "B", 1, other)
+    assert not memory.renew("a", "B", 20 * SIZE, one)
+    assert (memory.get("a"), memory.bytes) == ("A", SIZE + 100 + 1)
+
+
 def test_what_is_in_use_leaves_less_for_the_rest() -> None:
     memory = Memory(10 * SIZE)
     for name in "abcdefghij":
@@ -61,8 +78,10 @@ def test_it_counts_the_same_whatever_happens() -> None:
     memory = Memory(50 * SIZE)
     tables = [(str(number),) for number in range(5)]
     for _ in range(5_000):
+        key, size = rng.randint(0, 100), rng.randint(0, 5_000)
         shared = [(table, lambda _: 3_000) for table in rng.sample(tables, rng.randint(0, 3))]
-        memory.put(rng.randint(0, 100), "x", rng.randint(0, 5_000), b"l" * rng.randint(0, 5), shared)
+        if rng.random() < 0.5 or not memory.renew(key, "y", 3 * size, rng.choice(tables)):
+            memory.put(key, "x", size, b"l" * rng.randint(0, 5), shared)
         assert memory.bytes <= memory.limit_bytes
         entries = memory._entries.values()
         held = {id(table) for *_, tables_of in entries for table in tables_of}

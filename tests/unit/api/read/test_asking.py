@@ -6,7 +6,19 @@ import hiredis
 import pytest
 
 from api.cache import ENTRY_BYTES, Memory
-from api.read.manifests import CHANGED, Asked, Days, KeysLost, Manifests, Seen, ask, changes, learn, read_parts
+from api.read.manifests import (
+    CHANGED,
+    KNOWN_DAY_BYTES,
+    Asked,
+    Days,
+    KeysLost,
+    Manifests,
+    Seen,
+    ask,
+    changes,
+    learn,
+    read_parts,
+)
 from api.read.parts import CELLS, HEADS, SUMMARIES, PartitionDay
 from stream.settings.redis import PackedWords, pack_around
 
@@ -108,7 +120,7 @@ def test_a_day_that_changed_since_the_read_before_is_taken_to_have_changed_again
         manifests.keep("w", before.known)
         known = before.known
         assert memory.bytes == known.size_bytes + ENTRY_BYTES
-        assert known._text_bytes == sum(map(len, known.manifests.values()))
+        assert known._days_bytes == sum(KNOWN_DAY_BYTES + len(manifest) for manifest in known.manifests.values())
         found = zip(days.days, manifests.seen("w", days, None).now(), strict=True)
         return {day: None if manifest is CHANGED else manifest for day, manifest in found if manifest is not None}
 

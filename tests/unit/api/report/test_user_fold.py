@@ -10,7 +10,7 @@ from api.read.parts import NO_PARTS, PartitionDay
 from api.report import user_fold, user_table
 from api.report.plan import plan_of_bounds
 from api.report.user_days import UserSums, user_sums
-from api.report.user_fold import Chosen, Ranked, UserFold, UserTotal, columns_of
+from api.report.user_fold import Chosen, Ranked, UserFold, UserTotal
 from api.report.user_table import UserTable
 from api.report.users import sum_omitted, user_counts
 from api.wire import OmittedUsers
@@ -35,7 +35,7 @@ async def test_users_are_ordered_by_added_deleted_and_id_and_the_null_user_is_la
     assert await everyone(fold) == ranked
     for limit in range(1, 8):
         assert await fold.first(limit, None) == ranked[:limit]
-    assert [user.user_name for user in user_counts(columns_of(ranked), {"a": "Ada"})] == [None, "Ada", None, None, None]
+    assert [user.user_name for user in user_counts(ranked, {"a": "Ada"})] == [None, "Ada", None, None, None]
     assert fold.total(None) == UserTotal(5, 14, 7)
     assert sum_omitted(fold.total(None), ranked[:2]) == OmittedUsers(3, 10, 6)
     some = frozenset([None, "c", "e"])
