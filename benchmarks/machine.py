@@ -20,6 +20,7 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
+from cli.local.redis import LISTPACK_VALUE_BYTES
 from stream.kafka.topics import ensure_topics, open_topics, wanted_topics
 from stream.settings.worker import WorkerConfig
 from tests.support.kafka import STEADY, KafkaCluster, unique_name
@@ -67,6 +68,7 @@ def machine() -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="contacts-bench-") as folder, KafkaCluster(jvm=STEADY) as kafka:
         redis = RedisServer(Path(folder) / "redis")
         redis.start()
+        redis.client.config_set("zset-max-listpack-value", LISTPACK_VALUE_BYTES)  # as docs/operations.md says to run it
         try:
             yield Bench(kafka, redis, Path(folder))
         finally:

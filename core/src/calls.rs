@@ -67,6 +67,8 @@ pub struct Calls<'a> {
     spare: Vec<Gathered>,
     cells_keys: Vec<(i64, usize)>,
     rows_key: Option<(i64, usize)>,
+    /// Its days that get one row each, and that row.
+    lone_rows: Vec<(i64, &'a [u8])>,
     bytes: usize,
     scratch: Vec<u8>,
 }
@@ -88,6 +90,7 @@ impl<'a> Calls<'a> {
             spare: Vec::new(),
             cells_keys: Vec::new(),
             rows_key: None,
+            lone_rows: Vec::new(),
             bytes: 0,
             scratch: Vec::new(),
         }
@@ -130,6 +133,7 @@ impl<'a> Calls<'a> {
         gathered.iter_mut().for_each(|operation| self.send(operation));
         self.spare.append(&mut gathered);
         self.gathered = gathered;
+        self.send_lone_rows();
         self.workspace = None;
         self.cells_keys.clear();
         self.rows_key = None;
@@ -185,6 +189,10 @@ impl<'a> Calls<'a> {
             return;
         }
         self.touch(aggregate.workspace);
+        if count == 1 {
+            self.lone_rows.extend(rows.next().map(|row| (aggregate.day, row)));
+            return;
+        }
         while count > 0 {
             let some = count.min(self.limits.operation_values);
             let key = self.rows_key(aggregate.workspace, aggregate.day);
@@ -398,6 +406,21 @@ impl<'a> Calls<'a> {
         }
         operation.pairs = 0;
         operation.bytes.clear();
+    }
+
+    /// Adds the keys that get one row each, one after another, and the one operation for all of them.
+    fn send_lone_rows(&mut self) {
+        let (Some(workspace), false) = (self.workspace, self.lone_rows.is_empty()) else { return };
+        let mut lone_rows = std::mem::take(&mut self.lone_rows);
+        let first = self.call.key_count + 2;
+        let id = self.names.workspace_id(workspace).as_bytes();
+        for &(day, _) in &lone_rows {
+            self.add_key(&[b"rows1:", id], Some(day));
+        }
+        self.operation(b"r", first);
+        self.number(lone_rows.len() as i64);
+        lone_rows.drain(..).for_each(|(_, row)| self.argument(row));
+        self.lone_rows = lone_rows;
     }
 
     fn operation(&mut self, name: &[u8], key: usize) {

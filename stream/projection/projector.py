@@ -25,7 +25,7 @@ from stream.tables.state import State
 # keeps every second one.
 EVIDENCE_LIMIT = 4096
 # Of a commit: while the worker encodes the next one Redis has work for 50 ms, in up to 6 MB.
-CALLS_AT_ONCE = 32
+CALLS_AT_ONCE = 96
 
 
 class Projector:

@@ -24,6 +24,7 @@
 --   w list days workspace       the workspace is in the list, and has changed; what row_retention.py put behind its version
 --                               stays. Where it has one of the two keys alone, the other was evicted: the positions go
 --   z key n member*n            add members, all of score 0
+--   r key n member*n            add one member to each of n keys, of which this is the first and the next ones follow
 --   l key n (field value)*n     labels: of two, the one with the later stamp stands, whoever wrote it. Each field once
 --   u key                       unlink
 
@@ -108,6 +109,8 @@ end
 
 local function manifest(stored, segment)
   if not stored then return segment end
+  local before = string.find(stored, ' ', 1, true)
+  if before and string.sub(stored, before + 1) == segment then return segment end -- no other part, and ours is as it was
   local parts = segment == '' and {} or {segment}
   for part in string.gmatch(string.match(stored, ' (.*)$') or '', '%S+') do
     if string.match(part, '^(%d+):') ~= partition then parts[#parts + 1] = part end
@@ -127,18 +130,19 @@ while at <= last do
     redis.call('HSET', key, unpack(ARGV, at + 3, at + 2 + n))
     at = at + 3 + n
   elseif op == 'd' then
-    local n, puts, put, gone = tonumber(ARGV[at + 2]), 0, {}, {}
+    local n, gone = tonumber(ARGV[at + 2]), {}
     local days, stored = held_of(key, at + 3, n)
+    local put = at + 2 -- what is put takes the place of what was given, from the front
     for i = 1, n do
       local parts = manifest(stored[i], ARGV[at + 2 + 2 * i])
       if parts == '' then
         gone[#gone + 1] = days[i]
       else
-        put[puts + 1], put[puts + 2] = days[i], version .. ' ' .. parts
-        puts = puts + 2
+        ARGV[put + 1], ARGV[put + 2] = days[i], version .. ' ' .. parts
+        put = put + 2
       end
     end
-    if puts > 0 then redis.call('HSET', key, unpack(put)) end
+    if put > at + 2 then redis.call('HSET', key, unpack(ARGV, at + 3, put)) end
     if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
     at = at + 3 + 2 * n
   elseif op == 'w' then
@@ -162,17 +166,22 @@ while at <= last do
       redis.call('ZADD', key, unpack(add))
     end
     at = at + 3 + n
+  elseif op == 'r' then
+    local first, n = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+    for i = 0, n - 1 do redis.call('ZADD', KEYS[first + i], '0', ARGV[at + 3 + i]) end
+    at = at + 3 + n
   elseif op == 'l' then
-    local n, puts, put = tonumber(ARGV[at + 2]), 0, {}
+    local n = tonumber(ARGV[at + 2])
     local users, stored = held_of(key, at + 3, n)
+    local put = at + 2 -- as above
     for i = 1, n do
       local value = ARGV[at + 2 + 2 * i]
       if later(value, stored[i]) then
-        put[puts + 1], put[puts + 2] = users[i], value
-        puts = puts + 2
+        ARGV[put + 1], ARGV[put + 2] = users[i], value
+        put = put + 2
       end
     end
-    if puts > 0 then redis.call('HSET', key, unpack(put)) end
+    if put > at + 2 then redis.call('HSET', key, unpack(ARGV, at + 3, put)) end
     at = at + 3 + 2 * n
   elseif op == 'x' then
     local n = tonumber(ARGV[at + 2])

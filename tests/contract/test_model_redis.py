@@ -17,6 +17,7 @@ NOW_MS = 1 << 41
 """Where no time in a call is ahead of it, any will do."""
 POSITIONS = b"cr1:g:{0}:positions"
 TOKENS = (b"aa", b"bb")
+LONE_ROWS = (b"lone0", b"lone1", b"lone2")
 LABELS = (
     b"5 0 0 7 1Ada",
     b"5 0 1 3 1Bo",
@@ -52,10 +53,11 @@ def operations(rng: random.Random, partition: bytes) -> tuple[list[bytes], list[
     """Some operations of a partition on some keys."""
     keys = [b"cells", b"days", b"rows", b"names", b"other", b"list"]
     rng.shuffle(keys)
+    keys += LONE_ROWS
     place = {key: b"%d" % (number + 2) for number, key in enumerate(keys)}
     argv: list[bytes] = []
     for _ in range(rng.randrange(6)):
-        kind = rng.choice("hxdwzluh")
+        kind = rng.choice("hxdwzrluh")
         few = [b"f%d" % rng.randrange(5) for _ in range(rng.randrange(1, 5))]
         if kind == "h":
             argv += [b"h", place[b"cells"], b"%d" % len(few)]
@@ -72,6 +74,9 @@ def operations(rng: random.Random, partition: bytes) -> tuple[list[bytes], list[
                 argv += [b"h", place[b"days"], b"1", b"all", b"word 20000"]
         elif kind == "z":
             argv += [b"z", place[b"rows"], b"%d" % len(few), *few]
+        elif kind == "r":
+            lone = LONE_ROWS[rng.randrange(len(LONE_ROWS)) :]
+            argv += [b"r", place[lone[0]], b"%d" % len(lone), *(rng.choice(few) for _ in lone)]
         elif kind == "l":
             pairs = [(user, rng.choice(LABELS)) for user in rng.sample((b"u:0", b"u:1", b"u:2"), rng.randrange(1, 4))]
             argv += [b"l", place[b"names"], b"%d" % len(pairs), *(part for pair in pairs for part in pair)]

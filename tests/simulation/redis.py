@@ -167,6 +167,11 @@ def _operations(
             n = int(argv[at + 2])
             writing.of(key).update(dict.fromkeys(argv[at + 3 : at + 3 + n], b"0"))
             at += 3 + n
+        elif op == b"r":
+            first, n = int(argv[at + 1]) - 1, int(argv[at + 2])
+            for key, member in zip(keys[first : first + n], argv[at + 3 : at + 3 + n], strict=True):
+                writing.of(key)[member] = b"0"
+            at += 3 + n
         elif op == b"l":
             n = 2 * int(argv[at + 2])
             labels = writing.of(key)
