@@ -7,14 +7,14 @@ itself took longer than to sum it.
 """
 
 from asyncio import Event
-from collections.abc import Callable, Mapping, Sequence
-from itertools import compress
-from operator import attrgetter, ne
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress, repeat
+from operator import and_, attrgetter, ne
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary, ref
 
 from api.cache import Memory, Shared, size_of_texts
-from api.read.manifests import Days, Seen
+from api.read.manifests import CHANGED, Days, Seen
 from api.read.parts import CELLS, HEADS, NOTHING, SUMMARIES, Parts
 from api.read.snapshot import Snapshot
 from api.report.days import WHOLE_DAY
@@ -164,15 +164,14 @@ class _Side:
         if manifests == self.then:
             return []
         days = self.days
-        missing: list[int] = []
+        missing = list(compress(range(len(days)), map(ne, manifests, self.then)))
+        now = list(map(manifests.__getitem__, missing))
+        if None in now:
+            missing = [place for place in missing if manifests[place] is not None]
+            now = list(map(manifests.__getitem__, missing))
         known: dict[int, bytes] = {}
-        for place in compress(range(len(days)), map(ne, manifests, self.then)):
-            manifest = manifests[place]
-            if manifest is None:
-                continue
-            missing.append(place)
-            if manifest:  # it is not CHANGED
-                known[days[place]] = manifest
+        if now.count(CHANGED) < len(now):
+            known = {days[place]: manifest for place in missing if (manifest := manifests[place])}
         if known:
             self.held.update(self.find(known))
         return (
@@ -185,26 +184,42 @@ class _Side:
         self.manifests, self.gone, self.known, self.unknown = manifests, [], {}, []
         if manifests == then:
             return True
-        lacking: dict[int, bytes] = {}
-        for place in compress(range(len(days)), map(ne, manifests, then)):
-            day, manifest = days[place], manifests[place]
-            if then[place] is not None:
-                self.gone.append(day)
+        differing = list(map(ne, manifests, then))
+        changed = list(compress(days, differing))
+        now = list(compress(manifests, differing))
+        before = list(compress(then, differing))
+        self.gone = changed
+        if None in before:
+            self.gone = [day for day, manifest in zip(changed, before, strict=True) if manifest is not None]
+        self.unknown = changed
+        if None in now:
+            self.unknown = [day for day, manifest in zip(changed, now, strict=True) if manifest is not None]
+        needed = list(compress(wanted, differing))
+        here = list(map(and_, map(asked.get, changed, repeat(NOTHING)), needed))
+        if held or here != needed:
+            return self._settle_each(zip(changed, now, needed, here, strict=True))
+        return True
+
+    def _settle_each(self, days: Iterable[tuple[int, bytes | None, Parts, Parts]]) -> bool:
+        """The same day by day: what it is now, what is wanted of it, and what was asked for."""
+        held, lacking = self.held, dict[int, bytes]()
+        self.unknown = []
+        for day, manifest, wanted, asked in days:
             if manifest is None:
                 continue
-            sums = held.get((day, manifest)) if held else None
+            sums = held.get((day, manifest))
             if sums is not None:
                 self.known[day] = sums
-            elif wanted[place] & ~asked.get(day, NOTHING):
+            elif wanted & ~asked:
                 lacking[day] = manifest
             else:
                 self.unknown.append(day)
-        if lacking:
-            found = self.find(lacking)
-            held.update(found)
-            self.known |= {day: sums for (day, _), sums in found.items()}
-            return len(found) == len(lacking)
-        return True
+        if not lacking:
+            return True
+        found = self.find(lacking)
+        held.update(found)
+        self.known |= {day: sums for (day, _), sums in found.items()}
+        return len(found) == len(lacking)
 
     @property
     def is_new(self) -> bool:

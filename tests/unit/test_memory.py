@@ -104,7 +104,6 @@ def test_equal_tables_of_kinds_are_one_until_there_are_too_many_names() -> None:
 
 
 FIXED = {
-    "http/request._recall_qualities": (256, 12_000),
     "formats._recall": (256, 1_000),
     "query/periods.day_start": (8_192, 400),
     "query/periods.quarter_text": (2_048, 400),
