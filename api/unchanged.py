@@ -18,6 +18,7 @@ from api.query.question import Query, View, read_pairs
 from api.read.redis import Reader
 from api.read.snapshot import require_complete
 from api.report.service import Reports, Stamp, size_of_query, size_of_view
+from stream.model.time import QUARTER_SECONDS
 from stream.model.workspace import is_workspace
 
 REMEMBERED_QUERY_BYTES = 1_024
@@ -53,7 +54,9 @@ class Question(NamedTuple):
     """Equal for equal questions, in any quarter-hour."""
     view: View | None
     """In that quarter-hour; None: of `period=all`, whose dates are known by reading alone."""
-    quarter: int
+    begins: int
+    """That quarter-hour, in seconds since 1970."""
+    ends: int
 
 
 class Questions:
@@ -90,7 +93,7 @@ class Questions:
         if not request.path.startswith(WORKSPACES):
             return None
         question: Question | None = self._memory.get(_key(request))
-        if question is None or now_quarter(self._reports.clock()) != question.quarter:
+        if question is None or not question.begins <= self._reports.clock() < question.ends:
             return None
         return question
 
@@ -108,7 +111,8 @@ class Questions:
         quarter = now_quarter(self._reports.clock())
         of = None if query.period is Period.ALL else self._reports.view_at(query, quarter)
         key = msgspec.json.encode((resource, query)) + more
-        question = Question(resource, query, more, make, keeps_bodies, key, of, quarter)
+        begins, ends = quarter * QUARTER_SECONDS, (quarter + 1) * QUARTER_SECONDS
+        question = Question(resource, query, more, make, keeps_bodies, key, of, begins, ends)
         if len(request.query_string) <= REMEMBERED_QUERY_BYTES and len(request.accept) <= REMEMBERED_CHARACTERS:
             size = 800 + len(request.query_string) + len(key) + len(more)
             self._memory.put(_key(request), question, size + (size_of_query(query) if of is None else size_of_view(of)))
@@ -127,7 +131,7 @@ class Questions:
                 known = require_complete(await self._reader.state(workspace_id, fresh=True))
             reports = self._reports
             now = reports.clock()
-            if question.view is None or now_quarter(now) != question.quarter:
+            if question.view is None or not question.begins <= now < question.ends:
                 stamp = await reports.stamp(workspace_id, question.query, question.more, known=known)
             else:
                 stamp = reports.stamp_view(question.view, known, now, question.more)

@@ -42,14 +42,26 @@ class Gate:
 
     def refuse(self, request: Request) -> Answer | None:
         """The answer to a request whose head is refused; None: it may pass."""
-        refused = _fault_of_head(request)
-        if refused is None and self._metrics_port is not None and request.path not in PROBES:
-            refused = _nothing_here() if request.port == self._metrics_port else None
-        if refused is None:
+        target = len(request.scope.get("raw_path") or request.path) + len(request.query_string)
+        if target > TARGET_BYTES_LIMIT:
+            refused = ProblemError("address_too_long", f"The address is longer than {TARGET_BYTES_LIMIT} bytes.")
+        elif request.headers_bytes > HEADERS_BYTES_LIMIT:
+            refused = ProblemError("headers_too_large", f"The headers are larger than {HEADERS_BYTES_LIMIT} bytes.")
+        elif not _HOST.fullmatch(request.headers.get(b"host", b"")):
+            refused = ProblemError("bad_request", "The header `Host` is malformed.")
+        elif len(request.path) > PATH_CHARACTERS_LIMIT or (
+            self._metrics_port is not None and self._is_elsewhere(request)
+        ):
+            refused = ProblemError("not_found", "There is nothing at this address.")
+        else:
             return None
         answer = self._refuse(refused)
         self._metrics.requests.labels("refused", str(answer.status)).inc()
         return answer
+
+    def _is_elsewhere(self, request: Request) -> bool:
+        """Whether the port is that of probes and metrics, and the address is none of theirs."""
+        return request.port == self._metrics_port and request.path not in PROBES
 
     def complete(self, send: Send) -> Send:
         """The same, which completes the headers of what is sent."""
@@ -61,20 +73,3 @@ class Gate:
             await send(message)
 
         return send_complete
-
-
-def _fault_of_head(request: Request) -> ProblemError | None:
-    target = len(request.scope.get("raw_path") or request.path) + len(request.query_string)
-    if target > TARGET_BYTES_LIMIT:
-        return ProblemError("address_too_long", f"The address is longer than {TARGET_BYTES_LIMIT} bytes.")
-    if request.headers_bytes > HEADERS_BYTES_LIMIT:
-        return ProblemError("headers_too_large", f"The headers are larger than {HEADERS_BYTES_LIMIT} bytes.")
-    if not _HOST.fullmatch(request.headers.get(b"host", b"")):
-        return ProblemError("bad_request", "The header `Host` is malformed.")
-    if len(request.path) > PATH_CHARACTERS_LIMIT:
-        return _nothing_here()
-    return None
-
-
-def _nothing_here() -> ProblemError:
-    return ProblemError("not_found", "There is nothing at this address.")
