@@ -115,6 +115,34 @@ async def test_who_says_a_byte_now_and_then_is_let_go_too(
         assert await closed == b""
 
 
+async def test_a_connection_is_kept_for_as_long_as_the_next_request_begins_in_time(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a keep-alive of three seconds
+    made = connections.GuardedProtocol.connection_made
+
+    def made_with_less(self: connections.GuardedProtocol, transport: Any) -> None:
+        self.timeout_keep_alive = 3
+        made(self, transport)
+
+    monkeypatch.setattr(connections.GuardedProtocol, "connection_made", made_with_less)
+    async with serving(shared_redis, NOW) as (_, client), wired(client) as wire:
+        # Whoever asks again before it ends is answered, however long that goes on,
+        for _ in range(5):
+            await wire.say(GET)
+            assert b"200 OK" in await wire.answer()
+            await asyncio.sleep(0.8)
+        # so is a request that began in time,
+        await wire.say(GET[:20])
+        await asyncio.sleep(3.3)
+        await wire.say(GET[20:])
+        assert b"200 OK" in await wire.answer()
+        # and who says nothing more is let go, long before a head is to be whole
+        begun = time.monotonic()
+        assert await wire.hear_until_closed() == b""
+        assert time.monotonic() - begun < connections.HEAD_SECONDS
+
+
 async def test_a_stream_outlives_all_of_these_limits(
     shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
