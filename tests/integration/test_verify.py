@@ -106,7 +106,7 @@ def publish_some(config: WorkerConfig) -> None:
     """Events of two days and workspaces with a copy and a rejected one, counted and shown."""
 
     async def publish() -> None:
-        old = {"occurred_at": f"{BEFORE}T12:00:00Z"}
+        old = {"occurred_at": f"{BEFORE}T{(AT.hour + 12) % 24:02}:00:00Z"}  # of another quarter than that of today
         await send(
             config,
             [
