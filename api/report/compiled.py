@@ -10,7 +10,6 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from api.cache import Shared
 from api.read.parts import DayParts
 from api.report.days import KindSums
 from api.report.fold import Counts, size_of_rows
@@ -157,10 +156,6 @@ class KindFold:
     def size_bytes(self) -> int:
         days: int = self.core.days_bytes
         return size_of_rows(self.plan, len(self.core)) + days
-
-    @property
-    def shared(self) -> list[Shared]:
-        return []
 
 
 class UserFold:

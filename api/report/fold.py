@@ -3,11 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import add
 
-from api.cache import Shared
 from api.read.parts import DayParts
 from api.report.days import COUNT_BYTES, KindSums, kind_sums, kind_sums_of_users
-from api.report.plan import DayPlan, Plan
+from api.report.plan import Plan
 from stream.model.activity import ACTIVITIES, ADDED, DELETED
 from stream.model.dimensions import Kind
 from stream.model.steps import Steps
@@ -72,34 +72,36 @@ class KindFold:
         those of the parts. A day that is another one is gone and comes again.
         """
         changed = {**known, **(yield from self.sum_days(parts, users))}
-        if len(gone) == len(self.sums):  # to begin anew is less work
-            rows, sums, gone = {}, {}, ()
-        else:
-            rows, sums = {kind: list(row) for kind, row in self.rows.items()}, dict(self.sums)
-        adder = _Adder(rows, self.plan, self.sources)
+        sums, rows = dict(self.sums), {kind: list(row) for kind, row in self.rows.items()}
         for day in gone:
-            before = sums.pop(day)
-            adder.add(self.plan.days[day], KindSums(before.kinds, tuple([-count for count in before.counts])))
+            self._add(rows, day, sums.pop(day), -1)
         for day, after in changed.items():
-            adder.add(self.plan.days[day], after)
             sums[day] = after
+            self._add(rows, day, after)
         return KindFold(self.plan, self.sources, manifests, sums, rows)
+
+    def _add(self, rows: dict[Kind, list[int]], day: int, sums: KindSums, sign: int = 1) -> None:
+        """Adds the sums of a day to rows, or, with the sign -1, takes them out."""
+        of = self.plan.days[day]
+        places = [*enumerate(of.columns), *of.also]
+        for kind, pieces in sums.by_kind():
+            if self.sources is None or kind[1] in self.sources:
+                row = rows.setdefault(kind, [0] * self.plan.columns)
+                for piece, column in places:
+                    row[column] += sign * pieces[piece]
 
     @cached_property
     def counts(self) -> Counts:
         buckets, earlier = slice(self.plan.buckets), self.plan.earlier_columns
         totals = [[0] * self.plan.columns for _ in ACTIVITIES]
-        for activity in range(len(ACTIVITIES)):
-            mine = [row for (of, _), row in self.rows.items() if of == activity]
-            if mine:
-                totals[activity] = list(map(sum, zip(*mine, strict=True)))
-        added, deleted = totals[ADDED], totals[DELETED]
+        for (activity, _), row in self.rows.items():
+            totals[activity] = list(map(add, totals[activity], row))
         return Counts(
-            added[buckets],
-            deleted[buckets],
+            totals[ADDED][buckets],
+            totals[DELETED][buckets],
             self._by_source(buckets),
-            added[earlier],
-            deleted[earlier],
+            totals[ADDED][earlier],
+            totals[DELETED][earlier],
             self._by_source(earlier),
         )
 
@@ -110,13 +112,8 @@ class KindFold:
 
     @property
     def size_bytes(self) -> int:
-        """With its days, which may be forgotten elsewhere; without what `shared` tells."""
+        """With its days, which may be forgotten elsewhere."""
         return size_of_rows(self.plan, len(self.rows)) + sum(sums.size_bytes for sums in self.sums.values())
-
-    @property
-    def shared(self) -> list[Shared]:
-        tables = {id(sums.kinds): sums.shared for sums in self.sums.values()}
-        return list(tables.values())
 
     def _by_source(self, columns: slice) -> dict[str | None, list[int]]:
         """Added, of the sources that have any there."""
@@ -130,46 +127,3 @@ class KindFold:
 def size_of_rows(plan: Plan, rows: int) -> int:
     """Of rows, and as much again for the counts that are made of them."""
     return 2 * (COUNT_BYTES * plan.columns + 200) * (2 + rows)
-
-
-class _Adder:
-    """Adds days to rows; the rows of a table of kinds are looked up once."""
-
-    def __init__(self, rows: dict[Kind, list[int]], plan: Plan, sources: frozenset[str | None] | None) -> None:
-        self._rows = rows
-        self._columns = plan.columns
-        self._sources = sources
-        self._known: dict[int, list[list[int]]] = {}
-        self._unwanted = [0] * plan.columns
-
-    def add(self, day: DayPlan, sums: KindSums) -> None:
-        kinds, counts = sums
-        rows = self._known.get(id(kinds))
-        if rows is None:
-            rows = self._known[id(kinds)] = [self._row(kind) for kind in kinds]
-        columns = day.columns
-        width = len(columns)
-        if width == 1:
-            [only] = columns
-            for row, count in zip(rows, counts, strict=True):
-                row[only] += count
-        elif width == 2:
-            first, second = columns
-            for row, one, two in zip(rows, counts[::2], counts[1::2], strict=True):
-                row[first] += one
-                row[second] += two
-        else:
-            for i, row in enumerate(rows):
-                for column, count in zip(columns, counts[i * width : (i + 1) * width], strict=True):
-                    row[column] += count
-        for piece, column in day.also:
-            for row, count in zip(rows, counts[piece::width], strict=True):
-                row[column] += count
-
-    def _row(self, kind: Kind) -> list[int]:
-        if self._sources is not None and kind[1] not in self._sources:
-            return self._unwanted
-        row = self._rows.get(kind)
-        if row is None:
-            row = self._rows[kind] = [0] * self._columns
-        return row

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from api.cache import Shared
 from api.read.parts import DayParts
 from api.report import compiled, days, fold, user_fold, user_table
 from api.report.days import KindSums
@@ -35,8 +34,6 @@ class KindFold(Protocol):
     def counts(self) -> Counts: ...
     @property
     def size_bytes(self) -> int: ...
-    @property
-    def shared(self) -> list[Shared]: ...
 
     def totals(self) -> tuple[int, int, int, int]: ...
     def day(self, day: int) -> Any: ...
@@ -130,5 +127,5 @@ class PythonForm:
 
 def choose_form(choice: CoreChoice) -> Form:
     """Raises CoreMissingError where the compiled core is asked for and not there."""
-    core, why = choose_core(choice, "reports take some 3 times the CPU without it")
+    core, why = choose_core(choice, "reports take several times the CPU without it")
     return PythonForm(why) if core is None else compiled.CompiledForm(core, why)

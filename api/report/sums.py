@@ -398,9 +398,9 @@ class Sums:
 
     def _remember_kinds(self, side: _Side) -> None:
         fold = self.kinds
-        size, shared = fold.size_bytes + _size_of_manifests(side.manifests), fold.shared
-        if shared or side.is_new or not self._cache.renew(self._kind_key, fold, size, self.plan):
-            shared = [(self.plan, size_of_plan), *self._shared_choices(), *shared]
+        size = fold.size_bytes + _size_of_manifests(side.manifests)
+        if side.is_new or not self._cache.renew(self._kind_key, fold, size, self.plan):
+            shared = [(self.plan, size_of_plan), *self._shared_choices()]
             self._cache.put(self._kind_key, fold, size, shared=shared)
             self._remember_donor("kinds")
 

@@ -1,24 +1,23 @@
 """Sums of days by user -> counts of a range, and its users in the report's order.
 
-A fold is kept, and the days that changed in it since are exchanged. All work that grows with the users is in pieces.
+A fold is kept, and the days that changed in it since are exchanged. All work that looks at each user is in pieces.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import nsmallest
-from itertools import chain
-from typing import NamedTuple
+from heapq import merge, nsmallest
+from itertools import chain, islice
+from typing import NamedTuple, TypeVar
 
-import numpy as np
-
-from api.cache import Shared
 from api.read.parts import DayParts
 from api.report.plan import Plan
-from api.report.user_days import Numbers, UserSums, user_sums
-from api.report.user_table import Places, UserTable
+from api.report.user_days import USERS_A_PIECE, UserSums, user_sums
+from api.report.user_table import UserTable
 from stream.model.steps import Steps
 from stream.slices import run_in_slices
+
+T = TypeVar("T")
 
 Row = tuple[str | None, int, int]
 """(user, added, deleted)"""
@@ -38,10 +37,10 @@ class Columns(NamedTuple):
 Chosen = frozenset[str | None] | None
 """Users that are asked for; None: all."""
 
-USERS_A_PIECE = 5_000
-"""Some milliseconds, wherever an id is looked at."""
-
 ROWS_A_PIECE = 2_000
+
+SUM_BYTES = 90
+"""Of a number in sums and its place, without the id."""
 
 RANKED_BYTES, MOST_RANKED = 130, 2_500
 """Of a user among the first ones: the row and its numbers; and of how many, those of a report and of the list of users.
@@ -59,7 +58,7 @@ class UserTotal(NamedTuple):
 NO_USERS = UserTotal(0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+@dataclass(frozen=True)
 class UserFold:
     """The days of a range, added up by user. Never changed: `update` makes another."""
 
@@ -67,9 +66,9 @@ class UserFold:
     manifests: Sequence[bytes | None] = ()
     """As in `KindFold`."""
     sums: Mapping[int, UserSums] = field(default_factory=dict)
-    added: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
-    """By the number of the user; those beyond its end have none."""
-    deleted: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
+    of_all: UserSums = field(default_factory=lambda: UserSums({}, {}))
+    """What the days sum to."""
+    everyone: UserTotal = NO_USERS
     _first: dict[int, Ranked] = field(default_factory=dict)
     """What was ranked already, by how many."""
 
@@ -93,25 +92,13 @@ class UserFold:
     ) -> "Steps[UserFold]":
         """As in `KindFold`."""
         changed = {**known, **(yield from self.sum_days(plan, parts, sources))}
-        users = len(self.table)
-        if len(gone) < len(self.sums):
-            sums, added, deleted = dict(self.sums), _widen(self.added, users), _widen(self.deleted, users)
-        else:
-            sums, gone = {}, ()
-            added, deleted = np.zeros(users, np.int64), np.zeros(users, np.int64)
+        sums, of_all = dict(self.sums), UserSums(*map(dict, self.of_all))
         for day in gone:
-            before = sums.pop(day)
-            yield
-            added[before.added.places] -= before.added.counts
-            yield
-            deleted[before.deleted.places] -= before.deleted.counts
+            yield from _add(of_all, sums.pop(day), -1)
         for day, after in changed.items():
             sums[day] = after
-            yield
-            added[after.added.places] += after.added.counts
-            yield
-            deleted[after.deleted.places] += after.deleted.counts
-        return UserFold(self.table, manifests, sums, added, deleted)
+            yield from _add(of_all, after)
+        return UserFold(self.table, manifests, sums, of_all, (yield from _total(of_all)))
 
     def day(self, day: int) -> UserSums:
         """As in `KindFold`."""
@@ -120,93 +107,84 @@ class UserFold:
     @property
     def size_bytes(self) -> int:
         """With its days, which may be forgotten elsewhere, and what is ranked; without its table."""
-        days = sum(sums.size_bytes for sums in self.sums.values())
-        return 500 + days + self.added.nbytes + self.deleted.nbytes + size_of_ranked(len(self.added))
-
-    @property
-    def shared(self) -> list[Shared]:
-        return [(self.table, size_of_table)]
+        counts = sum(len(counts) for sums in (self.of_all, *self.sums.values()) for counts in sums)
+        return 500 + SUM_BYTES * counts + size_of_ranked(self.everyone.users)
 
     def total(self, users: Chosen) -> UserTotal:
         """Of those users together, of whom each has some activity."""
-        if users is not None:
-            rows = self._rows_of(users)
-            return UserTotal(len(rows), sum(row[1] for row in rows), sum(row[2] for row in rows))
-        active = np.count_nonzero(self.added | self.deleted)
-        return UserTotal(int(active), int(self.added.sum()), int(self.deleted.sum()))
+        if users is None:
+            return self.everyone
+        rows = self._rows_of(users)
+        return UserTotal(len(rows), sum(row[1] for row in rows), sum(row[2] for row in rows))
 
     async def first(self, limit: int, users: Chosen) -> Ranked:
         """The first users with activity, of all or some. Of all they are ranked once."""
         if users is not None:
             return in_order(self._rows_of(users))[:limit]
-        known = self._first.get(limit)
-        if known is None:
-            known = self._first[limit] = await run_in_slices(self._ranked_first(limit))
-        return known
+        if limit not in self._first:
+            self._first[limit] = await run_in_slices(self._ranked_first(limit))
+        return self._first[limit]
 
     async def all(self, users: Chosen) -> AsyncIterator[Columns]:
         """All users with activity, or some of them, a piece at a time."""
-        if users is not None:
-            ranked = in_order(self._rows_of(users))
-            for start in range(0, len(ranked), ROWS_A_PIECE):
-                yield columns_of(ranked[start : start + ROWS_A_PIECE])
-            return
-        places, null = self._active()
-        ranks = await run_in_slices(self.table.ranks())
-        # The one step that is not cut: numpy lets go of the interpreter while it sorts.
-        keys = ranks[places], -self.deleted[places], -self.added[places]
-        places = places[await asyncio.to_thread(np.lexsort, keys)]
-        ids = self.table.users()
-        for start in range(0, len(places), ROWS_A_PIECE):
-            piece = places[start : start + ROWS_A_PIECE]
-            yield Columns([ids[place] for place in piece.tolist()], *self._counts_at(piece))
+        sorted_pieces = await run_in_slices(self._sort(_rows(self.of_all) if users is None else self._rows_of(users)))
+        for rows in _cut(merge(*sorted_pieces, key=_order), ROWS_A_PIECE):
+            yield columns_of(rows)
             await asyncio.sleep(0)
-        if null:
-            yield columns_of(null)
 
     def _rows_of(self, users: frozenset[str | None]) -> Ranked:
         """Those of them that have any activity."""
-        rows: Ranked = []
-        for user in users:
-            place = self.table.place_of(user)
-            if place is not None and place < len(self.added):
-                rows.append((user, int(self.added[place]), int(self.deleted[place])))
-        return [row for row in rows if row[1] or row[2]]
+        added, deleted = self.of_all
+        return [(user, added.get(user, 0), deleted.get(user, 0)) for user in users if user in added or user in deleted]
 
-    def _active(self) -> tuple[Places, Ranked]:
-        """The numbers of the users that have any activity; and, on its own, the row of the null user."""
-        places = np.flatnonzero(self.added | self.deleted).astype(np.int32)
-        null = self._rows_of(frozenset([None]))
-        return (places[places != self.table.place_of(None)] if null else places), null
+    def _sort(self, rows: Iterable[Row]) -> Steps[list[Ranked]]:
+        """Rows in pieces, each in the report's order."""
+        pieces = []
+        for piece in _cut(rows, USERS_A_PIECE):
+            pieces.append(in_order(piece))
+            yield
+        return pieces
 
     def _ranked_first(self, limit: int) -> Steps[Ranked]:
-        places, null = self._active()
-        yield
-        ids = self.table.users()
-        rows: Ranked = []
-        yield
-        # Who has more than the last of the first is one of them; of those who have as much, the least ids are.
-        for counts in (self.added, self.deleted):
-            here, left = counts[places], limit - len(rows)
-            if left >= len(places):
-                break
-            least = np.partition(here, len(here) - left)[len(here) - left]
-            rows += self._rows_at(places[here > least], ids)
-            places = places[here == least]
+        first: Ranked = []
+        for piece in _cut(_rows(self.of_all), USERS_A_PIECE):
+            first = nsmallest(limit, chain(first, piece), key=_order)
             yield
-        alike: Sequence[int] = ()
-        for start in range(0, len(places), USERS_A_PIECE):
-            piece = places[start : start + USERS_A_PIECE].tolist()
-            alike = nsmallest(limit - len(rows), chain(alike, piece), key=lambda place: ids[place] or "")
+        return first
+
+
+def _add(sums: UserSums, more: UserSums, sign: int = 1) -> Steps[None]:
+    """Adds sums to others, or, with the sign -1, takes them out."""
+    for counts, more_counts in zip(sums, more, strict=True):
+        for piece in _cut(more_counts.items(), USERS_A_PIECE):
+            for user, count in piece:
+                counts[user] = counts.get(user, 0) + sign * count
+                if not counts[user]:
+                    del counts[user]
             yield
-        rows += self._rows_at(np.array(alike, np.int32), ids)
-        return [*in_order(rows), *null][:limit]
 
-    def _rows_at(self, places: Places, ids: Sequence[str | None]) -> Ranked:
-        return [(ids[place], *counts) for place, *counts in zip(places.tolist(), *self._counts_at(places), strict=True)]
 
-    def _counts_at(self, places: Places) -> tuple[list[int], list[int]]:
-        return self.added[places].tolist(), self.deleted[places].tolist()
+def _total(sums: UserSums) -> Steps[UserTotal]:
+    users = added = deleted = 0
+    for piece in _cut(_rows(sums), USERS_A_PIECE):
+        users += len(piece)
+        added += sum(row[1] for row in piece)
+        deleted += sum(row[2] for row in piece)
+        yield
+    return UserTotal(users, added, deleted)
+
+
+def _rows(sums: UserSums) -> Iterator[Row]:
+    """Of all users with activity, in no order."""
+    users = chain(sums.added, (user for user in sums.deleted if user not in sums.added))
+    return ((user, sums.added.get(user, 0), sums.deleted.get(user, 0)) for user in users)
+
+
+def _cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Pieces of this many items."""
+    rest = iter(items)
+    while piece := list(islice(rest, size)):
+        yield piece
 
 
 def size_of_ranked(users: int) -> int:
@@ -220,13 +198,6 @@ def size_of_table(table: UserTable) -> int:
 
 def columns_of(rows: Ranked) -> Columns:
     return Columns(*map(list, zip(*rows, strict=True))) if rows else Columns([], [], [])
-
-
-def _widen(counts: Numbers, users: int) -> Numbers:
-    """A copy with places for this many users."""
-    wider = np.zeros(users, np.int64)
-    wider[: len(counts)] = counts
-    return wider
 
 
 def in_order(rows: Ranked) -> Ranked:

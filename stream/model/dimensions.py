@@ -6,17 +6,9 @@ stream/storage/day_parts.py), so another number of activities is another format:
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final
 
 from stream.model.activity import ACTIVITIES
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-Kinds = TypeVar("Kinds", int, "npt.NDArray[np.int64]")
-
-_ACTIVITIES: Final = len(ACTIVITIES)
 
 ACTIVITIES_OF_FORMAT: Final = {1: 2}
 """By how many activities each format of packed days numbers its kinds."""
@@ -27,34 +19,11 @@ Series = tuple[int, str | None, str | None]
 """(activity, source, user); None: without a source, without a user."""
 
 
-def kind_of(source_number: int, activity: int) -> int:
-    return source_number * _ACTIVITIES + activity
-
-
-def activity_of(kind: Kinds) -> Kinds:
-    """Of a kind, or of each kind of an array."""
-    return kind % _ACTIVITIES
-
-
-def source_number_of(kind: int) -> int:
-    return kind // _ACTIVITIES
-
-
-def kind_count(sources: int) -> int:
-    """The number of kinds that this many sources allow."""
-    return kind_of(sources + 1, 0)
-
-
 def kinds_of(sources: Iterable[str]) -> tuple[Kind, ...]:
     """The kinds that a table of sources gives, by their number."""
-    return tuple((activity, source) for source in (None, *sources) for activity in range(_ACTIVITIES))
+    return tuple((activity, source) for source in (None, *sources) for activity in range(len(ACTIVITIES)))
 
 
 def numbers_of_kinds(sources: Iterable[str]) -> dict[Kind, int]:
     """The number of each kind that a table of sources gives."""
     return {kind: number for number, kind in enumerate(kinds_of(sources))}
-
-
-def sources_of(kinds: tuple[Kind, ...]) -> tuple[str | None, ...]:
-    """The sources of `kinds_of`, "without a source" first."""
-    return tuple(source for _, source in kinds[::_ACTIVITIES])

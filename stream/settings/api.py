@@ -124,8 +124,8 @@ class ApiConfig(SharedConfig):
         64 * 1024 * 1024,
         unit="bytes a process",
         meaning=(
-            "How much a process caches: sums of days, users (80 bytes each for names, 160 for counts), workspaces, "
-            "queries, answers, tokens, and what live streams are sent."
+            "How much a process caches: sums of days, users (80 bytes each for names, 160 for counts; without the "
+            "compiled core 350), workspaces, queries, answers, tokens, and what live streams are sent."
         ),
         when_wrong=(
             "Too small: days are summed and names read again and again. Too large: the process is killed for its "

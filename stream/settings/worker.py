@@ -140,7 +140,7 @@ class SharedConfig(Config):
         "`python`, or (`auto`) the compiled one where it is installed and the one in Python elsewhere. Both give the "
         "same bytes and the same answers, so workers with either may take partitions from each other.",
         when_wrong="`compiled` where it is not installed: worker and API stop at their start, with the reason. "
-        "`python`: counting takes some 7 times the CPU, and reports some 3 times.",
+        "`python`: counting takes some 7 times the CPU, and reports several times as much.",
     )
 
 

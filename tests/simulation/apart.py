@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
-LIBRARIES = ("aiokafka", "cramjam", "msgspec", "numpy", "redis.asyncio", "xxhash")
+LIBRARIES = ("aiokafka", "cramjam", "msgspec", "redis.asyncio", "xxhash")
 PRODUCT = ("stream", "api", "cli")
 FAILED = 3
 """The exit code of what raised."""

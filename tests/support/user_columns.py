@@ -1,28 +1,21 @@
-"""Counts by user as the columns that the API folds, and back; and packed bases of many users."""
+"""Counts by user as the API folds them, and back; and packed bases of many users."""
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-
-from api.report.user_days import Column, UserSums
+from api.report.user_days import UserSums
 from api.report.user_table import UserTable
-from stream.model.steps import finish
 from stream.storage.day_parts import Cells, Head, encode, make_column
 
 ByUser = Mapping[str | None, int]
 
 
 def sums_of(table: UserTable, added: ByUser, deleted: ByUser) -> UserSums:
-    return UserSums(table, _column_of(table, added), _column_of(table, deleted))
+    return UserSums(*({table.find_or_add(user): count for user, count in of.items()} for of in (added, deleted)))
 
 
 def by_user(sums: UserSums) -> tuple[dict[str | None, int], ...]:
     """Added and deleted."""
-    users = sums.table.users()
-    return tuple(
-        {users[place]: count for place, count in zip(column.places.tolist(), column.counts.tolist(), strict=True)}
-        for column in (sums.added, sums.deleted)
-    )
+    return sums.added, sums.deleted
 
 
 def base_of(users: list[str]) -> tuple[bytes, bytes]:
@@ -36,7 +29,3 @@ def base_of(users: list[str]) -> tuple[bytes, bytes]:
 def bases(users: int, of_each: int) -> Iterator[tuple[bytes, bytes]]:
     for first in range(0, users, of_each):
         yield base_of([f"u{user}" for user in range(first, first + of_each)])
-
-
-def _column_of(table: UserTable, counts: ByUser) -> Column:
-    return Column(finish(table.places_of(list(counts))), np.array(list(counts.values()), np.int64))

@@ -5,7 +5,6 @@ import random
 from pathlib import Path
 
 from api.cache import ENTRY_BYTES, Memory
-from api.report.days import KindTables
 
 SIZE = ENTRY_BYTES + 101
 
@@ -88,21 +87,6 @@ def test_it_counts_the_same_whatever_happens() -> None:
         assert memory.bytes == sum(size for _, _, size, _ in entries) + 3_000 * len(held)
 
 
-def test_equal_tables_of_kinds_are_one_until_there_are_too_many_names() -> None:
-    tables = KindTables(names_limit=100)
-    first = tables["a", "b"]
-    assert first == ((0, None), (1, None), (0, "a"), (1, "a"), (0, "b"), (1, "b"))
-    assert tables["a", "b"] is first
-    for number in range(200):
-        tables[f"{number}", "x"]
-        assert tables.names <= 100
-    assert tables["a", "b"] is not first
-    # one that would push out most others is made each time
-    large = tuple(map(str, range(50)))
-    assert tables[large] == tables[large]
-    assert tables.names <= 100
-
-
 FIXED = {
     "formats._recall": (256, 1_000),
     "query/periods.day_start": (8_192, 400),
@@ -110,7 +94,6 @@ FIXED = {
     "query/periods.bucket_bounds": (32, 50_000),
     "query/periods.utc_text": (64, 300),
     "query/earlier._lay_buckets": (32, 50_000),
-    "report/days.pieces_of": (1_024, 1_200),
     "read/manifests._wording": (128, 60_000),
     "routes._timezones": (1, 20_000),
 }

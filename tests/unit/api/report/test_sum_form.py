@@ -31,7 +31,7 @@ def install(monkeypatch: pytest.MonkeyPatch, interface: int | None) -> None:
             CoreChoice.AUTO,
             None,
             "python",
-            "is not installed (./dev builds it where cargo is); reports take some 3 times",
+            "is not installed (./dev builds it where cargo is); reports take several times",
         ),
         (CoreChoice.AUTO, INTERFACE - 1, "python", "of another version"),
     ],

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from api.read.parts import NO_PARTS, PartitionDay
-from api.report import user_fold, user_table
+from api.report import user_days, user_fold
 from api.report.plan import plan_of_bounds
 from api.report.user_days import UserSums, user_sums
 from api.report.user_fold import Chosen, Ranked, UserFold, UserTotal
@@ -52,7 +52,6 @@ async def test_a_fold_of_nobody_is_empty() -> None:
 async def test_a_fold_that_is_kept_is_what_its_days_sum_to(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
     monkeypatch.setattr(user_fold, "USERS_A_PIECE", piece)
     monkeypatch.setattr(user_fold, "ROWS_A_PIECE", piece)
-    monkeypatch.setattr(user_table, "USERS_A_PIECE", piece)
     rng = random.Random(7)
     table = UserTable()
     fold = UserFold(table)
@@ -87,10 +86,10 @@ async def test_a_fold_that_is_kept_is_what_its_days_sum_to(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(("window", "counts"), [((0, 96), 2), ((0, 95), 1), ((1, 95), 0)])
-def test_users_of_a_day_are_looked_up_in_pieces(
+def test_users_of_a_day_are_summed_in_pieces(
     monkeypatch: pytest.MonkeyPatch, window: tuple[int, int], counts: int
 ) -> None:
-    monkeypatch.setattr(user_table, "USERS_A_PIECE", 20)
+    monkeypatch.setattr(user_days, "USERS_A_PIECE", 20)
     heads, cells = zip(*bases(1_000, 50), strict=True)
     table = UserTable()
     steps = user_sums(table, [PartitionDay([], list(heads), list(cells), None)], window, None)
@@ -102,7 +101,7 @@ def test_users_of_a_day_are_looked_up_in_pieces(
             sums: UserSums = end.value
             break
         seen.append(len(table))
-    assert max(after - before for before, after in pairwise(seen)) == 20
+    assert max(after - before for before, after in pairwise(seen)) == (20 if counts else 0)
     assert by_user(sums) == ({f"u{user}": counts for user in range(1_000) if counts}, {})
 
 
@@ -112,16 +111,10 @@ def test_ranking_many_equal_users_is_cut_in_pieces(monkeypatch: pytest.MonkeyPat
     assert sum(1 for _ in fold._ranked_first(10)) >= 2_000 / 50
 
 
-def test_users_are_ranked_by_id_in_pieces_and_again_where_there_are_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(user_table, "USERS_A_PIECE", 50)
-    table = UserTable()
+async def test_all_users_are_sorted_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_fold, "USERS_A_PIECE", 50)
     users = [None, *(f"u{user}" for user in range(2_000))]
     random.Random(5).shuffle(users)
-    for known in (1_000, 2_001):
-        places = finish(table.places_of(users[:known]))
-        steps = table.ranks()
-        assert sum(1 for _ in steps) >= 2 * (known - 1) / 50
-        ranks = finish(table.ranks())
-        in_order = sorted(zip(ranks[places].tolist(), users[:known], strict=True))
-        assert [user for _, user in in_order] == sorted(users[:known], key=lambda user: user or "")
-        assert list(table.ranks()) == []
+    fold = fold_of(dict.fromkeys(users, 1), {})
+    assert sum(1 for _ in fold._sort(user_fold._rows(fold.of_all))) == -(-2_001 // 50)
+    assert [user for user, _, _ in await everyone(fold)] == [*sorted(user for user in users if user), None]
