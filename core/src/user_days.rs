@@ -3,7 +3,7 @@
 use crate::day_parts::{read_cell_columns, read_delta_columns, read_head_columns, QUARTERS_A_DAY};
 use crate::days::{at, continued, damaged, kinds_on, Chosen, PartitionDay, Place, ACTIVITIES, NAME};
 use crate::formats::{Column as Packed, FormatError};
-use crate::user_table::UserTable;
+use crate::user_table::{UserTable, NO_USER};
 
 /// Counts of some users, each of whom is there once.
 #[derive(Default)]
@@ -55,6 +55,29 @@ impl Counting {
     }
 }
 
+/// The numbers of users who came before in a head, which names a user once for each of its series: where few users have
+/// many, most are found here by a comparison, without a hash.
+struct Recent<'a>([(&'a [u8], u32); RECENT_USERS]);
+
+const RECENT_USERS: usize = 128;
+
+impl Default for Recent<'_> {
+    fn default() -> Self {
+        Recent([(&[], NO_USER); RECENT_USERS])
+    }
+}
+
+impl<'a> Recent<'a> {
+    fn number_of(&mut self, user: Option<&'a [u8]>, table: &mut UserTable) -> Result<u32, FormatError> {
+        let Some([.., before, last]) = user else { return table.number_of(user, NAME) };
+        let (bytes, number) = &mut self.0[(31 * usize::from(*before) + usize::from(*last)) % RECENT_USERS];
+        if user != Some(*bytes) {
+            (*bytes, *number) = (user.unwrap_or_default(), table.number_of(user, NAME)?);
+        }
+        Ok(*number)
+    }
+}
+
 /// Where more than one in so many has a count, looking at each takes less than sorting those that have.
 const DENSE: usize = 16;
 
@@ -102,9 +125,9 @@ impl ByUser {
         let mut sources = Vec::new();
         self.users.clear();
         if let Some(packed) = part.heads.get(step) {
-            let users = &mut self.users;
+            let (users, mut recent) = (&mut self.users, Recent::default());
             let head = read_head_columns(packed, NAME, |user| {
-                users.push(table.number_of(user, NAME)?);
+                users.push(recent.number_of(user, table)?);
                 Ok(())
             })?;
             sources = head.sources.strings(NAME)?;

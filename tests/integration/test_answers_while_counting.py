@@ -4,6 +4,7 @@ filters ask one process, which remembers much of what it read. Every answer equa
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from datetime import UTC, datetime
@@ -130,3 +131,36 @@ async def test_every_answer_is_right_whatever_was_asked_before(shared_redis: Any
         for question in questions:
             ids, _ = await every_row(api, question)
             assert ids == recount.activities(events, Asked(question, now, now))
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_answers_that_are_made_while_others_are_and_while_events_come_are_right(
+    shared_redis: Any, seed: int
+) -> None:
+    """What is kept between requests is shared by those that are under way. Each answer has the counts of one moment
+    between question and answer, whatever the others have read meanwhile.
+    """
+    rng, now = random.Random(f"together {seed}"), NOW.timestamp()
+    async with (
+        Redis.from_url(shared_redis.url) as client,
+        api_over(shared_redis, now, cache_bytes=rng.choice([6_000, 10**7])) as api,
+    ):
+        partitions = [Partition(client, api, number, 2) for number in range(2)]
+        for partition in partitions:
+            await partition.begin()
+        events = [await rng.choice(partitions).take(rng) for _ in range(20)]
+        for _ in range(25):
+            # Given several who ask at once, some of them the same
+            questions = [some_question(rng) for _ in range(3)]
+            questions += [dict(question) for question in rng.choices(questions, k=3)]
+            before = len(events)
+            asking = [asyncio.create_task(api.json(**question)) for question in questions]
+            # When events come meanwhile
+            while not all(task.done() for task in asking):
+                events.append(await rng.choice(partitions).take(rng))
+            # Then each has an answer of a moment in between
+            for question, task in zip(questions, asking, strict=True):
+                answer = without_texts(task.result())
+                moments = range(before, len(events) + 1)
+                assert any(answer == recount.report(events[:number], Asked(question, now, now)) for number in moments)
+                check_sums(task.result())
