@@ -56,22 +56,29 @@ impl Counting {
 }
 
 /// The numbers of users who came before in a head, which names a user once for each of its series: where few users have
-/// many, most are found here by a comparison, without a hash.
-struct Recent<'a>([(&'a [u8], u32); RECENT_USERS]);
+/// many, most are found here by a comparison, without a hash. Where many are not, nobody looks any more.
+struct Recent<'a> {
+    users: [(&'a [u8], u32); RECENT_USERS],
+    missed: usize,
+}
 
 const RECENT_USERS: usize = 128;
+const MISSES: usize = 2 * RECENT_USERS;
 
 impl Default for Recent<'_> {
     fn default() -> Self {
-        Recent([(&[], NO_USER); RECENT_USERS])
+        Recent { users: [(&[], NO_USER); RECENT_USERS], missed: 0 }
     }
 }
 
 impl<'a> Recent<'a> {
     fn number_of(&mut self, user: Option<&'a [u8]>, table: &mut UserTable) -> Result<u32, FormatError> {
-        let Some([.., before, last]) = user else { return table.number_of(user, NAME) };
-        let (bytes, number) = &mut self.0[(31 * usize::from(*before) + usize::from(*last)) % RECENT_USERS];
+        let Some([.., before, last]) = user.filter(|_| self.missed < MISSES) else {
+            return table.number_of(user, NAME);
+        };
+        let (bytes, number) = &mut self.users[(31 * usize::from(*before) + usize::from(*last)) % RECENT_USERS];
         if user != Some(*bytes) {
+            self.missed += 1;
             (*bytes, *number) = (user.unwrap_or_default(), table.number_of(user, NAME)?);
         }
         Ok(*number)

@@ -22,12 +22,14 @@ from stream.tables.partition import PartitionState
 from stream.tables.rules import CountingRules
 from tests.integration.test_report_recount import check_sums, every_row, without_texts
 from tests.support import recount
-from tests.support.api import Api, api_over, shared_redis
+from tests.support.api import Api, api_over, each_sum_form, shared_redis
 from tests.support.records import Received
 from tests.support.recount import Asked
 from tests.support.redis_data import Event
 
-__all__ = ["shared_redis"]
+__all__ = ["each_sum_form", "shared_redis"]
+
+pytestmark = pytest.mark.usefixtures("each_sum_form")
 
 NOW = datetime(2024, 11, 23, 12, 7, tzinfo=UTC)
 """Before the time of the machine: `as_of` never lies ahead of Redis' own clock."""

@@ -14,11 +14,11 @@ from api.read.redis import Reader
 from api.report.service import Reports
 from api.unchanged import Questions
 from tests.integration.test_api_auth import SECRET, token
-from tests.support.api import BASE, Api, api_over, own_redis, shared_redis
+from tests.support.api import BASE, Api, api_over, each_sum_form, own_redis, shared_redis
 from tests.support.redis_data import Event, Positions
 from tests.support.redis_server import RunningRedis
 
-__all__ = ["own_redis", "shared_redis"]
+__all__ = ["each_sum_form", "own_redis", "shared_redis"]
 
 NOW = datetime(2026, 11, 23, 13, 0, tzinfo=UTC).timestamp()
 HOUR = 3_600 * 10**9
@@ -103,6 +103,7 @@ async def test_a_body_is_of_its_question_alone(shared_redis: RunningRedis) -> No
         assert others == [2, 2, 2]
 
 
+@pytest.mark.usefixtures("each_sum_form")
 @pytest.mark.parametrize("seed", range(4))
 async def test_whatever_happens_the_answer_is_that_of_an_api_that_remembers_nothing(
     shared_redis: RunningRedis, seed: int

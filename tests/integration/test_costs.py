@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from stream.core import CoreChoice
 from stream.kafka.transaction import TransactionalStore
 from stream.kafka.transaction_requests import ADD_PARTITIONS, END_TXN, PRODUCE, Request
 from stream.projection.calls import calls_of_commit
@@ -30,7 +31,7 @@ from stream.tables.batch import Batch
 from stream.tables.partition import PartitionState
 from stream.tables.rules import CountingRules
 from stream.worker.attempts import Attempts
-from tests.support.api import BASE, api_over
+from tests.support.api import BASE, Api, api_over
 from tests.support.counting import make_topics
 from tests.support.kafka import RunningKafka, unique_name
 from tests.support.partition_log import INCARNATION
@@ -271,44 +272,62 @@ async def calls() -> AsyncIterator[Counter[str]]:
         sys.setprofile(None)
 
 
+async def calls_of(api: Api, path: str, **more: bytes) -> tuple[int, dict[bytes, bytes], int]:
+    """The status of an answer, its headers, and how many calls it took."""
+    named = [(b"host", b"a"), (b"accept", b"*/*"), (b"accept-encoding", b"gzip, br"), (b"user-agent", b"test")]
+    named += [(name.replace("_", "-").encode(), value) for name, value in more.items()]
+    path = f"{BASE}{path}"
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "headers": named}
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("nobody waits for the reader")
+
+    async with calls() as found:
+        await api.app({**scope, "query_string": b"period=last_7_days"}, receive, send)
+    return sent[0]["status"], dict(sent[0]["headers"]), found.total()
+
+
 async def test_an_answer_takes_few_calls(own_redis: RunningRedis) -> None:
     """Every answer of a report pays for what lies around its counts: where other processes have run meanwhile, some 5
     us a function. A layer that is added shows here.
     """
     async with api_over(own_redis, NOW / 1000, positions_cache_ms=250) as api:
         api.write([Event(MIDNIGHT * 10**9, "e", user="u")])
-        sent: list[Any] = []
-
-        async def ask(**headers: bytes) -> int:
-            """How many calls it took."""
-            named = [(b"host", b"a"), (b"accept", b"*/*"), (b"accept-encoding", b"gzip, br"), (b"user-agent", b"test")]
-            named += [(name.replace("_", "-").encode(), value) for name, value in headers.items()]
-            path = f"{BASE}/timeline"
-            scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "headers": named}
-            sent.clear()
-            async with calls() as found:
-                await api.app({**scope, "query_string": b"period=today"}, receive, send)
-            return found.total()
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        async def receive() -> Any:
-            raise AssertionError("nobody waits for the reader")
-
         for _ in range(3):
-            await ask()
-        kept = await ask()
-        assert sent[0]["status"] == 200
-        tag = dict(sent[0]["headers"])[b"etag"]
-        remembered = await ask(if_none_match=tag)
-        assert sent[0]["status"] == 304
+            await calls_of(api, "/timeline")
+        status, headers, kept = await calls_of(api, "/timeline")
+        assert status == 200
+        status, _, remembered = await calls_of(api, "/timeline", if_none_match=headers[b"etag"])
+        assert status == 304
         api.app.state.memory.forget(("known", "w"))
-        asked = await ask(if_none_match=tag)
-        assert sent[0]["status"] == 304
+        status, _, asked = await calls_of(api, "/timeline", if_none_match=headers[b"etag"])
+        assert status == 304
     assert kept <= 51
     assert asked <= 56
     assert remembered <= 28
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("core")
+@pytest.mark.parametrize(("path", "most"), [("/timeline", 124), ("/sources", 124), ("", 180)])
+async def test_an_answer_that_is_made_anew_takes_few_calls_however_many_days_changed(
+    own_redis: RunningRedis, path: str, most: int
+) -> None:
+    """What does not change from one request to the next is kept, and days are looked at all at once."""
+    async with api_over(own_redis, NOW / 1000, core=CoreChoice.COMPILED) as api:
+        days = [(MIDNIGHT - 86_400 * day) * 10**9 for day in range(14)]
+        api.write([Event(day, f"e{day}{n}", user=f"u{n}") for day in days for n in range(20)])
+        key, took = f"{api.data.prefix}days:w", 0
+        for number in range(5):
+            for field, value in api.data.client.hgetall(key).items():
+                api.data.client.hset(key, field, b" ".join([b"v%d" % number, *value.split(b" ")[1:]]))
+            status, _, took = await calls_of(api, path)
+            assert status == 200
+    assert took <= most
 
 
 # ---- bytes ---------------------------------------------------------------------------------------------------
