@@ -24,14 +24,15 @@ from benchmarks.counting import FETCH_RECORDS, KEYS, as_fetches, new_state
 from benchmarks.datasets import Dataset, records
 from benchmarks.machine import Bench, machine, say
 from stream.ingest.raw import RawRecords
+from stream.kafka.changelog import changelog_consumer, read_changelog_into
 from stream.kafka.fetch import decode_batches
-from stream.kafka.transaction import PACKED_BYTES, TransactionalStore, changelog_consumer, read_changelog
+from stream.kafka.transaction import PACKED_BYTES, TransactionalStore
 from stream.kafka.unpacking import UNPACKED_BYTES
 from stream.projection import calls
 from stream.settings.kafka import KafkaAccess
 from stream.settings.worker import WorkerConfig
 from stream.tables.batch import Batch
-from stream.tables.compiled import CompiledState, Packing
+from stream.tables.compiled import CompiledState, Packing, new_table
 from stream.tables.rules import CountingRules
 from stream.worker.attempts import Attempts
 from stream.worker.recovery import unpack_state
@@ -107,8 +108,9 @@ async def fetch(access: KafkaAccess, changelog: str) -> None:
 
 
 async def recover(access: KafkaAccess, changelog: str, dead_letters: str) -> None:
-    found = await read_changelog(access, changelog, dead_letters, 0, lambda _done, _all: None)
-    await unpack_state(0, RULES, found, CompiledState.unpack)
+    table = new_table()
+    await read_changelog_into(table, access, changelog, dead_letters, 0, lambda _done, _all: None)
+    await unpack_state(0, RULES, table, CompiledState.unpack)
 
 
 async def timed(what: str, config: WorkerConfig) -> list[float]:

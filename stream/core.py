@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Final
 
 MODULE: Final = "contacts_core"
-INTERFACE: Final = 9
+INTERFACE: Final = 10
 """What this version asks of the core: `INTERFACE` in core/src/python.rs."""
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from stream.ingest.event import Record
+from stream.tables.changelog import RawTable
 from stream.tables.commit import Commit, PackedCall
 
 
@@ -57,6 +58,10 @@ class ReplicaAway(Exception):
     """Redis did not answer or rejected a write. The partition resyncs Redis once it is reachable."""
 
 
+Progress = Callable[[int, int], None]
+"""Is told now and then how many records were read, and how many there are in all."""
+
+
 class Earlier(Protocol):
     """What earlier attempts to commit the same have taught."""
 
@@ -76,10 +81,13 @@ class ChangelogStore(Protocol):
     async def fence(self) -> None:
         """End what the last owner left open and make this the only store that can commit. Raises KafkaAway."""
 
-    async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
-        """The latest committed value of each key; `progress(records so far, records in all)` is called now and then.
-        Raises KafkaAway, and Fenced where another worker was seen to go on.
+    async def read(self, progress: Progress) -> Mapping[bytes, bytes]:
+        """The latest committed value of each key. Raises KafkaAway, and Fenced where another worker was seen to
+        go on.
         """
+
+    async def read_into(self, table: RawTable, progress: Progress) -> None:
+        """The same, into an empty table."""
 
     async def commit(self, commit: Commit, earlier: Earlier) -> None:
         """All of the commit, or nothing. Encodes before its first await. Raises Fenced, TooLarge, CommitFailed.

@@ -15,6 +15,7 @@ pub mod few;
 pub mod fold;
 pub mod formats;
 pub mod lateness;
+pub mod latest;
 pub mod merge;
 mod mutants;
 pub mod names;

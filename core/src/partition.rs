@@ -186,21 +186,18 @@ impl Partition {
         self.number
     }
 
-    /// Takes some of the changelog's latest records of each key: those of names first, in any order, then all others
-    /// in the order of their keys. The position's own record is the caller's.
-    pub fn adopt(&mut self, records: &[(&[u8], &[u8])]) -> Result<(), FormatError> {
-        for &(key, value) in records {
-            match key.first() {
-                Some(&names::KIND) => self.names.adopt(key, value)?,
-                Some(&POSITION) => {}
-                Some(&recent_ids::KIND) => self.ids.adopt(key, value)?,
-                Some(&uncounted::KIND) if key.len() == 9 => self.uncounted.adopt(key, value)?,
-                Some(&counts::KIND) => self.counts.adopt(key, value, &mut self.names)?,
-                Some(&uncounted::KIND) => return Err(damaged(key)),
-                _ => return Err(FormatError(format!("{} is a key of no known kind", shown(key)))),
-            }
+    /// Takes one of the changelog's latest records of each key: those of names first, in any order, then all others in
+    /// the order of their keys. The position's own record is the caller's.
+    pub fn adopt(&mut self, key: &[u8], value: &[u8]) -> Result<(), FormatError> {
+        match key.first() {
+            Some(&names::KIND) => self.names.adopt(key, value),
+            Some(&POSITION) => Ok(()),
+            Some(&recent_ids::KIND) => self.ids.adopt(key, value),
+            Some(&uncounted::KIND) if key.len() == 9 => self.uncounted.adopt(key, value),
+            Some(&counts::KIND) => self.counts.adopt(key, value, &mut self.names),
+            Some(&uncounted::KIND) => Err(damaged(key)),
+            _ => Err(FormatError(format!("{} is a key of no known kind", shown(key)))),
         }
-        Ok(())
     }
 
     /// Once all records were given.
@@ -211,23 +208,6 @@ impl Partition {
         if let Some(day) = counts_from {
             self.counts.drop_before(day);
         }
-    }
-
-    /// All of it at once.
-    pub fn recover(
-        &mut self,
-        mut records: Vec<(&[u8], &[u8])>,
-        latest_hour: Option<i64>,
-        counts_from: Option<i64>,
-    ) -> Result<(), FormatError> {
-        // Names keep the order in which they come; all else is read in the order of its keys.
-        let names: Vec<_> = records.iter().copied().filter(|record| record.0.first() == Some(&names::KIND)).collect();
-        records.retain(|record| record.0.first() != Some(&names::KIND));
-        records.sort_unstable();
-        self.adopt(&names)?;
-        self.adopt(&records)?;
-        self.finish_adopting(latest_hour, counts_from);
-        Ok(())
     }
 
     /// Reads whole batches until so many records were read, they take READING_BYTES, or nothing is left. `trusted_ms`:

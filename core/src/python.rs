@@ -11,6 +11,7 @@ use crate::batches::{bodies, frame, Header};
 use crate::calls::{Call, Calls, Limits};
 use crate::counts::AggregateChange;
 use crate::formats::FormatError;
+use crate::latest::Latest;
 use crate::names::{self, Moved};
 use crate::partition::{Activity, Commit, Partition, Reading, Rules};
 use crate::records::{Fetch, Place, RecordsError};
@@ -23,7 +24,7 @@ create_exception!(contacts_core, UnsupportedError, PyValueError, "A record batch
 create_exception!(contacts_core, TooLargeError, PyValueError, "A record batch that comes to too many bytes.");
 
 /// Raised with each change that Python must know of: it takes no other (`stream/core.py`).
-const INTERFACE: u32 = 9;
+const INTERFACE: u32 = 10;
 
 pub fn of_format(error: FormatError) -> PyErr {
     DamagedError::new_err(error.0)
@@ -86,6 +87,59 @@ impl Fetched {
     fn fetch(&self) -> Fetch<'_> {
         let place = self.place.clone();
         Fetch::resume(&self.bytes, &self.aborted, place, self.check_crc, self.batch_bytes_limit)
+    }
+}
+
+/// The latest value of each key of a changelog, until a partition adopts them.
+#[pyclass]
+#[derive(Default)]
+struct LatestRecords {
+    latest: Latest,
+}
+
+#[pymethods]
+impl LatestRecords {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    /// Take all of a fetch.
+    fn read(&mut self, py: Python<'_>, fetched: &mut Fetched) -> PyResult<()> {
+        let latest = &mut self.latest;
+        fetched.place = py
+            .allow_threads(|| {
+                let mut fetch = fetched.fetch();
+                latest.read(&mut fetch).map(|()| fetch.place())
+            })
+            .map_err(of_records)?;
+        Ok(())
+    }
+
+    /// Take one record. Without a value it deletes its key.
+    #[pyo3(signature = (key, value))]
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.latest.put(key, value);
+    }
+
+    /// Look at some keys for their order. False: all were looked at, and a partition may adopt them.
+    fn arrange(&mut self, py: Python<'_>) -> bool {
+        py.allow_threads(|| self.latest.arrange())
+    }
+
+    /// A key of each kind, once all were arranged.
+    fn one_of_each_kind<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        self.latest.one_of_each_kind().into_iter().map(|key| PyBytes::new(py, key)).collect()
+    }
+
+    /// The value of a key, until it is adopted.
+    fn get<'py>(&self, py: Python<'py>, key: &[u8]) -> Option<Bound<'py, PyBytes>> {
+        self.latest.get(key).map(|value| PyBytes::new(py, value))
+    }
+
+    /// How many keys there are, or were before they were adopted.
+    fn __len__(&self) -> usize {
+        self.latest.len()
     }
 }
 
@@ -158,29 +212,13 @@ impl CorePartition {
         self.panics_in = Some(place);
     }
 
-    /// Take the latest changelog record of each key but the position's, whose latest hour and first day come beside.
-    fn recover(
-        &mut self,
-        py: Python<'_>,
-        records: Vec<(PyBackedBytes, PyBackedBytes)>,
-        latest_hour: Option<i64>,
-        counts_from: Option<i64>,
-    ) -> PyResult<()> {
-        py.allow_threads(|| {
-            let borrowed = records.iter().map(|(key, value)| (&key[..], &value[..])).collect();
-            self.state.recover(borrowed, latest_hour, counts_from)
-        })
-        .map_err(of_format)
-    }
-
-    /// Take some of the changelog's latest records: those of names first, then all others in the order of their keys.
-    fn adopt(&mut self, py: Python<'_>, records: Vec<(PyBackedBytes, PyBackedBytes)>) -> PyResult<()> {
+    /// Take some of a changelog's records, which are arranged: about so many and of so many bytes. False: there are no
+    /// more.
+    fn adopt(&mut self, py: Python<'_>, latest: &mut LatestRecords, records: usize, bytes: usize) -> PyResult<bool> {
         self.reach("adopt");
-        py.allow_threads(|| {
-            let borrowed: Vec<(&[u8], &[u8])> = records.iter().map(|(key, value)| (&key[..], &value[..])).collect();
-            self.state.adopt(&borrowed)
-        })
-        .map_err(of_format)
+        let state = &mut self.state;
+        py.allow_threads(|| latest.latest.give(records, bytes, &mut |key, value| state.adopt(key, value)))
+            .map_err(of_format)
     }
 
     /// Once all were given; with what the position's record says.
@@ -523,6 +561,7 @@ fn contacts_core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(reports::first_quarter, module)?)?;
     module.add_class::<Fetched>()?;
     module.add_class::<CorePartition>()?;
+    module.add_class::<LatestRecords>()?;
     module.add_class::<reports::Plan>()?;
     module.add_class::<reports::KindFolding>()?;
     module.add_class::<reports::UserFolding>()?;

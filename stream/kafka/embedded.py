@@ -8,7 +8,7 @@ worker, no fencing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
@@ -16,8 +16,9 @@ from aiokafka.errors import MessageSizeTooLargeError
 from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, describe
 from stream.kafka.dead_letters import PARTS, encode_dead_letter
 from stream.kafka.metadata import limit_metadata
-from stream.ports import CommitFailed, Earlier, KafkaAway, WorkerMustStop
+from stream.ports import CommitFailed, Earlier, KafkaAway, Progress, WorkerMustStop
 from stream.settings.kafka import KafkaAccess
+from stream.tables.changelog import RawTable
 from stream.tables.commit import Commit, DeadLetter
 
 REQUEST_BYTES = 8 << 20
@@ -56,13 +57,19 @@ class EmbeddedStore:
         except BROKER_AWAY as error:
             raise KafkaAway(f"the broker did not answer: {describe(error)}") from error
 
-    async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
+    async def read(self, progress: Progress) -> Mapping[bytes, bytes]:
+        self._require_new()
+        return {}
+
+    async def read_into(self, table: RawTable, progress: Progress) -> None:
+        self._require_new()
+
+    def _require_new(self) -> None:
         if self._partition in self._begun:
             raise WorkerMustStop(
                 f"the embedded broker did not answer, and what was counted of partition {self._partition} is not kept: "
                 "start again"
             )
-        return {}
 
     async def commit(self, commit: Commit, earlier: Earlier) -> None:
         try:

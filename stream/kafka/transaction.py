@@ -8,30 +8,29 @@ elsewhere, for monitors alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
 
+from stream.kafka.changelog import read_changelog, read_changelog_into
 from stream.kafka.clients import BROKER_AWAY, close_in_bounded_time, describe
 from stream.kafka.dead_letters import BATCH_OVERHEAD, encode_dead_letter
 from stream.kafka.letter_limit import MESSAGE_BYTES
-from stream.kafka.metadata import fetch_partition_counts, limit_metadata
 from stream.kafka.producer import TransactionalProducer
 from stream.kafka.record_batch import BuiltBatch, PackedBatch, RecordBatch
 from stream.kafka.transaction_requests import Place
-from stream.ports import CommitFailed, Earlier, Fenced, KafkaAway, TooLarge, WorkerMustStop
+from stream.ports import CommitFailed, Earlier, Fenced, KafkaAway, Progress, TooLarge
 from stream.settings.kafka import KafkaAccess
 from stream.settings.worker import WorkerConfig
+from stream.tables.changelog import RawTable
 from stream.tables.commit import Commit
 
 # A batch holds at most this much, well below the broker's message limit for our topics: so no record is refused for its
 # neighbours.
 BATCH_BYTES = 1 << 20
 PACKED_BYTES = BATCH_BYTES - BATCH_OVERHEAD
-# Give up reading a changelog when nothing comes for this long: aiokafka may have given up silently.
-READING_SECONDS = 30.0
 
 
 class TransactionalStore:
@@ -86,11 +85,14 @@ class TransactionalStore:
         except BROKER_AWAY as error:
             raise KafkaAway(f"Kafka did not make us the owner: {describe(error)}") from error
 
-    async def read(self, progress: Callable[[int, int], None]) -> Mapping[bytes, bytes]:
-        try:
+    async def read(self, progress: Progress) -> Mapping[bytes, bytes]:
+        with _reading():
             return await read_changelog(self._kafka, self._changelog, self._dead_letters, self._partition, progress)
-        except BROKER_AWAY as error:
-            raise KafkaAway(f"the changelog could not be read: {describe(error)}") from error
+
+    async def read_into(self, table: RawTable, progress: Progress) -> None:
+        where = self._kafka, self._changelog, self._dead_letters, self._partition
+        with _reading():
+            await read_changelog_into(table, *where, progress)
 
     async def commit(self, commit: Commit, earlier: Earlier) -> None:
         letters, state = self._letters(commit, earlier), self._state(commit)
@@ -167,6 +169,14 @@ class TransactionalStore:
         return [Letters(*one) for one in zip(batches.built, offsets, sizes, strict=True)]
 
 
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except BROKER_AWAY as error:
+        raise KafkaAway(f"the changelog could not be read: {describe(error)}") from error
+
+
 class Letters(NamedTuple):
     """A batch of dead letters."""
 
@@ -213,70 +223,3 @@ class Batches:
             self.built.append(self._producer.create_batch())
             if not self.built[-1].append(key, value, headers):
                 raise AssertionError("an empty batch takes any one record")
-
-
-async def read_changelog(
-    kafka: KafkaAccess, topic: str, dead_letters: str, partition: int, progress: Callable[[int, int], None]
-) -> dict[bytes, bytes]:
-    """The latest committed value of each key of one changelog partition.
-
-    The end is asked first; the consumer's own position passes it even where the last thing in the log is a
-    transaction's marker. It is asked again afterwards: who has fenced the last owner is the only one to write. Where it
-    moved, another owner writes, and compaction may have taken what that one replaced. Raises Fenced then.
-    """
-    tp = TopicPartition(topic, partition)
-    latest: dict[bytes, bytes] = {}
-    consumer = changelog_consumer(kafka, topic)
-    time = asyncio.get_running_loop().time
-    try:
-        async with asyncio.timeout(READING_SECONDS) as limit:
-            await consumer.start()
-            check_partitions(
-                await fetch_partition_counts(consumer._client, (topic, dead_letters)), (topic, dead_letters), partition
-            )
-            consumer.assign([tp])
-            first = (await consumer.beginning_offsets([tp]))[tp]
-            end = (await consumer.end_offsets([tp]))[tp]
-            consumer.seek(tp, first)
-            position = first
-            while position < end:
-                for records in (await consumer.getmany(tp, timeout_ms=500)).values():
-                    for record in records:
-                        if record.value is None:
-                            latest.pop(record.key, None)
-                        else:
-                            latest[record.key] = record.value
-                before, position = position, await consumer.position(tp)
-                if position > before:
-                    limit.reschedule(time() + READING_SECONDS)
-                progress(position - first, end - first)
-            if (await consumer.end_offsets([tp]))[tp] != end:
-                raise Fenced(f"partition {partition} was counted on by another worker while its state was read")
-    finally:
-        await close_in_bounded_time(consumer)
-    return latest
-
-
-def changelog_consumer(kafka: KafkaAccess, topic: str) -> AIOKafkaConsumer:
-    """Of committed records, in large fetches; to be started and assigned."""
-    consumer = AIOKafkaConsumer(
-        **kafka.options(),
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=8 << 20,
-        fetch_max_wait_ms=100,
-    )
-    limit_metadata(consumer._client, [topic])
-    return consumer
-
-
-def check_partitions(counts: Mapping[str, int], topics: Sequence[str], partition: int) -> None:
-    """Raises WorkerMustStop where a topic lacks the partition: then the source was raised before it."""
-    for topic in topics:
-        there = counts.get(topic, 0)
-        if partition >= there:
-            raise WorkerMustStop(
-                f"{topic} has {there} partitions, and the source has a partition {partition}: "
-                f"`contacts-report topics --partitions {partition + 1}` raises it"
-            )

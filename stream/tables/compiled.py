@@ -20,9 +20,9 @@ from stream.model.activity import ContactActivity
 from stream.model.steps import ITEMS_A_STEP, Steps, finish
 from stream.storage.formats import FormatError
 from stream.storage.row import PARTITION_LIMIT
-from stream.tables import names, position, recent_ids, uncounted
+from stream.tables import position, recent_ids, uncounted
 from stream.tables.batch import Batch
-from stream.tables.changelog import check_kind, read_position
+from stream.tables.changelog import RawTable, check_kind, read_position
 from stream.tables.commit import (
     AggregateChange,
     Commit,
@@ -40,10 +40,8 @@ from stream.tables.rules import CountingRules
 
 LATEST_MS: Final = 2**63 - 1
 BYTES_A_STEP: Final = 1 << 20
-RECORDS_A_STEP: Final = 1_000
+RECORDS_A_STEP: Final = 2_000
 """Of a changelog: some milliseconds."""
-SORTED_BYTES: Final = 5
-"""The kind of a key, and a day or an hour."""
 UNKEPT_LIMIT: Final = 1_000_000
 """Users, sources and workspaces without a name of which the core remembers the ids, some 120 MB: more than there are
 series of open day aggregates (SERIES_LIMIT in core/src/counts.rs), which are numbered by them."""
@@ -65,6 +63,12 @@ class Packing(msgspec.Struct, frozen=True):
 
 Fields = tuple[object, ...]
 """Of an activity, in the order in which the core takes them."""
+
+
+def new_table() -> RawTable:
+    """An empty one."""
+    table: RawTable = load_core().LatestRecords()
+    return table
 
 
 class CompiledState(Progress):
@@ -99,40 +103,40 @@ class CompiledState(Progress):
         )
 
     @classmethod
-    def recover(cls, partition: int, rules: CountingRules, records: Mapping[bytes, bytes]) -> CompiledState:
+    def recover(cls, partition: int, rules: CountingRules, records: Mapping[bytes, bytes] | RawTable) -> CompiledState:
         """As PartitionState.recover."""
         return finish(cls.unpack(partition, rules, records))
 
     @classmethod
     def unpack(
-        cls, partition: int, rules: CountingRules, records: Mapping[bytes, bytes], packing: Packing | None = None
+        cls,
+        partition: int,
+        rules: CountingRules,
+        records: Mapping[bytes, bytes] | RawTable,
+        packing: Packing | None = None,
     ) -> Steps[CompiledState]:
-        """As PartitionState.unpack."""
+        """As PartitionState.unpack. A table is empty afterwards."""
         state = cls(partition, rules, packing)
         if not records:
             return state
-        of_names: list[bytes] = []
-        others: dict[bytes, list[bytes]] = {}
-        """By their first bytes, the kind and the day or hour: each part is sorted in a moment."""
-        for number, key in enumerate(records):
-            if key[:1] == names.KIND:
-                of_names.append(key)
-            elif key != position.KEY:
-                part = others.setdefault(key[:SORTED_BYTES], [])
-                if not part:
-                    check_kind(key)
-                part.append(key)
-            if number % RECORDS_A_STEP == 0:
-                yield
-        known = read_position(records)
-        # Names keep the order in which they come; all else is read in the order of its keys.
-        for part in (of_names, *(others[first] for first in sorted(others))):
-            if part is not of_names:
-                part.sort()
-            for some in _steps(part, records):
-                with state._border(FormatError):
-                    state._core.adopt(some)
-                yield
+        if isinstance(records, Mapping):
+            table = new_table()
+            for number, (key, value) in enumerate(records.items()):
+                table.put(key, value)
+                if number % RECORDS_A_STEP == 0:
+                    yield
+        else:
+            table = records
+        while table.arrange():
+            yield
+        for key in table.one_of_each_kind():
+            check_kind(key)
+        known = read_position(table)
+        more = True
+        while more:
+            with state._border(FormatError):
+                more = state._core.adopt(table, RECORDS_A_STEP, BYTES_A_STEP)
+            yield
         with state._border(FormatError):
             state._core.finish_adopting(known.latest_hour, known.counts_from)
         state._dropped_before = state._core.ids_dropped_early
@@ -345,20 +349,6 @@ FIELDS: Final = (
     "fraction_digits",
     "batch_id",
 )
-
-
-def _steps(keys: list[bytes], records: Mapping[bytes, bytes]) -> Iterator[list[tuple[bytes, bytes]]]:
-    some: list[tuple[bytes, bytes]] = []
-    size = 0
-    for key in keys:
-        value = records[key]
-        some.append((key, value))
-        size += len(value)
-        if size >= BYTES_A_STEP or len(some) >= RECORDS_A_STEP:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
 
 
 def _odd_record(found: tuple[int, int, bool, bytes | None, bytes | None, list[tuple[bytes, bytes]]]) -> PlainRecord:

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 from stream.model.steps import Steps
 from stream.tables.batch import Batch
+from stream.tables.changelog import RawTable
 from stream.tables.commit import AggregateChange, Commit, NamesAfter
 from stream.tables.position import Position
 from stream.tables.rules import CountingRules
@@ -34,5 +35,7 @@ class State(Protocol):
     def forget_uncounted_before(self, offset: int) -> None: ...
 
 
-Unpack = Callable[[int, CountingRules, Mapping[bytes, bytes]], Steps[State]]
-"""The state of the latest changelog record of each key, in steps: `PartitionState.unpack`."""
+Unpack = Callable[[int, CountingRules, Any], Steps[State]]
+"""The state of the latest changelog record of each key, in steps: `PartitionState.unpack`. It takes a mapping; the
+compiled form the core's own table too."""
+NewTable = Callable[[], RawTable]

@@ -22,10 +22,11 @@ from stream.ports import ChangelogStore, FetchControl, KafkaAway, ReplicaAway, S
 from stream.projection.projector import Projector
 from stream.retry import BackOff
 from stream.tables.batch import Batch
+from stream.tables.changelog import Records
 from stream.tables.commit import AggregateChange, Commit
 from stream.tables.partition import PartitionState
 from stream.tables.rules import CountingRules
-from stream.tables.state import State, Unpack
+from stream.tables.state import NewTable, State, Unpack
 from stream.tracing import NO_TRACER, Tracer
 from stream.worker.attempts import Attempts
 from stream.worker.backfill_task import BackfillTask
@@ -81,13 +82,15 @@ class OwnedPartition:
         stop_worker: Callable[[Exception], None],
         why_not: Callable[[Batch], str | None] = apply_any,
         unpack: Unpack = PartitionState.unpack,
+        new_table: NewTable | None = None,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
         tracer: Tracer = NO_TRACER,
     ) -> None:
         """`why_not`: why a batch that was just fetched must wait, in words; None where it may be applied. `unpack`: the
-        form of the counting.
+        form of the counting. `new_table`: for what is read of a changelog, where that form keeps it itself.
         """
         self._unpack: Unpack = unpack
+        self._new_table: NewTable | None = new_table
         self._tracer: Tracer = tracer
         self.partition = partition
         self._why_not = why_not
@@ -346,7 +349,7 @@ class OwnedPartition:
         started = asyncio.get_running_loop().time()
         self._asking = asyncio.ensure_future(store.fence())
         await self._asking
-        records = await store.read(lambda done, total: self._listener.note_reading(self.partition, done, total))
+        records = await self._read(store)
         async with self._in_flight.unpacking:
             state = await unpack_state(self.partition, self._rules, records, self._unpack)
         if records:
@@ -359,6 +362,16 @@ class OwnedPartition:
         self._listener.note_recovered(
             self.partition, len(records), self._committed_offset, asyncio.get_running_loop().time() - started
         )
+
+    async def _read(self, store: ChangelogStore) -> Records:
+        def progress(done: int, total: int) -> None:
+            self._listener.note_reading(self.partition, done, total)
+
+        if self._new_table is None:
+            return await store.read(progress)
+        table = self._new_table()
+        await store.read_into(table, progress)
+        return table
 
     # ---- resync ----------------------------------------------------------------------------------------------
 

@@ -170,7 +170,7 @@ class Worker:
     async def _work(self) -> None:
         try:
             form = choose_form(self._config.core, self._wiring.keys)
-            self._wiring.unpack = form.unpack
+            self._wiring.unpack, self._wiring.new_table = form.unpack, form.new_table
             log.info("counting in the %s form: %s", form.name, form.why)
             self._metrics.build_info.labels(VERSION, form.name).set(1)
             for name, ends in certificate_ends(self._config).items():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping
 from typing import Final
 
 from stream.ports import Source, WorkerMustStop
 from stream.slices import run_in_slices
 from stream.storage.formats import FormatError
+from stream.tables.changelog import Records
 from stream.tables.position import Fingerprint, Position
 from stream.tables.rules import CountingRules
 from stream.tables.state import State, Unpack
@@ -26,7 +26,7 @@ ANEW: Final = (
 )
 
 
-async def unpack_state(partition: int, rules: CountingRules, records: Mapping[bytes, bytes], unpack: Unpack) -> State:
+async def unpack_state(partition: int, rules: CountingRules, records: Records, unpack: Unpack) -> State:
     """The state of a changelog's records, in the form of `unpack`. Raises WorkerMustStop where it cannot be read."""
     await asyncio.sleep(0)
     try:

@@ -19,7 +19,7 @@ from stream.settings.worker import CommitMode, WorkerConfig
 from stream.storage.keys import Keys
 from stream.tables.partition import PartitionState
 from stream.tables.rules import CountingRules
-from stream.tables.state import Unpack
+from stream.tables.state import NewTable, Unpack
 from stream.tracing import NO_TRACER, Tracer
 from stream.worker.clocks import Clocks, Gate
 from stream.worker.commit_policy import CommitPolicy
@@ -76,6 +76,8 @@ class Wiring:
         self._begun: set[int] = set()
         self.unpack: Unpack = PartitionState.unpack
         """The form of the counting; set before the first partition begins."""
+        self.new_table: NewTable | None = None
+        """Of that form; set with it."""
         self.letter_bytes = MESSAGE_BYTES
         """What a batch on the dead-letter topic may have; set before the first partition begins."""
 
@@ -98,6 +100,7 @@ class Wiring:
             stop_worker=self._stop_worker,
             why_not=self._gate.why_not,
             unpack=self.unpack,
+            new_table=self.new_table,
             tracer=self._tracer,
         )
 

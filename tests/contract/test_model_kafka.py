@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import stream.kafka.changelog
 import stream.kafka.transaction
 from stream.kafka.letter_limit import MESSAGE_BYTES
 from stream.kafka.transaction import TransactionalStore
@@ -150,7 +151,7 @@ def on_the_model(seed: int) -> Seen:
         patch.object(
             stream.kafka.transaction, "TransactionalProducer", lambda **options: SimProducer(world, **options)
         ),
-        patch.object(stream.kafka.transaction, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options)),
+        patch.object(stream.kafka.changelog, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options)),
     ):
         return run_loop(loop, story(new_store, letters))
 

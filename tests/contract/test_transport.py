@@ -18,10 +18,10 @@ from faust.types.tuples import TP
 
 from stream.agents.transport import Consumer
 from stream.ingest.event import LeftOut, Record
+from stream.kafka.changelog import read_changelog
 from stream.kafka.fetch import keep_fetched_bytes, take_fetched_batches
 from stream.kafka.fetch_pacing import PacedFetches
 from stream.kafka.source import SourceTopic
-from stream.kafka.transaction import read_changelog
 from stream.ports import KafkaAway, ReadTooLarge
 from stream.settings.kafka import KafkaAccess
 from stream.tables.batch import Batch
@@ -327,7 +327,7 @@ async def test_a_changelog_of_which_nothing_comes_is_not_waited_for_for_ever(
         return {}
 
     monkeypatch.setattr(AIOKafkaConsumer, "getmany", nothing)
-    monkeypatch.setattr("stream.kafka.transaction.READING_SECONDS", 2.0)
+    monkeypatch.setattr("stream.kafka.changelog.READING_SECONDS", 2.0)
     with pytest.raises(TimeoutError):
         await read_changelog(KafkaAccess(kafka.bootstrap), topic, topic, 0, lambda done, total: None)
 

@@ -11,8 +11,8 @@ from aiokafka.errors import KafkaConnectionError, PolicyViolationError
 
 from api.read.freshness import READ_FIELDS, Positions, read_positions
 from cli.main import main
+from stream.kafka.changelog import read_changelog
 from stream.kafka.topics import ensure_topics, open_topics, wanted_topics
-from stream.kafka.transaction import read_changelog
 from stream.settings.redis import redis_client
 from stream.settings.worker import WorkerConfig
 from stream.storage.keys import Keys

@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
 from cli.main import main
-from stream.kafka.transaction import read_changelog
+from stream.kafka.changelog import read_changelog
 from stream.model.time import day_number
 from stream.projection.projector import Projector
 from stream.projection.replica import RedisReplica

@@ -42,7 +42,7 @@ NAMES, SCRIPT, READER = "stream/tables/names.py", "tests/simulation/redis.py", "
 KEYS, CLOCKS, RECORD_TIME = "stream/storage/keys.py", "stream/worker/clocks.py", "stream/ingest/record_time.py"
 LETTERS, ATTEMPTS = "stream/kafka/dead_letters.py", "stream/worker/attempts.py"
 REPLICA, RECOVERY = "stream/projection/replica.py", "stream/worker/recovery.py"
-CHANGELOG = "stream/tables/changelog.py"
+CHANGELOG, READING = "stream/tables/changelog.py", "stream/kafka/changelog.py"
 NEW_PARTITIONS, TOPICS = "stream/worker/new_partitions.py", "stream/kafka/topics.py"
 SAMPLED, SAMPLING = "stream/projection/sampled.py", "stream/worker/sampling.py"
 
@@ -84,10 +84,8 @@ MUTANTS = (
             (
                 OWNERSHIP,
                 "        self._asking = asyncio.ensure_future(store.fence())\n        await self._asking\n"
-                "        records = await store.read(lambda done, total: "
-                "self._listener.note_reading(self.partition, done, total))\n",
-                "        records = await store.read(lambda done, total: "
-                "self._listener.note_reading(self.partition, done, total))\n        await store.fence()\n",
+                "        records = await self._read(store)\n",
+                "        records = await self._read(store)\n        await store.fence()\n",
             ),
         ),
         FIGHT | {"slow": 0.2},
@@ -168,7 +166,7 @@ MUTANTS = (
     Mutant(
         "read-committed",
         "Only what is committed is read of the changelog.",
-        ((COMMIT, 'isolation_level="read_committed"', 'isolation_level="read_uncommitted"'),),
+        ((READING, 'isolation_level="read_committed"', 'isolation_level="read_uncommitted"'),),
         FIGHT | KAFKA,
     ),
     Mutant(

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import stream.kafka.changelog
 import stream.kafka.transaction
 import stream.projection.backfill
 import stream.projection.calls
@@ -91,7 +92,7 @@ def _product_in(world: World) -> Iterator[None]:
         for module in (stream.worker.recovery, stream.projection.projector, stream.projection.replica):
             put(module, "secrets", drawn)
         put(stream.kafka.transaction, "TransactionalProducer", lambda **options: SimProducer(world, **options))
-        put(stream.kafka.transaction, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options))
+        put(stream.kafka.changelog, "AIOKafkaConsumer", lambda **options: SimConsumer(world, **options))
         put(stream.worker.new_partitions, "secrets", drawn)
         put(stream.worker.new_partitions, "SystemClock", lambda: SimClock(world.loop))
         put(stream.projection.evictions, "LOOK_SECONDS", 2.0)

@@ -21,7 +21,6 @@ from stream.model.activity import ContactActivity
 from stream.model.steps import finish
 from stream.projection.calls import calls_of_commit
 from stream.storage.keys import Keys
-from stream.tables import position
 from stream.tables.batch import Batch
 from stream.tables.commit import Commit
 from stream.tables.partition import PartitionState
@@ -146,8 +145,14 @@ def remembered(latest: dict[bytes, bytes], commit: Commit) -> None:
 def recovered(core: Any, rules: CountingRules, latest: Mapping[bytes, bytes]) -> tuple[PartitionState, Compiled]:
     state, compiled = PartitionState.recover(PARTITION, rules, latest), Compiled(core, rules)
     known = state.position
-    others = [(key, value) for key, value in latest.items() if key != position.KEY]
-    compiled.state.recover(others, known.latest_hour, known.counts_from)
+    table = core.LatestRecords()
+    for key, value in latest.items():
+        table.put(key, value)
+    while table.arrange():
+        pass
+    while compiled.state.adopt(table, 3, UNLIMITED):
+        pass
+    compiled.state.finish_adopting(known.latest_hour, known.counts_from)
     return state, compiled
 
 

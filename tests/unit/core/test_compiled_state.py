@@ -18,7 +18,7 @@ from stream.kafka.fetch import decode_batches
 from stream.kafka.unpacking import UNPACKED_BYTES
 from stream.model.steps import finish
 from stream.tables.batch import Batch
-from stream.tables.compiled import CompiledState
+from stream.tables.compiled import CompiledState, new_table
 from stream.tables.partition import PartitionState
 from stream.tables.rules import CountingRules
 from tests.simulation import chosen_core
@@ -154,6 +154,26 @@ def test_a_panic_in_a_recovery_is_an_error_too(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(CompiledState, "__init__", panicking(CompiledState.__init__, "adopt"))
     with pytest.raises(CoreFailed, match="a panic in adopt"):
         CompiledState.recover(PARTITION, CountingRules(), latest)
+
+
+def test_a_table_of_the_core_is_taken_like_a_mapping() -> None:
+    # Given what a commit has left, as a mapping and in a table of the core, which read something older before
+    first = both(CountingRules())
+    first.apply(raw_batch(packed(events(5)), 100, 105))
+    latest: dict[bytes, bytes] = {}
+    remembered(latest, first.encode())
+    table = new_table()
+    for key, value in latest.items():
+        table.put(key, b"older")
+        table.put(key, value)
+    table.put(b"gone", b"")
+    table.put(b"gone", None)
+    # When a state is made of each
+    of_mapping, of_table = (CompiledState.recover(PARTITION, CountingRules(), records) for records in (latest, table))
+    # Then both are the same
+    assert of_table.position == of_mapping.position
+    assert list(of_table.whole(-1)) == list(of_mapping.whole(-1))
+    assert (of_table.ids, len(table)) == (5, len(latest))
 
 
 @pytest.mark.parametrize("place", ["read", "judge", "encode"])
