@@ -37,8 +37,8 @@ class Fingerprint(msgspec.Struct, frozen=True, array_like=True):
         return cls(record.offset, record.timestamp, checksum)
 
 
-class Position(msgspec.Struct, frozen=True):
-    """All that a partition remembers of how far it is."""
+class Position(msgspec.Struct, frozen=True, array_like=True, tag=VERSION):
+    """All that a partition remembers of how far it is, as it is stored."""
 
     next_offset: int
     """The next offset to apply; all below it is counted, or was found not to count."""
@@ -74,25 +74,11 @@ def encode_position(position: Position) -> bytes:
 
 def decode_position(value: bytes) -> Position:
     """Unpacks the position's record. Raises FormatError."""
-    stored = decode_array(_DECODER, value, VERSION, KEY)
-    if len(stored.incarnation) != INCARNATION_BYTES:
-        raise FormatError(f"{KEY!r} has an incarnation id of {len(stored.incarnation)} bytes")
-    return Position(*msgspec.structs.astuple(stored)[1:])
-
-
-class _Stored(msgspec.Struct, array_like=True):
-    version: int
-    next_offset: int
-    first_offset: int
-    incarnation: bytes
-    fingerprint: Fingerprint | None
-    counts_from: int | None
-    latest_hour: int | None
-    greatest_broker_ms: int
-    partitions: int
-    live_keys: int | None = None
-    skipped: int = 0
+    position = decode_array(_DECODER, value, VERSION, KEY)
+    if len(position.incarnation) != INCARNATION_BYTES:
+        raise FormatError(f"{KEY!r} has an incarnation id of {len(position.incarnation)} bytes")
+    return position
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_DECODER: Final = msgspec.msgpack.Decoder(_Stored)
+_DECODER: Final = msgspec.msgpack.Decoder(Position)
