@@ -9,7 +9,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from stream.core import load_core
+from stream.core import CoreFailed, load_core
 from stream.ingest.raw import RawRecords
 from stream.kafka.clients import close_in_bounded_time
 from stream.kafka.fetch import keep_fetched_bytes, take_fetched_batches
@@ -71,9 +71,12 @@ def _put(batch: Batch, table: RawTable) -> None:
     assert isinstance(records, RawRecords), "batches of bytes were asked for"
     module = load_core()
     fetched = module.Fetched(records.raw, batch.start, [], False, records.unpacked_bytes)
-    # What the core does not read, aiokafka does, or says what is wrong.
-    with suppress(module.UnsupportedError, module.TooLargeError, module.CorruptError):
-        table.read(fetched)
+    try:
+        # What the core does not read, aiokafka does, or says what is wrong.
+        with suppress(module.UnsupportedError, module.TooLargeError, module.CorruptError):
+            table.read(fetched)
+    except module.Panic as panic:  # is no Exception
+        raise CoreFailed(f"a bug in the compiled core, in a changelog from offset {batch.start} on: {panic}") from panic
     if fetched.left:
         for record in records:
             assert record.key is not None, "each record of a changelog has a key"

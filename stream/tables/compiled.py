@@ -127,7 +127,10 @@ class CompiledState(Progress):
                     yield
         else:
             table = records
-        while table.arrange():
+        more = True
+        while more:
+            with state._border(FormatError):
+                more = table.arrange()
             yield
         for key in table.one_of_each_kind():
             check_kind(key)

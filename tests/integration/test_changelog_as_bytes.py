@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from stream.core import CoreFailed, load_core
 from stream.kafka.changelog import read_changelog, read_changelog_into
 from stream.settings.kafka import KafkaAccess
 from stream.tables.compiled import new_table
@@ -53,3 +54,19 @@ async def test_both_ways_find_the_same(kafka: RunningKafka, compression: str | N
     assert len(table) == len(latest)
     assert {key: table.get(key) for key in latest} == latest
     assert told[-1][0] >= told[-1][1] > 1_200
+
+
+async def test_a_panic_while_it_is_read_is_an_error_with_its_reason(kafka: RunningKafka) -> None:
+    # Given a table of a core that has a bug
+    topic = unique_name("changelog")
+    await create_topic(kafka.bootstrap, topic)
+    await write(kafka, topic, None)
+
+    class Panicking:
+        def read(self, _fetched: object) -> None:
+            raise load_core().Panic("a bug")
+
+    table: Any = Panicking()
+    # When a changelog is read into it, then that is an Exception, which ends the worker
+    with pytest.raises(CoreFailed, match="a bug in the compiled core, in a changelog from offset 0 on: a bug"):
+        await read_changelog_into(table, KafkaAccess(kafka.bootstrap), topic, topic, 0, lambda _done, _all: None)
