@@ -152,8 +152,8 @@ impl Latest {
         keys
     }
 
-    /// Once all were arranged: gives some records, about so many and of so many bytes, and lets them go: those of names in the order in which
-    /// they came, then all others in the order of their keys. False: there are no more.
+    /// Once all were arranged: gives some records, about so many and of so many bytes, and lets them go: those of names
+    /// in the order in which they came, then all others in the order of their keys. False: there are no more.
     pub fn give(
         &mut self,
         records: usize,

@@ -1,5 +1,5 @@
-//! Numbers the users of a workspace, so that sums are columns of numbers. The Python form is
-//! `api/report/user_table.py`.
+//! Numbers the users of a workspace, so that sums are columns of numbers. The Python form, `api/report/user_table.py`,
+//! has each as one text.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;

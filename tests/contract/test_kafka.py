@@ -10,7 +10,15 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalStateError, MessageSizeTooLargeError, OffsetOutOfRangeError, ProducerFenced
 
 from stream.kafka.topics import LOG_APPEND_TIME, TIMESTAMP_TYPE
-from tests.support.kafka import KafkaCluster, RunningKafka, create_topic, read_partition, unique_name
+from tests.support.kafka import (
+    KafkaCluster,
+    RunningKafka,
+    create_topic,
+    end_offset,
+    read_partition,
+    settled,
+    unique_name,
+)
 
 
 @asynccontextmanager
@@ -39,34 +47,10 @@ async def values(bootstrap: str, topic: str, isolation_level: str = "read_commit
     return [record.value for record in await read_partition(bootstrap, topic, isolation_level=isolation_level)]
 
 
-async def end_offset(bootstrap: str, topic: str, isolation_level: str) -> int:
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level=isolation_level)
-    await consumer.start()
-    try:
-        place = TopicPartition(topic, 0)
-        return int((await consumer.end_offsets([place]))[place])
-    finally:
-        await consumer.stop()
-
-
 async def until(ask: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(30):
         while not await ask():
             await asyncio.sleep(0.02)
-
-
-async def settled(bootstrap: str, topic: str) -> None:
-    """Wait until no transaction is open in the topic.
-
-    The end of a transaction is answered once the coordinator has written it down; its markers follow a moment later,
-    and only then readers see it.
-    """
-
-    async def is_settled() -> bool:
-        uncommitted = await end_offset(bootstrap, topic, "read_uncommitted")
-        return await end_offset(bootstrap, topic, "read_committed") == uncommitted
-
-    await until(is_settled)
 
 
 async def settled_values(bootstrap: str, topic: str) -> list[bytes | None]:

@@ -25,7 +25,7 @@ from stream.kafka.source import SourceTopic
 from stream.ports import KafkaAway, ReadTooLarge
 from stream.settings.kafka import KafkaAccess
 from stream.tables.batch import Batch
-from tests.support.kafka import RunningKafka, create_topic, unique_name
+from tests.support.kafka import RunningKafka, create_topic, settled, unique_name
 
 COMPRESSIONS = (None, "gzip", "snappy", "lz4", "zstd")
 
@@ -76,6 +76,7 @@ async def publish(kafka: RunningKafka, topic: str) -> list[bytes]:
             visible.append(f"committed after {compression}".encode())
             await transactional.send_and_wait(topic, visible[-1], partition=0)
     await transactional.stop()
+    await settled(kafka.bootstrap, topic)
     return visible
 
 

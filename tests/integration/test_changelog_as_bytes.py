@@ -9,7 +9,7 @@ from stream.core import CoreFailed, load_core
 from stream.kafka.changelog import read_changelog, read_changelog_into
 from stream.settings.kafka import KafkaAccess
 from stream.tables.compiled import new_table
-from tests.support.kafka import RunningKafka, create_topic, unique_name
+from tests.support.kafka import RunningKafka, create_topic, settled, unique_name
 
 pytestmark = pytest.mark.usefixtures("core")
 
@@ -35,6 +35,7 @@ async def write(kafka: RunningKafka, topic: str, compression: str | None) -> Non
         else:
             await producer.commit_transaction()
     await producer.stop()
+    await settled(kafka.bootstrap, topic)
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "zstd"])

@@ -19,7 +19,7 @@ from stream.tables.partition import PartitionState
 from stream.tables.rules import CountingRules
 from stream.tables.state import State
 from stream.worker.attempts import Attempts
-from tests.support.kafka import RunningKafka, create_topic, unique_name
+from tests.support.kafka import RunningKafka, create_topic, settled, unique_name
 from tests.support.partition_log import INCARNATION
 from tests.support.records import Received
 from tests.support.redis_server import RunningRedis
@@ -80,14 +80,15 @@ async def test_the_changelog_and_the_dead_letters_are_the_same(kafka: RunningKaf
         # When the changelog and the dead letters are read, record by record
         await store.read(lambda _done, _all: None)
         await store.close()
-        found[form] = [await everything(kafka, topic, 2) for topic in (changelog, dead)]
+        found[form] = [await everything(kafka, topic) for topic in (changelog, dead)]
         assert len(found[form][0]) > 20
     # Then both have left the same
     assert found["compiled"] == found["python"]
 
 
-async def everything(kafka: RunningKafka, topic: str, markers: int) -> list[tuple[Any, ...]]:
+async def everything(kafka: RunningKafka, topic: str) -> list[tuple[Any, ...]]:
     """All committed records of a topic's partition, up to its end."""
+    await settled(kafka.bootstrap, topic)
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, isolation_level="read_committed")
     await consumer.start()
     tp = TopicPartition(topic, PARTITION)

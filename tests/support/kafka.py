@@ -529,6 +529,30 @@ async def read_partition(
         await consumer.stop()
 
 
+async def end_offset(bootstrap: str, topic: str, isolation_level: str) -> int:
+    """Of partition 0: the last stable offset when read committed."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level=isolation_level)
+    await consumer.start()
+    try:
+        place = TopicPartition(topic, 0)
+        return int((await consumer.end_offsets([place]))[place])
+    finally:
+        await consumer.stop()
+
+
+async def settled(bootstrap: str, topic: str) -> None:
+    """Wait until no transaction is open in partition 0.
+
+    The end of a transaction is answered once the coordinator has written it down; its markers follow a moment later,
+    and only then readers see it.
+    """
+    async with asyncio.timeout(30):
+        while await end_offset(bootstrap, topic, "read_committed") != await end_offset(
+            bootstrap, topic, "read_uncommitted"
+        ):
+            await asyncio.sleep(0.02)
+
+
 # ---- fixtures ------------------------------------------------------------------------------------------------------
 
 
