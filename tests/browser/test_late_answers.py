@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.conftest import NOW, Open
-from tests.browser.support.reading import rows, settle
+from tests.browser.support.reading import rows, scroll_to_row, settle
 from tests.browser.support.stand_in import Event, StandIn
 from tests.browser.test_live import badge
 
@@ -255,10 +255,7 @@ async def test_the_oldest_first_keeps_its_place_when_events_come(bare: StandIn, 
     bare.add(*(Event(NOW - 1000 + n, f"e{n:03}", contact_id=f"{n}") for n in range(250)))
     page = await window(f"{bare.url}/{VIEW}&order=asc")
     scroller = component(page, "activities").locator(".rows")
-    for _ in range(12):
-        await scroller.evaluate("(element) => { element.scrollTop = element.scrollHeight; }")
-        await page.wait_for_timeout(100)
-    await expect(component(page, "activities").locator('[data-event-id="e249"]')).to_have_count(1)
+    await scroll_to_row(scroller, "e249")
     before = await scroller.evaluate("(element) => element.scrollTop")
 
     bare.add(Event(NOW - 1, "last", contact_id="last"))

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.conftest import NOW, Open
-from tests.browser.support.reading import rows, settle, shown
+from tests.browser.support.reading import rows, scroll_to_row, settle, shown
 from tests.browser.support.stand_in import Event, StandIn
 from tests.browser.test_live import badge, hide
 
@@ -112,10 +112,7 @@ async def test_rows_and_imports_that_failed_come_by_themselves(bare: StandIn, wi
     await expect(badge(page).locator(".word")).to_have_text("Partly live")
     bare.faults.clear()
     await expect_live(page)
-    for _ in range(20):
-        await table.locator(".rows").evaluate("(element) => { element.scrollTop = element.scrollHeight; }")
-        await page.wait_for_timeout(100)
-    await expect(table.locator('[data-event-id="e249"]')).to_have_count(1)
+    await scroll_to_row(table.locator(".rows"), "e249")
 
 
 async def test_all_of_many_users_come_by_themselves(bare: StandIn, window: Open) -> None:

@@ -125,7 +125,8 @@ async def test_a_page_that_polls_names_what_it_has(bare: StandIn, window: Open) 
     assert tags == [None]
 
     for asked in range(2, 4):
-        await page.clock.run_for(5_000)
+        async with page.expect_response("**/reports/contacts?*"):
+            await page.clock.run_for(5_000)
         await expect(page.locator(FOUND.format("polling"))).to_have_count(1)
         await page.wait_for_timeout(300)
         assert len(tags) == asked

@@ -1,8 +1,10 @@
 """What the page shows, read by the names that the contract gives to scripts."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from playwright.async_api import Page
+from playwright.async_api import Locator, Page
 
 READ = """() => {
   const number = (text) => text === '' || text == null ? null : Number(text);
@@ -74,3 +76,22 @@ async def rows(page: Page) -> list[list[str]]:
         """() => [...document.querySelectorAll('[data-component="activities"] [data-event-id]')]
           .map((row) => [...row.children].map((cell) => cell.textContent))"""
     )
+
+
+async def scroll_until(scroller: Locator, reached: Callable[[], Awaitable[bool]]) -> None:
+    """Scroll to the end, again and again as more comes there, until something is so."""
+    async with asyncio.timeout(30):
+        while True:
+            await scroller.evaluate("(element) => { element.scrollTop = element.scrollHeight; }")
+            if await reached():
+                return
+            await asyncio.sleep(0.02)
+
+
+async def scroll_to_row(scroller: Locator, event_id: str) -> None:
+    """The same until a row is there."""
+
+    async def is_there() -> bool:
+        return await scroller.locator(f'[data-event-id="{event_id}"]').count() == 1
+
+    await scroll_until(scroller, is_there)
