@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import hiredis
 import pytest
@@ -32,18 +30,6 @@ async def connected(redis: RunningRedis, monkeypatch: pytest.MonkeyPatch, at_onc
         await connection.close()
 
 
-@contextmanager
-def stopped(redis: RunningRedis) -> Iterator[None]:
-    """A server that answers nothing meanwhile, and then what it was asked."""
-    assert redis.process is not None
-    redis.process.send_signal(signal.SIGSTOP)
-    try:
-        os.waitid(os.P_PID, redis.process.pid, os.WSTOPPED)
-        yield
-    finally:
-        redis.process.send_signal(signal.SIGCONT)
-
-
 def begin_reads(connection: Connection, number: int) -> list[Read]:
     return [asyncio.create_task(connection.transaction([("ECHO", f"{n}")])) for n in range(number)]
 
@@ -64,7 +50,7 @@ async def test_reads_wait_for_one_of_so_many_connections(
 ) -> None:
     async with connected(own_redis, monkeypatch, 2) as connection:
         # Given two connections, when more reads begin than there are, and one of them is given up
-        with stopped(own_redis):
+        with own_redis.paused():
             reads = begin_reads(connection, 6)
             await let_them_begin(connection, 4)
             reads[3].cancel()
@@ -111,7 +97,7 @@ async def test_connections_that_the_server_has_closed_are_made_anew(
     own_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch, noticed: bool
 ) -> None:
     async with connected(own_redis, monkeypatch, 2) as connection, Redis.from_url(own_redis.url) as other:
-        with stopped(own_redis):
+        with own_redis.paused():
             reads = begin_reads(connection, 2)
             await asyncio.sleep(0)
         await asyncio.gather(*reads)
@@ -127,7 +113,7 @@ async def test_a_read_that_is_given_up_leaves_nothing_of_its_replies_to_others(
 ) -> None:
     async with connected(own_redis, monkeypatch, 1) as connection:
         await connection.transaction([("PING",)])
-        with stopped(own_redis):
+        with own_redis.paused():
             [read] = begin_reads(connection, 1)
             await asyncio.sleep(0.01)
             read.cancel()

@@ -1,12 +1,9 @@
 """CONTACTS_REDIS leads to the server it names, on Redis and Valkey, alone and behind Sentinels."""
 
 import asyncio
-import os
-import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -145,18 +142,6 @@ async def connected(redis: RunningRedis) -> int:
         return len(await other.client_list()) - 1
 
 
-@contextmanager
-def stopped(redis: RunningRedis) -> Iterator[None]:
-    """A server that answers nothing meanwhile, and then what it was asked."""
-    assert redis.process is not None
-    redis.process.send_signal(signal.SIGSTOP)
-    try:
-        os.waitid(os.P_PID, redis.process.pid, os.WSTOPPED)
-        yield
-    finally:
-        redis.process.send_signal(signal.SIGCONT)
-
-
 async def test_commands_lend_as_many_connections_as_there_are_at_once(each_redis: RunningRedis) -> None:
     async for client in keeping(each_redis):
         pool, lent = client.connection_pool, 0
@@ -203,7 +188,7 @@ async def test_a_command_that_is_not_answered_in_time_says_so_and_the_next_has_i
 ) -> None:
     async for client in keeping(each_redis, seconds=2):
         await client.set("name", "value")
-        with stopped(each_redis), pytest.raises(RedisTimeoutError):
+        with each_redis.paused(), pytest.raises(RedisTimeoutError):
             await client.get("name")
         assert await client.get("name") == b"value"
         assert await client.incr("number") == 1
@@ -223,7 +208,7 @@ async def test_a_connection_that_is_not_made_in_time_is_told_as_that(
         assert name_trouble(late.value).startswith("no connection to Redis in time: ")
     # and a Redis that lets us in and says nothing more
     async with redis_client(each_redis.url, timeout_seconds=0.5, retries=0, kind=kind) as client:
-        with stopped(each_redis), pytest.raises(RedisTimeoutError) as late:
+        with each_redis.paused(), pytest.raises(RedisTimeoutError) as late:
             await client.get("name")
         assert name_trouble(late.value) == "Redis does not answer"
 

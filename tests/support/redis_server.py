@@ -1,10 +1,12 @@
 """A real Redis for tests: one for the session, in memory; use groups of your own."""
 
 import os
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,17 @@ class RunningRedis:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail((self._folder / "redis.log").read_text(errors="replace"))
             time.sleep(0.02)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """It answers nothing meanwhile, and then what it was asked."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         if self.process is not None:
