@@ -151,7 +151,8 @@ class Spans:
         seen: Seen | None = None
         for _ in range(TRIES):
             seen = self._reader.seen(self._workspace_id, asked, seen)
-            snapshot = await self._reader.read(self._workspace_id, seen, dict.fromkeys(seen.found, parts))
+            prepared = self._reader.prepare(self._workspace_id, seen, dict.fromkeys(seen.found, parts))
+            snapshot = await self._reader.read(self._workspace_id, seen, prepared)
             if self._expected is not None and not snapshot.has_days_of(self._expected, days):
                 raise Moved
             if snapshot.holds(dict.fromkeys(snapshot.manifests, parts)):

@@ -14,9 +14,10 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from api.cache import Memory
+from api.cache import Memory, size_of_texts
 from api.read.parts import CELLS, HEADS, SUMMARIES, DayParts, PartitionDay, Parts, Shape
-from api.read.snapshot import State
+from api.read.snapshot import RowRange, State
+from stream.settings.redis import Command
 from stream.storage.keys import DAYS_A_HASH, Keys, parse_manifest
 
 KNOWN_BYTES = 900
@@ -26,6 +27,9 @@ KNOWN_PARTITION_BYTES = 160
 
 KNOWN_DAY_BYTES = 220
 """A day's places, and its manifest beside its text."""
+
+PREPARED_BYTES, PREPARED_DAY_BYTES = 1_000, 400
+"""Of a read that is kept, and of a day of it, beside its commands: its manifest, and its places in lists."""
 
 CHANGED: Final = b""
 """In place of a manifest: whatever the day's version is by now."""
@@ -51,9 +55,11 @@ class Days:
 class Known:
     """What the last reads of a workspace showed."""
 
-    __slots__ = ("_days_bytes", "grown", "manifests", "read_at", "restless", "state")
+    __slots__ = ("_days_bytes", "grown", "layout", "manifests", "read_at", "restless", "state")
 
     def __init__(self) -> None:
+        self.layout = object()
+        """Another one after whatever may change what a read should ask: all but new counts of a restless day."""
         self.manifests: dict[int, bytes] = {}
         self.restless: set[int] = set()
         """Days that had changed since the read before: their parts are asked for at once."""
@@ -72,6 +78,8 @@ class Known:
     def update(self, changed: Mapping[int, bytes | None]) -> None:
         """Days are as they are now, None: gone; restless, where they were others before."""
         manifests, restless = self.manifests, self.restless
+        if not changed.keys() <= restless or None in changed.values():
+            self.layout = object()
         before = manifests.keys() & changed.keys()
         grown = -KNOWN_DAY_BYTES * len(before) - sum(map(len, map(manifests.__getitem__, before)))
         now = changed
@@ -90,6 +98,7 @@ class Known:
 
     def clear(self) -> None:
         self.manifests, self.restless, self._days_bytes, self.grown = {}, set(), 0, True
+        self.layout = object()
 
     def note(self, state: State, read_at: float) -> None:
         """What the last read showed of the whole."""
@@ -138,15 +147,41 @@ class Asked(Struct, frozen=True):
     """What a read asks of days, ascending, by the parts that they had when they were seen."""
 
     wanted: Mapping[int, Parts]
-    manifests: Sequence[bytes | None]
-    """Of each day the one that the read goes by."""
     segments: Sequence[bytes]
-    """Of each of them, without the version."""
+    """Of each day the manifest that the read goes by, without its version."""
     shapes: Sequence[Shape]
     required: bytes
     """Of each value that is asked for, whether it must be there: 1 or 0."""
     fields: Sequence[tuple[int, int, bytes]]
     """Of each hash of cells, ascending: its number, and how many fields are asked, packed as words of a command."""
+
+
+class Prepared(Struct, frozen=True):
+    """A read as it is sent: the next one that asks the same of days with the same parts need not be written again."""
+
+    layout: object
+    """That of the days when it was written."""
+    asked: Asked | None
+    """None: no parts."""
+    names: Sequence[str]
+    ranges: Sequence[RowRange]
+    listed: bool
+    """Whether it asks too if the workspace is listed."""
+    commands: Sequence[Command]
+
+    def suits(self, known: Known, names: Sequence[str]) -> bool:
+        """Whether it is still what should be asked, with these names. If not, its answer shows what is lacking."""
+        return self.layout is known.layout and self.names == names
+
+    def lasts(self, known: Known) -> bool:
+        """Whether the next read should ask the same: the parts of restless days alone, and no rows."""
+        days = set() if self.asked is None else self.asked.wanted.keys()
+        return self.layout is known.layout and not self.ranges and days <= known.restless
+
+    @property
+    def size_bytes(self) -> int:
+        days = 0 if self.asked is None else len(self.asked.wanted)
+        return PREPARED_BYTES + PREPARED_DAY_BYTES * days + size_of_texts(self.names) + sum(map(len, self.commands))
 
 
 class Manifests:
@@ -176,9 +211,13 @@ def learn(seen: Seen, changed: Mapping[int, bytes | None]) -> None:
     restless = known.restless
     if restless and not seen.again:
         quiet = restless - changed.keys()
+        if seen.asked is not None:
+            quiet &= seen.asked.places.keys()
         if quiet:
-            restless.difference_update(quiet if seen.asked is None else quiet & seen.asked.places.keys())
-    known.update(changed)
+            restless -= quiet
+            known.layout = object()
+    if changed:
+        known.update(changed)
 
 
 def changes(
@@ -211,22 +250,21 @@ def ask(seen: Seen, wanted: Mapping[int, Parts]) -> Asked:
         end = bisect_left(days, (of_hash + 1) * DAYS_A_HASH, start)
         fields.append((of_hash, sum(numbers[start:end]), b"".join(words[start:end])))
         start = end
-    return Asked(wanted, manifests, segments, shapes, b"".join(map(_required, wordings)), fields)
+    return Asked(wanted, segments, shapes, b"".join(map(_required, wordings)), fields)
 
 
 def read_parts(
-    asked: Asked, replies: Sequence[Sequence[bytes | None]], changed: Mapping[int, bytes | None]
+    asked: Asked, replies: Sequence[Sequence[bytes | None]], manifests: Mapping[int, bytes | None]
 ) -> DayParts:
     """The parts of those of the days that still have the parts that were asked for, and not only other counts in the
-    same ones. `changed`: what the days have now whose manifest is another one. Raises KeysLost.
+    same ones. `manifests`: those that the days have now. Raises KeysLost.
     """
     # Days ascend, so the hashes do too, and the values come in the order of the days.
     values = list(chain.from_iterable(replies))
     kept = days = list(asked.wanted)
-    if changed:
-        now = _segments_of(list(map(changed.get, days, asked.manifests)))
-        if now != asked.segments:
-            kept = list(compress(days, map(eq, now, asked.segments)))
+    now = _segments_of(list(map(manifests.get, days)))
+    if now != asked.segments:
+        kept = list(compress(days, map(eq, now, asked.segments)))
     parts = DayParts(days, asked.shapes, values, kept)
     if not all(compress(values, asked.required)):
         for of_day in parts.values():

@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from types import MappingProxyType
 from typing import Any, cast
 
+from msgspec.structs import replace
 from redis.exceptions import RedisError
 
 from api.cache import Memory
@@ -20,7 +21,7 @@ from api.errors import CountsMissing, Unavailable, counts_lost
 from api.read import subscription
 from api.read.connection import Connection
 from api.read.freshness import READ_FIELDS, Positions, read_positions
-from api.read.manifests import Asked, Days, KeysLost, Known, Manifests, Seen, ask, changes, learn, read_parts
+from api.read.manifests import Asked, Days, KeysLost, Known, Manifests, Prepared, Seen, ask, changes, learn, read_parts
 from api.read.parts import NO_PARTS, Parts
 from api.read.snapshot import Moved, RowRange, Snapshot, State, require_complete
 from stream.faults import FaultWatch
@@ -134,43 +135,51 @@ class Reader:
         """
         return self._manifests.seen(workspace_id, days, before)
 
-    async def read(
+    def prepare(
         self,
         workspace_id: str,
         seen: Seen,
         wanted: Mapping[int, Parts],
         names: Sequence[str] = (),
         ranges: Sequence[RowRange] = (),
-    ) -> Snapshot:
-        """One state of the days of `seen`, with fields of `names`, the rows of some ranges, and of days that were seen
-        what is `wanted` of them, days ascending. Of days that have other parts by now there are none: what to ask
-        instead is seen by the next try.
+    ) -> Prepared:
+        """A read of the days of `seen`, with fields of `names`, the rows of some ranges, and of days that were seen
+        what is `wanted` of them, days ascending.
         """
         asked = ask(seen, wanted) if wanted else None
+        listed = not seen.known.manifests
+        commands = [self._ask_days(workspace_id, seen.asked)]
+        if asked is not None:
+            commands += self._ask_parts(workspace_id, asked)
+        if ranges:
+            commands += [self._ask_rows(workspace_id, of) for of in ranges]
+        if names:
+            commands.append(b"".join(pack_around(["HMGET", self.keys.names(workspace_id), *names])))
+        if listed:
+            commands.append(self._ask_listed(workspace_id))
+        return Prepared(seen.known.layout, asked, names, ranges, listed, commands)
+
+    async def read(self, workspace_id: str, seen: Seen, prepared: Prepared) -> Snapshot:
+        """One state of the days of `seen`. Of days that have other parts by now than were asked for there are none:
+        what to ask instead is seen by the next try.
+        """
         while True:
             try:
-                found = await self._read(workspace_id, seen, asked, names, ranges)
+                found = await self._read(workspace_id, seen, prepared)
             except KeysLost as error:
                 raise await self._report_lost(workspace_id, error) from None
             if found is not None:
                 return found
             seen.known.clear()  # then the workspace must not be listed either
+            commands = [*prepared.commands, self._ask_listed(workspace_id)]
+            prepared = replace(prepared, listed=True, commands=commands)
 
-    async def _read(
-        self,
-        workspace_id: str,
-        seen: Seen,
-        asked: Asked | None,
-        names: Sequence[str],
-        ranges: Sequence[RowRange],
-    ) -> Snapshot | None:
+    async def _read(self, workspace_id: str, seen: Seen, prepared: Prepared) -> Snapshot | None:
         """None: nothing is there of a workspace that was, and it is not known whether it is listed."""
-        known = seen.known
-        ask_listed = not known.manifests
-        commands = self._ask_all(workspace_id, seen, asked, names, ranges, ask_listed)
-        positions, [of_days, *replies] = await self._transaction(commands)
+        known, asked, names, ranges = seen.known, prepared.asked, prepared.names, prepared.ranges
+        positions, [of_days, *replies] = await self._transaction(prepared.commands)
         version, days, manifests = _manifests(of_days, seen.asked)
-        if not version and not ask_listed:
+        if not version and not prepared.listed:
             return None
         if positions.counts_from is not None:
             dropped = bisect_left(days, positions.counts_from)
@@ -180,36 +189,19 @@ class Reader:
         state = State(positions, version)
         if asked is not None:
             require_complete(state)  # what is being put back, or taken away, has days without their parts
-        if ask_listed:
+        if prepared.listed:
             _require_days(version, replies.pop(), positions)
         self._remember_state(workspace_id, known, state)
         of_names = dict(zip(names, replies.pop(), strict=True)) if names else _NO_NAMES
         rows = dict(zip(ranges, [replies.pop() for _ in ranges][::-1], strict=True)) if ranges else _NO_ROWS
         if asked is None:
             return Snapshot(state, days, manifests, NO_PARTS, of_names, _NOTHING_ASKED, rows)
-        parts = read_parts(asked, replies, changed)
-        wanted = asked.wanted if len(parts) == len(asked.wanted) else {day: asked.wanted[day] for day in parts}
+        parts = read_parts(asked, replies, dict(zip(days, manifests, strict=True)))
+        wanted = asked.wanted
+        if len(parts) < len(wanted):
+            wanted = {day: wanted[day] for day in parts}
+            known.layout = object()
         return Snapshot(state, days, manifests, parts, of_names, wanted, rows)
-
-    def _ask_all(
-        self,
-        workspace_id: str,
-        seen: Seen,
-        asked: Asked | None,
-        names: Sequence[str],
-        ranges: Sequence[RowRange],
-        listed: bool,
-    ) -> list[Command]:
-        commands = [self._ask_days(workspace_id, seen.asked)]
-        if asked is not None:
-            commands += self._ask_parts(workspace_id, asked)
-        if ranges:
-            commands += [self._ask_rows(workspace_id, of) for of in ranges]
-        if names:
-            commands.append(("HMGET", self.keys.names(workspace_id), *names))
-        if listed:
-            commands.append(("ZSCORE", self.keys.workspaces, workspace_id))
-        return commands
 
     async def rows(
         self,
@@ -351,6 +343,9 @@ class Reader:
         if days is None or len(days.days) > MANY_DAYS:
             return b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%b\r\n" % (len(key), key)
         return b"*%d\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n$3\r\nall\r\n%b" % (3 + len(days.days), len(key), key, days.words)
+
+    def _ask_listed(self, workspace_id: str) -> Command:
+        return "ZSCORE", self.keys.workspaces, workspace_id
 
     def _ask_rows(self, workspace_id: str, of: RowRange) -> tuple[Any, ...]:
         key, low, high = self.keys.rows(workspace_id, of.day), b"[" + of.low, b"(" + of.high

@@ -12,7 +12,7 @@ from api.errors import Unavailable
 from api.query.periods import Period, TooManyBuckets, local_date, now_quarter, quarter_text
 from api.query.question import Query, View, too_many_buckets, view
 from api.read.freshness import Positions, as_of_text, freshness, lag_seconds, revision, state
-from api.read.manifests import Seen
+from api.read.manifests import Prepared, Seen
 from api.read.redis import Reader
 from api.read.snapshot import RowRange, Snapshot, State, require_complete
 from api.report.form import Form, KindFold, UserFold
@@ -292,7 +292,8 @@ class Reports:
             if labelled.fields:
                 fields = list(dict.fromkeys([*fields, *labelled.fields])) if fields else labelled.fields
             ranges = () if guess is None else guess(sums.plan, sums.kinds)
-            snapshot = await self._reader.read(workspace_id, seen, sums.lacking(seen), fields, ranges)
+            prepared = self._prepare(workspace_id, seen, sums, fields, ranges)
+            snapshot = await self._reader.read(workspace_id, seen, prepared)
             require_complete(snapshot.state)
             now = self.clock()
             if sums.lacks(snapshot):
@@ -317,8 +318,16 @@ class Reports:
                 continue
             if need.users:
                 self._remember_labelled(workspace_id, labelled)
+            sums.remember_prepared(prepared, seen.known)
             return self._reading(outline, need, sums, snapshot, now, users, labels, more)
         raise Unavailable("busy", "Counts change faster than the API can read them.")
+
+    def _prepare(
+        self, workspace_id: str, seen: Seen, sums: Sums, fields: Sequence[str], ranges: Sequence[RowRange]
+    ) -> Prepared:
+        """The read of what is not at hand, as it was sent last where that still suits."""
+        known = None if seen.again or ranges else sums.prepared(seen.known, fields)
+        return known or self._reader.prepare(workspace_id, seen, sums.lacking(seen), fields, ranges)
 
     def _sums_of(self, workspace_id: str, of: Outline, need: Need, every: bool) -> Sums:
         return Sums(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from weakref import WeakValueDictionary, ref
 
 from api.cache import Memory, Shared, size_of_texts
-from api.read.manifests import CHANGED, Days, Seen
+from api.read.manifests import CHANGED, Days, Known, Prepared, Seen
 from api.read.parts import CELLS, HEADS, NOTHING, SUMMARIES, Parts
 from api.read.snapshot import Snapshot
 from api.report.days import WHOLE_DAY
@@ -261,6 +261,7 @@ class Sums:
         self._kinds: _Side | None = None
         self._users: _Side | None = None
         self._first: dict[Dated, int] = {}
+        self._prepared: Prepared | None = None
         self._kind_key, self._user_key = self._key_of_kinds(plan), self._key_of_users(plan)
         self.kinds: KindFold = cache.get(self._kind_key) or form.kind_fold(plan, chosen_sources)
         if kinds:
@@ -292,6 +293,26 @@ class Sums:
             if not self._has_first(first, now[0]):
                 found = dict(sorted({**found, first: found.get(first, NOTHING) | SUMMARIES}.items()))
         return found
+
+    def prepared(self, known: Known, names: Sequence[str]) -> Prepared | None:
+        """The read that the last such answer was made of, where it is good for the next one, with these names."""
+        if any(side is not None and side.is_new for side in (self._kinds, self._users)):
+            return None
+        found: Prepared | None = self._cache.get(self._prepared_key)
+        self._prepared = found if found is not None and found.suits(known, names) else None
+        return self._prepared
+
+    def remember_prepared(self, read: Prepared, known: Known) -> None:
+        """An answer was made of it."""
+        if read is not self._prepared and read.lasts(known):
+            shared = [(self.plan, size_of_plan), *self._shared_choices()]
+            self._cache.put(self._prepared_key, read, read.size_bytes, shared=shared)
+
+    @property
+    def _prepared_key(self) -> Any:
+        """Of answers that are made of the same folds and ask for the same days."""
+        kinds, users = self._kinds and self._kind_key, self._users and self._user_key
+        return (kinds, users, self._every, "read")
 
     def lacks(self, snapshot: Snapshot) -> bool:
         """Whether days that have moved since they were seen are neither in the snapshot nor at hand. Else it may be

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import hiredis
 import pytest
 
 from api.report import compiled, known_names, user_fold
 from stream import slices
+from stream.settings.redis import Command
 from tests.support.api import BASE, Api, api_over, each_sum_form, shared_redis
 from tests.support.redis_data import DAY, Event
 from tests.support.redis_server import RunningRedis
@@ -34,21 +36,29 @@ def events(users: int = MANY) -> list[Event]:
     ]
 
 
-def commands_of(api: Api, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """All that is sent to Redis from now on."""
+def commands_of(api: Api, monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Any]]:
+    """All that is sent to Redis from now on, as words."""
     reader, sent = api.app.state.reader, []
     transaction = reader._connection.transaction
 
-    async def noting(commands: Sequence[tuple[Any, ...]]) -> Any:
+    async def noting(commands: Sequence[Command]) -> Any:
         some = list(commands)
-        sent.extend(some)
+        sent.extend(words_of(command) if isinstance(command, bytes) else command for command in some)
         return await transaction(some)
 
     monkeypatch.setattr(reader._connection, "transaction", noting)
     return sent
 
 
-def scans(sent: list[tuple[Any, ...]]) -> int:
+def words_of(command: bytes) -> list[bytes]:
+    """As a server reads it."""
+    reader = hiredis.Reader()
+    reader.feed(command)
+    words: list[bytes] = reader.gets()
+    return words
+
+
+def scans(sent: list[Sequence[Any]]) -> int:
     return sum(command[0] == "HSCAN" for command in sent)
 
 

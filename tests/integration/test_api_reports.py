@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from api.read.manifests import Days, Prepared
+from api.read.parts import SUMMARIES
+from api.read.redis import Reader
+from api.read.snapshot import Snapshot
 from stream.storage.keys import Keys
 from tests.support.api import BASE, Api, api_over, each_sum_form, own_redis, shared_redis
 from tests.support.redis_data import Event, Positions, missing_rows
@@ -523,3 +527,28 @@ async def test_a_redis_that_hangs_is_given_up_on(own_redis: RunningRedis) -> Non
         assert (await api.get()).status_code == 503
         own_redis.process.send_signal(18)
         assert (await api.get()).status_code == 200
+
+
+async def test_a_read_that_is_sent_again_takes_no_parts_that_a_day_has_no_longer(shared_redis: RunningRedis) -> None:
+    """Another read may have shown that a day has other parts, so that nothing of it is new to the one that is sent
+    again and asks for those that it had.
+    """
+    days = Days([DAY])
+    async with api_over(shared_redis, NOW) as api:
+        reader: Reader = api.app.state.reader
+
+        async def read(prepared: Prepared | None = None) -> Snapshot:
+            seen = reader.seen("w", days)
+            return await reader.read("w", seen, prepared or reader.prepare("w", seen, {}))
+
+        api.write([added("2026-11-23T00:00:00Z", number) for number in range(9)])
+        await read()
+        # Given a read of the day's parts
+        again = reader.prepare("w", reader.seen("w", days), {DAY: SUMMARIES})
+        assert list((await read(again)).parts) == [DAY]
+        # When the day has other ones, as a read of the day alone has shown
+        api.data.client.hset(f"{api.data.prefix}days:w", str(DAY), "00000000000000ff 0:9")
+        await read()
+        # Then the same read has none of it, and is sent no more
+        assert not (await read(again)).parts
+        assert not again.suits(reader.seen("w", days).known, [])
