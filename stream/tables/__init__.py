@@ -2,7 +2,7 @@
 
     partition.py   applies records to all of them: the Python form, which says what is right
     counts.py      b"c"  day aggregates: bases and a delta  (stream/storage/day_parts.py: their format;
-                         merge.py: a delta into its base)
+                         merge.py: how they are packed, and a delta merged into its base)
     recent_ids.py  b"i"  which ids were counted lately
     uncounted.py   b"u"  which offsets did not count
     names.py       b"n"  latest labels of users, sources seen

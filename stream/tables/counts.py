@@ -8,9 +8,7 @@ the delta, what came since that one was written. To count is to add one to the d
 a delta of more than max(delta_floor, sqrt(cells of the last base)) cells is merged into the base (merge.py), and its
 slot deleted.
 
-A day aggregate lies in memory as the bytes that were committed. From the first event that is counted in it on it is
-open: its delta is there by series, and so are the numbers of its base's series (Counting). It is closed after a merge,
-and all are closed where they may have more than OPEN_SERIES.
+A day aggregate lies in memory as the bytes that were committed, and the counts of the events since.
 
 Once retention has moved on, the earlier days are gone at once from what is whole, and their keys are deleted over the
 next commits: so no commit is larger because a day ended.
@@ -18,7 +16,6 @@ next commits: so no commit is larger because a day ended.
 
 from __future__ import annotations
 
-from collections import ChainMap, Counter, deque
 from collections.abc import Iterator
 from itertools import chain
 from math import isqrt
@@ -27,12 +24,11 @@ from struct import Struct
 from typing import Final
 
 from stream.model.activity import ContactActivity
-from stream.model.dimensions import Series, kinds_of, numbers_of_kinds
 from stream.model.time import QUARTER_NANOSECONDS, QUARTERS_A_DAY
 from stream.storage import day_parts as packed
 from stream.storage.formats import Changes, FormatError
 from stream.tables.commit import AggregateChange, ChangedBase
-from stream.tables.merge import CountsOf, merge, series_of, sources_of, summarize
+from stream.tables.merge import NO_BASE, CellCounts, merge, pack_delta, summarize, unpack_delta
 from stream.tables.rules import CountingRules
 
 KIND: Final = b"c"
@@ -40,8 +36,6 @@ DELTA_SLOT: Final = 0xFFFF
 
 DROPS_A_COMMIT: Final = 1_000
 """Day aggregates that one commit deletes at most, when retention has moved on: 60 KB of keys."""
-OPEN_SERIES: Final = 100_000
-"""20 to 90 MB: all day aggregates are closed by the commit after which those that are open may have more."""
 _KEY: Final = Struct(">cIH")
 
 
@@ -57,57 +51,39 @@ class DayAggregate:
         """Changelog value of the delta as committed; None where it is empty."""
         self.changed_at = -1
         """Offset of the last event that is counted here."""
-        self.counting: Counting | None = None
-        """None where it is closed."""
+        self.counted = CellCounts()
         self.rows: list[bytes] = []
-        """Of the events since the last commit."""
-
-    def open(self) -> Counting:
-        """What counting needs, made from what is committed where it is closed."""
-        if self.counting is None:
-            self.counting = Counting(self.bases[-1] if self.bases else None, self.delta)
-        return self.counting
+        """Both: of the events since the last commit."""
 
     def encode(self, rules: CountingRules, changes: Changes) -> AggregateChange:
         """Adds the changelog records of what was counted since the last commit."""
-        counting, (rows, self.rows) = self.open(), (self.rows, [])
-        bases: tuple[ChangedBase, ...] = ()
-        delta_key = key_of(self.workspace_id, self.day, DELTA_SLOT)
-        if counting.is_to_be_merged(rules.delta_floor):
-            bases = self._merge(counting.delta, rules.base_bytes_limit, changes)
+        last = self.bases[-1] if self.bases else NO_BASE
+        head = packed.decode_head(packed.decode_base(last)[0])
+        delta = self.counted if self.delta is None else unpack_delta(head, self.delta) + self.counted
+        rows, self.rows, self.counted = self.rows, [], CellCounts()
+        first_changed = len(self.bases)
+        if len(delta) > max(rules.delta_floor, isqrt(sum(head.cell_counts))):
+            first_changed = max(first_changed - 1, 0)
+            self.bases[first_changed:] = merge(last, delta, self.changed_at, rules.base_bytes_limit)
+            assert len(self.bases) <= DELTA_SLOT, f"{len(self.bases)} bases of one workspace and day"
+            changes.update((self._key(slot), self.bases[slot]) for slot in range(first_changed, len(self.bases)))
             if self.delta is not None:
-                changes[delta_key] = self.delta = None
+                changes[self._key(DELTA_SLOT)] = self.delta = None
         else:
-            changes[delta_key] = self.delta = counting.encode_delta(self.changed_at)
+            changes[self._key(DELTA_SLOT)] = self.delta = pack_delta(head, delta, self.changed_at)
+        bases = self._bases_from(first_changed)
         return AggregateChange(self.workspace_id, self.day, bases, self.delta, len(self.bases), rows)
 
-    def _merge(self, delta: CountsOf, limit_bytes: int, changes: Changes) -> tuple[ChangedBase, ...]:
-        """Writes the last base again, and those that follow where one would be too large."""
-        last = self.bases.pop() if self.bases else None
-        first = len(self.bases)
-        parts = merge(last, delta, self.changed_at, limit_bytes)
-        assert first + len(parts) <= DELTA_SLOT, f"{first + len(parts)} bases of one workspace and day"
-        for number, part in enumerate(parts, first):
-            self.bases.append(packed.encode_base(part.head, part.cells))
-            changes[key_of(self.workspace_id, self.day, number)] = self.bases[-1]
-        self.counting = None
-        return tuple((number, *part) for number, part in enumerate(parts, first))
-
-    def drop(self, changes: Changes) -> AggregateChange | None:
-        """Deletes what the changelog has of it. None: it has nothing."""
+    def drop(self, changes: Changes) -> AggregateChange:
+        """Deletes what the changelog has of it."""
         slots = [*range(len(self.bases)), *([DELTA_SLOT] if self.delta is not None else [])]
-        changes.update((key_of(self.workspace_id, self.day, slot), None) for slot in slots)
-        if not slots:
-            return None
+        changes.update((self._key(slot), None) for slot in slots)
         return AggregateChange(self.workspace_id, self.day, (), None, len(self.bases), [], dropped=True)
 
     def whole(self) -> AggregateChange:
         """All of the day aggregate as it is committed."""
-        bases = []
-        for number, value in enumerate(self.bases):
-            head, cells = packed.decode_base(value, key_of(self.workspace_id, self.day, number))
-            bases.append((number, head, cells, summarize(head, cells)))
-        return AggregateChange(self.workspace_id, self.day, tuple(bases), self.delta, len(self.bases), [], whole=True)
+        bases = self._bases_from(0)
+        return AggregateChange(self.workspace_id, self.day, bases, self.delta, len(self.bases), [], whole=True)
 
     def adopt(self, slot: int, value: bytes, key: bytes) -> None:
         """Takes a record of the changelog; bases in their order. Raises FormatError."""
@@ -120,64 +96,16 @@ class DayAggregate:
             raise FormatError(f"{key!r} does not follow on {len(self.bases)} bases")
         self.changed_at = max(self.changed_at, packed.read_written_at(head, key))
 
+    def _bases_from(self, first: int) -> tuple[ChangedBase, ...]:
+        """The bases from this one on, as they are committed."""
+        bases = []
+        for number, value in enumerate(self.bases[first:], first):
+            head, cells = packed.decode_base(value, self._key(number))
+            bases.append((number, head, cells, summarize(head, cells)))
+        return tuple(bases)
 
-class Counting:
-    """What counting in a day aggregate needs: the delta, and the series and sources that its base has."""
-
-    def __init__(self, base: bytes | None, delta: bytes | None) -> None:
-        """Goes on from what is committed."""
-        self.delta: CountsOf = {}
-        self._base_series: dict[Series, int] = {}
-        """The number of each."""
-        self._base_sources: list[str] = []
-        self._base_cells = 0
-        if base is not None:
-            head = packed.decode_head(packed.decode_base(base)[0])
-            self._base_series = {series: number for number, series in enumerate(series_of(head))}
-            self._base_sources, self._base_cells = head.sources, sum(head.cell_counts)
-        if delta is not None:
-            self._take_delta(packed.decode_delta(delta))
-
-    def _take_delta(self, delta: packed.Delta) -> None:
-        assert delta.first_series == len(self._base_series), "a delta continues the series of its base"
-        assert delta.first_source == len(self._base_sources), "a delta continues the sources of its base"
-        kinds = kinds_of([*self._base_sources, *delta.new_sources])
-        users = [user_id for _, _, user_id in self._base_series] + delta.new_users
-        for key, count, kind in zip(delta.keys, delta.counts, delta.kinds, strict=True):
-            number, quarter = divmod(key, QUARTERS_A_DAY)
-            self.delta.setdefault((*kinds[kind], users[number]), Counter())[quarter] = count
-
-    @property
-    def size(self) -> int:
-        """How many series it has at most."""
-        return len(self._base_series) + len(self.delta)
-
-    def add(self, series: Series, quarter: int) -> None:
-        """Counts an event of a series in a quarter of the day."""
-        self.delta.setdefault(series, Counter())[quarter] += 1
-
-    def is_to_be_merged(self, floor: int) -> bool:
-        """Whether the delta has so many cells that it is rewritten more often than it makes its base be."""
-        return sum(map(len, self.delta.values())) > max(floor, isqrt(self._base_cells))
-
-    def encode_delta(self, written_at: int) -> bytes:
-        """The changelog's value of the delta."""
-        first_series, first_source = len(self._base_series), len(self._base_sources)
-        new = [series for series in self.delta if series not in self._base_series]
-        numbers = ChainMap({series: number for number, series in enumerate(new, first_series)}, self._base_series)
-        sources = sources_of(new, self._base_sources)
-        kinds = numbers_of_kinds(sources)
-        cells = sorted(
-            (numbers[series] * QUARTERS_A_DAY + quarter, count, kinds[series[:2]])
-            for series, own in self.delta.items()
-            for quarter, count in own.items()
-        )
-        users = [user_id for _, _, user_id in new]
-        keys, counts, of_cells = zip(*cells, strict=True)
-        columns = packed.make_column(keys, 2), packed.make_column(counts), packed.make_column(of_cells)
-        return packed.encode(
-            packed.Delta(written_at, first_series, first_source, sources[first_source:], users, *columns)
-        )
+    def _key(self, slot: int) -> bytes:
+        return key_of(self.workspace_id, self.day, slot)
 
 
 class Counts:
@@ -191,9 +119,7 @@ class Counts:
         """UTC day before which retention has dropped counts; it never goes back."""
         self._changed: dict[DayAggregate, None] = {}
         """Those with an event that no commit has."""
-        self._to_drop: deque[DayAggregate] = deque()
-        self._open_series = 0
-        """Of open day aggregates, at most: those that were unpacked since all were closed, and one an event."""
+        self._to_drop: list[DayAggregate] = []
 
     def add(self, event: ContactActivity, offset: int, row: bytes | None) -> bool:
         """Adds one to the cell of an event, which may have a row. False: it has none, since retention has dropped its
@@ -202,10 +128,7 @@ class Counts:
         aggregate = self._get_or_begin(event.workspace_id, day)
         if aggregate is None:
             return False
-        if aggregate.counting is None:
-            self._open_series += aggregate.open().size
-        aggregate.open().add((event.activity, event.source, event.user_id), quarter)
-        self._open_series += 1
+        aggregate.counted[(event.activity, event.source, event.user_id), quarter] += 1
         aggregate.changed_at = offset
         if row is not None:
             aggregate.rows.append(row)
@@ -237,13 +160,8 @@ class Counts:
         """Adds the changelog records of what was counted since the last call."""
         aggregates = [aggregate.encode(self._rules, changes) for aggregate in self._changed]
         self._changed = {}
-        to_drop = [self._to_drop.popleft() for _ in range(min(len(self._to_drop), DROPS_A_COMMIT))]
-        dropped = [aggregate.drop(changes) for aggregate in to_drop]
-        if self._open_series > OPEN_SERIES:
-            self._open_series = 0
-            for aggregate in self._all():
-                aggregate.counting = None
-        return aggregates + [change for change in dropped if change is not None]
+        to_drop, self._to_drop = self._to_drop[:DROPS_A_COMMIT], self._to_drop[DROPS_A_COMMIT:]
+        return aggregates + [old.drop(changes) for old in to_drop if old.bases or old.delta is not None]
 
     def whole(self, after: int) -> Iterator[tuple[int, AggregateChange]]:
         """Every day aggregate whose last event is at an offset above this one, as it was committed, with that offset:

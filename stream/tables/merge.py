@@ -1,4 +1,4 @@
-"""Merges a delta into its base.
+"""Packs what is counted in a day aggregate: as a delta, or merged into the base that it continues.
 
 A base that would be larger than its limit is cut into several, by series; all but the last are never touched again.
 """
@@ -6,53 +6,58 @@ A base that would be larger than its limit is cut into several, by series; all b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Final, TypeVar
 
 from stream.model.dimensions import Series, kinds_of, numbers_of_kinds
 from stream.model.time import QUARTERS_A_DAY
 from stream.storage import day_parts as packed
 
+T = TypeVar("T")
+
 _FRAME_BYTES: Final = 64
 """What msgpack and the columns add to a base, at most."""
 
-CountsOf = dict[Series, Counter[int]]
-"""The counts of each series by quarter of the day; the series in the order of their numbers."""
+CellCounts = Counter[tuple[Series, int]]
+"""The count of each cell, by series and quarter of the day; series are numbered in the order in which they occur."""
 
 
-class Base(NamedTuple):
-    """A base, packed."""
-
-    head: bytes
-    cells: bytes
-    summary: bytes
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self.head) + len(self.cells)
+def merge(base: bytes, delta: CellCounts, written_at: int, limit_bytes: int) -> list[bytes]:
+    """Adds a delta to a base; both as the changelog has them. Returns one base, or several where its head and cells
+    would reach the limit; those of each are below it where it has more than one series."""
+    counts = _unpack(*packed.decode_base(base)) + delta
+    whole = _pack(written_at, counts)
+    if sum(map(len, whole)) < limit_bytes:
+        return [packed.encode_base(*whole)]
+    return [packed.encode_base(*_pack(written_at, part)) for part in _cut(*whole, limit_bytes)]
 
 
-def merge(base: bytes | None, delta: CountsOf, written_at: int, limit_bytes: int) -> list[Base]:
-    """Adds a delta to a base, or to nothing. Returns one base, or several where it would reach the limit; each is below
-    it where it has more than one series."""
-    sources, counts = unpack(*packed.decode_base(base)) if base is not None else ([], {})
-    for series, own in delta.items():
-        counts.setdefault(series, Counter()).update(own)
-    whole = _pack(written_at, sources_of(counts, sources), counts)
-    if whole.size_bytes < limit_bytes:
-        return [whole]
-    return [_pack(written_at, sources_of(part), part) for part in _cut(whole, counts, limit_bytes)]
-
-
-def unpack(head: bytes, cells: bytes) -> tuple[list[str], CountsOf]:
-    """The sources and the counts of a base."""
-    stored, of_cells = packed.decode_head(head), packed.decode_cells(cells)
-    counts: CountsOf = {series: Counter() for series in series_of(stored)}
-    by_number = list(counts.values())
-    for key, count in zip(of_cells.keys, of_cells.counts, strict=True):
+def unpack_delta(head: packed.Head, value: bytes) -> CellCounts:
+    """The counts of a delta, given the head of its base."""
+    delta = packed.decode_delta(value)
+    continued = len(head.users), len(head.sources)
+    assert (delta.first_series, delta.first_source) == continued, "a delta continues the series and sources of its base"
+    kinds = kinds_of([*head.sources, *delta.new_sources])
+    users = [*head.users, *delta.new_users]
+    counts = CellCounts()
+    for key, count, kind in zip(delta.keys, delta.counts, delta.kinds, strict=True):
         number, quarter = divmod(key, QUARTERS_A_DAY)
-        by_number[number][quarter] = count
-    return stored.sources, counts
+        counts[(*kinds[kind], users[number]), quarter] = count
+    return counts
+
+
+def pack_delta(head: packed.Head, delta: CellCounts, written_at: int) -> bytes:
+    """The changelog's value of a delta, given the head of its base."""
+    series = list(dict.fromkeys([*series_of(head), *(of for of, _ in delta)]))
+    sources = sources_of(series, head.sources)
+    new_sources, new_series = sources[len(head.sources) :], series[len(head.users) :]
+    keys, counts = _cell_columns(series, delta)
+    numbers = numbers_of_kinds(sources)
+    kinds = packed.make_column([numbers[series[key // QUARTERS_A_DAY][:2]] for key in keys])
+    users = [user_id for _, _, user_id in new_series]
+    first = len(head.users), len(head.sources)
+    return packed.encode(packed.Delta(written_at, *first, new_sources, users, keys, counts, kinds))
 
 
 def series_of(head: packed.Head) -> list[Series]:
@@ -68,58 +73,76 @@ def sources_of(series: Iterable[Series], known: Collection[str] = ()) -> list[st
 
 def summarize(head: bytes, cells: bytes) -> bytes:
     """The summary of a base: the same cells without their users."""
-    return _summarize(*unpack(head, cells))
+    of_series, of_cells = packed.decode_head(head), packed.decode_cells(cells)
+    counts: Counter[tuple[int, int]] = Counter()
+    for key, count in zip(of_cells.keys, of_cells.counts, strict=True):
+        number, quarter = divmod(key, QUARTERS_A_DAY)
+        counts[of_series.kinds[number], quarter] += count
+    kinds = sorted(set(of_series.kinds))
+    return packed.encode(packed.Summary(of_series.sources, packed.make_column(kinds), *_columns(kinds, counts)))
 
 
-def _pack(written_at: int, sources: list[str], counts: CountsOf) -> Base:
+def _unpack(head: bytes, cells: bytes) -> CellCounts:
+    """The counts of a base."""
+    series, of_cells = series_of(packed.decode_head(head)), packed.decode_cells(cells)
+    counts = CellCounts()
+    for key, count in zip(of_cells.keys, of_cells.counts, strict=True):
+        number, quarter = divmod(key, QUARTERS_A_DAY)
+        counts[series[number], quarter] = count
+    return counts
+
+
+def _pack(written_at: int, counts: CellCounts) -> tuple[bytes, bytes]:
+    """Head and cells of a base."""
+    series = list(dict.fromkeys(of for of, _ in counts))
+    sources = sources_of(series)
     numbers = numbers_of_kinds(sources)
-    kinds = [numbers[activity, source] for activity, source, _ in counts]
-    kind_column, cell_counts, totals, keys, of_cells = _columns(kinds, counts.values())
-    users = [user_id for _, _, user_id in counts]
-    head = packed.Head(written_at, sources, kind_column, users, cell_counts, totals)
-    return Base(packed.encode(head), packed.encode(packed.Cells(keys, of_cells)), _summarize(sources, counts))
+    kinds = packed.make_column([numbers[activity, source] for activity, source, _ in series])
+    users = [user_id for _, _, user_id in series]
+    cell_counts, totals, *cells = _columns(series, counts)
+    head = packed.Head(written_at, sources, kinds, users, cell_counts, totals)
+    return packed.encode(head), packed.encode(packed.Cells(*cells))
 
 
-def _summarize(sources: list[str], counts: CountsOf) -> bytes:
-    numbers = numbers_of_kinds(sources)
-    by_kind: dict[int, Counter[int]] = {}
-    for (activity, source, _), own in counts.items():
-        by_kind.setdefault(numbers[activity, source], Counter()).update(own)
-    kinds = sorted(by_kind)
-    return packed.encode(packed.Summary(sources, *_columns(kinds, [by_kind[kind] for kind in kinds])))
-
-
-def _columns(kinds: list[int], counts: Collection[Counter[int]]) -> list[packed.Column]:
-    """Of each series its kind, the number of its cells, and their sum; of each cell its key and its count."""
-    assert all(counts), "a series without a cell"
-    cells = [
-        (number * QUARTERS_A_DAY + quarter, count)
-        for number, own in enumerate(counts)
-        for quarter, count in sorted(own.items())
-    ]
+def _columns(order: Sequence[T], counts: Counter[tuple[T, int]]) -> list[packed.Column]:
+    """Of each series, or kind, in this order the number of its cells, and their sum; of each cell its key and its
+    count."""
+    cell_counts = Counter(of for of, _ in counts)
+    totals: Counter[T] = Counter()
+    for (of, _), count in counts.items():
+        totals[of] += count
     return [
-        packed.make_column(kinds),
-        packed.make_column([len(own) for own in counts]),
-        packed.make_column([own.total() for own in counts]),
-        packed.make_column([key for key, _ in cells], 2),
-        packed.make_column([count for _, count in cells]),
+        packed.make_column([cell_counts[of] for of in order]),
+        packed.make_column([totals[of] for of in order]),
+        *_cell_columns(order, counts),
     ]
 
 
-def _cut(whole: Base, counts: CountsOf, limit_bytes: int) -> Iterator[CountsOf]:
-    """The series one after the other: each time as many as are certainly below the limit, or one."""
-    head, cells = packed.decode_head(whole.head), packed.decode_cells(whole.cells)
-    series_bytes = head.kinds.itemsize + head.cell_counts.itemsize + head.totals.itemsize
-    cell_bytes = cells.keys.itemsize + cells.counts.itemsize
-    part, size, seen = CountsOf(), _FRAME_BYTES, set[str | None]()
-    for series, own in counts.items():
-        _, source, user_id = series
-        needed = series_bytes + len(packed.encode_text(user_id)) + len(own) * cell_bytes
+def _cell_columns(order: Sequence[T], counts: Counter[tuple[T, int]]) -> list[packed.Column]:
+    """Of each cell its key and its count, by ascending key."""
+    numbers = {of: number for number, of in enumerate(order)}
+    cells = sorted((numbers[of] * QUARTERS_A_DAY + quarter, count) for (of, quarter), count in counts.items())
+    return [packed.make_column([key for key, _ in cells], 2), packed.make_column([count for _, count in cells])]
+
+
+def _cut(head: bytes, cells: bytes, limit_bytes: int) -> Iterator[CellCounts]:
+    """The series of a base one after the other: each time as many as are certainly below the limit, or one."""
+    of_series, of_cells = packed.decode_head(head), packed.decode_cells(cells)
+    series_bytes = of_series.kinds.itemsize + of_series.cell_counts.itemsize + of_series.totals.itemsize
+    cell_bytes = of_cells.keys.itemsize + of_cells.counts.itemsize
+    part, size, seen = CellCounts(), _FRAME_BYTES, set[str | None]()
+    for (_, source, user_id), own in groupby(_unpack(head, cells).items(), lambda cell: cell[0][0]):
+        counts = dict(own)
+        needed = series_bytes + len(packed.encode_text(user_id)) + len(counts) * cell_bytes
         text = len(packed.encode_text(source)) if source is not None else 0
         if part and size + needed + (0 if source in seen else text) >= limit_bytes:
             yield part
-            part, size, seen = CountsOf(), _FRAME_BYTES, set()
-        part[series] = own
+            part, size, seen = CellCounts(), _FRAME_BYTES, set()
+        part.update(counts)
         size += needed + (0 if source in seen else text)
         seen.add(source)
     yield part
+
+
+NO_BASE: Final = packed.encode_base(*_pack(-1, CellCounts()))
+"""What the first delta of a day continues."""

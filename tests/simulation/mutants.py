@@ -286,8 +286,8 @@ MUTANTS = (
             ),
             (
                 COUNTS,
-                "        for number, value in enumerate(self.bases):\n",
-                "        for number, value in list(enumerate(self.bases))[-1:]:\n",
+                "        bases = self._bases_from(0)\n",
+                "        bases = self._bases_from(max(len(self.bases) - 1, 0))\n",
             ),
         ),
         FIGHT | CALLS_LOST | LOSSES,
@@ -313,8 +313,8 @@ MUTANTS = (
         (
             (
                 COUNTS,
-                "        for number, value in enumerate(self.bases):\n",
-                "        for number, value in list(enumerate(self.bases))[-1:]:\n",
+                "        bases = self._bases_from(0)\n",
+                "        bases = self._bases_from(max(len(self.bases) - 1, 0))\n",
             ),
         ),
         LOSSES | {"delta_floor": 0, "base_bytes_limit": 120},

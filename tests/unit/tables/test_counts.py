@@ -8,11 +8,9 @@ from stream.model.activity import ContactActivity
 from stream.model.time import QUARTER_NANOSECONDS
 from stream.storage import day_parts as packed
 from stream.storage.formats import VALUE_BYTES_LIMIT, FormatError
-from stream.tables import counts
 from stream.tables.counts import DELTA_SLOT, Counts, key_of
 from stream.tables.partition import PartitionState
 from stream.tables.rules import CountingRules
-from tests.support.forms import ONLY_PYTHON
 from tests.support.partition_log import CommitSink, batch, begun, cells_of
 from tests.unit.tables.test_partition import DAY, log, value
 
@@ -128,33 +126,6 @@ def test_bases_that_do_not_follow_are_refused() -> None:
 
     with pytest.raises(FormatError, match="does not follow on 1 bases"):
         counted.recover(RULES)
-
-
-@ONLY_PYTHON
-def test_day_aggregates_are_closed_where_they_have_too_many_series_and_go_on_as_they_were(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # Given events of several days, in one partition that keeps all of them open and in one that keeps few
-    def event(number: int) -> ContactActivity:
-        at = (DAY * 96 + number % 3 * 96 + number % 5) * QUARTER_NANOSECONDS
-        return ContactActivity("e", 0, "w", "c", None, "user", f"u{number % 29}", None, at, 0, None)
-
-    def run(limit: int) -> tuple[list[dict[bytes, bytes | None]], list[int]]:
-        monkeypatch.setattr(counts, "OPEN_SERIES", limit)
-        days, commits, are_open = Counts(CountingRules(delta_floor=12)), [], []
-        for commit in range(20):
-            for number in range(commit * 6, commit * 6 + 6):
-                assert days.add(event(number), number, None)
-            commits.append(dict[bytes, bytes | None]())
-            days.encode(commits[-1])
-            are_open.append(sum(day.counting is not None for day in days._all()))
-        return commits, are_open
-
-    # When they are counted, then both commit the same, and the one closes its days now and then
-    (all_commits, all_open), (few_commits, few_open) = run(10**6), run(40)
-    assert few_commits == all_commits
-    assert any(None in commit.values() for commit in all_commits), "some are merged"
-    assert sum(all_open) > sum(few_open) > 0
 
 
 def test_a_day_of_many_users_is_several_values_below_the_limit() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.storage import day_parts as packed
-from stream.tables.merge import Base, CountsOf, merge, summarize
+from stream.tables.merge import NO_BASE, CellCounts, merge, summarize
 
 Cell = tuple[int, str | None, str | None, int]
 """Activity, source, user, quarter."""
@@ -24,22 +24,24 @@ CELLS = st.lists(
 NO_LIMIT = 1 << 30
 
 
-def merged(
-    base: bytes | None, cells: list[Cell], written_at: int, limit_bytes: int = NO_LIMIT, times: int = 1
-) -> list[Base]:
+def merged(base: bytes, cells: list[Cell], written_at: int, limit_bytes: int = NO_LIMIT, times: int = 1) -> list[bytes]:
     """The bases of a base and so many events of each cell."""
-    delta: CountsOf = {}
+    delta = CellCounts()
     for activity, source, user_id, quarter in cells:
-        delta.setdefault((activity, source, user_id), Counter())[quarter] += times
+        delta[(activity, source, user_id), quarter] += times
     return merge(base, delta, written_at, limit_bytes)
 
 
-def value_of(base: Base) -> bytes:
-    return packed.encode_base(base.head, base.cells)
+def head_of(base: bytes) -> packed.Head:
+    return packed.decode_head(packed.decode_base(base)[0])
 
 
-def cells_of(base: Base) -> Counter[Cell]:
-    head, cells = packed.decode_head(base.head), packed.decode_cells(base.cells)
+def size_of(base: bytes) -> int:
+    return sum(map(len, packed.decode_base(base)))
+
+
+def cells_of(base: bytes) -> Counter[Cell]:
+    head, cells = head_of(base), packed.decode_cells(packed.decode_base(base)[1])
     assert cells.keys.tolist() == sorted(set(cells.keys))
     sources = [None, *head.sources]
     found: Counter[Cell] = Counter()
@@ -53,8 +55,8 @@ def cells_of(base: Base) -> Counter[Cell]:
     return found
 
 
-def summary_of(value: bytes) -> Counter[tuple[int, str | None, int]]:
-    summary = packed.decode_summary(value)
+def summary_of(base: bytes) -> Counter[tuple[int, str | None, int]]:
+    summary = packed.decode_summary(summarize(*packed.decode_base(base)))
     sources = [None, *summary.sources]
     assert summary.kinds.tolist() == sorted(set(summary.kinds))
     assert summary.keys.tolist() == sorted(set(summary.keys))
@@ -77,33 +79,32 @@ def without_users(cells: Counter[Cell]) -> Counter[tuple[int, str | None, int]]:
 @settings(max_examples=50, deadline=None)
 @given(CELLS, CELLS, st.sampled_from([1, 250, 70_000, 2**33]))
 def test_a_base_has_the_cells_of_its_deltas(first: list[Cell], then: list[Cell], times: int) -> None:
-    (base,) = merged(None, first, 10, times=times)
-    (both,) = merged(value_of(base), then, 20, times=times)
+    (base,) = merged(NO_BASE, first, 10, times=times)
+    (both,) = merged(base, then, 20, times=times)
 
-    assert [summarize(b.head, b.cells) for b in (base, both)] == [base.summary, both.summary]
     assert cells_of(base) == Counter({cell: n * times for cell, n in Counter(first).items()})
     assert cells_of(both) == Counter({cell: n * times for cell, n in Counter(first + then).items()})
-    assert summary_of(both.summary) == without_users(cells_of(both))
-    assert (packed.read_written_at(base.head), packed.read_written_at(both.head)) == (10, 20)
+    assert summary_of(both) == without_users(cells_of(both))
+    assert (head_of(base).written_at, head_of(both).written_at) == (10, 20)
 
 
 @settings(max_examples=50, deadline=None)
 @given(CELLS, CELLS, st.integers(1, 900))
 def test_what_is_too_large_for_a_base_is_cut_by_series(first: list[Cell], then: list[Cell], limit_bytes: int) -> None:
-    (base,) = merged(None, first, 10)
-    bases = merged(value_of(base), then, 20, limit_bytes)
+    (base,) = merged(NO_BASE, first, 10)
+    bases = merged(base, then, 20, limit_bytes)
 
     assert sum(map(cells_of, bases), Counter()) == Counter(first + then)
     for part in bases:
-        head = packed.decode_head(part.head)
-        assert part.size_bytes < limit_bytes or len(head.users) == 1
-        assert summary_of(part.summary) == without_users(cells_of(part))
+        head = head_of(part)
+        assert size_of(part) < limit_bytes or len(head.users) == 1
+        assert summary_of(part) == without_users(cells_of(part))
         assert {kind >> 1 for kind in head.kinds} - {0} == set(range(1, len(head.sources) + 1))
 
 
 def test_a_base_just_below_the_limit_is_one_and_at_it_is_two() -> None:
     cells: list[Cell] = [(0, "user", f"u{n}", 5) for n in range(20)]
-    (base,) = merged(None, cells, 1)
+    (base,) = merged(NO_BASE, cells, 1)
 
-    assert len(merged(None, cells, 1, base.size_bytes + 1)) == 1
-    assert len(merged(None, cells, 1, base.size_bytes)) == 2
+    assert len(merged(NO_BASE, cells, 1, size_of(base) + 1)) == 1
+    assert len(merged(NO_BASE, cells, 1, size_of(base))) == 2
