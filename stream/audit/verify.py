@@ -22,6 +22,7 @@ from stream.audit.recount import Judge, Otherwise, Recount
 from stream.ingest.event import LOG_APPEND_TIME, parse
 from stream.kafka.committed import CommittedState
 from stream.kafka.reading import Progress, TopicReader
+from stream.model.steps import finish
 from stream.model.time import DAY_SECONDS, HOUR_MILLISECONDS
 from stream.settings.worker import WorkerConfig
 from stream.storage.formats import FormatError, LostKeysError
@@ -218,7 +219,7 @@ class Verifier:
         return 1 << 62
 
     def _hold_against(self, state: PartitionState, recount: Recount, numbers: SeriesNumbers, certain_from: int) -> None:
-        for aggregate in state.whole(-1):
+        for _, aggregate in finish(state.whole_in_order(-1)):
             if not recount.has(aggregate.workspace_id, aggregate.day):
                 continue
             right = recount.aggregates.pop((aggregate.workspace_id, aggregate.day), {})

@@ -264,9 +264,6 @@ class CompiledState(Progress):
         lateness = Lateness(*self._core.take_lateness())
         return Commit(self.position, table, dead_letters, aggregates, moved, outcomes, self.ids, lateness, packed)
 
-    def whole(self, after: int) -> Iterator[AggregateChange]:
-        return (change for _, change in finish(self.whole_in_order(after)))
-
     def whole_in_order(self, after: int) -> Steps[Iterator[tuple[int, AggregateChange]]]:
         pieces = yield from self._walk(self._core.aggregates_piece, after)
         return (
@@ -314,9 +311,6 @@ class CompiledState(Progress):
     def was_counted(self, offset: int) -> bool:
         known = self.position.first_offset <= offset < self.position.next_offset
         return known and not self._core.is_uncounted(offset)
-
-    def uncounted(self, after: int, upto: int) -> Iterator[tuple[int, int]]:
-        return iter(self._core.uncounted(after, upto))
 
     def forget_uncounted_before(self, offset: int) -> None:
         self._core.forget_uncounted_before(offset)

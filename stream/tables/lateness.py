@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -21,8 +20,7 @@ class Lateness(msgspec.Struct):
     """Events of at most each bound, and of more than the one before; the last: of more than any."""
     total_ms: int = 0
 
-    def add(self, late_ms: Sequence[int]) -> None:
+    def add(self, late_ms: int) -> None:
         """What a publisher's clock put ahead of the broker's, below 0 here, is not late."""
-        for late in late_ms:
-            self.counts[bisect_left(BOUNDS_MS, late)] += 1
-        self.total_ms += sum(late for late in late_ms if late > 0)
+        self.counts[bisect_left(BOUNDS_MS, late_ms)] += 1
+        self.total_ms += max(late_ms, 0)

@@ -100,24 +100,11 @@ class PartitionState(Progress):
         (`broker_ahead`): who owns the partition waits with such a batch."""
         next_offset = self.position.next_offset
         assert batch.start <= next_offset, f"a batch from {batch.start} on does not follow on {next_offset}"
-        if batch.end <= next_offset:
-            return
         records = [record for record in batch.records if record.offset >= next_offset]
-        if not records:
-            self._move(next_offset=batch.end)
-            return
-        assert records[-1].offset < batch.end, f"a batch up to {batch.end} ends with {records[-1].offset}"
-        trusted_ms = batch.fetched_at_ms + self._rules.event.record_future_tolerance_seconds * 1000
-        self._judge(records, trusted_ms)
-        believed = (record.timestamp for record in records if record.timestamp <= trusted_ms)
-        self.pending_weight += len(records)
-        self._move(
-            next_offset=batch.end,
-            fingerprint=position.Fingerprint.of(records[-1]),
-            counts_from=self._counts.counts_from,
-            latest_hour=self._ids.latest_hour,
-            greatest_broker_ms=max((self.position.greatest_broker_ms, *believed)),
-        )
+        if records:
+            assert records[-1].offset < batch.end, f"a batch up to {batch.end} ends with {records[-1].offset}"
+            self._apply(records, batch.fetched_at_ms + self._rules.event.record_future_tolerance_seconds * 1000)
+        self._move(next_offset=max(batch.end, next_offset))
 
     def encode(self) -> Commit:
         """Everything that changed since the last call; the position alone where nothing did. The state is clean after
@@ -138,13 +125,9 @@ class PartitionState(Progress):
         records = list(table.items())
         return Commit(self.position, records, dead_letters, aggregates, moved, outcomes, self.ids, lateness)
 
-    def whole(self, after: int) -> Iterator[AggregateChange]:
-        """Every day aggregate whose last event has an offset above this one (-1: every day aggregate), all of it. Only
-        of a clean state: between `encode` and the next `apply`."""
-        return (change for _, change in self._counts.whole(after))
-
     def whole_in_order(self, after: int) -> Steps[Iterator[tuple[int, AggregateChange]]]:
-        """The same in steps (one here), with the offset of the day aggregate's last event, ascending."""
+        """Every day aggregate whose last event has an offset above this one (-1: every day aggregate), all of it, with
+        that offset: they ascend. In steps, one here. Only of a clean state: between `encode` and the next `apply`."""
         yield
         return self._counts.whole(after)
 
@@ -168,10 +151,6 @@ class PartitionState(Progress):
         record at an offset, the answer means nothing."""
         return self.position.first_offset <= offset < self.position.next_offset and offset not in self._uncounted
 
-    def uncounted(self, after: int, upto: int) -> Iterator[tuple[int, int]]:
-        """The offsets in (after, upto] whose record did not count: ranges, first and last, ascending."""
-        return self._uncounted.ranges(after, upto)
-
     def forget_uncounted_before(self, offset: int) -> None:
         """The topic has lost what lies before this offset: the verdicts on it are no longer needed. It goes with the
         next commit."""
@@ -182,8 +161,25 @@ class PartitionState(Progress):
         """How many recent ids are remembered."""
         return len(self._ids)
 
-    def _judge(self, records: Sequence[Record], trusted_ms: int) -> None:
+    def _apply(self, records: Sequence[Record], trusted_ms: int) -> None:
         """`trusted_ms`: the latest timestamp that a record may have."""
+        counting = self._judge(records, trusted_ms)
+        self._keep_retention()
+        for record, event in counting:
+            self._count(record, event)
+        self.outcomes.ids_dropped_early = self._ids.dropped_early
+        self.outcomes.names_not_kept = self._names.not_kept
+        self.pending_weight += len(records)
+        believed = (record.timestamp for record in records if record.timestamp <= trusted_ms)
+        self._move(
+            fingerprint=position.Fingerprint.of(records[-1]),
+            counts_from=self._counts.counts_from,
+            latest_hour=self._ids.latest_hour,
+            greatest_broker_ms=max((self.position.greatest_broker_ms, *believed)),
+        )
+
+    def _judge(self, records: Sequence[Record], trusted_ms: int) -> list[tuple[Record, ContactActivity]]:
+        """Those that count, and what became of the others."""
         counting: list[tuple[Record, ContactActivity]] = []
         for record in records:
             event = parse_believing(record, self._rules.event, trusted_ms)
@@ -197,15 +193,7 @@ class PartitionState(Progress):
             else:
                 self.outcomes.duplicate += 1
             self._uncounted.add(record.offset)
-        self._keep_retention()
-        for record, event in counting:
-            if self._count(event, record.offset):
-                self.outcomes.counted += 1
-                self._lateness.add([record.timestamp - event.occurred_at // NANOSECONDS_A_MILLISECOND])
-            else:
-                self.outcomes.expired += 1
-        self.outcomes.ids_dropped_early = self._ids.dropped_early
-        self.outcomes.names_not_kept = self._names.not_kept
+        return counting
 
     def _keep_retention(self) -> None:
         """Moves on the day from which counts are kept, by the broker time of records that count: so that by the rules
@@ -214,9 +202,13 @@ class PartitionState(Progress):
         if days is not None and latest_hour is not None:
             self._counts.drop_before(day_of_hour(latest_hour) - days)
 
-    def _count(self, event: ContactActivity, offset: int) -> bool:
-        """Counts one event. False: retention has dropped its day."""
-        self._names.see_user(event, offset)
-        self._names.see_source(event.workspace_id, event.source, offset)
-        row = encode_row(event, self.partition, offset) if self._rules.keep_rows else None
-        return self._counts.add(event, offset, row)
+    def _count(self, record: Record, event: ContactActivity) -> None:
+        """Counts one event, unless retention has dropped its day."""
+        self._names.see_user(event, record.offset)
+        self._names.see_source(event.workspace_id, event.source, record.offset)
+        row = encode_row(event, self.partition, record.offset) if self._rules.keep_rows else None
+        if self._counts.add(event, record.offset, row):
+            self.outcomes.counted += 1
+            self._lateness.add(record.timestamp - event.occurred_at // NANOSECONDS_A_MILLISECOND)
+        else:
+            self.outcomes.expired += 1

@@ -35,11 +35,6 @@ class Progress:
         assert self._position is not None, "a partition has a position once it has begun"
         return self._position
 
-    @property
-    def greatest_broker_ms(self) -> int:
-        """Greatest broker timestamp among all records applied; 0 before the first."""
-        return self.position.greatest_broker_ms
-
     def note_partitions(self, partitions: int) -> None:
         """Note how many partitions the topic has; the next commit remembers the largest number."""
         self._move(partitions=max(partitions, self.position.partitions))

@@ -216,7 +216,7 @@ class BothStates:
         same("the outcomes", python.outcomes, compiled.outcomes)
         same("the ids", python.ids, compiled.ids)
         after, upto = position.first_offset - 1, position.next_offset
-        same("the uncounted", list(python.uncounted(after, upto)), list(compiled.uncounted(after, upto)))
+        same("the uncounted", list(python._uncounted.ranges(after, upto)), compiled._core.uncounted(after, upto))
 
 
 def records_of(bodies: list[tuple[bytes, int]]) -> list[tuple[bytes, bytes | None]]:

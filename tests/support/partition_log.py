@@ -10,12 +10,14 @@ from typing import Any
 
 from stream.ingest.event import Rejected, parse
 from stream.model.activity import ContactActivity
+from stream.model.steps import finish
 from stream.storage import day_parts as packed
 from stream.storage.row import decode_row
 from stream.tables.batch import Batch
 from stream.tables.commit import AggregateChange, Commit
 from stream.tables.partition import PartitionState
 from stream.tables.rules import CountingRules
+from stream.tables.state import State
 from tests.support.records import Received
 
 Cell = tuple[str, int, int, int, str | None, str | None]
@@ -105,6 +107,11 @@ class Recount:
             return True
         self.outcomes["names_not_kept"] += 1
         return False
+
+
+def whole_aggregates(state: State, after: int = -1) -> list[AggregateChange]:
+    """Every day aggregate whose last event has an offset above this one."""
+    return [change for _, change in finish(state.whole_in_order(after))]
 
 
 def cells_of(changes: Iterable[AggregateChange]) -> Counter[Cell]:

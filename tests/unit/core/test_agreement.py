@@ -27,7 +27,7 @@ from stream.tables.partition import PartitionState
 from stream.tables.rules import CountingRules
 from tests.support.day_parts import day_parts
 from tests.support.names import changes
-from tests.support.partition_log import begun
+from tests.support.partition_log import begun, whole_aggregates
 from tests.support.records import Received
 from tests.support.user_columns import by_user
 from tests.unit.tables.test_partition_properties import CUTS, HOUR, RULES, START, STEP, log_of
@@ -208,7 +208,7 @@ def compare_whole(state: PartitionState, compiled: Compiled, after: int) -> None
     pieces = list(walk(compiled.state.aggregates_piece, after))
     numbers = [number for _, number in sorted(aggregate for [aggregates] in pieces for aggregate in aggregates)]
     assert [compiled.state.whole_aggregate(number)[:5] for number in numbers] == [
-        (e.workspace_id, e.day, list(e.bases), e.delta, e.base_count) for e in state.whole(after)
+        (e.workspace_id, e.day, list(e.bases), e.delta, e.base_count) for e in whole_aggregates(state, after)
     ]
     names = changes(state.names_after(after))
     pieces = list(walk(compiled.state.names_piece, after))
@@ -221,12 +221,12 @@ def compare_whole(state: PartitionState, compiled: Compiled, after: int) -> None
     assert sorted(found, key=repr) == sorted(expected, key=repr)
     known = range(state.position.first_offset, state.position.next_offset)
     assert [compiled.state.is_uncounted(o) for o in known] == [not state.was_counted(o) for o in known]
-    assert compiled.state.uncounted(after, known.stop) == list(state.uncounted(after, known.stop))
+    assert compiled.state.uncounted(after, known.stop) == list(state._uncounted.ranges(after, known.stop))
 
 
 def compare_sums(core: Any, state: PartitionState) -> None:
     """Of the day aggregates that the tables really have; `test_report_sums.py` draws views."""
-    for aggregate in state.whole(-1):
+    for aggregate in whole_aggregates(state):
         heads, cells, summaries = ([base[i] for base in aggregate.bases] for i in (1, 2, 3))
         parts = [PartitionDay(summaries, heads, cells, aggregate.delta)] * 2
         of_day = columns_of_parts(day_parts({aggregate.day: parts}))

@@ -71,14 +71,14 @@ def test_it_moves_neither_retention_nor_the_times_that_readers_are_told_of() -> 
 
     commit = state.encode()
     assert state.position.counts_from == DAY - 30
-    assert (state.position.latest_hour, state.greatest_broker_ms) == (READ // HOUR, READ)
+    assert (state.position.latest_hour, state.position.greatest_broker_ms) == (READ // HOUR, READ)
     assert commit.outcomes == Outcomes(counted=2, rejected={Reason.TIME_TOO_OLD: 1, Reason.NOT_JSON: 1})
 
 
 def test_a_batch_of_nothing_else_leaves_the_times_as_they_are() -> None:
     state = begun(RULES)
     apply(state, published(0, "far", READ + YEARS))
-    assert (state.position.latest_hour, state.greatest_broker_ms, state.position.next_offset) == (None, 0, 1)
+    assert (state.position.latest_hour, state.position.greatest_broker_ms, state.position.next_offset) == (None, 0, 1)
 
 
 @pytest.mark.parametrize(

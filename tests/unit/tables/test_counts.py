@@ -11,7 +11,7 @@ from stream.storage.formats import VALUE_BYTES_LIMIT, FormatError
 from stream.tables.counts import DELTA_SLOT, Counts, key_of
 from stream.tables.partition import PartitionState
 from stream.tables.rules import CountingRules
-from tests.support.partition_log import CommitSink, batch, begun, cells_of
+from tests.support.partition_log import CommitSink, batch, begun, cells_of, whole_aggregates
 from tests.unit.tables.test_partition import DAY, log, value
 
 pytestmark = pytest.mark.usefixtures("each_form")
@@ -38,7 +38,7 @@ class Counted:
         self.state = PartitionState.recover(3, rules, self.sink.table)
 
     def users(self) -> dict[str | None, int]:
-        found = cells_of(self.state.whole(-1))
+        found = cells_of(whole_aggregates(self.state))
         return {cell[5]: count for cell, count in found.items()}
 
 
@@ -99,7 +99,7 @@ def test_a_full_base_is_never_written_again() -> None:
     assert not {slot for each in written for slot in each} & set(full)
     assert {slot: counted.sink.table[key_of("w", DAY, slot)] for slot in full} == full
     assert sum(counted.users().values()) <= 60
-    assert cells_of(counted.state.whole(-1)).total() == 60
+    assert cells_of(whole_aggregates(counted.state)).total() == 60
 
 
 def test_only_changed_bases_are_told_and_all_of_them_when_whole() -> None:
@@ -110,7 +110,7 @@ def test_only_changed_bases_are_told_and_all_of_them_when_whole() -> None:
 
     state.apply(batch(log(*(value(f"x{n}", user_id=f"new {n}") for n in range(9)), first=40), 40))
     (change,) = state.encode().aggregates
-    (whole,) = state.whole(-1)
+    (whole,) = whole_aggregates(state)
 
     assert len(whole.bases) == whole.base_count == change.base_count
     assert 0 < len(change.bases) < change.base_count

@@ -19,7 +19,7 @@ from stream.tables.position import Fingerprint, Position
 from stream.tables.rules import CountingRules
 from tests.support.forms import ONLY_PYTHON
 from tests.support.names import changes
-from tests.support.partition_log import INCARNATION, CommitSink, batch, begun, cells_of, record
+from tests.support.partition_log import INCARNATION, CommitSink, batch, begun, cells_of, record, whole_aggregates
 from tests.support.records import Received, milliseconds, nanoseconds
 
 pytestmark = pytest.mark.usefixtures("each_form")
@@ -103,8 +103,6 @@ def test_a_commit_carries_all_that_changed() -> None:
     assert [state.was_counted(offset) for offset in range(-1, 10)] == [
         False, True, False, False, False, True, True, True, True, True, False,
     ]  # fmt: skip
-    assert list(state.uncounted(-1, 8)) == [(1, 3)]
-    assert list(state.uncounted(1, 2)) == [(2, 2)]
 
 
 def test_a_dead_letter_weighs_what_it_keeps() -> None:
@@ -268,7 +266,7 @@ def test_retention_drops_whole_days_as_broker_time_goes_on() -> None:
         AggregateChange("w", DAY - 2, (), None, 1, [], dropped=True)
     ]
     assert dict(commit.table)[key_of("w", DAY - 2, 0)] is None
-    assert cells_of(state.whole(-1)) == {("w", DAY - 1, 48, 0, "user", "u"): 2}
+    assert cells_of(whole_aggregates(state)) == {("w", DAY - 1, 48, 0, "user", "u"): 2}
     assert not [key for key in sink.table if key[:5] == b"c" + (DAY - 2).to_bytes(4, "big")]
 
 
@@ -285,7 +283,7 @@ def test_what_retention_dropped_stays_so_when_broker_time_goes_back_or_the_setti
     # By the rule of its own broker time each of them counts; the day it counts in is not kept.
     assert (state.outcomes, again.outcomes) == (Outcomes(1, expired=1), Outcomes(1, expired=1))
     assert (state.position.counts_from, again.position.counts_from) == (DAY - 2, DAY - 2)
-    assert cells_of(again.whole(-1)) == {("w", DAY, QUARTER, 0, "user", "u"): 2}
+    assert cells_of(whole_aggregates(again)) == {("w", DAY, QUARTER, 0, "user", "u"): 2}
 
 
 @ONLY_PYTHON
@@ -302,7 +300,7 @@ def test_many_days_are_dropped_a_few_a_commit() -> None:
         for _ in range(3):
             sink.take(state.encode())
             left.append(len(sink.aggregates))
-            assert cells_of(state.whole(-1)) == {("w", DAY, QUARTER, 0, "user", "u"): 1}
+            assert cells_of(whole_aggregates(state)) == {("w", DAY, QUARTER, 0, "user", "u"): 1}
 
     assert left == [4, 2, 1]
 
@@ -315,15 +313,15 @@ def test_whole_aggregates_and_names_are_those_changed_after_an_offset() -> None:
     sink.take(state.encode())
 
     for known in (state, PartitionState.recover(3, RULES, sink.table)):
-        found = [[change.workspace_id for change in known.whole(after)] for after in (-1, 0, 1)]
+        found = [[change.workspace_id for change in whole_aggregates(known, after)] for after in (-1, 0, 1)]
         assert found == [["x", "y"], ["y"], []]
-        assert [change.whole for change in known.whole(-1)] == [True, True]
+        assert [change.whole for change in whole_aggregates(known)] == [True, True]
         assert [name.label for name in changes(known.names_after(0)).users] == ["Y"]
 
 
 def test_a_whole_aggregate_is_one_that_is_committed() -> None:
     with pytest.raises((AssertionError, CoreFailed), match="committed"):
-        list(applied(value("e")).whole(-1))
+        whole_aggregates(applied(value("e")))
 
 
 def test_verdicts_on_what_the_topic_lost_are_forgotten() -> None:

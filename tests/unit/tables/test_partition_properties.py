@@ -14,7 +14,7 @@ from stream.tables.commit import Outcomes
 from stream.tables.partition import PartitionState
 from stream.tables.rules import CountingRules
 from tests.support.names import changes
-from tests.support.partition_log import CommitSink, Recount, batch, begun, cells_of, record
+from tests.support.partition_log import CommitSink, Recount, batch, begun, cells_of, record, whole_aggregates
 from tests.support.records import Received, milliseconds
 
 START = milliseconds("2026-11-20T22:00:00Z")
@@ -123,7 +123,7 @@ def tally(outcomes: Counter[str], of_commit: Outcomes) -> None:
 
 def compare(state: PartitionState, sink: CommitSink, recount: Recount, *, at_rest: bool = False) -> None:
     expected = recount.kept_cells()
-    assert cells_of(state.whole(-1)) == expected
+    assert cells_of(whole_aggregates(state)) == expected
     replica = [change for change in sink.aggregates.values() if at_rest or is_kept(change.day, recount)]
     assert cells_of(replica) == expected
     kept_rows = {offset: cell for offset, cell in recount.rows.items() if is_kept(cell[1], recount)}
@@ -162,5 +162,5 @@ def test_a_recovered_state_goes_on_to_the_same_bytes(
         sink.take(commit)
         again = PartitionState.recover(3, rules, sink.table)
         after = records[min(at, len(records)) // 2].offset
-        assert sorted(again.whole(after), key=repr) == sorted(whole.whole(after), key=repr)
+        assert sorted(whole_aggregates(again, after), key=repr) == sorted(whole_aggregates(whole, after), key=repr)
         assert changes(again.names_after(after)).users == changes(whole.names_after(after)).users
