@@ -11,13 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from operator import attrgetter, itemgetter
-from typing import NamedTuple
 
-from stream.model.steps import Steps
 from stream.ports import Call
 from stream.storage.keys import Keys, format_label, format_segment
-from stream.tables.commit import AggregateChange, Commit, NameChanges, SourceName, UserName
-from stream.tables.state import State
+from stream.tables.commit import AggregateChange, Commit, NameChanges, NamesAfter, UserName
 
 # One call holds the server for half a millisecond at this size (of rows, the dearest kind, in 300 members). What a call
 # is made of lies in Redis four times while it is done: as it came, as arguments, and for Lua and in commands. Of 64,000
@@ -25,6 +22,8 @@ from stream.tables.state import State
 CALL_BYTES = 64_000
 # Lua's unpack takes some 8,000 values; one operation never has more than this many.
 OPERATION_LIMIT = 2_000
+# Of a day aggregate, beside its parts and its rows, about.
+AGGREGATE_BYTES = 200
 # Of a label and whence it is, about; more where it is long.
 NAME_BYTES = 400
 
@@ -57,7 +56,9 @@ class Calls:
 
     def aggregate(self, change: AggregateChange) -> Iterator[Call]:
         """A day aggregate, and its rows in the same call; ahead of it where both are too large for one."""
-        size, size_of_rows = size_of(change), sum(map(len, change.rows))
+        of_bases = sum(len(part) for _, *parts in change.bases for part in parts)
+        size = AGGREGATE_BYTES + of_bases + len(change.delta or b"")
+        size_of_rows = sum(map(len, change.rows))
         if size_of_rows + size > CALL_BYTES:
             yield from self.rows(change.workspace_id, change.day, change.rows)
             yield from self._make_room(size)
@@ -195,29 +196,19 @@ def calls_of_commit(keys: Keys, partition: int, commit: Commit) -> Iterator[Call
     yield calls.close()
 
 
-class Copy(NamedTuple):
-    """All day aggregates and names that changed after an offset, whole: parts of a copy, each with the offset that it
-    changed at, ascending."""
-
-    sources: list[SourceName]
-    parts: Iterator[tuple[int, UserName | AggregateChange]]
-
-
-def whole_copy(state: State, after: int) -> Steps[Copy]:
-    changed = yield from state.names_after(after)
-    aggregates = yield from state.whole_in_order(after)
-    return Copy(changed.sources, merge(changed.users, aggregates, key=itemgetter(0)))
-
-
-def calls_of_whole(keys: Keys, partition: int, copy: Copy) -> Iterator[Call]:
-    """The copy in place of what Redis has of it. Perhaps one empty call.
+def calls_of_whole(
+    keys: Keys, partition: int, names: NamesAfter, aggregates: Iterator[tuple[int, AggregateChange]]
+) -> Iterator[Call]:
+    """All names and day aggregates that changed after an offset, whole, in place of what Redis has of them; those with
+    the offset that they changed at, ascending. Perhaps one empty call.
 
     In the order of the offsets, so that each call can say how far the copy is, and whoever begins it again goes on
     there: what has changed since then has a greater offset.
     """
     calls = Calls(keys, partition)
-    yield from calls.names(NameChanges([], copy.sources))
-    for offset, part in copy.parts:
+    yield from calls.names(NameChanges([], names.sources))
+    parts: Iterator[tuple[int, UserName | AggregateChange]] = merge(names.users, aggregates, key=itemgetter(0))
+    for offset, part in parts:
         for call in calls.label(part) if isinstance(part, UserName) else calls.aggregate(part):
             call.fields[keys.position_field(partition, "copied")] = str(offset)
             yield call
@@ -230,9 +221,3 @@ def calls_of_rows(keys: Keys, partition: int, rows: Iterable[tuple[str, int, Seq
     for workspace, day, packed in rows:
         yield from calls.rows(workspace, day, packed)
     yield calls.close()
-
-
-def size_of(change: AggregateChange) -> int:
-    """About how many bytes a day aggregate takes in a call, without its rows."""
-    bases = sum(len(part) for _, *parts in change.bases for part in parts)
-    return 200 + len(change.delta or b"") + bases

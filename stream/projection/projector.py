@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from stream.ports import Call, Clock, Replica, ReplicaAway, WorkerMustStop
 from stream.projection.backfill import Found, RowBackfill
-from stream.projection.calls import calls_of_commit, calls_of_whole, whole_copy
+from stream.projection.calls import calls_of_commit, calls_of_whole
 from stream.slices import run_in_slices
 from stream.storage.keys import MISSING_ROWS_SLACK_MS, Keys, MissingRows, widen
 from stream.tables.commit import Commit
@@ -113,8 +113,9 @@ class Projector:
         after = -1 if claim.reached is None else claim.reached - 1
         opening = self._note_counts_from(state.position)
         opening |= self._note_missing_rows(have, committed_offset, state.position)
-        copy = await run_in_slices(whole_copy(state, after))
-        for call in calls_of_whole(self._keys, self._partition, copy):
+        names = await run_in_slices(state.names_after(after))
+        aggregates = await run_in_slices(state.whole_in_order(after))
+        for call in calls_of_whole(self._keys, self._partition, names, aggregates):
             moved = {"moved": str(self._clock.now_ms())} if call.operations else {}
             call.fields |= self._name_fields(opening | moved)
             opening = {}

@@ -363,11 +363,8 @@ MUTANTS = (
         "names-again",
         "A resync sends names too.",
         (
-            (
-                CALLS,
-                "return Copy(changed.sources, merge(changed.users, aggregates,",
-                "return Copy([], merge(aggregates,",
-            ),
+            (CALLS, "calls.names(NameChanges([], names.sources))", "calls.names(NameChanges([], []))"),
+            (CALLS, "merge(names.users, aggregates,", "merge(aggregates,"),
         ),
         LOSSES,
     ),
