@@ -4,11 +4,11 @@
     value  slot 0, 1, 2…: a base; slot FFFF: the delta                                    (stream/storage/day_parts.py)
 
 A day aggregate is one workspace and UTC day of this partition: bases 0 to n, of which only the last still changes, and
-the delta, what came since that one was written. To count is to add one to the delta: the base is not read. At a commit,
-a delta of more than max(delta_floor, sqrt(cells of the last base)) cells is merged into the base (merge.py), and its
-slot deleted.
+the delta, what came since that one was written. At a commit, a delta of more than max(delta_floor, sqrt(cells of the
+last base)) cells is merged into the base (merge.py), and its slot deleted.
 
-A day aggregate lies in memory as the bytes that were committed, and the counts of the events since.
+A day aggregate lies in memory as the bytes that were committed, beside the counts of the events since: the delta, and
+which series the last base has, are unpacked by the next commit.
 
 Once retention has moved on, the earlier days are gone at once from what is whole, and their keys are deleted over the
 next commits: so no commit is larger because a day ended.
@@ -60,7 +60,6 @@ class DayAggregate:
         last = self.bases[-1] if self.bases else NO_BASE
         head = packed.decode_head(packed.decode_base(last)[0])
         delta = self.counted if self.delta is None else unpack_delta(head, self.delta) + self.counted
-        rows, self.rows, self.counted = self.rows, [], CellCounts()
         first_changed = len(self.bases)
         if len(delta) > max(rules.delta_floor, isqrt(sum(head.cell_counts))):
             first_changed = max(first_changed - 1, 0)
@@ -72,7 +71,9 @@ class DayAggregate:
         else:
             changes[self._key(DELTA_SLOT)] = self.delta = pack_delta(head, delta, self.changed_at)
         bases = self._bases_from(first_changed)
-        return AggregateChange(self.workspace_id, self.day, bases, self.delta, len(self.bases), rows)
+        change = AggregateChange(self.workspace_id, self.day, bases, self.delta, len(self.bases), self.rows)
+        self.rows, self.counted = [], CellCounts()
+        return change
 
     def drop(self, changes: Changes) -> AggregateChange:
         """Deletes what the changelog has of it."""

@@ -39,12 +39,9 @@ def unpack_delta(head: packed.Head, value: bytes) -> CellCounts:
     continued = len(head.users), len(head.sources)
     assert (delta.first_series, delta.first_source) == continued, "a delta continues the series and sources of its base"
     kinds = kinds_of([*head.sources, *delta.new_sources])
-    users = [*head.users, *delta.new_users]
-    counts = CellCounts()
-    for key, count, kind in zip(delta.keys, delta.counts, delta.kinds, strict=True):
-        number, quarter = divmod(key, QUARTERS_A_DAY)
-        counts[(*kinds[kind], users[number]), quarter] = count
-    return counts
+    kind_of = {key // QUARTERS_A_DAY: kinds[kind] for key, kind in zip(delta.keys, delta.kinds, strict=True)}
+    new_series = [(*kind_of[number], user_id) for number, user_id in enumerate(delta.new_users, delta.first_series)]
+    return _count_cells([*series_of(head), *new_series], delta.keys, delta.counts)
 
 
 def pack_delta(head: packed.Head, delta: CellCounts, written_at: int) -> bytes:
@@ -74,22 +71,24 @@ def sources_of(series: Iterable[Series], known: Collection[str] = ()) -> list[st
 def summarize(head: bytes, cells: bytes) -> bytes:
     """The summary of a base: the same cells without their users."""
     of_series, of_cells = packed.decode_head(head), packed.decode_cells(cells)
-    counts: Counter[tuple[int, int]] = Counter()
-    for key, count in zip(of_cells.keys, of_cells.counts, strict=True):
-        number, quarter = divmod(key, QUARTERS_A_DAY)
-        counts[of_series.kinds[number], quarter] += count
+    counts = _count_cells(of_series.kinds, of_cells.keys, of_cells.counts)
     kinds = sorted(set(of_series.kinds))
     return packed.encode(packed.Summary(of_series.sources, packed.make_column(kinds), *_columns(kinds, counts)))
 
 
 def _unpack(head: bytes, cells: bytes) -> CellCounts:
     """The counts of a base."""
-    series, of_cells = series_of(packed.decode_head(head)), packed.decode_cells(cells)
-    counts = CellCounts()
-    for key, count in zip(of_cells.keys, of_cells.counts, strict=True):
+    of_cells = packed.decode_cells(cells)
+    return _count_cells(series_of(packed.decode_head(head)), of_cells.keys, of_cells.counts)
+
+
+def _count_cells(order: Sequence[T], keys: packed.Column, counts: packed.Column) -> Counter[tuple[T, int]]:
+    """Adds up the counts of cells by what their series stand for, in the order of their numbers, and by quarter."""
+    found: Counter[tuple[T, int]] = Counter()
+    for key, count in zip(keys, counts, strict=True):
         number, quarter = divmod(key, QUARTERS_A_DAY)
-        counts[series[number], quarter] = count
-    return counts
+        found[order[number], quarter] += count
+    return found
 
 
 def _pack(written_at: int, counts: CellCounts) -> tuple[bytes, bytes]:

@@ -45,9 +45,6 @@ class Names:
         self.not_kept = 0
         """How often a user or source came whose name is not kept."""
 
-    def __len__(self) -> int:
-        return len(self._users) + len(self._sources)
-
     def see_user(self, event: ContactActivity, offset: int) -> None:
         """Notes who did it, by what name."""
         user = event.workspace_id, event.user_id
@@ -68,7 +65,7 @@ class Names:
 
     def _has_room(self) -> bool:
         """Whether one name more is kept."""
-        if len(self) >= self._limit:
+        if len(self._users) + len(self._sources) >= self._limit:
             self.not_kept += 1
             return False
         return True

@@ -37,9 +37,8 @@ class Uncounted:
     def __init__(self) -> None:
         self._blocks: list[Block] = []
         """Ascending; the last one is open."""
-        self._written = 0
-        """How many blocks the changelog has as they are: the first ones."""
-        self._deleted: Changes = {}
+        self._changes: Changes = {}
+        """Since the last commit."""
 
     def add(self, offset: int) -> None:
         """Notes an offset, greater than all before."""
@@ -50,8 +49,9 @@ class Uncounted:
         elif newest and len(_pack(newest)) < BLOCK_BYTES:
             newest += (offset, offset + 1)
         else:
-            self._blocks.append([offset, offset + 1])
-        self._written = min(self._written, len(self._blocks) - 1)
+            newest = [offset, offset + 1]
+            self._blocks.append(newest)
+        self._changes[_key(newest)] = _pack(newest)
 
     def __contains__(self, offset: int) -> bool:
         return any(self.ranges(offset - 1, offset))
@@ -67,22 +67,19 @@ class Uncounted:
         """Drops the blocks that say nothing of this offset or later ones: the topic has lost what they speak of. The
         newest block stays."""
         gone = self._find(offset)
-        self._deleted.update((_key(block), None) for block in self._blocks[:gone])
+        self._changes.update((_key(block), None) for block in self._blocks[:gone])
         del self._blocks[:gone]
-        self._written = max(self._written - gone, 0)
 
     def encode(self, changes: Changes) -> None:
         """Adds the changelog records of the blocks that changed since the last call."""
-        changes.update(self._deleted)
-        changes.update((_key(block), _pack(block)) for block in self._blocks[self._written :])
-        self._deleted, self._written = {}, len(self._blocks)
+        changes.update(sorted(self._changes.items()))
+        self._changes = {}
 
     def adopt(self, key: bytes, value: bytes) -> None:
         """Takes a record of the changelog, in the order of their keys. Raises FormatError."""
         check_byte(value, VERSION, key)
         _, first = _KEY.unpack(key)
         self._blocks.append(list(accumulate(_varints(value[1:], key), initial=first))[1:])
-        self._written += 1
 
     def _find(self, offset: int) -> int:
         """Number of the block that speaks of an offset; of the first one where it lies before all."""

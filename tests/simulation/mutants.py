@@ -591,7 +591,7 @@ MUTANTS = (
     Mutant(
         "no-more-names",
         "A partition keeps no more names than its limit.",
-        ((NAMES, "        if len(self) >= self._limit:\n", "        if False:\n"),),
+        ((NAMES, "        if len(self._users) + len(self._sources) >= self._limit:\n", "        if False:\n"),),
         {"name_limit": 3},
     ),
     Mutant(
