@@ -138,20 +138,20 @@ class UserFolds:
         self._folds[key] = fold
 
 
+Find = Callable[[Mapping[int, bytes]], dict[Dated, Any]]
+"""Tells the sums that other folds have of days with these manifests."""
+
+
 class _Side:
     """A fold that an answer is made of, and what it takes to bring it to a state."""
 
-    __slots__ = ("days", "find", "fold", "gone", "held", "known", "manifests", "then", "unknown", "wanted")
+    __slots__ = ("days", "fold", "gone", "held", "known", "manifests", "then", "unknown", "wanted")
 
-    def __init__(
-        self, fold: Any, of: Range, wanted: Sequence[Parts], find: Callable[[Mapping[int, bytes]], dict[Dated, Any]]
-    ) -> None:
+    def __init__(self, fold: Any, of: Range, wanted: Sequence[Parts]) -> None:
         self.fold = fold
         self.days = of.days.days
         self.then: Sequence[bytes | None] = fold.manifests or of.nothing
         self.wanted = wanted
-        self.find = find
-        """The sums that other folds have of days."""
         # What is remembered now may be forgotten before it is needed, so it is held.
         self.held: dict[Dated, Any] = {}
         self.manifests = self.then
@@ -159,7 +159,7 @@ class _Side:
         self.known: dict[int, Any] = {}
         self.unknown: list[int] = []
 
-    def lacking(self, manifests: Sequence[bytes | None]) -> list[int]:
+    def lacking(self, manifests: Sequence[bytes | None], find: Find) -> list[int]:
         """The places of the days whose sums are not at hand."""
         if manifests == self.then:
             return []
@@ -173,12 +173,12 @@ class _Side:
         if now.count(CHANGED) < len(now):
             known = {days[place]: manifest for place in missing if (manifest := manifests[place])}
         if known:
-            self.held.update(self.find(known))
+            self.held.update(find(known))
         return (
             [place for place in missing if (days[place], manifests[place]) not in self.held] if self.held else missing
         )
 
-    def settle(self, manifests: Sequence[bytes | None], asked: Mapping[int, Parts]) -> bool:
+    def settle(self, manifests: Sequence[bytes | None], asked: Mapping[int, Parts], find: Find) -> bool:
         """Find out which days must be exchanged; False: there are some whose sums are neither at hand nor `asked`."""
         days, then, wanted, held = self.days, self.then, self.wanted, self.held
         self.manifests, self.gone, self.known, self.unknown = manifests, [], {}, []
@@ -197,10 +197,10 @@ class _Side:
         needed = list(compress(wanted, differing))
         here = list(map(and_, map(asked.get, changed, repeat(NOTHING)), needed))
         if held or here != needed:
-            return self._settle_each(zip(changed, now, needed, here, strict=True))
+            return self._settle_each(zip(changed, now, needed, here, strict=True), find)
         return True
 
-    def _settle_each(self, days: Iterable[tuple[int, bytes | None, Parts, Parts]]) -> bool:
+    def _settle_each(self, days: Iterable[tuple[int, bytes | None, Parts, Parts]], find: Find) -> bool:
         """The same day by day: what it is now, what is wanted of it, and what was asked for."""
         held, lacking = self.held, dict[int, bytes]()
         self.unknown = []
@@ -216,7 +216,7 @@ class _Side:
                 self.unknown.append(day)
         if not lacking:
             return True
-        found = self.find(lacking)
+        found = find(lacking)
         held.update(found)
         self.known |= {day: sums for (day, _), sums in found.items()}
         return len(found) == len(lacking)
@@ -265,11 +265,11 @@ class Sums:
         self._kind_key, self._user_key = self._key_of_kinds(plan), self._key_of_users(plan)
         self.kinds: KindFold = cache.get(self._kind_key) or form.kind_fold(plan, chosen_sources)
         if kinds:
-            self._kinds = _Side(self.kinds, of, wanted.kinds, self._find_kinds)
+            self._kinds = _Side(self.kinds, of, wanted.kinds)
         self.users: UserFold
         if users:
             self.users = cache.get(self._user_key) or folds.get(self._user_key) or form.user_fold(self._table())
-            self._users = _Side(self.users, of, wanted.users, self._find_users)
+            self._users = _Side(self.users, of, wanted.users)
 
     @property
     def days(self) -> Days | None:
@@ -281,8 +281,8 @@ class Sums:
         now = seen.now()
         manifests = self._in_order(seen.days, now) if self._every else now
         days, wanted = self._range.days.days, self._wanted
-        of_kinds = [] if self._kinds is None else self._kinds.lacking(manifests)
-        of_users = [] if self._users is None else self._users.lacking(self._inside(manifests))
+        of_kinds = [] if self._kinds is None else self._kinds.lacking(manifests, self._find_kinds)
+        of_users = [] if self._users is None else self._users.lacking(self._inside(manifests), self._find_users)
         found: dict[int, Parts] = {days[place]: wanted.kinds[place] for place in of_kinds}
         if of_users:
             for place in of_users:
@@ -323,9 +323,10 @@ class Sums:
             manifests = self._in_order(snapshot.days, manifests)
             if self._lacks_first(snapshot):
                 return True
-        if self._kinds is not None and not self._kinds.settle(manifests, snapshot.asked):
+        asked = snapshot.asked
+        if self._kinds is not None and not self._kinds.settle(manifests, asked, self._find_kinds):
             return True
-        return self._users is not None and not self._users.settle(self._inside(manifests), snapshot.asked)
+        return self._users is not None and not self._users.settle(self._inside(manifests), asked, self._find_users)
 
     def _in_order(self, days: Sequence[int], manifests: Sequence[bytes | None]) -> Sequence[bytes | None]:
         """The manifests of the plan's days, of those of these days."""
