@@ -10,8 +10,8 @@ import gc
 import json
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -93,6 +93,23 @@ async def spent(client: Redis) -> AsyncIterator[Counter[str]]:
         del found[ours]
 
 
+@contextmanager
+def garbage() -> Iterator[Counter[str]]:
+    """What of that which was made within only the garbage collector can find, by type."""
+    found: Counter[str] = Counter()
+    gc.collect()
+    gc.disable()
+    try:
+        yield found
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        found.update(type(one).__name__ for one in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
 # ---- a commit ------------------------------------------------------------------------------------------------
 
 
@@ -166,6 +183,34 @@ async def test_a_commit_and_its_projection_make_no_task(kafka: RunningKafka, own
     await store.close()
     # aiokafka looks for metadata by itself, as often as time goes by.
     assert [name for name in made if "metadata" not in name and "_md_" not in name] == []
+
+
+async def test_a_commit_and_its_projection_leave_nothing_to_the_garbage_collector(
+    kafka: RunningKafka, own_redis: RunningRedis
+) -> None:
+    """A catching-up worker's commits have megabytes each, and its collector comes every hundred thousand objects."""
+    config = WorkerConfig(kafka=kafka.bootstrap, topic=unique_name("costs"), group=unique_name("costs"))
+    await make_topics(config, partitions=1)
+    store, keys = TransactionalStore.of(config, 0), Keys("costs")
+    await store.fence()
+    async with redis_client(own_redis.url, timeout_seconds=5, retries=0, kind=KeepingRedis) as client:
+        replica, state = RedisReplica(client, keys), counted(records(200))
+        await replica.claim(0, bytes(16), "t")
+
+        async def commit(number: int) -> None:
+            log = records(200, first=200 * number)
+            state.apply(Batch(log, log[0].offset, log[-1].offset + 1))
+            of = state.encode()
+            await store.commit(of, Attempts())
+            for call in calls_of_commit(keys, 0, of):
+                assert await replica.project(0, "t", number, call)
+
+        await commit(1)
+        with garbage() as found:
+            for number in range(2, 6):
+                await commit(number)
+    await store.close()
+    assert not found
 
 
 # ---- a projection --------------------------------------------------------------------------------------------
@@ -331,17 +376,8 @@ async def test_an_answer_leaves_nothing_that_the_garbage_collector_must_find(
 
         for number in range(1, 4):
             await ask(number)
-        gc.collect()
-        gc.disable()
-        try:
+        with garbage() as found:
             await ask(4)
-            gc.set_debug(gc.DEBUG_SAVEALL)
-            gc.collect()
-            found = Counter(type(one).__name__ for one in gc.garbage)
-        finally:
-            gc.set_debug(0)
-            gc.garbage.clear()
-            gc.enable()
     assert not found
 
 
