@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Final
 
 MODULE: Final = "contacts_core"
-INTERFACE: Final = 10
+INTERFACE: Final = 11
 """What this version asks of the core: `INTERFACE` in core/src/python.rs."""
 
 

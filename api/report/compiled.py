@@ -12,24 +12,15 @@ import msgspec
 
 from api.read.parts import DayParts
 from api.report.days import KindSums
-from api.report.fold import Counts, size_of_rows
+from api.report.fold import Counts
 from api.report.plan import Plan
 from api.report.sources import MAX_NAMES, REST, sources
-from api.report.user_fold import (
-    ROWS_A_PIECE,
-    Chosen,
-    Columns,
-    Ranked,
-    UserTotal,
-    columns_of,
-    in_order,
-    size_of_ranked,
-)
-from api.wire import BucketState
+from api.report.timeline import Progress, bucket_states
+from api.report.user_fold import ROWS_A_PIECE, Chosen, Columns, columns_of
+from api.report.written import Labels, Written
 from stream.core import CoreFailed
 from stream.model.activity import KNOWN_SOURCES, NONE
-from stream.model.steps import Steps
-from stream.slices import run_in_slices
+from stream.model.steps import Made, Steps
 from stream.storage.formats import FormatError
 
 STEP_BYTES: Final = 1 << 18
@@ -74,13 +65,26 @@ class CompiledForm:
             raise self.explain(failure) from failure
         return quarter
 
-    def timeline_json(self, fold: "KindFold", states: Sequence[BucketState]) -> bytes:
-        json: bytes = fold.core.timeline(states)
+    def timeline_json(self, fold: "KindFold", progress: Progress) -> bytes:
+        json: bytes = fold.core.timeline(progress)
         return json
 
-    def sources_json(self, fold: "KindFold", states: Sequence[BucketState]) -> bytes:
-        found: bytes | None = fold.core.sources(states, self._names)
-        return found or msgspec.json.encode(sources(fold.plan, fold.counts, states))
+    def sources_json(self, fold: "KindFold", progress: Progress) -> bytes:
+        found: bytes | None = fold.core.sources(progress, self._names)
+        return found or _many_sources(fold, progress)
+
+    def report(self, fold: "KindFold", progress: Progress, users: Any, labels: Labels) -> Written:
+        written = fold.core.report(progress, self._names, users, labels.written or self._write(labels))
+        totals, timeline, sources, listed, omitted = written
+        return Written(totals, timeline, sources or _many_sources(fold, progress), listed, omitted)
+
+    def lacks_labels(self, users: Any, labels: Labels) -> bool:
+        lacks: bool = users.lack(labels.written or self._write(labels))
+        return lacks
+
+    def _write(self, labels: Labels) -> Any:
+        labels.written = self._core.Labels(labels.by_user)
+        return labels.written
 
     def plan_of(self, plan: Plan) -> Any:
         """A plan as the core takes it."""
@@ -103,13 +107,13 @@ class CompiledForm:
         million users has some fifty.
         """
         while True:
+            yield
             try:
                 found = folding.step(STEP_BYTES)
             except self.failures as failure:
                 raise self.explain(failure) from failure
             if found is not None:
                 return found
-            yield
 
 
 class KindFold:
@@ -129,10 +133,19 @@ class KindFold:
         known: Mapping[int, Any],
         parts: DayParts,
         users: Chosen,
-    ) -> "Steps[KindFold]":
-        folding = self.core.exchange(gone, known, columns_of_parts(parts), users)
-        core = yield from self._form.finish(folding)
-        return KindFold(self._form, self.plan, core, manifests)
+    ) -> "Made[KindFold]":
+        """In one step, as nearly always, or what is left of more."""
+        form = self._form
+        try:
+            core = self.core.exchange(gone, known, columns_of_parts(parts), users, STEP_BYTES)
+        except form.failures as failure:
+            raise form.explain(failure) from failure
+        if isinstance(core, type(self.core)):
+            return KindFold(form, self.plan, core, manifests)
+        return self._go_on(core, manifests)
+
+    def _go_on(self, folding: Any, manifests: Sequence[bytes | None]) -> "Steps[KindFold]":
+        return KindFold(self._form, self.plan, (yield from self._form.finish(folding)), manifests)
 
     def day(self, day: int) -> Any:
         return self.core.sums_of(day)
@@ -154,19 +167,23 @@ class KindFold:
 
     @property
     def size_bytes(self) -> int:
-        days: int = self.core.days_bytes
-        return size_of_rows(self.plan, len(self.core)) + days
+        size: int = self.core.size_bytes
+        return size
 
 
 class UserFold:
     """As in `api/report/user_fold.py`."""
 
-    __slots__ = ("__weakref__", "_first", "_form", "core", "manifests", "table")
+    __slots__ = ("__weakref__", "_first", "_form", "_plan", "core", "manifests", "table")
 
-    def __init__(self, form: CompiledForm, table: Any, core: Any, manifests: Sequence[bytes | None] = ()) -> None:
+    def __init__(
+        self, form: CompiledForm, table: Any, core: Any, manifests: Sequence[bytes | None] = (), plan: Any = None
+    ) -> None:
         self.table, self.core, self.manifests = table, core, manifests
         self._form = form
-        self._first: dict[int, Ranked] = {}
+        self._plan = plan
+        """As the core takes it, once something was exchanged."""
+        self._first: dict[int, Any] = {}
 
     def exchange(
         self,
@@ -176,11 +193,20 @@ class UserFold:
         plan: Plan,
         parts: DayParts,
         sources: Chosen,
-    ) -> "Steps[UserFold]":
-        of_plan = self._form.plan_of(plan)
-        folding = self.core.exchange(gone, known, of_plan, self.table, columns_of_parts(parts), sources)
+    ) -> "Made[UserFold]":
+        form, of_plan = self._form, self._plan or self._form.plan_of(plan)
+        days = columns_of_parts(parts)
+        try:
+            core = self.core.exchange(gone, known, of_plan, self.table, days, sources, STEP_BYTES)
+        except form.failures as failure:
+            raise form.explain(failure) from failure
+        if isinstance(core, type(self.core)):
+            return UserFold(form, self.table, core, manifests, of_plan)
+        return self._go_on(core, manifests, of_plan)
+
+    def _go_on(self, folding: Any, manifests: Sequence[bytes | None], of_plan: Any) -> "Steps[UserFold]":
         core = yield from self._form.finish(folding)
-        return UserFold(self._form, self.table, core, manifests)
+        return UserFold(self._form, self.table, core, manifests, of_plan)
 
     def day(self, day: int) -> Any:
         return self.core.sums_of(day)
@@ -188,34 +214,32 @@ class UserFold:
     @property
     def size_bytes(self) -> int:
         size: int = self.core.size_bytes
-        return 500 + size + size_of_ranked(len(self.table))
+        return size
 
-    def total(self, users: Chosen) -> UserTotal:
-        if users is None:
-            return UserTotal(*self.core.total())
-        rows = self._rows_of(users)
-        return UserTotal(len(rows), sum(row[1] for row in rows), sum(row[2] for row in rows))
-
-    async def first(self, limit: int, users: Chosen) -> Ranked:
+    def first(self, limit: int, users: Chosen) -> Made[Any]:
+        """They stay numbers in the core."""
         if users is not None:
-            return in_order(self._rows_of(users))[:limit]
+            return self.core.first_of(self.table, users, limit)
         known = self._first.get(limit)
         if known is None:
-            known = self._first[limit] = await run_in_slices(self._ranked_first(limit))
+            if len(self.table) > USERS_A_STEP:
+                return self._ranked_first(limit)
+            known = self._first[limit] = self.core.listed(self.table, [], 0, limit)
         return known
 
-    def _ranked_first(self, limit: int) -> Steps[Ranked]:
+    def _ranked_first(self, limit: int) -> Steps[Any]:
         best: list[int] = []
-        for start in range(0, len(self.table), USERS_A_STEP):
-            if start:
-                yield
+        start = 0
+        while start + USERS_A_STEP < len(self.table):
             best = self.core.first(self.table, best, start, USERS_A_STEP, limit)
-        rows: Ranked = self.core.rows(self.table, best)
-        return rows[:limit]
+            start += USERS_A_STEP
+            yield
+        found = self._first[limit] = self.core.listed(self.table, best, start, limit)
+        return found
 
     async def all(self, users: Chosen) -> AsyncIterator[Columns]:
         if users is not None:
-            ranked = in_order(self._rows_of(users))
+            ranked = self.core.first_of(self.table, users, len(users)).rows
             for start in range(0, len(ranked), ROWS_A_PIECE):
                 yield columns_of(ranked[start : start + ROWS_A_PIECE])
             return
@@ -228,9 +252,10 @@ class UserFold:
             start += ROWS_A_PIECE
             await asyncio.sleep(0)
 
-    def _rows_of(self, users: frozenset[str | None]) -> Ranked:
-        rows = [(user, *self.core.of(self.table, user)) for user in users]
-        return [row for row in rows if row[1] or row[2]]
+
+def _many_sources(fold: KindFold, progress: Progress) -> bytes:
+    """Of more sources than are named, or where one has a name of ours."""
+    return msgspec.json.encode(sources(fold.plan, fold.counts, bucket_states(progress, fold.counts)))
 
 
 def columns_of_parts(parts: DayParts) -> tuple[Any, ...]:

@@ -13,11 +13,12 @@ from api.report.days import KindSums
 from api.report.fold import Counts
 from api.report.plan import Plan
 from api.report.sources import sources
-from api.report.timeline import timeline
-from api.report.user_fold import Chosen, Columns, Ranked, UserTotal
-from api.wire import BucketState
+from api.report.timeline import Progress, bucket_states, timeline
+from api.report.user_fold import Chosen, Columns, Ranked
+from api.report.users import sum_omitted, user_counts
+from api.report.written import Labels, Written
 from stream.core import CoreChoice, choose_core
-from stream.model.steps import Steps
+from stream.model.steps import Made
 
 
 class KindFold(Protocol):
@@ -45,7 +46,7 @@ class KindFold(Protocol):
         known: Mapping[int, Any],
         parts: DayParts,
         users: Chosen,
-    ) -> "Steps[KindFold]": ...
+    ) -> "Made[KindFold]": ...
 
 
 class UserTable(Protocol):
@@ -55,6 +56,15 @@ class UserTable(Protocol):
     def size_bytes(self) -> int: ...
 
     def __len__(self) -> int: ...
+
+
+class FirstUsers(Protocol):
+    """The first users of a fold. See `api/report/user_fold.py`."""
+
+    @property
+    def rows(self) -> Ranked: ...
+    @property
+    def total(self) -> tuple[int, int, int]: ...
 
 
 class UserFold(Protocol):
@@ -75,10 +85,9 @@ class UserFold(Protocol):
         plan: Plan,
         parts: DayParts,
         sources: Chosen,
-    ) -> "Steps[UserFold]": ...
+    ) -> "Made[UserFold]": ...
     def day(self, day: int) -> Any: ...
-    def total(self, users: Chosen) -> UserTotal: ...
-    async def first(self, limit: int, users: Chosen) -> Ranked: ...
+    def first(self, limit: int, users: Chosen) -> "Made[FirstUsers]": ...
     def all(self, users: Chosen) -> AsyncIterator[Columns]: ...
 
 
@@ -94,8 +103,11 @@ class Form(Protocol):
     def user_table(self) -> UserTable: ...
     def user_fold(self, table: Any) -> UserFold: ...
     def first_quarter(self, parts: DayParts, day: int) -> int | None: ...
-    def timeline_json(self, fold: Any, states: Sequence[BucketState]) -> bytes: ...
-    def sources_json(self, fold: Any, states: Sequence[BucketState]) -> bytes: ...
+    def timeline_json(self, fold: Any, progress: Progress) -> bytes: ...
+    def sources_json(self, fold: Any, progress: Progress) -> bytes: ...
+    def report(self, fold: Any, progress: Progress, users: Any, labels: Labels) -> Written: ...
+    def lacks_labels(self, users: Any, labels: Labels) -> bool:
+        """Whether some of the first users are not among those with labels."""
 
 
 class PythonForm:
@@ -118,11 +130,23 @@ class PythonForm:
     def first_quarter(self, parts: DayParts, day: int) -> int | None:
         return days.first_quarter(parts[day])
 
-    def timeline_json(self, fold: KindFold, states: Sequence[BucketState]) -> bytes:
-        return msgspec.json.encode(timeline(fold.plan, fold.counts, states))
+    def timeline_json(self, fold: KindFold, progress: Progress) -> bytes:
+        return msgspec.json.encode(timeline(fold.plan, fold.counts, bucket_states(progress, fold.counts)))
 
-    def sources_json(self, fold: KindFold, states: Sequence[BucketState]) -> bytes:
-        return msgspec.json.encode(sources(fold.plan, fold.counts, states))
+    def sources_json(self, fold: KindFold, progress: Progress) -> bytes:
+        return msgspec.json.encode(sources(fold.plan, fold.counts, bucket_states(progress, fold.counts)))
+
+    def report(self, fold: KindFold, progress: Progress, users: FirstUsers, labels: Labels) -> Written:
+        return Written(
+            fold.totals(),
+            self.timeline_json(fold, progress),
+            self.sources_json(fold, progress),
+            msgspec.json.encode(user_counts(users.rows, labels.by_user)),
+            sum_omitted(users.total, users.rows),
+        )
+
+    def lacks_labels(self, users: FirstUsers, labels: Labels) -> bool:
+        return any(user is not None and user not in labels.by_user for user, _, _ in users.rows)
 
 
 def choose_form(choice: CoreChoice) -> Form:

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from types import GeneratorType
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -15,26 +16,30 @@ from api.read.freshness import Positions, as_of_text, freshness, lag_seconds, re
 from api.read.manifests import Prepared, Seen
 from api.read.redis import Reader
 from api.read.snapshot import RowRange, Snapshot, State, require_complete
-from api.report.form import Form, KindFold, UserFold
+from api.report.form import FirstUsers, Form, KindFold, UserFold
 from api.report.names import label_of
 from api.report.plan import Plan, plan_of_bounds, size_of_plan
 from api.report.summary import total
 from api.report.sums import Chosen, Range, Sums, UserFolds
-from api.report.timeline import bucket_states
-from api.report.user_fold import NO_USERS, Ranked, UserTotal
-from api.report.users import MAX_USERS, sum_omitted, user_counts
+from api.report.timeline import Progress, progress_of
+from api.report.user_fold import NOBODY
+from api.report.users import MAX_USERS
 from api.report.warnings import filter_fields, warnings_of
-from api.wire import BucketState, Freshness, FreshnessState
+from api.report.written import Labels
+from api.wire import Freshness, FreshnessState
 from stream.model.activity import NONE
 from stream.model.time import QUARTER_SECONDS
 from stream.settings.api import ApiConfig
+from stream.slices import run_in_slices
 from stream.storage.keys import Keys
 
 REMEMBERED_USERS = 1_000
 """Whose labels a workspace's next report asks for at once."""
 
-LABELLED_BYTES = 150
+LABELLED_BYTES = 250
 """Of a user whose label is remembered: its places, and what its value takes beside its text."""
+
+NO_LABELS = Labels({})
 
 LABELS_AT_ONCE = 2_000
 """Of more users the labels are read afterwards, piece by piece."""
@@ -120,15 +125,17 @@ class Labelled:
         self.bytes = 0
         """In memory."""
         self._values: list[bytes | None] = []
-        self._labels: Mapping[str | None, str | None] = {}
+        self._labels = NO_LABELS
 
-    def labels(self, names: Mapping[str, bytes | None]) -> Mapping[str | None, str | None]:
-        """By user, of the `fields` of names."""
+    def labels(self, names: Mapping[str, bytes | None]) -> Labels:
+        """Those in the `fields` of names; the same as before where these are."""
         values = list(map(names.__getitem__, self.fields))
         if values != self._values:
             labels = list(map(label_of, values))
-            self._values, self._labels = values, dict(zip(self.users, labels, strict=True))
-            texts = size_of_texts((*self.users, *self.fields, *labels)) + sum(map(len, filter(None, values)))
+            self._values, self._labels = values, Labels(dict(zip(self.users, labels, strict=True)))
+            # As texts, and once more as they are written in answers.
+            written = size_of_texts((*self.users, *labels))
+            texts = 2 * written + size_of_texts(self.fields) + sum(map(len, filter(None, values)))
             self.bytes = texts + LABELLED_BYTES * len(values)
         return self._labels
 
@@ -142,19 +149,18 @@ class Reading(Struct, frozen=True):
     kinds: KindFold
     bounds: tuple[int, ...]
     """Of its buckets."""
-    users: Ranked
+    users: FirstUsers
     """The first of them; `fold` has all."""
-    users_total: UserTotal
     fold: UserFold | None
     """None: the answer has no users."""
-    labels: Mapping[str | None, str | None]
+    labels: Labels
     warnings: list[answers.Warning]
     snapshot: Snapshot
 
-    def states(self) -> list[BucketState]:
-        """Of each bucket."""
+    def progress(self) -> Progress:
+        """Of its buckets."""
         now = self.stamp.now
-        return bucket_states(self.bounds, self.kinds, now, min(self.stamp.state.positions.as_of, now))
+        return progress_of(self.bounds, now, min(self.stamp.state.positions.as_of, now))
 
 
 GuessRows = Callable[[Plan, KindFold], Sequence[RowRange]]
@@ -218,41 +224,39 @@ class Reports:
 
     async def stamp_report(self, workspace_id: str, query: Query) -> tuple[Stamp, answers.Report]:
         reading = await self.read(workspace_id, query, REPORT)
-        added, deleted = _totals(reading)
-        states = reading.states()
+        totals, timeline, sources, users, omitted = self._form.report(
+            reading.kinds, reading.progress(), reading.users, reading.labels
+        )
+        added, deleted = _totals(reading.plan, totals)
         return reading.stamp, answers.Report(
             reading.query,
             reading.stamp.freshness,
             added,
             deleted,
-            self._timeline(reading, states),
-            self._sources(reading, states),
-            user_counts(reading.users, reading.labels),
-            sum_omitted(reading.users_total, reading.users),
+            answers.encoded(timeline, list[answers.Bucket]),
+            answers.encoded(sources, answers.Sources),
+            answers.encoded(users, list[answers.UserCounts]),
+            answers.OmittedUsers(*omitted),
             reading.warnings,
         )
 
     async def summary(self, workspace_id: str, query: Query) -> answers.SummaryAnswer:
         reading = await self.read(workspace_id, query, KINDS)
-        added, deleted = _totals(reading)
+        added, deleted = _totals(reading.plan, reading.kinds.totals())
         of, fresh = reading.query, reading.stamp.freshness
         return answers.SummaryAnswer(of, fresh, added, deleted, reading.warnings)
 
     async def timeline(self, workspace_id: str, query: Query) -> answers.TimelineAnswer:
         reading = await self.read(workspace_id, query, KINDS)
-        of, fresh = reading.query, reading.stamp.freshness
-        return answers.TimelineAnswer(of, fresh, self._timeline(reading, reading.states()), reading.warnings)
+        json = self._form.timeline_json(reading.kinds, reading.progress())
+        buckets = answers.encoded(json, list[answers.Bucket])
+        return answers.TimelineAnswer(reading.query, reading.stamp.freshness, buckets, reading.warnings)
 
     async def sources(self, workspace_id: str, query: Query) -> answers.SourcesAnswer:
         reading = await self.read(workspace_id, query, KINDS)
-        of, fresh = reading.query, reading.stamp.freshness
-        return answers.SourcesAnswer(of, fresh, self._sources(reading, reading.states()), reading.warnings)
-
-    def _timeline(self, reading: Reading, states: Sequence[BucketState]) -> list[answers.Bucket]:
-        return answers.encoded(self._form.timeline_json(reading.kinds, states), list[answers.Bucket])
-
-    def _sources(self, reading: Reading, states: Sequence[BucketState]) -> answers.Sources:
-        return answers.encoded(self._form.sources_json(reading.kinds, states), answers.Sources)
+        json = self._form.sources_json(reading.kinds, reading.progress())
+        found = answers.encoded(json, answers.Sources)
+        return answers.SourcesAnswer(reading.query, reading.stamp.freshness, found, reading.warnings)
 
     async def users(self, workspace_id: str, query: Query) -> Reading:
         """All users, of whom the first LABELS_AT_ONCE have their labels."""
@@ -304,14 +308,14 @@ class Reports:
                 if first != before:
                     continue
             await sums.take(snapshot)
-            users: Ranked = []
-            labels: Mapping[str | None, str | None] = {}
+            users: FirstUsers = NOBODY
+            labels = NO_LABELS
             if need.users:
-                users = await sums.users.first(min(need.users, LABELS_AT_ONCE), outline.users)
-                listed = [row[0] for row in users if row[0] is not None]
+                ranked: Any = sums.users.first(min(need.users, LABELS_AT_ONCE), outline.users)
+                users = await run_in_slices(ranked) if type(ranked) is GeneratorType else ranked
                 labels = labelled.labels(snapshot.names)
-                if not labels.keys() >= set(listed):
-                    labelled = Labelled(listed)
+                if self._form.lacks_labels(users, labels):
+                    labelled = Labelled(row[0] for row in users.rows if row[0] is not None)
                     continue
             ended = int(self.clock() // QUARTER_SECONDS)
             if of is None and ended != begun and self._outline(query, ended, first).view.key != outline.view.key:
@@ -350,12 +354,11 @@ class Reports:
         sums: Sums,
         snapshot: Snapshot,
         now: float,
-        users: Ranked,
-        labels: Mapping[str | None, str | None],
+        users: FirstUsers,
+        labels: Labels,
         more: bytes,
     ) -> Reading:
         of = outline.view
-        users_total = sums.users.total(outline.users) if need.users else NO_USERS
         stamp = self.stamp_view(of, snapshot.state, now, more)
         warnings = warnings_of(of, snapshot, sums.kinds)
         return Reading(
@@ -365,7 +368,6 @@ class Reports:
             sums.kinds,
             of.bounds if need.buckets else (of.start, of.end),
             users,
-            users_total,
             sums.users if need.users else None,
             labels,
             warnings,
@@ -459,9 +461,9 @@ def query_answer(of: View) -> answers.QueryAnswer:
     )
 
 
-def _totals(reading: Reading) -> tuple[answers.Total, answers.Total]:
-    added, deleted, added_before, deleted_before = reading.kinds.totals()
-    compared = reading.plan.compared
+def _totals(plan: Plan, totals: tuple[int, int, int, int]) -> tuple[answers.Total, answers.Total]:
+    added, deleted, added_before, deleted_before = totals
+    compared = plan.compared
     return total(added, added_before if compared else None), total(deleted, deleted_before if compared else None)
 
 

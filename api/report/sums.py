@@ -10,8 +10,9 @@ from asyncio import Event
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import compress, repeat
 from operator import and_, attrgetter, ne
+from types import GeneratorType
 from typing import Any, NamedTuple
-from weakref import WeakValueDictionary, ref
+from weakref import ref
 
 from api.cache import Memory, Shared, size_of_texts
 from api.read.manifests import CHANGED, Days, Known, Prepared, Seen
@@ -33,6 +34,9 @@ FOLDED_DAY_BYTES = 250
 
 FOLDS_ASKED = 8
 """Folds of one workspace and filter that are asked for days: those that gave some last, or were made last."""
+
+FOLDS_KNOWN = 100
+"""Of users: with more, those that nobody holds any more are looked for."""
 
 Fold = KindFold | UserFold
 
@@ -127,15 +131,21 @@ class UserFolds:
     """The folds of users that are held anywhere in this process; who needs one that is being made waits for it."""
 
     def __init__(self) -> None:
-        self._folds: WeakValueDictionary[Any, UserFold] = WeakValueDictionary()
+        self._folds: dict[Any, ref[UserFold]] = {}
+        self._most = FOLDS_KNOWN
         self.making: dict[Any, Event] = {}
         """Those that are being made in steps; each is set when that is over."""
 
     def get(self, key: Any) -> UserFold | None:
-        return self._folds.get(key)
+        known = self._folds.get(key)
+        return None if known is None else known()
 
     def put(self, key: Any, fold: UserFold) -> None:
-        self._folds[key] = fold
+        # A WeakValueDictionary takes four calls in Python for this, and each answer pays for them.
+        self._folds[key] = ref(fold)
+        if len(self._folds) > self._most:
+            self._folds = {key: known for key, known in self._folds.items() if known() is not None}
+            self._most = FOLDS_KNOWN + 2 * len(self._folds)
 
 
 Find = Callable[[Mapping[int, bytes]], dict[Dated, Any]]
@@ -353,11 +363,19 @@ class Sums:
         kinds, users = self._kinds, self._users
         if kinds is not None and kinds.manifests != kinds.then:
             parts = snapshot.parts.of(kinds.unknown)
-            steps = self.kinds.exchange(kinds.manifests, kinds.gone, kinds.known, parts, self.chosen_users)
-            self.kinds = await run_in_slices(steps)
+            made: Any = self.kinds.exchange(kinds.manifests, kinds.gone, kinds.known, parts, self.chosen_users)
+            self.kinds = await run_in_slices(made) if type(made) is GeneratorType else made
             self._remember_kinds(kinds)
         if users is not None and users.manifests != users.then:
-            await self._take_users(users, snapshot)
+            # Whoever asked for the same meanwhile may have made it, or is making it.
+            key = self._user_key
+            while (making := self._folds.making.get(key)) is not None:
+                await making.wait()
+            known: UserFold | None = self._cache.get(key) or self._folds.get(key)
+            if known is not None and known is not self.users and known.manifests == users.manifests:
+                self.users = known
+            else:
+                await self._take_users(users, snapshot)
 
     def _table(self) -> UserTable:
         table: UserTable | None = self._cache.get(self._table_key)
@@ -386,37 +404,23 @@ class Sums:
         return (self._workspace_id, plan, self._chosen_sources, "users")
 
     async def _take_users(self, side: _Side, snapshot: Snapshot) -> None:
-        """Whoever asked for the same meanwhile may have made it, or is making it."""
-        key = self._user_key
-        while (making := self._folds.making.get(key)) is not None:
-            await making.wait()
-        known = self._known_users(self.plan)
-        if known is not None and known is not self.users and known.manifests == side.manifests:
-            self.users = known
-            return
-        steps = self._fold_users(side, snapshot)
-        try:
-            next(steps)
-        except StopIteration as done:  # as nearly always
-            self.users = done.value
-        else:
-            self._folds.making[key] = made = Event()
-            try:
-                self.users = await run_in_slices(steps)
-            finally:
-                del self._folds.making[key]
-                made.set()
-        self._remember_users(side)
-
-    def _fold_users(self, side: _Side, snapshot: Snapshot) -> Steps[UserFold]:
-        before, table = self.users, self.users.table
+        table = self.users.table
         size = table.size_bytes
-        fold = yield from before.exchange(
-            side.manifests, side.gone, side.known, self.plan, snapshot.parts.of(side.unknown), self._chosen_sources
-        )
+        parts = snapshot.parts.of(side.unknown)
+        made: Any = self.users.exchange(side.manifests, side.gone, side.known, self.plan, parts, self._chosen_sources)
+        self.users = await self._finish_users(made) if type(made) is GeneratorType else made
         if table.size_bytes != size:
             self._cache.grow(table, table.size_bytes - size)
-        return fold
+        self._remember_users(side)
+
+    async def _finish_users(self, steps: Steps[UserFold]) -> UserFold:
+        key = self._user_key
+        self._folds.making[key] = over = Event()
+        try:
+            return await run_in_slices(steps)
+        finally:
+            del self._folds.making[key]
+            over.set()
 
     def _remember_kinds(self, side: _Side) -> None:
         fold = self.kinds

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from typing import Protocol
+from typing import NamedTuple
 
 from api.query.periods import now_quarter
 from api.report.fold import Counts
@@ -11,30 +11,35 @@ from api.report.plan import Plan
 from api.wire import Bucket, BucketState, EarlierBucket
 
 
-class Counted(Protocol):
-    """What has counts, which are looked at where some are needed."""
+class Progress(NamedTuple):
+    """How many buckets, from the first on, are final, have ended, and have begun."""
 
-    @property
-    def counts(self) -> Counts: ...
+    final: int
+    ended: int
+    begun: int
 
 
-def bucket_states(bounds: Sequence[int], of: Counted, now: float, as_of: float) -> list[BucketState]:
-    """The state of each bucket; `now` and `as_of` are seconds since 1970.
+def progress_of(bounds: Sequence[int], now: float, as_of: float) -> Progress:
+    """`now` and `as_of` are seconds since 1970."""
+    final = bisect_right(bounds, now_quarter(min(as_of, now))) - 1
+    begun = bisect_right(bounds, now_quarter(now))
+    return Progress(max(0, final), max(0, begun - 1), begun)
+
+
+def bucket_states(of: Progress, counts: Counts) -> list[BucketState]:
+    """The state of each bucket.
 
     One that begins after now is `future` only as long as it holds nothing (events may be some minutes ahead), so that
     no count is ever hidden.
     """
-    buckets, quarter = len(bounds) - 1, now_quarter(now)
-    final = max(0, bisect_right(bounds, now_quarter(min(as_of, now))) - 1)
-    begun = bisect_right(bounds, quarter)
-    ended = max(0, begun - 1)
-    states = list[BucketState](repeat("final", final))
-    states.extend(repeat("settling", ended - final))
-    if len(states) < min(begun, buckets):
-        states.append("open")
-    while len(states) < buckets:
-        i = len(states)
-        states.append("open" if of.counts.added[i] or of.counts.deleted[i] else "future")
+    states: list[BucketState] = []
+    for bucket, (added, deleted) in enumerate(zip(counts.added, counts.deleted, strict=True)):
+        if bucket < of.final:
+            states.append("final")
+        elif bucket < of.ended:
+            states.append("settling")
+        else:
+            states.append("open" if bucket < of.begun or added or deleted else "future")
     return states
 
 

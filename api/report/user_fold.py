@@ -58,6 +58,16 @@ class UserTotal(NamedTuple):
 NO_USERS = UserTotal(0, 0, 0)
 
 
+class FirstUsers(NamedTuple):
+    """The first users, and what these and all others sum to."""
+
+    rows: Ranked
+    total: UserTotal
+
+
+NOBODY = FirstUsers([], NO_USERS)
+
+
 @dataclass(frozen=True)
 class UserFold:
     """The days of a range, added up by user. Never changed: `update` makes another."""
@@ -69,7 +79,7 @@ class UserFold:
     of_all: UserSums = field(default_factory=lambda: UserSums({}, {}))
     """What the days sum to."""
     everyone: UserTotal = NO_USERS
-    _first: dict[int, Ranked] = field(default_factory=dict)
+    _first: dict[int, FirstUsers] = field(default_factory=dict)
     """What was ranked already, by how many."""
 
     def sum_days(
@@ -110,19 +120,14 @@ class UserFold:
         counts = sum(len(counts) for sums in (self.of_all, *self.sums.values()) for counts in sums)
         return 500 + SUM_BYTES * counts + size_of_ranked(self.everyone.users)
 
-    def total(self, users: Chosen) -> UserTotal:
-        """Of those users together, of whom each has some activity."""
-        if users is None:
-            return self.everyone
-        rows = self._rows_of(users)
-        return UserTotal(len(rows), sum(row[1] for row in rows), sum(row[2] for row in rows))
-
-    async def first(self, limit: int, users: Chosen) -> Ranked:
+    def first(self, limit: int, users: Chosen) -> Steps[FirstUsers]:
         """The first users with activity, of all or some. Of all they are ranked once."""
         if users is not None:
-            return in_order(self._rows_of(users))[:limit]
+            rows = self._rows_of(users)
+            total = UserTotal(len(rows), sum(row[1] for row in rows), sum(row[2] for row in rows))
+            return FirstUsers(in_order(rows)[:limit], total)
         if limit not in self._first:
-            self._first[limit] = await run_in_slices(self._ranked_first(limit))
+            self._first[limit] = FirstUsers((yield from self._ranked_first(limit)), self.everyone)
         return self._first[limit]
 
     async def all(self, users: Chosen) -> AsyncIterator[Columns]:

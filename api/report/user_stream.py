@@ -14,10 +14,10 @@ async def label_users(reports: Reports, workspace_id: str, reading: Reading) -> 
     """All users of a reading. Labels of those that it does not label itself are the latest at the time."""
     assert reading.fold is not None, "users were asked for"
     async for piece in reading.fold.all(resolve_choice(reading.stamp.view.query.users)):
-        missing = [user for user in piece.users if user is not None and user not in reading.labels]
+        missing = [user for user in piece.users if user is not None and user not in reading.labels.by_user]
         labels = await reports.labels(workspace_id, missing) if missing else {}
         rows = zip(piece.users, piece.added, piece.deleted, strict=True)
-        yield user_counts(rows, {**reading.labels, **labels})
+        yield user_counts(rows, {**reading.labels.by_user, **labels})
 
 
 async def json_pieces(reading: Reading, users: AsyncIterator[list[answers.UserCounts]]) -> AsyncIterator[bytes]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from api.report.user_fold import Ranked, Row, UserTotal
-from api.wire import OmittedUsers, UserCounts
+from api.wire import UserCounts
 
 MAX_USERS = 500
 """How many users the whole report lists; the resource of users lists all."""
@@ -13,10 +13,9 @@ def user_counts(rows: Iterable[Row], labels: Mapping[str | None, str | None]) ->
     return [UserCounts(user, labels.get(user), added, deleted) for user, added, deleted in rows]
 
 
-def sum_omitted(total: UserTotal, listed: Ranked) -> OmittedUsers:
+def sum_omitted(total: tuple[int, int, int], listed: Ranked) -> UserTotal:
     """The sum of the users that are not listed."""
-    return OmittedUsers(
-        total.users - len(listed),
-        total.added - sum([row[1] for row in listed]),
-        total.deleted - sum([row[2] for row in listed]),
+    users, added, deleted = total
+    return UserTotal(
+        users - len(listed), added - sum(row[1] for row in listed), deleted - sum(row[2] for row in listed)
     )

@@ -1,13 +1,12 @@
-//! Writes the buckets of an answer as JSON. The Python forms are `api/report/timeline.py` and `api/report/sources.py`, whose
-//! structs `api/wire.py` has.
+//! Writes the parts of an answer as JSON: its buckets, and its first users. The Python forms are `api/report/timeline.py`,
+//! `api/report/sources.py` and `api/report/users.py`, whose structs `api/wire.py` has.
 
 use hashbrown::HashMap;
 
 use crate::fold::{Counts, Side};
 use crate::plan::Plan;
-
-/// The state of a bucket whose counts are null.
-const FUTURE: &str = "future";
+use crate::user_fold::First;
+use crate::user_table::{Texts, NO_USER};
 
 /// How sources are named in answers.
 pub struct Names {
@@ -20,122 +19,152 @@ pub struct Names {
     pub limit: usize,
 }
 
+/// How many buckets, from the first on, are final, have ended, and have begun.
+pub struct Progress {
+    pub settled: usize,
+    pub ended: usize,
+    pub begun: usize,
+}
+
+/// Each bucket's state. One that begins after now is in the future only as long as it holds nothing.
+struct States<'a> {
+    of: &'a Progress,
+    counts: &'a Side<'a>,
+}
+
+impl States<'_> {
+    fn is_future(&self, bucket: usize) -> bool {
+        bucket >= self.of.begun && self.counts.totals.iter().all(|of| of[bucket] == 0)
+    }
+
+    /// What follows the span of a bucket.
+    fn text(&self, bucket: usize) -> &'static [u8] {
+        match bucket {
+            _ if bucket < self.of.settled => b",\"state\":\"final\",\"added\":",
+            _ if bucket < self.of.ended => b",\"state\":\"settling\",\"added\":",
+            _ if self.is_future(bucket) => b",\"state\":\"future\",\"added\":",
+            _ => b",\"state\":\"open\",\"added\":",
+        }
+    }
+}
+
+const NULL: &[u8] = b"null";
+
 fn number(out: &mut Vec<u8>, mut number: u64) {
+    if number < 10 {
+        out.push(b'0' + number as u8);
+        return;
+    }
     let mut digits = [0; 20];
     let mut start = digits.len();
-    loop {
+    while number > 0 {
         start -= 1;
         digits[start] = b'0' + (number % 10) as u8;
         number /= 10;
-        if number == 0 {
-            break;
-        }
     }
     out.extend_from_slice(&digits[start..]);
 }
 
-fn quoted(text: &str) -> Vec<u8> {
-    serde_json::to_vec(text).expect("a text is JSON")
+fn put_quoted(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("a text is JSON");
 }
 
-fn span(out: &mut Vec<u8>, (start, end): &(String, String)) {
-    for (name, text) in [("{\"start\":\"", start), ("\",\"end\":\"", end)] {
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(text.as_bytes());
-    }
-    out.push(b'"');
-}
-
-fn bucket(out: &mut Vec<u8>, of: &(String, String), state: &str) {
-    span(out, of);
-    out.extend_from_slice(b",\"state\":\"");
-    out.extend_from_slice(state.as_bytes());
-    out.push(b'"');
-}
-
-fn count(out: &mut Vec<u8>, name: &[u8], count: Option<u64>) {
-    out.extend_from_slice(name);
-    match count {
-        Some(count) => number(out, count),
-        None => out.extend_from_slice(b"null"),
+fn or_null(out: &mut Vec<u8>, is_null: bool, count: u64) {
+    if is_null {
+        out.extend_from_slice(NULL);
+    } else {
+        number(out, count);
     }
 }
 
 /// Every bucket with its state and counts.
-pub fn timeline(plan: &Plan, counts: &Counts<'_>, states: &[&str]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(2 + 320 * states.len());
-    out.push(b'[');
+pub fn timeline(plan: &Plan, counts: &Counts<'_>, progress: &Progress) -> Vec<u8> {
+    let mut out = Vec::with_capacity(2 + 320 * plan.buckets);
+    let states = States { of: progress, counts: &counts.now };
     let [added, deleted] = &counts.now.totals;
     let [added_before, deleted_before] = &counts.before.totals;
-    for (i, (of, state)) in plan.spans.iter().zip(states).enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        bucket(&mut out, of, state);
-        let here = |of: &[u64]| (*state != FUTURE).then(|| of[i]);
-        count(&mut out, b",\"added\":", here(added));
-        count(&mut out, b",\"deleted\":", here(deleted));
+    let mut between = b'[';
+    for (i, span) in plan.spans.iter().enumerate() {
+        out.push(between);
+        between = b',';
+        let is_future = states.is_future(i);
+        out.extend_from_slice(span.as_bytes());
+        out.extend_from_slice(states.text(i));
+        or_null(&mut out, is_future, added[i]);
+        out.extend_from_slice(b",\"deleted\":");
+        or_null(&mut out, is_future, deleted[i]);
         out.extend_from_slice(b",\"previous\":");
         match plan.earlier_spans.get(i) {
             Some(earlier) => {
-                span(&mut out, earlier);
-                count(&mut out, b",\"added\":", Some(added_before[i]));
-                count(&mut out, b",\"deleted\":", Some(deleted_before[i]));
+                out.extend_from_slice(earlier.as_bytes());
+                out.extend_from_slice(b",\"added\":");
+                number(&mut out, added_before[i]);
+                out.extend_from_slice(b",\"deleted\":");
+                number(&mut out, deleted_before[i]);
                 out.push(b'}');
             }
-            None => out.extend_from_slice(b"null"),
+            None => out.extend_from_slice(NULL),
         }
         out.push(b'}');
     }
-    out.push(b']');
+    out.extend_from_slice(if plan.buckets == 0 { &b"[]"[..] } else { b"]" });
     out
 }
 
-/// A name as JSON, and its counts; none: there are none.
+/// A source's counts by its name as the key of an object; none: there are none.
 type Row<'a> = (Vec<u8>, Option<&'a [u64]>);
 
+/// The sources of a side by name.
+type ByName<'a> = Vec<(&'a str, &'a [u64])>;
+
 impl Names {
-    /// The sources of a side by name; None where one is called as that of none is, or the rest.
-    fn rows<'a>(&'a self, of: &'a Side<'_>) -> Option<HashMap<&'a str, &'a [u64]>> {
-        let mut rows = HashMap::with_capacity(of.by_source.len());
-        for (source, counts) in &of.by_source {
-            if source.is_some_and(|source| source == self.none || source == self.rest) {
-                return None;
-            }
-            rows.insert(source.unwrap_or(&self.none), *counts);
-        }
+    /// None where one is called as that of none is, or the rest.
+    fn rows<'a>(&'a self, of: &'a Side<'_>) -> Option<ByName<'a>> {
+        let name = |&(source, counts): &(Option<&'a str>, &'a [u64])| match source {
+            Some(source) if source == self.none || source == self.rest => None,
+            _ => Some((source.unwrap_or(&self.none), counts)),
+        };
+        let mut rows = of.by_source.iter().map(name).collect::<Option<ByName<'a>>>()?;
+        rows.sort_unstable_by_key(|row| row.0);
         Some(rows)
     }
 
     /// The known names first, others in their order, that of none last; without those of `before`.
-    fn extend<'a>(&'a self, before: &mut Vec<&'a str>, rows: &HashMap<&'a str, &'a [u64]>) {
-        let is_other = |name: &&str| *name != self.none && !self.known.iter().any(|known| known == name);
-        let mut others: Vec<&str> = rows.keys().copied().filter(is_other).collect();
-        others.sort_unstable();
-        others.extend(rows.contains_key(self.none.as_str()).then_some(self.none.as_str()));
-        others.retain(|name| !before.contains(name));
+    fn extend<'a>(&'a self, before: &mut Vec<&'a str>, rows: &ByName<'a>) {
+        let is_new = |name: &&str| *name != self.none && !before.contains(name);
+        let mut others: Vec<&str> = rows.iter().map(|row| row.0).filter(is_new).collect();
+        let none = self.none.as_str();
+        others.extend((counts_of(rows, none).is_some() && !before.contains(&none)).then_some(none));
         before.append(&mut others);
     }
 }
 
-fn as_rows<'a>(names: &[&'a str], rows: &HashMap<&'a str, &'a [u64]>) -> Vec<Row<'a>> {
-    names.iter().map(|name| (quoted(name), rows.get(name).copied())).collect()
+fn counts_of<'a>(rows: &ByName<'a>, name: &str) -> Option<&'a [u64]> {
+    rows.binary_search_by_key(&name, |row| row.0).ok().map(|place| rows[place].1)
 }
 
-fn by_name(out: &mut Vec<u8>, rows: &[Row<'_>], count_of: impl Fn(Option<&[u64]>) -> Option<u64>) {
-    out.push(b'{');
-    for (i, (name, counts)) in rows.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(name);
-        count(out, b":", count_of(*counts));
+fn as_rows<'a>(names: &[&'a str], rows: &ByName<'a>) -> Vec<Row<'a>> {
+    let row = |(i, name): (usize, &&str)| {
+        let mut key = Vec::with_capacity(name.len() + 4);
+        key.push(if i == 0 { b'{' } else { b',' });
+        put_quoted(&mut key, name);
+        key.push(b':');
+        (key, counts_of(rows, name))
+    };
+    names.iter().enumerate().map(row).collect()
+}
+
+/// An object of all rows, of which there are some.
+fn by_name(out: &mut Vec<u8>, rows: &[Row<'_>], is_null: bool, count_of: impl Fn(&[u64]) -> u64) {
+    for (key, counts) in rows {
+        out.extend_from_slice(key);
+        or_null(out, is_null, counts.map_or(0, &count_of));
     }
     out.push(b'}');
 }
 
 /// Added by source; None where there are more than are named.
-pub fn sources(plan: &Plan, counts: &Counts<'_>, states: &[&str], of: &Names) -> Option<Vec<u8>> {
+pub fn sources(plan: &Plan, counts: &Counts<'_>, progress: &Progress, of: &Names) -> Option<Vec<u8>> {
     let (now, before) = (of.rows(&counts.now)?, of.rows(&counts.before)?);
     let mut names: Vec<&str> = of.known.iter().map(String::as_str).collect();
     of.extend(&mut names, &now);
@@ -143,44 +172,93 @@ pub fn sources(plan: &Plan, counts: &Counts<'_>, states: &[&str], of: &Names) ->
         return None;
     }
     let rows = as_rows(&names, &now);
-    let mut earlier_names = names;
-    of.extend(&mut earlier_names, &before);
-    if earlier_names.len() > of.limit {
+    of.extend(&mut names, &before);
+    if names.len() > of.limit {
         return None;
     }
-    let earlier = as_rows(&earlier_names, &before);
+    let earlier = as_rows(&names, &before);
 
-    let mut out = Vec::with_capacity(400 + states.len() * (200 + 40 * (rows.len() + earlier.len())));
-    out.extend_from_slice(b"{\"names\":[");
-    for (i, (name, _)) in rows.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(name);
+    let states = States { of: progress, counts: &counts.now };
+    let mut out = Vec::with_capacity(400 + plan.buckets * (200 + 40 * (rows.len() + earlier.len())));
+    let mut between: &[u8] = b"{\"names\":[";
+    for (key, _) in &rows {
+        out.extend_from_slice(between);
+        out.extend_from_slice(&key[1..key.len() - 1]);
+        between = b",";
     }
     out.extend_from_slice(b"],\"totals\":");
-    by_name(&mut out, &rows, |counts| Some(counts.unwrap_or(&[]).iter().copied().fold(0, u64::wrapping_add)));
+    by_name(&mut out, &rows, false, |counts| counts.iter().copied().fold(0, u64::wrapping_add));
     out.extend_from_slice(b",\"timeline\":[");
-    for (i, (of, state)) in plan.spans.iter().zip(states).enumerate() {
+    for (i, span) in plan.spans.iter().enumerate() {
         if i > 0 {
             out.push(b',');
         }
-        let here = |counts: Option<&[u64]>| Some(counts.map_or(0, |counts| counts[i]));
-        bucket(&mut out, of, state);
-        out.extend_from_slice(b",\"added\":");
-        by_name(&mut out, &rows, |counts| here(counts).filter(|_| *state != FUTURE));
+        out.extend_from_slice(span.as_bytes());
+        out.extend_from_slice(states.text(i));
+        by_name(&mut out, &rows, states.is_future(i), |counts| counts[i]);
         out.extend_from_slice(b",\"previous\":");
         match plan.earlier_spans.get(i) {
-            Some(of) => {
-                span(&mut out, of);
+            Some(span) => {
+                out.extend_from_slice(span.as_bytes());
                 out.extend_from_slice(b",\"added\":");
-                by_name(&mut out, &earlier, here);
+                by_name(&mut out, &earlier, false, |counts| counts[i]);
                 out.push(b'}');
             }
-            None => out.extend_from_slice(b"null"),
+            None => out.extend_from_slice(NULL),
         }
         out.push(b'}');
     }
     out.extend_from_slice(b"]}");
     Some(out)
+}
+
+/// Users with their labels, each written up to its counts.
+pub struct Labels(HashMap<String, Vec<u8>>);
+
+fn labelled(user: Option<&str>, label: Option<&str>) -> Vec<u8> {
+    let mut out = b"{\"user_id\":".to_vec();
+    for (text, next) in [(user, ",\"user_name\":"), (label, ",\"added\":")] {
+        match text {
+            Some(text) => put_quoted(&mut out, text),
+            None => out.extend_from_slice(NULL),
+        }
+        out.extend_from_slice(next.as_bytes());
+    }
+    out
+}
+
+impl Labels {
+    pub fn new(labels: impl IntoIterator<Item = (String, Option<String>)>) -> Self {
+        let written = |(user, label): (String, Option<String>)| {
+            let text = labelled(Some(&user), label.as_deref());
+            (user, text)
+        };
+        Labels(labels.into_iter().map(written).collect())
+    }
+
+    pub fn lack(&self, first: &First, texts: &Texts) -> bool {
+        !first.rows.iter().all(|&(user, ..)| user == NO_USER || self.0.contains_key(texts.text(user)))
+    }
+}
+
+/// The first users with their labels and counts. Whose label is not there has none.
+pub fn users(first: &First, texts: &Texts, labels: &Labels) -> Vec<u8> {
+    let mut out = Vec::with_capacity(2 + 120 * first.rows.len());
+    out.push(b'[');
+    for (i, &(user, added, deleted)) in first.rows.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        let user = Some(user).filter(|&user| user != NO_USER).map(|user| texts.text(user));
+        match user.and_then(|user| labels.0.get(user)) {
+            Some(written) => out.extend_from_slice(written),
+            None => out.extend_from_slice(&labelled(user, None)),
+        }
+        number(&mut out, added);
+        out.extend_from_slice(b",\"deleted\":");
+        number(&mut out, deleted);
+        out.push(b'}');
+    }
+    out.push(b']');
+    out
 }

@@ -13,9 +13,9 @@ use crate::formats::{shown, FormatError, PackedTexts};
 
 /// The packed parts of one day of one source partition, as far as they were asked for.
 pub struct PartitionDay<'a> {
-    pub summaries: Vec<&'a [u8]>,
-    pub heads: Vec<&'a [u8]>,
-    pub cells: Vec<&'a [u8]>,
+    pub summaries: &'a [&'a [u8]],
+    pub heads: &'a [&'a [u8]],
+    pub cells: &'a [&'a [u8]],
     pub delta: Option<&'a [u8]>,
 }
 
@@ -26,7 +26,7 @@ impl PartitionDay<'_> {
     }
 
     pub fn step_bytes(&self, step: usize) -> usize {
-        let bases = [&self.summaries, &self.heads, &self.cells].into_iter().filter_map(|of| of.get(step));
+        let bases = [self.summaries, self.heads, self.cells].into_iter().filter_map(|of| of.get(step));
         bases.chain(&self.delta).map(|part| part.len()).sum()
     }
 }
@@ -388,7 +388,7 @@ pub fn first_quarter(parts: &[PartitionDay<'_>]) -> Result<Option<u64>, FormatEr
         first = Some(first.map_or(quarter, |known| known.min(quarter)));
     };
     for part in parts {
-        for packed in &part.summaries {
+        for packed in part.summaries {
             read_summary(packed, NAME)?.keys.iter().for_each(&mut see);
         }
         if let Some(packed) = part.delta {

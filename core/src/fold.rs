@@ -18,6 +18,10 @@ pub struct KindFold {
     days_bytes: usize,
 }
 
+/// Of a count here, and as a number of Python; and of a row beside its counts.
+const COUNT_BYTES: usize = 8 + 40;
+const ROW_BYTES: usize = 400;
+
 /// Of each source a row of each activity, with one count a column.
 #[derive(Clone, Default)]
 struct Rows {
@@ -55,6 +59,11 @@ impl KindFold {
     /// Of the sums of its days.
     pub fn days_bytes(&self) -> usize {
         self.days_bytes
+    }
+
+    /// With its rows, and the counts that Python may have of them.
+    pub fn size_bytes(&self) -> usize {
+        (COUNT_BYTES * self.plan.columns() + ROW_BYTES) * (2 + self.len()) + self.days_bytes
     }
 
     pub fn sums_of(&self, day: i64) -> Option<&Arc<KindSums>> {

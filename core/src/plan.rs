@@ -21,9 +21,9 @@ pub struct DayPlan {
 pub struct Plan {
     pub buckets: usize,
     pub earlier: usize,
-    /// Where each bucket starts and ends, as texts, and likewise each earlier one.
-    pub spans: Vec<(String, String)>,
-    pub earlier_spans: Vec<(String, String)>,
+    /// Where each bucket starts and ends, as the beginning of an object in JSON, and likewise each earlier one.
+    pub spans: Vec<String>,
+    pub earlier_spans: Vec<String>,
     days: HashMap<i64, DayPlan>,
 }
 
@@ -32,7 +32,7 @@ fn fault(text: String) -> FormatError {
 }
 
 impl Plan {
-    /// There are as many earlier buckets as buckets, or none.
+    /// `spans`: start and end of each bucket, as texts. There are as many earlier buckets as buckets, or none.
     pub fn new(
         spans: Vec<(String, String)>,
         earlier_spans: Vec<(String, String)>,
@@ -42,6 +42,10 @@ impl Plan {
         if earlier != 0 && earlier != buckets {
             return Err(fault(format!("has {earlier} buckets beside {buckets}")));
         }
+        let json = |spans: Vec<(String, String)>| {
+            spans.iter().map(|(start, end)| format!("{{\"start\":\"{start}\",\"end\":\"{end}\"")).collect()
+        };
+        let (spans, earlier_spans) = (json(spans), json(earlier_spans));
         let plan = Plan { buckets, earlier, spans, earlier_spans, days: days.into_iter().collect() };
         for (day, of) in &plan.days {
             let columns = of.columns.iter().chain(of.also.iter().map(|(_, column)| column));

@@ -24,7 +24,7 @@ create_exception!(contacts_core, UnsupportedError, PyValueError, "A record batch
 create_exception!(contacts_core, TooLargeError, PyValueError, "A record batch that comes to too many bytes.");
 
 /// Raised with each change that Python must know of: it takes no other (`stream/core.py`).
-const INTERFACE: u32 = 10;
+const INTERFACE: u32 = 11;
 
 pub fn of_format(error: FormatError) -> PyErr {
     DamagedError::new_err(error.0)
@@ -571,6 +571,8 @@ fn contacts_core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<reports::UserTable>()?;
     module.add_class::<reports::UserDay>()?;
     module.add_class::<reports::UserFold>()?;
+    module.add_class::<reports::FirstUsers>()?;
+    module.add_class::<reports::Labels>()?;
     module.add_class::<reports::Everyone>()?;
     module.add("DamagedError", module.py().get_type::<DamagedError>())?;
     module.add("CorruptError", module.py().get_type::<CorruptError>())?;

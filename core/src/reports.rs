@@ -1,13 +1,12 @@
 //! Shows Python the sums of days and their folds (`api/report/compiled.py`). Nothing is decided here.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use crate::answers;
+use crate::answers::{self, Progress};
 use crate::by_day::ByDay;
 use crate::days::{self, ByKind, Chosen, KindSums, PartitionDay, Place, ACTIVITIES};
 use crate::fold::{self, Side};
@@ -23,55 +22,107 @@ type Values = HashSet<Option<String>>;
 /// Of each partition of a day, how many summaries, heads and cells come before its delta.
 type Shape = Arc<[(usize, usize, usize)]>;
 
-/// The packed parts of a day, as Python holds them.
-struct HeldDay {
-    day: i64,
-    shape: Shape,
-    values: Vec<Option<PyBackedBytes>>,
-}
-
 /// As `DayParts` in `api/read/parts.py`: the days that values are of, the shape of each, the values, and which of the
 /// days are meant. Both ascend.
 #[derive(FromPyObject)]
 pub struct DayParts<'py>(Vec<i64>, Bound<'py, PyList>, Bound<'py, PyList>, Vec<i64>);
 
+/// The days that are to be summed, one after the other. What Python holds of a day is looked at when it has its turn.
+struct Waiting {
+    asked: Vec<i64>,
+    shapes: Py<PyList>,
+    values: Py<PyList>,
+    wanted: Vec<i64>,
+    /// How many of the wanted days are done.
+    done: usize,
+    /// How many of those that were asked for lie behind, and how many values these have.
+    passed: usize,
+    start: usize,
+    /// Most days look alike, and then have one object as their shape.
+    last_shape: Option<(Py<PyAny>, Shape)>,
+}
+
+impl Waiting {
+    fn new(of: DayParts<'_>) -> Self {
+        let DayParts(asked, shapes, values, wanted) = of;
+        let (shapes, values) = (shapes.unbind(), values.unbind());
+        Waiting { asked, shapes, values, wanted, done: 0, passed: 0, start: 0, last_shape: None }
+    }
+
+    fn is_done(&self) -> bool {
+        self.done == self.wanted.len()
+    }
+
+    /// The day whose turn it is.
+    fn day<'py>(&mut self, py: Python<'py>) -> PyResult<Option<HeldDay<'py>>> {
+        let Some(&day) = self.wanted.get(self.done) else { return Ok(None) };
+        loop {
+            let of = *self.asked.get(self.passed).expect("days ascend, and are among those that were asked for");
+            let shape = self.shape(py)?;
+            let end = self.start + width_of(&shape);
+            if of == day {
+                let values = self.values.bind(py);
+                let value = |place| values.get_item(place)?.extract::<Option<Bound<'py, PyBytes>>>();
+                return Ok(Some(HeldDay {
+                    day,
+                    shape,
+                    values: (self.start..end).map(value).collect::<PyResult<_>>()?,
+                }));
+            }
+            (self.passed, self.start) = (self.passed + 1, end);
+        }
+    }
+
+    fn shape(&mut self, py: Python<'_>) -> PyResult<Shape> {
+        let of_day = self.shapes.bind(py).get_item(self.passed)?;
+        if let Some((_, shape)) = self.last_shape.as_ref().filter(|(known, _)| known.is(&of_day)) {
+            return Ok(Arc::clone(shape));
+        }
+        let shape: Shape = of_day.extract::<Vec<(usize, usize, usize)>>()?.into();
+        self.last_shape = Some((of_day.unbind(), Arc::clone(&shape)));
+        Ok(shape)
+    }
+}
+
 fn width_of(shape: &Shape) -> usize {
     shape.iter().map(|(summaries, heads, cells)| summaries + heads + cells + 1).sum()
 }
 
-fn hold_days(of: &DayParts<'_>) -> PyResult<Vec<HeldDay>> {
-    let DayParts(days, shapes, values, wanted) = of;
-    let (mut wanted, mut start) = (wanted.iter().copied().peekable(), 0);
-    let mut last: Option<(Bound<'_, PyAny>, Shape)> = None;
-    let mut held = Vec::with_capacity(wanted.len());
-    for (&day, of_day) in days.iter().zip(shapes.iter()) {
-        // Most days look alike, and then have one object as their shape.
-        let shape = match &last {
-            Some((known, shape)) if known.is(&of_day) => Arc::clone(shape),
-            _ => of_day.extract::<Vec<(usize, usize, usize)>>()?.into(),
-        };
-        last = Some((of_day, Arc::clone(&shape)));
-        let end = start + width_of(&shape);
-        if wanted.next_if_eq(&day).is_some() {
-            let values = (start..end).map(|place| values.get_item(place)?.extract()).collect::<PyResult<_>>()?;
-            held.push(HeldDay { day, shape, values });
-        }
-        start = end;
-    }
-    assert!(wanted.next().is_none(), "days ascend, and are among those that were asked for");
-    Ok(held)
+/// The packed parts of a day, as Python holds them.
+struct HeldDay<'py> {
+    day: i64,
+    shape: Shape,
+    values: Vec<Option<Bound<'py, PyBytes>>>,
 }
 
-impl HeldDay {
-    fn parts(&self) -> Result<Vec<PartitionDay<'_>>, FormatError> {
-        let mut values = self.values.iter().map(Option::as_deref);
-        let mut parts = Vec::with_capacity(self.shape.len());
+impl HeldDay<'_> {
+    /// Its bases in the order of the values, without the deltas.
+    fn bases(&self) -> Result<Vec<&[u8]>, FormatError> {
+        let mut values = self.values.iter();
+        let mut bases = Vec::with_capacity(self.values.len() - self.shape.len());
         for &(summaries, heads, cells) in self.shape.iter() {
-            let mut take = |number: usize| (&mut values).take(number).collect::<Option<_>>().ok_or_else(days::damaged);
-            let (summaries, heads, cells) = (take(summaries)?, take(heads)?, take(cells)?);
-            parts.push(PartitionDay { summaries, heads, cells, delta: values.next().flatten() });
+            for value in (&mut values).take(summaries + heads + cells) {
+                bases.push(value.as_ref().ok_or_else(days::damaged)?.as_bytes());
+            }
+            values.next();
         }
-        Ok(parts)
+        Ok(bases)
+    }
+
+    fn parts<'a>(&'a self, mut bases: &'a [&'a [u8]]) -> Vec<PartitionDay<'a>> {
+        let mut delta = 0;
+        let mut part = |&(summaries, heads, cells): &(usize, usize, usize)| {
+            let mut take = |number: usize| {
+                let (taken, rest) = bases.split_at(number);
+                bases = rest;
+                taken
+            };
+            let (summaries, heads, cells) = (take(summaries), take(heads), take(cells));
+            delta += summaries.len() + heads.len() + cells.len() + 1;
+            let delta = self.values[delta - 1].as_ref().map(|value| value.as_bytes());
+            PartitionDay { summaries, heads, cells, delta }
+        };
+        self.shape.iter().map(&mut part).collect()
     }
 }
 
@@ -103,45 +154,42 @@ fn known_sums<T>(
 
 type Days<T> = Vec<(i64, Arc<T>)>;
 
+/// A fold that is made, or what goes on to make it.
+#[derive(IntoPyObject)]
+pub enum Made<F, S> {
+    Fold(F),
+    Steps(S),
+}
+
 /// A fold by kind that is being made of another one: days are summed, so many bytes at a time, and exchanged.
 #[pyclass]
 pub struct KindFolding {
     before: Py<KindFold>,
     gone: Vec<i64>,
     changed: Days<KindSums>,
-    days: Vec<HeldDay>,
-    done: usize,
+    days: Waiting,
     users: Option<Chosen>,
     current: ByKind,
-}
-
-impl KindFolding {
-    fn advance(
-        &mut self,
-        before: &fold::KindFold,
-        mut left_bytes: usize,
-    ) -> Result<Option<fold::KindFold>, FormatError> {
-        while let Some(held) = self.days.get(self.done) {
-            let (parts, cuts) = (held.parts()?, &before.plan().day(held.day)?.cuts);
-            let sums = self.current.sum(&parts, cuts, self.users.as_ref(), &mut left_bytes)?;
-            let Some(sums) = sums else { return Ok(None) };
-            self.changed.push((held.day, Arc::new(sums)));
-            self.done += 1;
-            if left_bytes == 0 && self.done < self.days.len() {
-                return Ok(None);
-            }
-        }
-        before.exchange(&self.gone, std::mem::take(&mut self.changed)).map(Some)
-    }
 }
 
 #[pymethods]
 impl KindFolding {
     /// Do some more; the fold with the last of it, else None.
-    fn step(&mut self, py: Python<'_>, limit_bytes: usize) -> PyResult<Option<KindFold>> {
-        let before = self.before.clone_ref(py);
-        let found = py.allow_threads(|| self.advance(&before.get().0, limit_bytes)).map_err(of_format)?;
-        Ok(found.map(KindFold))
+    fn step(&mut self, py: Python<'_>, mut left_bytes: usize) -> PyResult<Option<KindFold>> {
+        let before = &self.before.get().0;
+        while let Some(held) = self.days.day(py)? {
+            let bases = held.bases().map_err(of_format)?;
+            let cuts = &before.plan().day(held.day).map_err(of_format)?.cuts;
+            let sums = self.current.sum(&held.parts(&bases), cuts, self.users.as_ref(), &mut left_bytes);
+            let Some(sums) = sums.map_err(of_format)? else { return Ok(None) };
+            self.changed.push((held.day, Arc::new(sums)));
+            self.days.done += 1;
+            if left_bytes == 0 && !self.days.is_done() {
+                return Ok(None);
+            }
+        }
+        let changed = std::mem::take(&mut self.changed);
+        before.exchange(&self.gone, changed).map(|fold| Some(KindFold(fold))).map_err(of_format)
     }
 }
 
@@ -153,8 +201,7 @@ pub struct UserFolding {
     plan: Arc<plan::Plan>,
     gone: Vec<i64>,
     changed: Days<UserSums>,
-    days: Vec<HeldDay>,
-    done: usize,
+    days: Waiting,
     sources: Option<Chosen>,
     current: ByUser,
     place: Place,
@@ -171,16 +218,19 @@ struct Exchanging {
 }
 
 impl UserFolding {
-    fn sum(&mut self, table: &mut user_table::UserTable, left_bytes: &mut usize) -> Result<bool, FormatError> {
-        while let Some(held) = self.days.get(self.done).filter(|_| *left_bytes > 0) {
-            let (parts, window, sources) = (held.parts()?, self.plan.day(held.day)?.window, self.sources.as_ref());
-            let sums = self.current.sum(&parts, window, sources, table, &mut self.place, left_bytes)?;
-            let Some(sums) = sums else { break };
+    fn sum(&mut self, py: Python<'_>, table: &mut user_table::UserTable, left_bytes: &mut usize) -> PyResult<bool> {
+        while *left_bytes > 0 {
+            let Some(held) = self.days.day(py)? else { break };
+            let bases = held.bases().map_err(of_format)?;
+            let window = self.plan.day(held.day).map_err(of_format)?.window;
+            let (parts, sources) = (held.parts(&bases), self.sources.as_ref());
+            let sums = self.current.sum(&parts, window, sources, table, &mut self.place, left_bytes);
+            let Some(sums) = sums.map_err(of_format)? else { break };
             self.changed.push((held.day, Arc::new(sums)));
             self.place = Place::default();
-            self.done += 1;
+            self.days.done += 1;
         }
-        Ok(self.done == self.days.len())
+        Ok(self.days.is_done())
     }
 
     fn begin(&mut self, before: &UserFold, users: usize) -> Result<Exchanging, FormatError> {
@@ -198,41 +248,28 @@ impl UserFolding {
         }
         Ok(begun)
     }
+}
 
-    fn advance(
-        &mut self,
-        before: &UserFold,
-        table: &mut user_table::UserTable,
-        mut left_bytes: usize,
-    ) -> Result<Option<UserFold>, FormatError> {
-        if self.exchanging.is_none() {
-            if !self.sum(table, &mut left_bytes)? {
-                return Ok(None);
-            }
-            self.exchanging = Some(self.begin(before, table.len())?);
-        }
-        let of = self.exchanging.as_mut().expect("it has begun");
+impl Exchanging {
+    /// Do some more; true: that was the last of it.
+    fn advance(&mut self, mut left_bytes: usize) -> bool {
         loop {
-            let (size, more) = if let Some((_, sums)) = of.out.next() {
-                of.fold.exchange(&[&*sums], &[]);
-                of.bytes -= size_of_sums(&sums);
-                (size_of_sums(&sums), true)
-            } else if let Some((day, sums)) = of.into.next() {
+            let size = if let Some((_, sums)) = self.out.next() {
+                self.fold.exchange(&[&*sums], &[]);
+                self.bytes -= size_of_sums(&sums);
+                size_of_sums(&sums)
+            } else if let Some((day, sums)) = self.into.next() {
                 let size = size_of_sums(&sums);
-                of.fold.exchange(&[], &[&*sums]);
-                of.bytes += size;
-                of.days.put(day, sums);
-                (size, true)
+                self.fold.exchange(&[], &[&*sums]);
+                self.bytes += size;
+                self.days.put(day, sums);
+                size
             } else {
-                (0, false)
+                return true;
             };
-            if !more {
-                let Exchanging { fold, days, bytes, .. } = self.exchanging.take().expect("it has begun");
-                return Ok(Some(UserFold { fold, days, days_bytes: bytes }));
-            }
             left_bytes = left_bytes.saturating_sub(size);
             if left_bytes == 0 {
-                return Ok(None);
+                return false;
             }
         }
     }
@@ -241,22 +278,28 @@ impl UserFolding {
 #[pymethods]
 impl UserFolding {
     /// As in `KindFolding`.
-    fn step(&mut self, py: Python<'_>, limit_bytes: usize) -> PyResult<Option<UserFold>> {
+    fn step(&mut self, py: Python<'_>, mut left_bytes: usize) -> PyResult<Option<UserFold>> {
         let (before, table) = (self.before.clone_ref(py), self.table.clone_ref(py));
-        let mut borrowed = table.borrow_mut(py);
-        let users = &mut borrowed.0;
-        py.allow_threads(|| self.advance(before.get(), users, limit_bytes)).map_err(of_format)
+        let users = &mut table.borrow_mut(py).0;
+        if self.exchanging.is_none() {
+            if !self.sum(py, users, &mut left_bytes)? {
+                return Ok(None);
+            }
+            self.exchanging = Some(self.begin(before.get(), users.len()).map_err(of_format)?);
+        }
+        if !self.exchanging.as_mut().is_some_and(|of| of.advance(left_bytes)) {
+            return Ok(None);
+        }
+        Ok(self.exchanging.take().map(|of| UserFold { fold: of.fold, days: of.days, days_bytes: of.bytes }))
     }
 }
 
 /// The first quarter of a day that holds an event.
 #[pyfunction]
-pub fn first_quarter(day: DayParts<'_>) -> PyResult<Option<u64>> {
-    let mut first = None;
-    for held in hold_days(&day)? {
-        first = days::first_quarter(&held.parts().map_err(of_format)?).map_err(of_format)?;
-    }
-    Ok(first)
+pub fn first_quarter(py: Python<'_>, day: DayParts<'_>) -> PyResult<Option<u64>> {
+    let Some(held) = Waiting::new(day).day(py)? else { return Ok(None) };
+    let bases = held.bases().map_err(of_format)?;
+    days::first_quarter(&held.parts(&bases)).map_err(of_format)
 }
 
 /// As `KindSums` in `api/report/days.py`.
@@ -299,6 +342,24 @@ impl Names {
 #[pyclass(frozen)]
 pub struct KindFold(fold::KindFold);
 
+/// As `Progress` in `api/report/timeline.py`.
+type NumberedStates = (usize, usize, usize);
+
+/// Added, deleted, and both of the earlier side.
+type Totals = (u64, u64, u64, u64);
+
+type Written<'py> = (Totals, Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>, Bound<'py, PyBytes>, (usize, u64, u64));
+
+fn progress_of((settled, ended, begun): NumberedStates) -> Progress {
+    Progress { settled, ended, begun }
+}
+
+fn totals_of(counts: &fold::Counts<'_>) -> Totals {
+    let sum = |of: &Vec<u64>| of.iter().copied().fold(0, u64::wrapping_add);
+    let ([added, deleted], [added_before, deleted_before]) = (&counts.now.totals, &counts.before.totals);
+    (sum(added), sum(deleted), sum(added_before), sum(deleted_before))
+}
+
 type Sides<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyDict>);
 
 fn side<'py>(py: Python<'py>, of: &Side<'_>) -> PyResult<Sides<'py>> {
@@ -319,25 +380,25 @@ impl KindFold {
         KindFold(fold::KindFold::new(Arc::clone(&plan.0), sources.map(|sources| Arc::new(Chosen::new(sources)))))
     }
 
-    /// Begin another fold: without some days, and with others whose sums are known, or are made of parts; of all users,
-    /// or some.
-    #[pyo3(signature = (gone, known, days, users=None))]
+    /// Another fold: without some days, and with others whose sums are known, or are made of parts; of all users, or
+    /// some. Where it takes more than one step, the first of them is done.
     fn exchange(
         slf: &Bound<'_, Self>,
         gone: Vec<i64>,
         known: &Bound<'_, PyDict>,
         days: DayParts<'_>,
         users: Option<Values>,
-    ) -> PyResult<KindFolding> {
-        Ok(KindFolding {
+        step_bytes: usize,
+    ) -> PyResult<Made<KindFold, KindFolding>> {
+        let mut steps = KindFolding {
             before: slf.clone().unbind(),
             gone,
             changed: known_sums(known, |of| Ok(Arc::clone(&of.downcast::<KindDay>()?.get().0)))?,
-            days: hold_days(&days)?,
-            done: 0,
+            days: Waiting::new(days),
             users: users.map(Chosen::new),
             current: ByKind::new(),
-        })
+        };
+        Ok(steps.step(slf.py(), step_bytes)?.map_or(Made::Steps(steps), Made::Fold))
     }
 
     /// The sums of a day that is in it.
@@ -346,23 +407,46 @@ impl KindFold {
     }
 
     /// Added, deleted, and both of the earlier side.
-    fn totals(&self) -> (u64, u64, u64, u64) {
-        let counts = self.0.counts();
-        let sum = |of: &Vec<u64>| of.iter().copied().fold(0, u64::wrapping_add);
-        let ([added, deleted], [added_before, deleted_before]) = (&counts.now.totals, &counts.before.totals);
-        (sum(added), sum(deleted), sum(added_before), sum(deleted_before))
+    fn totals(&self) -> Totals {
+        totals_of(&self.0.counts())
     }
 
-    /// The timeline as JSON, of buckets in these states.
-    fn timeline<'py>(&self, py: Python<'py>, states: Vec<PyBackedStr>) -> Bound<'py, PyBytes> {
-        let states: Vec<&str> = states.iter().map(|state| &**state).collect();
-        PyBytes::new(py, &answers::timeline(self.0.plan(), &self.0.counts(), &states))
+    /// The timeline as JSON.
+    fn timeline<'py>(&self, py: Python<'py>, progress: NumberedStates) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &answers::timeline(self.0.plan(), &self.0.counts(), &progress_of(progress)))
     }
 
     /// Added by source as JSON; None where there are more sources than are named.
-    fn sources<'py>(&self, py: Python<'py>, states: Vec<PyBackedStr>, names: &Names) -> Option<Bound<'py, PyBytes>> {
-        let states: Vec<&str> = states.iter().map(|state| &**state).collect();
-        answers::sources(self.0.plan(), &self.0.counts(), &states, &names.0).map(|json| PyBytes::new(py, &json))
+    fn sources<'py>(&self, py: Python<'py>, progress: NumberedStates, names: &Names) -> Option<Bound<'py, PyBytes>> {
+        let found = answers::sources(self.0.plan(), &self.0.counts(), &progress_of(progress), &names.0);
+        found.map(|json| PyBytes::new(py, &json))
+    }
+
+    /// Of a whole report the totals; timeline, sources and users as JSON, each as above; and what the users sum to that
+    /// are not listed.
+    fn report<'py>(
+        &self,
+        py: Python<'py>,
+        progress: NumberedStates,
+        names: &Names,
+        users: &FirstUsers,
+        labels: &Labels,
+    ) -> Written<'py> {
+        let (plan, counts, progress) = (self.0.plan(), self.0.counts(), progress_of(progress));
+        let table = users.table.borrow(py);
+        let json = |json: Vec<u8>| PyBytes::new(py, &json);
+        (
+            totals_of(&counts),
+            json(answers::timeline(plan, &counts, &progress)),
+            answers::sources(plan, &counts, &progress, &names.0).map(json),
+            json(answers::users(&users.of, table.0.texts(), &labels.0)),
+            users.of.omitted(),
+        )
+    }
+
+    #[getter]
+    fn size_bytes(&self) -> usize {
+        self.0.size_bytes()
     }
 
     /// Of the sums of its days.
@@ -375,11 +459,6 @@ impl KindFold {
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<(Sides<'py>, Sides<'py>)> {
         let counts = self.0.counts();
         Ok((side(py, &counts.now)?, side(py, &counts.before)?))
-    }
-
-    /// Rows that are kept.
-    fn __len__(&self) -> usize {
-        self.0.len()
     }
 }
 
@@ -431,6 +510,9 @@ pub struct UserFold {
     days_bytes: usize,
 }
 
+/// Of a fold as Python holds it.
+const OBJECT_BYTES: usize = 500;
+
 type Columns<'a> = (Vec<Option<&'a str>>, Vec<u64>, Vec<u64>);
 
 fn columns_of(rows: Vec<Row<'_>>) -> Columns<'_> {
@@ -448,7 +530,7 @@ impl UserFold {
     }
 
     /// As in `KindFold`: of all sources, or some.
-    #[pyo3(signature = (gone, known, plan, table, days, sources=None))]
+    #[expect(clippy::too_many_arguments, reason = "Python has them one by one")]
     fn exchange(
         slf: &Bound<'_, Self>,
         gone: Vec<i64>,
@@ -457,20 +539,21 @@ impl UserFold {
         table: Py<UserTable>,
         days: DayParts<'_>,
         sources: Option<Values>,
-    ) -> PyResult<UserFolding> {
-        Ok(UserFolding {
+        step_bytes: usize,
+    ) -> PyResult<Made<UserFold, UserFolding>> {
+        let mut steps = UserFolding {
             before: slf.clone().unbind(),
             table,
             plan: Arc::clone(&plan.0),
             gone,
             changed: known_sums(known, |of| Ok(Arc::clone(&of.downcast::<UserDay>()?.get().0)))?,
-            days: hold_days(&days)?,
-            done: 0,
+            days: Waiting::new(days),
             sources: sources.map(Chosen::new),
             current: ByUser::default(),
             place: Place::default(),
             exchanging: None,
-        })
+        };
+        Ok(steps.step(slf.py(), step_bytes)?.map_or(Made::Steps(steps), Made::Fold))
     }
 
     /// The sums of a day that is in it.
@@ -478,25 +561,23 @@ impl UserFold {
         self.days.get(day).map(|sums| UserDay(Arc::clone(sums)))
     }
 
-    /// Added and deleted of a user; zeros of whom the table does not know.
-    #[pyo3(signature = (table, user))]
-    fn of(&self, table: &UserTable, user: Option<&str>) -> (u64, u64) {
-        table.0.find(user).map_or((0, 0), |number| self.fold.of(number))
-    }
-
-    /// Users with any activity, added, deleted.
-    fn total(&self) -> (usize, u64, u64) {
-        self.fold.total()
-    }
-
     /// The numbers of the first users in the report's order: of those who were the first `before`, and of so many more.
     fn first(&self, table: &UserTable, before: Vec<u32>, start: usize, users: usize, limit: usize) -> Vec<u32> {
         self.fold.first(before, start, start.saturating_add(users), limit, table.0.texts())
     }
 
-    /// Users by number, and the null user where it has any activity: (user, added, deleted) each.
-    fn rows<'py>(&self, py: Python<'py>, table: &UserTable, users: Vec<u32>) -> PyResult<Bound<'py, PyList>> {
-        PyList::new(py, self.fold.rows(&users, table.0.texts()))
+    /// The first users: of those who were the first `before`, and of all with numbers from `start` on.
+    fn listed(&self, py: Python<'_>, table: Py<UserTable>, before: Vec<u32>, start: usize, limit: usize) -> FirstUsers {
+        let first = self.fold.first(before, start, usize::MAX, limit, table.borrow(py).0.texts());
+        FirstUsers { of: self.fold.listed(&first, limit), table }
+    }
+
+    /// The first of some users alone.
+    fn first_of(&self, py: Python<'_>, table: Py<UserTable>, users: Values, limit: usize) -> FirstUsers {
+        let known = &table.borrow(py).0;
+        let numbers = users.iter().filter_map(|user| known.find(user.as_deref()));
+        let of = self.fold.first_of(numbers, limit, known.texts());
+        FirstUsers { of, table: table.clone_ref(py) }
     }
 
     /// All users, to be sorted.
@@ -507,13 +588,54 @@ impl UserFold {
     /// With the sums of its days.
     #[getter]
     fn size_bytes(&self) -> usize {
-        self.fold.size_bytes() + self.days_bytes
+        OBJECT_BYTES + self.fold.size_bytes() + self.days_bytes
     }
 
     /// Of the sums of its days.
     #[getter]
     fn days_bytes(&self) -> usize {
         self.days_bytes
+    }
+}
+
+/// As `FirstUsers` in `api/report/user_fold.py`.
+#[pyclass(frozen)]
+pub struct FirstUsers {
+    of: user_fold::First,
+    table: Py<UserTable>,
+}
+
+#[pymethods]
+impl FirstUsers {
+    #[getter]
+    fn rows<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let table = self.table.borrow(py);
+        let user =
+            |user: u32| Some(user).filter(|&user| user != user_table::NO_USER).map(|user| table.0.texts().text(user));
+        PyList::new(py, self.of.rows.iter().map(|&(number, added, deleted)| (user(number), added, deleted)))
+    }
+
+    /// Of these and the others: how many have any activity, added, deleted.
+    #[getter]
+    fn total(&self) -> (usize, u64, u64) {
+        self.of.total
+    }
+
+    /// Whether some of them are not among those with labels.
+    fn lack(&self, py: Python<'_>, labels: &Labels) -> bool {
+        labels.0.lack(&self.of, self.table.borrow(py).0.texts())
+    }
+}
+
+/// The labels of users, as answers have them.
+#[pyclass(frozen)]
+pub struct Labels(answers::Labels);
+
+#[pymethods]
+impl Labels {
+    #[new]
+    fn new(by_user: HashMap<String, Option<String>>) -> Self {
+        Labels(answers::Labels::new(by_user))
     }
 }
 

@@ -12,8 +12,31 @@ pub struct UserFold {
     counts: [Vec<u64>; ACTIVITIES],
 }
 
+/// Those of a report and of the list of users together.
+const MOST_FIRST: usize = 2_500;
+
 /// A user, or None, with added and deleted.
 pub type Row<'a> = (Option<&'a str>, u64, u64);
+
+/// The same by the user's number.
+pub type Numbered = (u32, u64, u64);
+
+/// The first users in the report's order.
+pub struct First {
+    pub rows: Vec<Numbered>,
+    /// Of these and the others: how many have any activity, added, deleted.
+    pub total: (usize, u64, u64),
+}
+
+impl First {
+    /// Of those that are not listed: how many they are, added, deleted.
+    pub fn omitted(&self) -> (usize, u64, u64) {
+        let (users, added, deleted) = self.total;
+        let less =
+            |total: u64, count_of: fn(&Numbered) -> u64| self.rows.iter().map(count_of).fold(total, u64::wrapping_sub);
+        (users - self.rows.len(), less(added, |row| row.1), less(deleted, |row| row.2))
+    }
+}
 
 impl UserFold {
     /// With places for so many users.
@@ -66,14 +89,31 @@ impl UserFold {
         users
     }
 
-    /// The rows of users, and that of the null user where it has any activity.
-    pub fn rows<'a>(&self, users: &[u32], texts: &'a Texts) -> Vec<Row<'a>> {
-        let row = |&user: &u32| (Some(texts.text(user)), self.of(user).0, self.of(user).1);
-        users.iter().map(row).chain(self.null().map(|(added, deleted)| (None, added, deleted))).collect()
+    /// The first of users that are in the report's order, and the null user behind them.
+    pub fn listed(&self, users: &[u32], limit: usize) -> First {
+        let rows = users.iter().map(|&user| self.row(user)).chain(self.null()).take(limit).collect();
+        First { rows, total: self.total() }
     }
 
-    fn null(&self) -> Option<(u64, u64)> {
-        Some(self.of(NO_USER)).filter(|counts| counts.0 | counts.1 > 0)
+    /// The first of some users alone; each is there once.
+    pub fn first_of(&self, users: impl Iterator<Item = u32>, limit: usize, texts: &Texts) -> First {
+        let mut rows: Vec<Numbered> = users.map(|user| self.row(user)).filter(is_active).collect();
+        let sum = |count_of: fn(&Numbered) -> u64| rows.iter().map(count_of).fold(0, u64::wrapping_add);
+        let total = (rows.len(), sum(|row| row.1), sum(|row| row.2));
+        rows.sort_unstable_by(|a, b| {
+            (a.0 == NO_USER).cmp(&(b.0 == NO_USER)).then_with(|| compare(self, texts, a.0, b.0))
+        });
+        rows.truncate(limit);
+        First { rows, total }
+    }
+
+    fn row(&self, user: u32) -> Numbered {
+        let (added, deleted) = self.of(user);
+        (user, added, deleted)
+    }
+
+    fn null(&self) -> Option<Numbered> {
+        Some(self.row(NO_USER)).filter(is_active)
     }
 
     /// The users with any activity, but the null user, with numbers from `start` to before `end`.
@@ -82,9 +122,15 @@ impl UserFold {
         users.map(|user| user as u32).filter(|&user| self.of(user).0 | self.of(user).1 > 0)
     }
 
+    /// With the first users, who are kept.
     pub fn size_bytes(&self) -> usize {
-        self.counts.iter().map(|column| 8 * column.capacity()).sum()
+        let first = self.counts[0].len().min(MOST_FIRST);
+        self.counts.iter().map(|column| 8 * column.capacity()).sum::<usize>() + first * size_of::<Numbered>()
     }
+}
+
+fn is_active((_, added, deleted): &Numbered) -> bool {
+    added | deleted > 0
 }
 
 fn compare(of: &UserFold, texts: &Texts, a: u32, b: u32) -> Ordering {
@@ -95,26 +141,26 @@ fn compare(of: &UserFold, texts: &Texts, a: u32, b: u32) -> Ordering {
 /// All users with any activity, to be put in the report's order: it holds what it needs, so that it may be sorted while
 /// others go on with fold and table.
 pub struct Everyone {
-    rows: Vec<(u64, u64, u32)>,
-    null: Option<(u64, u64)>,
+    rows: Vec<Numbered>,
+    null: Option<Numbered>,
     texts: Texts,
 }
 
 impl Everyone {
     pub fn new(of: &UserFold, texts: &Texts) -> Self {
-        let rows = of.active(0, usize::MAX).map(|user| (of.of(user).0, of.of(user).1, user)).collect();
+        let rows = of.active(0, usize::MAX).map(|user| of.row(user)).collect();
         Everyone { rows, null: of.null(), texts: texts.clone() }
     }
 
     pub fn sort(&mut self) {
         let texts = &self.texts;
-        self.rows.sort_unstable_by(|a, b| (b.0, b.1, texts.text(a.2)).cmp(&(a.0, a.1, texts.text(b.2))));
+        self.rows.sort_unstable_by(|a, b| (b.1, b.2, texts.text(a.0)).cmp(&(a.1, a.2, texts.text(b.0))));
     }
 
     /// So many rows from a place on.
     pub fn piece(&self, start: usize, limit: usize) -> Vec<Row<'_>> {
-        let null = self.null.map(|(added, deleted)| (None, added, deleted));
-        let row = |&(added, deleted, user): &(u64, u64, u32)| (Some(self.texts.text(user)), added, deleted);
+        let null = self.null.map(|(_, added, deleted)| (None, added, deleted));
+        let row = |&(user, added, deleted): &Numbered| (Some(self.texts.text(user)), added, deleted);
         let null = null.into_iter().skip(start.saturating_sub(self.rows.len()));
         self.rows.iter().skip(start).map(row).chain(null).take(limit).collect()
     }

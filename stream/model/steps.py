@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -12,6 +12,9 @@ ITEMS_A_STEP: Final = 2_000
 
 Steps = Generator[None, None, T]
 """Each `next` does one step; the result comes with the end."""
+
+Made: TypeAlias = T | Steps[T]
+"""What is made already, or the steps that make it."""
 
 
 def finish(steps: Steps[T]) -> T:

@@ -3,11 +3,12 @@ of them changed since; and damaged parts are an error.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,15 +22,18 @@ from api.report.compiled import CompiledForm
 from api.report.days import KindSums
 from api.report.form import Form, KindFold, PythonForm, UserFold
 from api.report.plan import Plan, plan_of
+from api.report.timeline import Progress
 from api.report.user_fold import Chosen, Ranked
-from api.wire import BucketState
+from api.report.written import Labels
 from stream.core import CoreFailed
-from stream.model.steps import Steps, finish
+from stream.model.steps import Made, Steps, finish
 from stream.storage.formats import FormatError
 from stream.tables.rules import CountingRules
 from tests.support.day_parts import day_parts
 from tests.support.redis_data import DAY, QUARTER, Event, RedisData
 from tests.support.user_columns import bases
+
+T = TypeVar("T")
 
 pytestmark = pytest.mark.timeout(900)  # the first one builds the core
 
@@ -43,7 +47,7 @@ ZONES = ["UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe", "Ameri
 SOURCES = [None, "user", "contact_import", "ü", "x", 'a"\\\n/\x1f\x7f\u2028𝔲']
 USERS = [None, "u1", "u2", "u3", "ß"]
 
-STATES: list[BucketState] = ["final", "settling", "open", "future"]
+TEXTS = [*SOURCES[1:], *map(chr, range(32)), "", "\x7f", "\u2028\u2029\ufeff\uffff", "</script>", "'&é"]
 
 EVENTS = st.lists(
     st.builds(
@@ -85,9 +89,18 @@ def packed(events: Sequence[Event], seed: int) -> dict[int, list[PartitionDay]]:
     return found
 
 
-async def listed(fold: UserFold, users: Chosen) -> list[Ranked]:
-    everyone = [row for piece in [piece async for piece in fold.all(users)] for row in zip(*piece, strict=True)]
-    return [everyone, *[await fold.first(limit, users) for limit in (1, 3, 500)]]
+def whole(made: Made[T]) -> T:
+    """With all steps that it takes."""
+    return finish(made) if isinstance(made, Generator) else made
+
+
+async def everyone(fold: UserFold, users: Chosen) -> Ranked:
+    return [row for piece in [piece async for piece in fold.all(users)] for row in zip(*piece, strict=True)]
+
+
+def listed(fold: UserFold, users: Chosen) -> list[Any]:
+    firsts = [whole(fold.first(limit, users)) for limit in (1, 3, 500)]
+    return [asyncio.run(everyone(fold, users)), *((first.rows, first.total) for first in firsts)]
 
 
 def counted(sums: KindSums | None, pieces: int) -> dict[Any, tuple[int, ...]] | None:
@@ -114,13 +127,23 @@ class Folded:
             [day for day, new, old in days if new != old and new is not None],
         )
 
-    def json(self) -> list[bytes]:
-        """Of buckets in any states, and where all are still to come."""
-        states = [STATES[i % len(STATES)] for i in range(self.plan.buckets)]
+    def json(self) -> list[Any]:
+        """Of buckets in any states, and where all are still to come; of no users, some and all, with labels or none."""
+        third = self.plan.buckets // 3
+        progresses = [Progress(0, 0, 0), Progress(third, third + 1, 2 * third + 1), Progress(third, 2 * third, 999)]
+        labels = [Labels({}), Labels({"u1": 'a "label"', "ß": None})]
+        firsts = [whole(self.by_user.first(limit, users)) for limit in (0, 2, 500) for users in (None, self.users)]
         return [
-            make(self.kinds, some)
-            for some in (states, ["future"] * len(states))
-            for make in (self.form.timeline_json, self.form.sources_json)
+            *(
+                make(self.kinds, progress)
+                for progress in progresses
+                for make in (self.form.timeline_json, self.form.sources_json)
+            ),
+            *(
+                (*self.form.report(self.kinds, progresses[1], first, some), self.form.lacks_labels(first, some))
+                for first in firsts
+                for some in labels
+            ),
         ]
 
     def update(self, days: Mapping[int, list[PartitionDay]], manifests: Mapping[int, bytes]) -> list[Any]:
@@ -128,25 +151,23 @@ class Folded:
         kinds = list(map(manifests.get, self.plan.days))
         gone, changed = self.differing(kinds, self.kinds.manifests)
         parts = day_parts({day: days[day] for day in changed})
-        self.kinds = finish(self.kinds.exchange(kinds, gone, {}, parts, self.users))
+        self.kinds = whole(self.kinds.exchange(kinds, gone, {}, parts, self.users))
         users = [manifests.get(of.day) if of.window[1] else None for of in self.plan.days.values()]
         gone, changed = self.differing(users, self.by_user.manifests)
         parts = day_parts({day: days[day] for day in changed})
-        self.by_user = finish(self.by_user.exchange(users, gone, {}, self.plan, parts, self.sources))
+        self.by_user = whole(self.by_user.exchange(users, gone, {}, self.plan, parts, self.sources))
         assert self.kinds.size_bytes > 0 < self.by_user.size_bytes
         for fold in (self.kinds, self.by_user):
             if isinstance(fold, compiled.KindFold | compiled.UserFold):
                 days = [day for day, it in zip(self.plan.days, fold.manifests, strict=True) if it is not None]
                 assert fold.core.days_bytes == sum(fold.day(day).size_bytes for day in days)
         by_day = [counted(self.kinds.sums_of(day), len(of.cuts)) for day, of in self.plan.days.items()]
-        ranked = [asyncio.run(listed(self.by_user, users)) for users in (None, self.users)]
+        ranked = [listed(self.by_user, users) for users in (None, self.users)]
         return [
             self.kinds.counts,
             self.kinds.totals(),
             *self.json(),
             by_day,
-            self.by_user.total(None),
-            self.by_user.total(self.users),
             *ranked,
         ]
 
@@ -200,6 +221,29 @@ def test_both_forms_name_the_same_sources_where_there_are_many(core: Any, others
     assert found[0] == found[1]
 
 
+def test_both_forms_write_the_same_users_and_labels(core: Any) -> None:
+    # Given users and labels of all that JSON must write in another way, and the events of nobody
+    plan, users = some_plan(), [*TEXTS, None, "unlabelled"]
+    events = [Event(START + DAY // 2, "e", "added", "user", user) for n, user in enumerate(users) for _ in range(n + 1)]
+    by_user = dict(zip(TEXTS, [None, *TEXTS[1:][::-1], "x"], strict=False))
+    days, found = packed(events, 1), []
+    for form in (PythonForm("here"), CompiledForm(core)):
+        folded = Folded(form, plan, None, None)
+        folded.update(days, dict.fromkeys(days, b"1"))
+        some, labels = whole(folded.by_user.first(20, None)), Labels(by_user)
+        written = [form.report(folded.kinds, Progress(0, 0, 1), some, labels) for _ in range(2)]
+        # When a label's text changes
+        other = form.report(folded.kinds, Progress(0, 0, 1), some, Labels({**by_user, TEXTS[-1]: "another"}))
+        # Then it is in the answer, and whoever has none lacks one
+        assert written[0] == written[1] != other
+        assert form.lacks_labels(some, labels)
+        assert not form.lacks_labels(some, Labels({**by_user, "unlabelled": None}))
+        found.append((written, other))
+    assert found[0] == found[1]
+    rows = json.loads(found[0][0][0].users)
+    assert {row["user_id"]: row["user_name"] for row in rows if row["user_id"] in by_user}.items() <= by_user.items()
+
+
 def some_plan() -> Plan:
     query = Query(None, None, "Asia/Kathmandu", Interval.DAY, Weekday.MONDAY, None, None, Compare.NONE)
     return plan_of(view_of_dates(query, Dates(FIRST, FIRST), NOW))
@@ -246,23 +290,29 @@ def test_damaged_parts_are_an_error_and_never_a_panic(core: Any) -> None:
         for users in (None, frozenset(["u1", None])):
             try:
                 fold = form.kind_fold(plan, None)
-                fold = finish(fold.exchange(only(plan, day), [], {}, day_parts({day: [bad]}), users))
+                fold = whole(fold.exchange(only(plan, day), [], {}, day_parts({day: [bad]}), users))
                 assert len(fold.counts.added) == 1
             except FormatError:
                 errors += 1
         try:
             by_user = form.user_fold(form.user_table())
-            by_user = finish(by_user.exchange(only(plan, day), [], {}, plan, day_parts({day: [bad]}), None))
-            asyncio.run(listed(by_user, None)) if number % 50 == 0 else by_user.total(None)
+            by_user = whole(by_user.exchange(only(plan, day), [], {}, plan, day_parts({day: [bad]}), None))
+            listed(by_user, None) if number % 50 == 0 else by_user.first(0, None)
             form.first_quarter(day_parts({day: [bad]}), day)
         except FormatError:
             errors += 1
     assert errors > rounds // 5
 
 
-def lengths(steps: Steps[Any], of: Any) -> list[int]:
+def steps_of(made: Made[Any]) -> Steps[Any]:
+    assert isinstance(made, Generator)
+    return made
+
+
+def lengths(make: Callable[[], Made[Any]], of: Any) -> list[int]:
     """Of something, before each step and after the last."""
-    return [len(of), *(len(of) for _ in steps), len(of)]
+    before, steps = len(of), steps_of(make())
+    return [before, len(of), *(len(of) for _ in steps), len(of)]
 
 
 @pytest.mark.parametrize("name", ["python", "compiled"])
@@ -278,20 +328,19 @@ def test_a_day_of_many_users_is_summed_and_ranked_in_small_steps(core: Any, name
     table = form.user_table()
     fold = form.user_fold(table)
     # When it is summed by user, then no step gives numbers to more users than a base has
-    seen = lengths(fold.exchange(only(plan, day), [], {}, plan, parts, None), table)
+    seen = lengths(lambda: fold.exchange(only(plan, day), [], {}, plan, parts, None), table)
     assert max(after - before for before, after in pairwise(seen)) <= of_each
     # ... and by kind, of some users, it is as many steps
     kinds = form.kind_fold(plan, None)
     steps = kinds.exchange(only(plan, day), [], {}, parts, frozenset(["u7"]))
-    assert sum(1 for _ in steps) >= len(heads) - 1
+    assert sum(1 for _ in steps_of(steps)) >= len(heads) - 1
     # ... to put the first in order takes a step for some thousands, too; here their ids decide
-    fold = finish(fold.exchange(only(plan, day), [], {}, plan, parts, None))
-    assert sum(1 for _ in fold._ranked_first(3)) >= number / of_each - 1  # type: ignore[attr-defined]
+    fold = whole(fold.exchange(only(plan, day), [], {}, plan, parts, None))
+    assert sum(1 for _ in steps_of(fold.first(3, None))) >= number / of_each - 1
     users = sorted(f"u{user}" for user in range(number))
-    assert asyncio.run(fold.first(500, None)) == [(user, 1, 0) for user in users[:500]]
-    assert fold.total(None) == (number, number, 0)
-    everyone = asyncio.run(listed(fold, None))[0]
-    assert everyone == [(user, 1, 0) for user in users]
+    first = whole(fold.first(500, None))
+    assert (first.rows, first.total) == ([(user, 1, 0) for user in users[:500]], (number, number, 0))
+    assert asyncio.run(everyone(fold, None)) == [(user, 1, 0) for user in users]
 
 
 class Panic(BaseException):

@@ -60,7 +60,7 @@ class Ranges:
         assert not sums.lacks(snapshot)
         await sums.take(snapshot)
         assert sum(sums.kinds.counts.added) == 2 * of.buckets
-        assert sums.users.total(None) == (1, 2 * of.buckets, 0)
+        assert sums.users.everyone == (1, 2 * of.buckets, 0)
         return lacking
 
 

@@ -2,7 +2,6 @@
 
 import random
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +13,7 @@ from api.report.fold import Counts, KindFold
 from api.report.plan import Plan, plan_of
 from api.report.sources import sources
 from api.report.summary import change_percent
-from api.report.timeline import bucket_states
+from api.report.timeline import Progress, bucket_states, progress_of
 from stream.model.steps import finish
 from stream.model.time import date_of
 
@@ -127,9 +126,20 @@ def test_a_fold_that_is_kept_is_the_fold_made_anew() -> None:
 
 
 def test_an_empty_bucket_is_closed_as_soon_as_it_begins() -> None:
-    nothing = SimpleNamespace(counts=Counts([0, 0], [0, 0], {}, [], [], {}))
-    assert bucket_states([10, 10, 20], nothing, 9_000.0, 9_000.0) == ["final", "open"]
-    assert bucket_states([10, 10, 20], nothing, 8_999.0, 8_000.0) == ["future", "future"]
+    nothing = Counts([0, 0], [0, 0], {}, [], [], {})
+    assert bucket_states(progress_of([10, 10, 20], 9_000.0, 9_000.0), nothing) == ["final", "open"]
+    assert bucket_states(progress_of([10, 10, 20], 8_999.0, 8_000.0), nothing) == ["future", "future"]
+
+
+def test_states_follow_time_and_a_bucket_to_come_that_holds_something_is_open() -> None:
+    # Given five buckets of ten quarter-hours each, of which the fourth holds a deletion that came too early
+    bounds, counts = [10, 20, 30, 40, 50, 60], Counts([9, 0, 0, 0, 0], [0, 0, 0, 1, 0], {}, [], [], {})
+    # When the second is over, and what is counted goes to the end of the first, then both say so
+    assert progress_of(bounds, 900.0 * 30, 900.0 * 20) == (1, 2, 3)
+    assert bucket_states(Progress(1, 2, 3), counts) == ["final", "settling", "open", "open", "future"]
+    # ... before them all, and after them
+    assert bucket_states(progress_of(bounds, 0.0, 0.0), counts) == ["open", "future", "future", "open", "future"]
+    assert bucket_states(progress_of(bounds, 900.0 * 60, 900.0 * 90), counts) == ["final"] * 5
 
 
 def test_two_years_and_those_a_year_before_count_a_day_twice() -> None:

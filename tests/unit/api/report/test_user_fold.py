@@ -13,7 +13,6 @@ from api.report.user_days import UserSums, user_sums
 from api.report.user_fold import Chosen, Ranked, UserFold, UserTotal
 from api.report.user_table import UserTable
 from api.report.users import sum_omitted, user_counts
-from api.wire import OmittedUsers
 from stream.model.steps import finish
 from tests.support.user_columns import bases, by_user, sums_of
 
@@ -34,18 +33,20 @@ async def test_users_are_ordered_by_added_deleted_and_id_and_the_null_user_is_la
     ranked = [("b", 2, 1), ("a", 2, 0), ("d", 1, 1), ("c", 0, 5), (None, 9, 0)]
     assert await everyone(fold) == ranked
     for limit in range(1, 8):
-        assert await fold.first(limit, None) == ranked[:limit]
+        assert finish(fold.first(limit, None)).rows == ranked[:limit]
     assert [user.user_name for user in user_counts(ranked, {"a": "Ada"})] == [None, "Ada", None, None, None]
-    assert fold.total(None) == UserTotal(5, 14, 7)
-    assert sum_omitted(fold.total(None), ranked[:2]) == OmittedUsers(3, 10, 6)
+    first = finish(fold.first(2, None))
+    assert first.total == UserTotal(5, 14, 7)
+    assert sum_omitted(first.total, first.rows) == UserTotal(3, 10, 6)
     some = frozenset([None, "c", "e"])
-    assert sum_omitted(fold.total(some), []) == OmittedUsers(2, 9, 5)
-    assert await fold.first(9, some) == [("c", 0, 5), (None, 9, 0)] == await everyone(fold, some)
+    assert await everyone(fold, some) == [("c", 0, 5), (None, 9, 0)]
+    assert finish(fold.first(9, some)) == ([("c", 0, 5), (None, 9, 0)], UserTotal(2, 9, 5))
+    assert finish(fold.first(1, some)) == ([("c", 0, 5)], UserTotal(2, 9, 5))
 
 
 async def test_a_fold_of_nobody_is_empty() -> None:
     fold = fold_of({}, {})
-    assert (await fold.first(500, None), await everyone(fold), fold.total(None)) == ([], [], UserTotal(0, 0, 0))
+    assert (finish(fold.first(500, None)), await everyone(fold)) == (([], UserTotal(0, 0, 0)), [])
 
 
 @pytest.mark.parametrize("piece", [3, 10_000])
@@ -80,9 +81,9 @@ async def test_a_fold_that_is_kept_is_what_its_days_sum_to(monkeypatch: pytest.M
         rows = [(user, added[user], deleted[user]) for user in added.keys() | deleted.keys()]
         rows.sort(key=lambda row: (row[0] is None, -row[1], -row[2], row[0] or ""))
         assert await everyone(fold) == rows
-        assert fold.total(None) == UserTotal(len(rows), added.total(), deleted.total())
+        total = UserTotal(len(rows), added.total(), deleted.total())
         for limit in (1, 2, 5, 500):
-            assert await fold.first(limit, None) == rows[:limit]
+            assert finish(fold.first(limit, None)) == (rows[:limit], total)
 
 
 @pytest.mark.parametrize(("window", "counts"), [((0, 96), 2), ((0, 95), 1), ((1, 95), 0)])
