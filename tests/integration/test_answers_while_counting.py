@@ -96,6 +96,14 @@ class Partition:
         return event
 
 
+async def two_partitions(client: Redis, api: Api) -> list[Partition]:
+    """Of which nothing is counted yet."""
+    partitions = [Partition(client, api, number, 2) for number in range(2)]
+    for partition in partitions:
+        await partition.begin()
+    return partitions
+
+
 def some_question(rng: random.Random) -> dict[str, Any]:
     """One of few, so that much is remembered."""
     asked: dict[str, Any] = {"period": rng.choice(["today", "last_7_days", "last_90_days", "all"])}
@@ -116,9 +124,7 @@ async def test_every_answer_is_right_whatever_was_asked_before(shared_redis: Any
         api_over(shared_redis, now, cache_bytes=rng.choice([6_000, 10**7])) as api,
     ):
         # Given two partitions that go on counting
-        partitions = [Partition(client, api, number, 2) for number in range(2)]
-        for partition in partitions:
-            await partition.begin()
+        partitions = await two_partitions(client, api)
         events: list[Event] = []
         for _ in range(120):
             events += [await rng.choice(partitions).take(rng) for _ in range(rng.choice([1, 1, 2, 9]))]
@@ -147,9 +153,7 @@ async def test_answers_that_are_made_while_others_are_and_while_events_come_are_
         Redis.from_url(shared_redis.url) as client,
         api_over(shared_redis, now, cache_bytes=rng.choice([6_000, 10**7])) as api,
     ):
-        partitions = [Partition(client, api, number, 2) for number in range(2)]
-        for partition in partitions:
-            await partition.begin()
+        partitions = await two_partitions(client, api)
         events = [await rng.choice(partitions).take(rng) for _ in range(20)]
         for _ in range(25):
             # Given several who ask at once, some of them the same
