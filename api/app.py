@@ -77,7 +77,8 @@ def create_app(
     hub = Hub(reports, reader, memory, metrics, StreamLimits(config.live_streams, config.live_streams_per_principal))
     authentication = Authentication(config, memory, clock)
     page = StaticFiles(PAGE, config.api_frame_ancestors)
-    questions = Questions(reports, reader, authentication, memory, bool(config.api_cors_origins))
+    questions = Questions(reports, reader, authentication, memory)
+    gate = Gate(metrics, bool(config.api_cors_origins), config.api_metrics_port, _problem_answer)
     endpoints = Endpoints(
         reports, reader, memory, authentication, hub, metrics, page, config.api_metrics_port, questions
     )
@@ -117,13 +118,13 @@ def create_app(
         "/page/{file:path}": ("page", endpoints.page),
     }
     app = _Application(
-        Gate(metrics, bool(config.api_cors_origins), config.api_metrics_port, _problem_answer),
+        gate,
         metrics,
         reader,
         questions,
         tracer is not NO_TRACER,
         route_handlers=[
-            _handler(path, _answer(path, name, endpoint, reader, metrics, tracer))
+            _handler(path, _answer(path, name, endpoint, gate, reader, metrics, tracer))
             for path, (name, endpoint) in routes.items()
         ],
         openapi_config=None,
@@ -171,7 +172,11 @@ class _Application(Litestar):
             # What was sent with the request is not looked at, its Accept-Encoding neither.
             await respond(Request({**scope, "headers": []}), refused, receive, send, self._gate.vary)
             return
-        known = None if self._traced else self._questions.find(request)
+        known = None
+        if self._gate.origins and b"origin" in request.headers:
+            scope["extensions"] = {}  # Litestar adds headers to what goes through `send`, for the origin
+        elif not self._traced:
+            known = self._questions.find(request)
         if known is None:
             await super().__call__(scope, receive, self._gate.complete(send))
             return
@@ -180,7 +185,9 @@ class _Application(Litestar):
         await respond(request, answer, receive, send, self._gate.vary)
 
 
-def _answer(path: str, name: str, endpoint: Endpoint, reader: Reader, metrics: Metrics, tracer: Tracer) -> ASGIApp:
+def _answer(
+    path: str, name: str, endpoint: Endpoint, gate: Gate, reader: Reader, metrics: Metrics, tracer: Tracer
+) -> ASGIApp:
     """What answers at an address."""
     shown = re.sub(r":\w+}", "}", path)
     if name in UNCOUNTED:
@@ -198,7 +205,7 @@ def _answer(path: str, name: str, endpoint: Endpoint, reader: Reader, metrics: M
                 span.fail(str(answered.status))
         if resource not in UNCOUNTED:
             metrics.count(resource, answered.status, time.perf_counter() - started)
-        await respond(request, answered, receive, send)
+        await respond(request, answered, receive, send, gate.vary)
 
     return answer
 

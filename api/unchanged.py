@@ -64,20 +64,16 @@ class Questions:
     whoever asks is looked at as always. Whatever is not plain is left to the router and the endpoints.
     """
 
-    def __init__(
-        self, reports: Reports, reader: Reader, authentication: Authentication, memory: Memory, origins: bool
-    ) -> None:
-        """`origins`: whether other origins may ask, whose headers Litestar adds."""
+    def __init__(self, reports: Reports, reader: Reader, authentication: Authentication, memory: Memory) -> None:
         self._reports = reports
         self._reader = reader
         self._authentication = authentication
         self._memory = memory
         self._bodies = Bodies(memory)
-        self._origins = origins
 
     def find(self, request: Request) -> tuple[Question, str] | None:
         """The question of a plain request, and its workspace, where the caller may have the answer."""
-        if request.method not in PLAIN_METHODS or request.root_path or (self._origins and b"origin" in request.headers):
+        if request.method not in PLAIN_METHODS or request.root_path:
             return None
         question = self.recall(request)
         if question is None:
@@ -137,7 +133,7 @@ class Questions:
                 stamp = reports.stamp_view(question.view, known, now, question.more)
             if if_none_match:
                 if etag_matches(if_none_match.decode("latin-1"), stamp.revision):
-                    return Answer(304, headers_of(stamp, etag=True))
+                    return Answer(304, headers_of(stamp.freshness, etag=True))
             elif kept is not None and kept.revision == stamp.revision:
                 fresh = stamp.freshness
                 return json_answer(request, fresh, kept.renew(fresh), kept.next_cursor)

@@ -1,4 +1,5 @@
-"""Limits connections, which uvicorn does not: how long one may be silent, how much it may send, how many are open.
+"""Limits connections, which uvicorn does not: how long one may be silent, how much it may send, how many are open. And
+sends answers whose body is known in one write, where uvicorn takes two.
 
 a connection is made       ─> its first head is to be whole within HEAD_SECONDS
 a head is whole            ─> an answer takes as long as it takes; live streams for ever
@@ -9,11 +10,13 @@ a reader takes nothing     ─> after TAKE_SECONDS without a byte the connection
 import asyncio
 import math
 import resource
+from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from api.http.problems import MEDIA_TYPE, encode, problem
+from api.http.request import SEND_WHOLE, Header
 
 HEAD_SECONDS = 10.0
 TAKE_SECONDS = 60.0
@@ -26,6 +29,9 @@ TIMER_SECONDS = 0.001
 
 PIPELINED_REQUESTS_LIMIT = 16
 """Requests of one connection that wait for the answer to another one; a packet of 256 KB has room for 13,000."""
+
+_CONTROLS = bytes(set(range(32)) - set(b"\t")) + b"\x7f"
+"""What no header may have, as uvicorn has it: CR or LF would begin another one."""
 
 SPARE_FILES = 100
 """File descriptors for all that is no connection to a reader."""
@@ -61,16 +67,21 @@ class GuardedProtocol(HttpToolsProtocol):
         self._taking: asyncio.TimerHandle | None = None
         self._message_bytes = 0
         self._in_message = False
+        self._answered: RequestResponseCycle | None = None
+        """The request that is being answered, or was last; `cycle` is the one that came last."""
+        self._extensions: dict[str, Any] = {SEND_WHOLE: self._send_whole}
         _, port = self.server or (None, None)
         if len(self.connections) > self.connections_limit and port != self.free_port:
             self._wire.write(_full_answer())
             self._wire.close()
-        self._await_head()
+        self._head_until = self.loop.time() + HEAD_SECONDS
+        self._set_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._timer, self._taking):
             if timer is not None:
                 timer.cancel()
+        self._extensions.clear()  # so that nothing holds itself
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -95,6 +106,9 @@ class GuardedProtocol(HttpToolsProtocol):
             raise TooMuch
         self._head_until = math.inf
         super().on_headers_complete()
+        self.scope["extensions"] = self._extensions
+        if not self.pipeline:
+            self._answered = self.cycle
         self.headers = []  # for those behind a body: nobody reads them
 
     def on_response_complete(self) -> None:
@@ -104,10 +118,38 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            self._answered, app = self.pipeline.pop()
+            self._start_asgi_task(self._answered, app)
         else:
-            self._begun_until = self.loop.time() + self.timeout_keep_alive
-            self._await_head()
+            now = self.loop.time()
+            self._begun_until = now + self.timeout_keep_alive
+            self._head_until = now + HEAD_SECONDS
+            self._set_timer()
+
+    async def _send_whole(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        """As two messages to uvicorn's `send`, in one write. The headers say how long the body is, and nothing of the
+        connection. Raises RuntimeError where one has a letter that uvicorn refuses, which might begin another header.
+        """
+        cycle = self._answered
+        assert cycle is not None
+        assert not cycle.response_started, "each request has one answer"
+        if self.flow.write_paused and not cycle.disconnected:
+            await self.flow.drain()
+        if cycle.disconnected:
+            return
+        lines = [*cycle.default_headers, *headers]
+        if not cycle.keep_alive:
+            lines.append((b"connection", b"close"))
+        head = STATUS_LINE[status] + b"\r\n".join(map(b": ".join, lines)) + b"\r\n\r\n"
+        if len(head) - len(head.translate(None, _CONTROLS)) != 2 * (len(lines) + 2):
+            raise RuntimeError("Invalid HTTP header.")
+        cycle.response_started, cycle.waiting_for_100_continue = True, False
+        self._wire.write(head + body)
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self._wire.close()
+        cycle.on_response()
 
     def send_400_response(self, msg: str) -> None:
         if self._is_answering():
@@ -124,10 +166,6 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._taking is not None and not self._wire.is_closing():
             self._taking.cancel()
             self._taking = None
-
-    def _await_head(self) -> None:
-        self._head_until = self.loop.time() + HEAD_SECONDS
-        self._set_timer()
 
     def _set_timer(self) -> None:
         """For whatever ends first. One that goes off too early is set again, and one a connection does for all of its

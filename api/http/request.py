@@ -11,11 +11,21 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
+
+Header = tuple[bytes, bytes]
+"""As it is sent: the name in lower case."""
+
+SendWhole = Callable[[int, Sequence[Header], bytes], Awaitable[None]]
+"""Sends the status, the headers and the body of an answer at once."""
+
+SEND_WHOLE = "contacts.send_whole"
+"""The ASGI extension of our server (cli/connections.py) that is a SendWhole. Elsewhere, and where somebody adds headers
+to what is sent, an answer goes by the messages of ASGI."""
 
 COMPRESS_FROM_BYTES = 1_024
 """Below it a packet is a packet."""
@@ -26,9 +36,6 @@ REMEMBERED_CHARACTERS = 256
 
 HEADERS_BYTES_LIMIT = 16_384
 """Names and values together: twice the longest token that is read, for what browsers and proxies add."""
-
-Header = tuple[bytes, bytes]
-"""As it is sent: the name in lower case."""
 
 SECURITY_HEADERS: tuple[Header, ...] = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 CACHE_CONTROL: Header = (b"cache-control", b"private, no-cache")
@@ -99,7 +106,6 @@ class Answer:
 async def respond(request: Request, answer: Answer, receive: Receive, send: Send, *more: Header) -> None:
     """Send an answer, with these headers too."""
     headers = [*answer.headers, *SECURITY_HEADERS, *more]
-    start = {"type": "http.response.start", "status": answer.status, "headers": headers}
     if answer.media_type is not None:
         headers.append((b"content-type", answer.media_type.encode()))
     if answer.encoding is not None:
@@ -111,23 +117,29 @@ async def respond(request: Request, answer: Answer, receive: Receive, send: Send
             headers.append(_GZIPPED)
         if answer.status not in (204, 304):
             headers.append((b"content-length", b"%d" % len(body)))
-        await send(start)
-        await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
-    elif request.method == "HEAD":
-        await send(start)
-        await send({"type": "http.response.body", "body": b""})
-    elif isinstance(body, AsyncIterator):
-        if answer.encoding is None and request.accepts_encoding("gzip"):
-            body = _gzip_pieces(body)
-            headers.append(_GZIPPED)
-        await send(start)
+    if request.method == "HEAD":
+        body = b""
+    if isinstance(body, bytes):
+        send_whole: SendWhole | None = request.scope.get("extensions", {}).get(SEND_WHOLE)
+        await (send_whole or partial(_send_messages, send))(answer.status, headers, body)
+        return
+    if isinstance(body, AsyncIterator) and answer.encoding is None and request.accepts_encoding("gzip"):
+        body = _gzip_pieces(body)
+        headers.append(_GZIPPED)
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    if isinstance(body, AsyncIterator):
         await _send_pieces(body, receive, send)
     else:
-        await send(start)
         await body.run(receive, send)
 
 
 _GZIPPED: Header = (b"content-encoding", b"gzip")
+
+
+async def _send_messages(send: Send, status: int, headers: Sequence[Header], body: bytes) -> None:
+    """A SendWhole by the messages of ASGI."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def wait_until_gone(receive: Receive) -> None:

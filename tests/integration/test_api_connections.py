@@ -24,6 +24,7 @@ from tests.support.api import BASE, serving, shared_redis
 from tests.support.ports import free_port
 from tests.support.redis_data import Event, Positions, RedisData
 from tests.support.redis_server import RunningRedis
+from tests.support.writes import noted_writes
 
 __all__ = ["shared_redis"]
 
@@ -220,6 +221,37 @@ async def test_who_takes_nothing_of_an_answer_is_let_go(
             await wire.say(f"GET {BASE}/activities.ndjson HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             async with asyncio.timeout(30):
                 await lost.wait()
+
+
+ORIGIN = "https://app.example"
+
+
+async def test_an_answer_leaves_in_one_write_unless_headers_for_its_origin_are_added(
+    shared_redis: RunningRedis,
+) -> None:
+    with noted_writes() as written:
+        async with serving(shared_redis, NOW, api_cors_origins=(ORIGIN,)) as (api, client):
+            api.write([Event(int(NOW) * 10**9, "1")])
+            etag = (await client.get(BASE)).headers["etag"]
+            for path, sent, status in (
+                (f"{BASE}/summary", {}, 200),  # by the router,
+                (f"{BASE}/summary", {}, 200),  # and as a question that is known
+                (BASE, {"If-None-Match": etag}, 304),
+                (f"{BASE}/summary.csv", {}, 200),
+                (f"{BASE}/summary?perid=x", {}, 400),
+                ("/livez", {}, 200),
+                ("/page/main.js", {}, 200),
+                ("/v1/timezones", {"Cookie": "c" * 20_000}, 431),
+            ):
+                written.clear()
+                plain = await client.get(path, headers=sent)
+                assert (path, plain.status_code, len(written)) == (path, status, 1)
+                from_elsewhere = await client.get(path, headers={**sent, "Origin": ORIGIN})
+                assert from_elsewhere.status_code == status
+                assert from_elsewhere.headers.get("access-control-allow-origin") == (ORIGIN if status < 431 else None)
+                for answer in (plain, from_elsewhere):
+                    assert [name for name, _ in answer.headers.multi_items() if name == "vary"] == ["vary"]
+                    assert answer.headers["vary"].endswith("Origin")
 
 
 async def test_above_the_limit_of_connections_there_is_a_503(

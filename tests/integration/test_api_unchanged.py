@@ -325,16 +325,14 @@ async def test_who_may_not_have_it_gets_no_304(shared_redis: RunningRedis, tmp_p
         assert await status(static) == 401
 
 
-async def test_what_is_odd_is_left_to_the_endpoints(shared_redis: RunningRedis, parsed: list[str]) -> None:
+async def test_what_is_odd_is_left_to_the_endpoints(shared_redis: RunningRedis) -> None:
     origin = "https://app.example"
     async with api_over(shared_redis, NOW, positions_cache_ms=60_000, api_cors_origins=(origin,)) as api:
         api.write(events())
         tag = (await unchanged(api)).headers["etag"]
-        del parsed[:]
         answer = await api.get("", {"If-None-Match": tag, "Origin": origin})
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (304, origin)
         twice = httpx.Headers([("If-None-Match", '"x"'), ("If-None-Match", tag)])
         assert (await api.client.get(BASE, headers=twice)).status_code == 304
-        assert parsed == [BASE]
         assert (await api.client.post(BASE, headers={"If-None-Match": tag})).status_code == 405
         assert (await api.get("", {"If-None-Match": tag, "Host": "a b"})).status_code == 400

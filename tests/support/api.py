@@ -107,6 +107,7 @@ async def serving(server: RunningRedis, now: float, **settings: Any) -> AsyncIte
             api.app,
             http=make_guarded_protocol(settings.get("api_connections", 1_000), None),
             lifespan="off",
+            access_log=False,
             log_config=None,
             timeout_graceful_shutdown=1,
         )

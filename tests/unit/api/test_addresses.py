@@ -76,7 +76,6 @@ OTHERS = [
     scope(BASE, "POST"),
     scope(BASE, "OPTIONS"),
     scope(BASE, root_path="/x"),
-    scope(BASE, origin=b"https://other.test"),
     scope(BASE, accept=b"text/csv"),
     scope(BASE) | {"query_string": b"period=today"},
 ]
@@ -87,6 +86,13 @@ async def test_whatever_is_not_plainly_that_address_is_left_to_the_router(asked:
     app = await app_that_was_asked(BASE)
     assert app._questions.find(Request(scope(BASE))) is not None
     assert app._questions.find(Request(asked)) is None
+
+
+async def test_who_asks_from_another_origin_is_left_to_the_router() -> None:
+    app = await app_that_was_asked(BASE)
+    app.asgi_router.handle_routing.cache_clear()
+    assert (await answer(app, scope(BASE, origin=b"https://other.test")))[0] == 503
+    assert app.asgi_router.handle_routing.cache_info().currsize == 1
 
 
 @pytest.mark.parametrize("path", [BASE, f"{BASE}/summary", "/v1/timezones", "/livez", "/nothing"])
