@@ -83,6 +83,9 @@ class GuardedProtocol(HttpToolsProtocol):
                 timer.cancel()
         self._extensions.clear()  # so that nothing holds itself
         super().connection_lost(exc)
+        if self._answered is not None:  # uvicorn tells the request that came last, which may wait behind it
+            self._answered.disconnected = True
+            self._answered.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         self._begun_until = math.inf

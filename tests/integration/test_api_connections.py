@@ -161,6 +161,19 @@ async def test_a_stream_outlives_all_of_these_limits(
                     text += await anext(pieces)
 
 
+async def test_a_stream_ends_with_its_reader_though_other_requests_wait_behind_it(shared_redis: RunningRedis) -> None:
+    async with serving(shared_redis, NOW) as (api, client):
+        api.write([Event(int(NOW) * 10**9, "1")])
+        async with wired(client) as wire:
+            await wire.say(f"GET {BASE}/live HTTP/1.1\r\nHost: a\r\n\r\n".encode() + GET)
+            async with asyncio.timeout(20):
+                await wire.reader.readuntil(b'"added":{"count":1')
+            assert api.app.state.metrics.streams() == 1
+        async with asyncio.timeout(20):
+            while api.app.state.metrics.streams():
+                await asyncio.sleep(0.01)
+
+
 TOO_MUCH = {
     "a header without an end": [b"GET / HTTP/1.1\r\nA: ", *[b"a" * 65_536] * 40],
     "headers without an end": [b"GET / HTTP/1.1\r\n", *[b"A: b\r\n" * 8_192] * 40],

@@ -180,10 +180,10 @@ async def test_a_header_that_would_become_two_is_a_500(
 async def test_who_takes_nothing_is_sent_one_answer_and_let_go(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Given a reader who asks for two large answers and takes none
+    # Given a reader who asks for three large answers and takes none
     monkeypatch.setattr(connections, "TAKE_SECONDS", 0.3)
     async with running() as site, connected(site, receive_bytes=4_096) as (_, writer):
-        writer.write(get("/large") * 2)
+        writer.write(get("/large") * 3)
         await site.until_answered(1)
         await asyncio.sleep(0.1)
         # then the second one waits for its turn, outside of the connection's buffer,
