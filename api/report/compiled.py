@@ -74,17 +74,16 @@ class CompiledForm:
         return found or _many_sources(fold, progress)
 
     def report(self, fold: "KindFold", progress: Progress, users: Any, labels: Labels) -> Written:
-        written = fold.core.report(progress, self._names, users, labels.written or self._write(labels))
+        written = fold.core.report(progress, self._names, users, labels.written)
         totals, timeline, sources, listed, omitted = written
         return Written(totals, timeline, sources or _many_sources(fold, progress), listed, omitted)
 
     def lacks_labels(self, users: Any, labels: Labels) -> bool:
-        lacks: bool = users.lack(labels.written or self._write(labels))
-        return lacks
-
-    def _write(self, labels: Labels) -> Any:
-        labels.written = self._core.Labels(labels.by_user)
-        return labels.written
+        lacks: bool | None = users.lack(labels.written)
+        if lacks is not None:
+            return lacks
+        labels.written = users.write(labels.by_user)
+        return bool(users.lack(labels.written))
 
     def plan_of(self, plan: Plan) -> Any:
         """A plan as the core takes it."""

@@ -107,7 +107,7 @@ class Form(Protocol):
     def sources_json(self, fold: Any, progress: Progress) -> bytes: ...
     def report(self, fold: Any, progress: Progress, users: Any, labels: Labels) -> Written: ...
     def lacks_labels(self, users: Any, labels: Labels) -> bool:
-        """Whether some of the first users are not among those with labels."""
+        """Whether some of the first users are not among those with labels. A report is made after this was asked."""
 
 
 class PythonForm:

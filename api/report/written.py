@@ -12,7 +12,7 @@ class Labels:
     def __init__(self, by_user: Mapping[str | None, str | None]) -> None:
         self.by_user = by_user
         self.written: Any = None
-        """What the compiled core makes of them, once."""
+        """What the compiled core makes of them, once for its table of users."""
 
 
 class Written(NamedTuple):

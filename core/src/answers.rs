@@ -1,12 +1,10 @@
 //! Writes the parts of an answer as JSON: its buckets, and its first users. The Python forms are `api/report/timeline.py`,
 //! `api/report/sources.py` and `api/report/users.py`, whose structs `api/wire.py` has.
 
-use hashbrown::HashMap;
-
 use crate::fold::{Counts, Side};
 use crate::plan::Plan;
 use crate::user_fold::First;
-use crate::user_table::{Texts, NO_USER};
+use crate::user_table::{Texts, UserTable, NO_USER};
 
 /// How sources are named in answers.
 pub struct Names {
@@ -84,19 +82,20 @@ pub fn timeline(plan: &Plan, counts: &Counts<'_>, progress: &Progress) -> Vec<u8
     let [added, deleted] = &counts.now.totals;
     let [added_before, deleted_before] = &counts.before.totals;
     let mut between = b'[';
+    let mut earlier_spans = plan.earlier_spans.iter();
     for (i, span) in plan.spans.iter().enumerate() {
         out.push(between);
         between = b',';
         let is_future = states.is_future(i);
-        out.extend_from_slice(span.as_bytes());
+        out.extend_from_slice(span);
         out.extend_from_slice(states.text(i));
         or_null(&mut out, is_future, added[i]);
         out.extend_from_slice(b",\"deleted\":");
         or_null(&mut out, is_future, deleted[i]);
         out.extend_from_slice(b",\"previous\":");
-        match plan.earlier_spans.get(i) {
+        match earlier_spans.next() {
             Some(earlier) => {
-                out.extend_from_slice(earlier.as_bytes());
+                out.extend_from_slice(earlier);
                 out.extend_from_slice(b",\"added\":");
                 number(&mut out, added_before[i]);
                 out.extend_from_slice(b",\"deleted\":");
@@ -189,17 +188,18 @@ pub fn sources(plan: &Plan, counts: &Counts<'_>, progress: &Progress, of: &Names
     out.extend_from_slice(b"],\"totals\":");
     by_name(&mut out, &rows, false, |counts| counts.iter().copied().fold(0, u64::wrapping_add));
     out.extend_from_slice(b",\"timeline\":[");
+    let mut earlier_spans = plan.earlier_spans.iter();
     for (i, span) in plan.spans.iter().enumerate() {
         if i > 0 {
             out.push(b',');
         }
-        out.extend_from_slice(span.as_bytes());
+        out.extend_from_slice(span);
         out.extend_from_slice(states.text(i));
         by_name(&mut out, &rows, states.is_future(i), |counts| counts[i]);
         out.extend_from_slice(b",\"previous\":");
-        match plan.earlier_spans.get(i) {
+        match earlier_spans.next() {
             Some(span) => {
-                out.extend_from_slice(span.as_bytes());
+                out.extend_from_slice(span);
                 out.extend_from_slice(b",\"added\":");
                 by_name(&mut out, &earlier, false, |counts| counts[i]);
                 out.push(b'}');
@@ -212,32 +212,46 @@ pub fn sources(plan: &Plan, counts: &Counts<'_>, progress: &Progress, of: &Names
     Some(out)
 }
 
-/// Users with their labels, each written up to its counts.
-pub struct Labels(HashMap<String, Vec<u8>>);
+/// Users with their labels, each written up to its counts: one behind the other.
+pub struct Labels {
+    text: Vec<u8>,
+    /// By ascending number of the user: where what is written starts and ends.
+    users: Vec<(u32, usize, usize)>,
+}
 
-fn labelled(user: Option<&str>, label: Option<&str>) -> Vec<u8> {
-    let mut out = b"{\"user_id\":".to_vec();
-    for (text, next) in [(user, ",\"user_name\":"), (label, ",\"added\":")] {
+fn put_labelled(out: &mut Vec<u8>, user: Option<&str>, label: Option<&str>) {
+    for (name, text) in [("{\"user_id\":", user), (",\"user_name\":", label)] {
+        out.extend_from_slice(name.as_bytes());
         match text {
-            Some(text) => put_quoted(&mut out, text),
+            Some(text) => put_quoted(out, text),
             None => out.extend_from_slice(NULL),
         }
-        out.extend_from_slice(next.as_bytes());
     }
-    out
+    out.extend_from_slice(b",\"added\":");
 }
 
 impl Labels {
-    pub fn new(labels: impl IntoIterator<Item = (String, Option<String>)>) -> Self {
-        let written = |(user, label): (String, Option<String>)| {
-            let text = labelled(Some(&user), label.as_deref());
-            (user, text)
-        };
-        Labels(labels.into_iter().map(written).collect())
+    /// Of users who have a number in a table; nobody has counted the others yet.
+    pub fn new(labels: impl IntoIterator<Item = (String, Option<String>)>, table: &UserTable) -> Self {
+        let mut of = Labels { text: Vec::new(), users: Vec::new() };
+        for (user, label) in labels {
+            let Some(number) = table.find(Some(&user)) else { continue };
+            let start = of.text.len();
+            put_labelled(&mut of.text, Some(&user), label.as_deref());
+            of.users.push((number, start, of.text.len()));
+        }
+        of.users.sort_unstable();
+        of
     }
 
-    pub fn lack(&self, first: &First, texts: &Texts) -> bool {
-        !first.rows.iter().all(|&(user, ..)| user == NO_USER || self.0.contains_key(texts.text(user)))
+    fn get(&self, user: u32) -> Option<&[u8]> {
+        let place = self.users.binary_search_by_key(&user, |of| of.0).ok()?;
+        let (_, start, end) = self.users[place];
+        Some(&self.text[start..end])
+    }
+
+    pub fn lack(&self, first: &First) -> bool {
+        first.rows.iter().any(|&(user, ..)| user != NO_USER && self.get(user).is_none())
     }
 }
 
@@ -249,10 +263,11 @@ pub fn users(first: &First, texts: &Texts, labels: &Labels) -> Vec<u8> {
         if i > 0 {
             out.push(b',');
         }
-        let user = Some(user).filter(|&user| user != NO_USER).map(|user| texts.text(user));
-        match user.and_then(|user| labels.0.get(user)) {
+        match labels.get(user) {
             Some(written) => out.extend_from_slice(written),
-            None => out.extend_from_slice(&labelled(user, None)),
+            None => {
+                put_labelled(&mut out, Some(user).filter(|&user| user != NO_USER).map(|user| texts.text(user)), None)
+            }
         }
         number(&mut out, added);
         out.extend_from_slice(b",\"deleted\":");

@@ -226,6 +226,20 @@ fn number(item: &[u8]) -> u64 {
     }
 }
 
+/// How many of ascending items, of so many bytes each, are below a number.
+fn count_below<const WIDTH: usize>(items: &[u8], least: u64) -> usize {
+    let (mut from, mut to) = (0, items.len() / WIDTH);
+    while from < to {
+        let middle = from + (to - from) / 2;
+        if number(&items[middle * WIDTH..][..WIDTH]) < least {
+            from = middle + 1;
+        } else {
+            to = middle;
+        }
+    }
+    from
+}
+
 impl<'a> Column<'a> {
     pub fn read(packed: &'a [u8], name: &[u8]) -> Result<Self, FormatError> {
         let fault = || FormatError(format!("{} has a damaged column", shown(name)));
@@ -272,16 +286,12 @@ impl<'a> Column<'a> {
     /// column.
     pub fn place_of(&self, least: u64, low: usize, high: usize) -> usize {
         let Some(items) = self.between(low, high) else { return high };
-        let (mut from, mut to) = (0, items.len() / self.width);
-        while from < to {
-            let middle = from + (to - from) / 2;
-            if number(&items[middle * self.width..(middle + 1) * self.width]) < least {
-                from = middle + 1;
-            } else {
-                to = middle;
-            }
+        low + match self.width {
+            1 => count_below::<1>(items, least),
+            2 => count_below::<2>(items, least),
+            4 => count_below::<4>(items, least),
+            _ => count_below::<8>(items, least),
         }
-        low + from
     }
 }
 

@@ -21,10 +21,31 @@ pub struct DayPlan {
 pub struct Plan {
     pub buckets: usize,
     pub earlier: usize,
-    /// Where each bucket starts and ends, as the beginning of an object in JSON, and likewise each earlier one.
-    pub spans: Vec<String>,
-    pub earlier_spans: Vec<String>,
+    pub spans: Spans,
+    pub earlier_spans: Spans,
     days: HashMap<i64, DayPlan>,
+}
+
+/// Where buckets start and end, each as the beginning of an object in JSON; one behind the other, as they are read.
+pub struct Spans {
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Spans {
+    fn new(spans: &[(String, String)]) -> Self {
+        let mut of = Spans { text: Vec::new(), ends: Vec::new() };
+        for (start, end) in spans {
+            of.text.extend_from_slice(format!("{{\"start\":\"{start}\",\"end\":\"{end}\"").as_bytes());
+            of.ends.push(of.text.len());
+        }
+        of
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| &self.text[std::mem::replace(&mut start, end)..end])
+    }
 }
 
 fn fault(text: String) -> FormatError {
@@ -42,10 +63,7 @@ impl Plan {
         if earlier != 0 && earlier != buckets {
             return Err(fault(format!("has {earlier} buckets beside {buckets}")));
         }
-        let json = |spans: Vec<(String, String)>| {
-            spans.iter().map(|(start, end)| format!("{{\"start\":\"{start}\",\"end\":\"{end}\"")).collect()
-        };
-        let (spans, earlier_spans) = (json(spans), json(earlier_spans));
+        let (spans, earlier_spans) = (Spans::new(&spans), Spans::new(&earlier_spans));
         let plan = Plan { buckets, earlier, spans, earlier_spans, days: days.into_iter().collect() };
         for (day, of) in &plan.days {
             let columns = of.columns.iter().chain(of.also.iter().map(|(_, column)| column));

@@ -433,13 +433,14 @@ impl KindFold {
         labels: &Labels,
     ) -> Written<'py> {
         let (plan, counts, progress) = (self.0.plan(), self.0.counts(), progress_of(progress));
+        assert!(labels.table.is(&users.table), "labels are written for the users that are listed");
         let table = users.table.borrow(py);
         let json = |json: Vec<u8>| PyBytes::new(py, &json);
         (
             totals_of(&counts),
             json(answers::timeline(plan, &counts, &progress)),
             answers::sources(plan, &counts, &progress, &names.0).map(json),
-            json(answers::users(&users.of, table.0.texts(), &labels.0)),
+            json(answers::users(&users.of, table.0.texts(), &labels.of)),
             users.of.omitted(),
         )
     }
@@ -621,22 +622,23 @@ impl FirstUsers {
         self.of.total
     }
 
-    /// Whether some of them are not among those with labels.
-    fn lack(&self, py: Python<'_>, labels: &Labels) -> bool {
-        labels.0.lack(&self.of, self.table.borrow(py).0.texts())
+    /// Whether some of them are not among those with labels; None: of their users no labels are written.
+    fn lack(&self, labels: Option<&Labels>) -> Option<bool> {
+        labels.filter(|labels| labels.table.is(&self.table)).map(|labels| labels.of.lack(&self.of))
+    }
+
+    /// The labels of users, as answers have them.
+    fn write(&self, py: Python<'_>, by_user: HashMap<String, Option<String>>) -> Labels {
+        let of = answers::Labels::new(by_user, &self.table.borrow(py).0);
+        Labels { of, table: self.table.clone_ref(py) }
     }
 }
 
-/// The labels of users, as answers have them.
+/// Labels that are written, of users of a table.
 #[pyclass(frozen)]
-pub struct Labels(answers::Labels);
-
-#[pymethods]
-impl Labels {
-    #[new]
-    fn new(by_user: HashMap<String, Option<String>>) -> Self {
-        Labels(answers::Labels::new(by_user))
-    }
+pub struct Labels {
+    of: answers::Labels,
+    table: Py<UserTable>,
 }
 
 /// All users with any activity.

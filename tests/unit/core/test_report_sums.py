@@ -140,7 +140,7 @@ class Folded:
                 for make in (self.form.timeline_json, self.form.sources_json)
             ),
             *(
-                (*self.form.report(self.kinds, progresses[1], first, some), self.form.lacks_labels(first, some))
+                (self.form.lacks_labels(first, some), *self.form.report(self.kinds, progresses[1], first, some))
                 for first in firsts
                 for some in labels
             ),
@@ -231,13 +231,20 @@ def test_both_forms_write_the_same_users_and_labels(core: Any) -> None:
         folded = Folded(form, plan, None, None)
         folded.update(days, dict.fromkeys(days, b"1"))
         some, labels = whole(folded.by_user.first(20, None)), Labels(by_user)
-        written = [form.report(folded.kinds, Progress(0, 0, 1), some, labels) for _ in range(2)]
-        # When a label's text changes
-        other = form.report(folded.kinds, Progress(0, 0, 1), some, Labels({**by_user, TEXTS[-1]: "another"}))
-        # Then it is in the answer, and whoever has none lacks one
-        assert written[0] == written[1] != other
+        others = Labels({**by_user, TEXTS[-1]: "another", "unlabelled": None})
+        # Then whoever has no label lacks one
         assert form.lacks_labels(some, labels)
-        assert not form.lacks_labels(some, Labels({**by_user, "unlabelled": None}))
+        written = [form.report(folded.kinds, Progress(0, 0, 1), some, labels) for _ in range(2)]
+        # When a label's text changes, it is in the answer
+        assert not form.lacks_labels(some, others)
+        other = form.report(folded.kinds, Progress(0, 0, 1), some, others)
+        assert written[0] == written[1] != other
+        # ... also of another table of users
+        again = Folded(form, plan, None, None)
+        again.update(days, dict.fromkeys(days, b"1"))
+        some = whole(again.by_user.first(20, None))
+        assert not form.lacks_labels(some, others)
+        assert form.report(again.kinds, Progress(0, 0, 1), some, others) == other
         found.append((written, other))
     assert found[0] == found[1]
     rows = json.loads(found[0][0][0].users)
