@@ -30,7 +30,9 @@ to what is sent, an answer goes by the messages of ASGI."""
 COMPRESS_FROM_BYTES = 1_024
 """Below it a packet is a packet."""
 
-COMPRESSION_LEVEL = 5
+COMPRESSION_LEVEL = 3
+"""Of a whole report of 22 KB it makes 3.0 KB in 38 us; level 5 makes 2.6 KB in 88 us, level 1 3.4 KB in 36."""
+
 REMEMBERED_CHARACTERS = 256
 """Of a header; no browser's Accept is longer. With the 256 headers that are remembered it bounds them to 3 MB."""
 
