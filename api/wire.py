@@ -81,6 +81,10 @@ def encoded(json: bytes, of: type[T]) -> T:  # noqa: ARG001
     return found
 
 
+ENCODED: Any = msgspec.Raw
+"""As `encoded`, for a part of whatever type."""
+
+
 def decoded(part: T, of: type[T]) -> T:
     """A part of an answer, written already or not."""
     return msgspec.json.decode(part, type=of) if isinstance(part, msgspec.Raw) else part

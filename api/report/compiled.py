@@ -60,7 +60,7 @@ class CompiledForm:
 
     def first_quarter(self, parts: DayParts, day: int) -> int | None:
         try:
-            quarter: int | None = self._core.first_quarter(columns_of_parts(parts.of([day])))
+            quarter: int | None = self._core.first_quarter(parts.of([day]))
         except self.failures as failure:
             raise self.explain(failure) from failure
         return quarter
@@ -74,9 +74,9 @@ class CompiledForm:
         return found or _many_sources(fold, progress)
 
     def report(self, fold: "KindFold", progress: Progress, users: Any, labels: Labels) -> Written:
-        written = fold.core.report(progress, self._names, users, labels.written)
-        totals, timeline, sources, listed, omitted = written
-        return Written(totals, timeline, sources or _many_sources(fold, progress), listed, omitted)
+        written: Written = fold.core.report(progress, self._names, users, labels.written)
+        added, deleted, timeline, sources, listed, omitted = written
+        return written if sources else Written(added, deleted, timeline, _many_sources(fold, progress), listed, omitted)
 
     def lacks_labels(self, users: Any, labels: Labels) -> bool:
         lacks: bool | None = users.lack(labels.written)
@@ -136,7 +136,7 @@ class KindFold:
         """In one step, as nearly always, or what is left of more."""
         form = self._form
         try:
-            core = self.core.exchange(gone, known, columns_of_parts(parts), users, STEP_BYTES)
+            core = self.core.exchange(gone, known, parts, users, STEP_BYTES)
         except form.failures as failure:
             raise form.explain(failure) from failure
         if isinstance(core, type(self.core)):
@@ -194,9 +194,8 @@ class UserFold:
         sources: Chosen,
     ) -> "Made[UserFold]":
         form, of_plan = self._form, self._plan or self._form.plan_of(plan)
-        days = columns_of_parts(parts)
         try:
-            core = self.core.exchange(gone, known, of_plan, self.table, days, sources, STEP_BYTES)
+            core = self.core.exchange(gone, known, of_plan, self.table, parts, sources, STEP_BYTES)
         except form.failures as failure:
             raise form.explain(failure) from failure
         if isinstance(core, type(self.core)):
@@ -255,8 +254,3 @@ class UserFold:
 def _many_sources(fold: KindFold, progress: Progress) -> bytes:
     """Of more sources than are named, or where one has a name of ours."""
     return msgspec.json.encode(sources(fold.plan, fold.counts, bucket_states(progress, fold.counts)))
-
-
-def columns_of_parts(parts: DayParts) -> tuple[Any, ...]:
-    """As the core takes them: the days, the shape of each, their values, and which of the days are meant."""
-    return parts.asked, parts.shapes, parts.found, parts.days

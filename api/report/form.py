@@ -13,6 +13,7 @@ from api.report.days import KindSums
 from api.report.fold import Counts
 from api.report.plan import Plan
 from api.report.sources import sources
+from api.report.summary import totals
 from api.report.timeline import Progress, bucket_states, timeline
 from api.report.user_fold import Chosen, Columns, Ranked
 from api.report.users import sum_omitted, user_counts
@@ -137,12 +138,14 @@ class PythonForm:
         return msgspec.json.encode(sources(fold.plan, fold.counts, bucket_states(progress, fold.counts)))
 
     def report(self, fold: KindFold, progress: Progress, users: FirstUsers, labels: Labels) -> Written:
+        added, deleted = totals(fold.plan, fold.totals())
         return Written(
-            fold.totals(),
+            msgspec.json.encode(added),
+            msgspec.json.encode(deleted),
             self.timeline_json(fold, progress),
             self.sources_json(fold, progress),
             msgspec.json.encode(user_counts(users.rows, labels.by_user)),
-            sum_omitted(users.total, users.rows),
+            msgspec.json.encode(sum_omitted(users.total, users.rows)),
         )
 
     def lacks_labels(self, users: FirstUsers, labels: Labels) -> bool:

@@ -19,7 +19,7 @@ from api.read.snapshot import RowRange, Snapshot, State, require_complete
 from api.report.form import FirstUsers, Form, KindFold, UserFold
 from api.report.names import label_of
 from api.report.plan import Plan, plan_of_bounds, size_of_plan
-from api.report.summary import total
+from api.report.summary import totals
 from api.report.sums import Chosen, Range, Sums, UserFolds
 from api.report.timeline import Progress, progress_of
 from api.report.user_fold import NOBODY
@@ -224,25 +224,15 @@ class Reports:
 
     async def stamp_report(self, workspace_id: str, query: Query) -> tuple[Stamp, answers.Report]:
         reading = await self.read(workspace_id, query, REPORT)
-        totals, timeline, sources, users, omitted = self._form.report(
-            reading.kinds, reading.progress(), reading.users, reading.labels
-        )
-        added, deleted = _totals(reading.plan, totals)
-        return reading.stamp, answers.Report(
-            reading.query,
-            reading.stamp.freshness,
-            added,
-            deleted,
-            answers.encoded(timeline, list[answers.Bucket]),
-            answers.encoded(sources, answers.Sources),
-            answers.encoded(users, list[answers.UserCounts]),
-            answers.OmittedUsers(*omitted),
-            reading.warnings,
-        )
+        written = self._form.report(reading.kinds, reading.progress(), reading.users, reading.labels)
+        added, deleted, timeline, sources, users, omitted = map(answers.ENCODED, written)
+        of, fresh, warnings = reading.query, reading.stamp.freshness, reading.warnings
+        report = answers.Report(of, fresh, added, deleted, timeline, sources, users, omitted, warnings)
+        return reading.stamp, report
 
     async def summary(self, workspace_id: str, query: Query) -> answers.SummaryAnswer:
         reading = await self.read(workspace_id, query, KINDS)
-        added, deleted = _totals(reading.plan, reading.kinds.totals())
+        added, deleted = totals(reading.plan, reading.kinds.totals())
         of, fresh = reading.query, reading.stamp.freshness
         return answers.SummaryAnswer(of, fresh, added, deleted, reading.warnings)
 
@@ -285,7 +275,8 @@ class Reports:
         """
         every = of is None and query.period is Period.ALL
         first = self._first_event(workspace_id).quarter if every else None
-        labelled = self._labelled(workspace_id) if need.users else _NOBODY
+        known = self._memory.get(("users", workspace_id)) if need.users else None
+        labelled, labelled_bytes = known or (_NOBODY, 0)
         seen: Seen | None = None
         for _ in range(TRIES):
             begun = int(self.clock() // QUARTER_SECONDS)
@@ -320,7 +311,7 @@ class Reports:
             ended = int(self.clock() // QUARTER_SECONDS)
             if of is None and ended != begun and self._outline(query, ended, first).view.key != outline.view.key:
                 continue
-            if need.users:
+            if need.users and (known is None or known[0] is not labelled or labelled_bytes != labelled.bytes):
                 self._remember_labelled(workspace_id, labelled)
             sums.remember_prepared(prepared, seen.known)
             return self._reading(outline, need, sums, snapshot, now, users, labels, more)
@@ -381,15 +372,8 @@ class Reports:
     def _remember_first(self, workspace_id: str, known: State, quarter: int | None) -> None:
         self._memory.put(("first", workspace_id), _First(_first_depends_on(known), quarter), 300)
 
-    def _labelled(self, workspace_id: str) -> Labelled:
-        """The users whose labels the last report had."""
-        told = self._memory.get(("users", workspace_id))
-        return _NOBODY if told is None else told[0]
-
     def _remember_labelled(self, workspace_id: str, labelled: Labelled) -> None:
-        told = self._memory.get(("users", workspace_id))
-        if told is not None and told[0] is labelled and told[1] == labelled.bytes:
-            return
+        """The users whose labels the next report will need."""
         if 0 < len(labelled.users) <= REMEMBERED_USERS:
             self._memory.put(("users", workspace_id), (labelled, labelled.bytes), labelled.bytes)
 
@@ -459,12 +443,6 @@ def query_answer(of: View) -> answers.QueryAnswer:
         None if query.users is None else list(query.users),
         compared,
     )
-
-
-def _totals(plan: Plan, totals: tuple[int, int, int, int]) -> tuple[answers.Total, answers.Total]:
-    added, deleted, added_before, deleted_before = totals
-    compared = plan.compared
-    return total(added, added_before if compared else None), total(deleted, deleted_before if compared else None)
 
 
 def size_of_view(of: View) -> int:

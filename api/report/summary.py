@@ -1,6 +1,14 @@
 """The two totals, each with the earlier side's and the change between them."""
 
+from api.report.plan import Plan
 from api.wire import Total
+
+
+def totals(plan: Plan, counts: tuple[int, int, int, int]) -> tuple[Total, Total]:
+    """Of added and deleted, and both of the earlier side."""
+    added, deleted, added_before, deleted_before = counts
+    compared = plan.compared
+    return total(added, added_before if compared else None), total(deleted, deleted_before if compared else None)
 
 
 def total(count: int, previous: int | None) -> Total:

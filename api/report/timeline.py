@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import NamedTuple
 
-from api.query.periods import now_quarter
 from api.report.fold import Counts
 from api.report.plan import Plan
 from api.wire import Bucket, BucketState, EarlierBucket
+from stream.model.time import QUARTER_SECONDS
 
 
 class Progress(NamedTuple):
@@ -21,8 +21,8 @@ class Progress(NamedTuple):
 
 def progress_of(bounds: Sequence[int], now: float, as_of: float) -> Progress:
     """`now` and `as_of` are seconds since 1970."""
-    final = bisect_right(bounds, now_quarter(min(as_of, now))) - 1
-    begun = bisect_right(bounds, now_quarter(now))
+    final = bisect_right(bounds, min(as_of, now) // QUARTER_SECONDS) - 1
+    begun = bisect_right(bounds, now // QUARTER_SECONDS)
     return Progress(max(0, final), max(0, begun - 1), begun)
 
 

@@ -16,12 +16,11 @@ class Labels:
 
 
 class Written(NamedTuple):
-    """Parts of a whole report, those in bytes as JSON."""
+    """The parts of a whole report as JSON, in the order of `Report` in `api/wire.py`."""
 
-    totals: tuple[int, int, int, int]
-    """Added, deleted, and both of the earlier side."""
+    added: bytes
+    deleted: bytes
     timeline: bytes
     sources: bytes
     users: bytes
-    omitted: tuple[int, int, int]
-    """Of the users that are not listed: how many they are, added, deleted."""
+    users_omitted: bytes

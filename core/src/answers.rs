@@ -1,6 +1,7 @@
 //! Writes the parts of an answer as JSON: its buckets, and its first users. The Python forms are `api/report/timeline.py`,
 //! `api/report/sources.py` and `api/report/users.py`, whose structs `api/wire.py` has.
 
+use crate::days::ACTIVITIES;
 use crate::fold::{Counts, Side};
 use crate::plan::Plan;
 use crate::user_fold::First;
@@ -73,6 +74,36 @@ fn or_null(out: &mut Vec<u8>, is_null: bool, count: u64) {
     } else {
         number(out, count);
     }
+}
+
+fn sum(of: &[u64]) -> u64 {
+    of.iter().copied().fold(0, u64::wrapping_add)
+}
+
+/// In percent of the earlier side, to one decimal, half away from zero; None where there was nothing.
+fn change_percent(count: u64, previous: u64) -> Option<f64> {
+    let (thousandths, whole) = (u128::from(count.abs_diff(previous)) * 1_000, u128::from(previous));
+    let tenths = (2 * thousandths + whole).checked_div(2 * whole)? as f64 / 10.0;
+    Some(if count >= previous || tenths == 0.0 { tenths } else { -tenths })
+}
+
+/// Added and deleted, each with the earlier side's and the change between them.
+pub fn totals(plan: &Plan, counts: &Counts<'_>) -> [Vec<u8>; ACTIVITIES] {
+    std::array::from_fn(|activity| {
+        let (count, previous) = (sum(&counts.now.totals[activity]), sum(&counts.before.totals[activity]));
+        let is_compared = plan.earlier > 0;
+        let mut out = b"{\"count\":".to_vec();
+        number(&mut out, count);
+        out.extend_from_slice(b",\"previous\":");
+        or_null(&mut out, !is_compared, previous);
+        out.extend_from_slice(b",\"change_percent\":");
+        match change_percent(count, previous).filter(|_| is_compared) {
+            Some(change) => serde_json::to_writer(&mut out, &change).expect("a number is JSON"),
+            None => out.extend_from_slice(NULL),
+        }
+        out.push(b'}');
+        out
+    })
 }
 
 /// Every bucket with its state and counts.
@@ -186,7 +217,7 @@ pub fn sources(plan: &Plan, counts: &Counts<'_>, progress: &Progress, of: &Names
         between = b",";
     }
     out.extend_from_slice(b"],\"totals\":");
-    by_name(&mut out, &rows, false, |counts| counts.iter().copied().fold(0, u64::wrapping_add));
+    by_name(&mut out, &rows, false, sum);
     out.extend_from_slice(b",\"timeline\":[");
     let mut earlier_spans = plan.earlier_spans.iter();
     for (i, span) in plan.spans.iter().enumerate() {
@@ -276,4 +307,52 @@ pub fn users(first: &First, texts: &Texts, labels: &Labels) -> Vec<u8> {
     }
     out.push(b']');
     out
+}
+
+/// What the users sum to that are not listed.
+pub fn omitted(first: &First) -> Vec<u8> {
+    let (users, added, deleted) = first.omitted();
+    let mut out = Vec::new();
+    for (name, count) in [("{\"count\":", users as u64), (",\"added\":", added), (",\"deleted\":", deleted)] {
+        out.extend_from_slice(name.as_bytes());
+        number(&mut out, count);
+    }
+    out.push(b'}');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{change_percent, number};
+
+    #[test]
+    fn a_change_is_to_one_decimal_and_half_away_from_zero() {
+        let cases = [
+            ((3, 0), None),
+            ((0, 0), None),
+            ((4, 4), Some("0.0")),
+            ((1, 2), Some("-50.0")),
+            ((0, 7), Some("-100.0")),
+            ((2, 3), Some("-33.3")),
+            ((2_001, 2_000), Some("0.1")),
+            ((1_999, 2_000), Some("-0.1")),
+            ((9_999, 10_000), Some("0.0")),
+            ((10_004, 10_000), Some("0.0")),
+            ((1_125, 1_000), Some("12.5")),
+            ((123_456_789_012, 1), Some("12345678901100.0")),
+        ];
+        for ((count, previous), expected) in cases {
+            let found = change_percent(count, previous).map(|change| serde_json::to_string(&change).unwrap());
+            assert_eq!(found.as_deref(), expected, "{count} after {previous}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_their_digits() {
+        for of in [0, 7, 9, 10, 99, 100, 12_345, u64::MAX] {
+            let mut out = Vec::new();
+            number(&mut out, of);
+            assert_eq!(String::from_utf8(out).unwrap(), of.to_string());
+        }
+    }
 }

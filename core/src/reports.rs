@@ -22,10 +22,15 @@ type Values = HashSet<Option<String>>;
 /// Of each partition of a day, how many summaries, heads and cells come before its delta.
 type Shape = Arc<[(usize, usize, usize)]>;
 
-/// As `DayParts` in `api/read/parts.py`: the days that values are of, the shape of each, the values, and which of the
-/// days are meant. Both ascend.
+/// As `DayParts` in `api/read/parts.py`: the days that values are of, the shape of each, the values (`found`), and which
+/// of the days are meant. Both ascend.
 #[derive(FromPyObject)]
-pub struct DayParts<'py>(Vec<i64>, Bound<'py, PyList>, Bound<'py, PyList>, Vec<i64>);
+pub struct DayParts<'py> {
+    asked: Vec<i64>,
+    shapes: Bound<'py, PyList>,
+    found: Bound<'py, PyList>,
+    days: Vec<i64>,
+}
 
 /// The days that are to be summed, one after the other. What Python holds of a day is looked at when it has its turn.
 struct Waiting {
@@ -44,9 +49,9 @@ struct Waiting {
 
 impl Waiting {
     fn new(of: DayParts<'_>) -> Self {
-        let DayParts(asked, shapes, values, wanted) = of;
-        let (shapes, values) = (shapes.unbind(), values.unbind());
-        Waiting { asked, shapes, values, wanted, done: 0, passed: 0, start: 0, last_shape: None }
+        let DayParts { asked, shapes, found, days } = of;
+        let (shapes, values) = (shapes.unbind(), found.unbind());
+        Waiting { asked, shapes, values, wanted: days, done: 0, passed: 0, start: 0, last_shape: None }
     }
 
     fn is_done(&self) -> bool {
@@ -348,7 +353,8 @@ type NumberedStates = (usize, usize, usize);
 /// Added, deleted, and both of the earlier side.
 type Totals = (u64, u64, u64, u64);
 
-type Written<'py> = (Totals, Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>, Bound<'py, PyBytes>, (usize, u64, u64));
+type Written<'py> = (Json<'py>, Json<'py>, Json<'py>, Option<Json<'py>>, Json<'py>, Json<'py>);
+type Json<'py> = Bound<'py, PyBytes>;
 
 fn progress_of((settled, ended, begun): NumberedStates) -> Progress {
     Progress { settled, ended, begun }
@@ -422,7 +428,7 @@ impl KindFold {
         found.map(|json| PyBytes::new(py, &json))
     }
 
-    /// Of a whole report the totals; timeline, sources and users as JSON, each as above; and what the users sum to that
+    /// The parts of a whole report as JSON: added, deleted, timeline, sources as above, users, and the sum of those that
     /// are not listed.
     fn report<'py>(
         &self,
@@ -432,16 +438,18 @@ impl KindFold {
         users: &FirstUsers,
         labels: &Labels,
     ) -> Written<'py> {
-        let (plan, counts, progress) = (self.0.plan(), self.0.counts(), progress_of(progress));
         assert!(labels.table.is(&users.table), "labels are written for the users that are listed");
+        let (plan, counts, progress) = (self.0.plan(), self.0.counts(), progress_of(progress));
+        let [added, deleted] = answers::totals(plan, &counts);
         let table = users.table.borrow(py);
         let json = |json: Vec<u8>| PyBytes::new(py, &json);
         (
-            totals_of(&counts),
+            json(added),
+            json(deleted),
             json(answers::timeline(plan, &counts, &progress)),
             answers::sources(plan, &counts, &progress, &names.0).map(json),
             json(answers::users(&users.of, table.0.texts(), &labels.of)),
-            users.of.omitted(),
+            json(answers::omitted(&users.of)),
         )
     }
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from api.read.parts import PartitionDay
 from api.report import days
-from api.report.compiled import columns_of_parts
 from api.report.days import kind_sums_of_users
 from api.report.user_days import user_sums
 from api.report.user_table import UserTable
@@ -229,7 +228,7 @@ def compare_sums(core: Any, state: PartitionState) -> None:
     for aggregate in whole_aggregates(state):
         heads, cells, summaries = ([base[i] for base in aggregate.bases] for i in (1, 2, 3))
         parts = [PartitionDay(summaries, heads, cells, aggregate.delta)] * 2
-        of_day = columns_of_parts(day_parts({aggregate.day: parts}))
+        of_day = day_parts({aggregate.day: parts})
         for cuts in ((96,), (50, 96), (1, 49, 95, 96)):
             plan = core.Plan([("", "")], [], [(aggregate.day, cuts, [0] * len(cuts), [], (0, 96))])
             for users in (None, frozenset({"u1", None})):

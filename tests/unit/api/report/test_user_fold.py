@@ -13,6 +13,7 @@ from api.report.user_days import UserSums, user_sums
 from api.report.user_fold import Chosen, Ranked, UserFold, UserTotal
 from api.report.user_table import UserTable
 from api.report.users import sum_omitted, user_counts
+from api.wire import OmittedUsers
 from stream.model.steps import finish
 from tests.support.user_columns import bases, by_user, sums_of
 
@@ -37,7 +38,7 @@ async def test_users_are_ordered_by_added_deleted_and_id_and_the_null_user_is_la
     assert [user.user_name for user in user_counts(ranked, {"a": "Ada"})] == [None, "Ada", None, None, None]
     first = finish(fold.first(2, None))
     assert first.total == UserTotal(5, 14, 7)
-    assert sum_omitted(first.total, first.rows) == UserTotal(3, 10, 6)
+    assert sum_omitted(first.total, first.rows) == OmittedUsers(3, 10, 6)
     some = frozenset([None, "c", "e"])
     assert await everyone(fold, some) == [("c", 0, 5), (None, 9, 0)]
     assert finish(fold.first(9, some)) == ([("c", 0, 5), (None, 9, 0)], UserTotal(2, 9, 5))
