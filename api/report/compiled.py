@@ -118,10 +118,12 @@ class CompiledForm:
 class KindFold:
     """As in `api/report/fold.py`."""
 
-    __slots__ = ("_counts", "_form", "core", "manifests", "plan")
+    __slots__ = ("_counts", "_form", "core", "manifests", "plan", "size_bytes")
 
-    def __init__(self, form: CompiledForm, plan: Plan, core: Any, manifests: Sequence[bytes | None] = ()) -> None:
-        self.plan, self.core, self.manifests = plan, core, manifests
+    def __init__(
+        self, form: CompiledForm, plan: Plan, core: Any, size_bytes: int = 0, manifests: Sequence[bytes | None] = ()
+    ) -> None:
+        self.plan, self.core, self.size_bytes, self.manifests = plan, core, size_bytes, manifests
         self._form = form
         self._counts: Counts | None = None
 
@@ -136,15 +138,17 @@ class KindFold:
         """In one step, as nearly always, or what is left of more."""
         form = self._form
         try:
-            core = self.core.exchange(gone, known, parts, users, STEP_BYTES)
+            made = self.core.exchange(gone, known, parts, users, STEP_BYTES)
         except form.failures as failure:
             raise form.explain(failure) from failure
-        if isinstance(core, type(self.core)):
-            return KindFold(form, self.plan, core, manifests)
-        return self._go_on(core, manifests)
+        if type(made) is tuple:
+            core, size_bytes = made
+            return KindFold(form, self.plan, core, size_bytes, manifests)
+        return self._go_on(made, manifests)
 
     def _go_on(self, folding: Any, manifests: Sequence[bytes | None]) -> "Steps[KindFold]":
-        return KindFold(self._form, self.plan, (yield from self._form.finish(folding)), manifests)
+        core, size_bytes = yield from self._form.finish(folding)
+        return KindFold(self._form, self.plan, core, size_bytes, manifests)
 
     def day(self, day: int) -> Any:
         return self.core.sums_of(day)
@@ -164,21 +168,22 @@ class KindFold:
         totals: tuple[int, int, int, int] = self.core.totals()
         return totals
 
-    @property
-    def size_bytes(self) -> int:
-        size: int = self.core.size_bytes
-        return size
-
 
 class UserFold:
     """As in `api/report/user_fold.py`."""
 
-    __slots__ = ("__weakref__", "_first", "_form", "_plan", "core", "manifests", "table")
+    __slots__ = ("__weakref__", "_first", "_form", "_plan", "core", "manifests", "size_bytes", "table")
 
     def __init__(
-        self, form: CompiledForm, table: Any, core: Any, manifests: Sequence[bytes | None] = (), plan: Any = None
+        self,
+        form: CompiledForm,
+        table: Any,
+        core: Any,
+        size_bytes: int = 0,
+        manifests: Sequence[bytes | None] = (),
+        plan: Any = None,
     ) -> None:
-        self.table, self.core, self.manifests = table, core, manifests
+        self.table, self.core, self.size_bytes, self.manifests = table, core, size_bytes, manifests
         self._form = form
         self._plan = plan
         """As the core takes it, once something was exchanged."""
@@ -195,24 +200,20 @@ class UserFold:
     ) -> "Made[UserFold]":
         form, of_plan = self._form, self._plan or self._form.plan_of(plan)
         try:
-            core = self.core.exchange(gone, known, of_plan, self.table, parts, sources, STEP_BYTES)
+            made = self.core.exchange(gone, known, of_plan, self.table, parts, sources, STEP_BYTES)
         except form.failures as failure:
             raise form.explain(failure) from failure
-        if isinstance(core, type(self.core)):
-            return UserFold(form, self.table, core, manifests, of_plan)
-        return self._go_on(core, manifests, of_plan)
+        if type(made) is tuple:
+            core, size_bytes = made
+            return UserFold(form, self.table, core, size_bytes, manifests, of_plan)
+        return self._go_on(made, manifests, of_plan)
 
     def _go_on(self, folding: Any, manifests: Sequence[bytes | None], of_plan: Any) -> "Steps[UserFold]":
-        core = yield from self._form.finish(folding)
-        return UserFold(self._form, self.table, core, manifests, of_plan)
+        core, size_bytes = yield from self._form.finish(folding)
+        return UserFold(self._form, self.table, core, size_bytes, manifests, of_plan)
 
     def day(self, day: int) -> Any:
         return self.core.sums_of(day)
-
-    @property
-    def size_bytes(self) -> int:
-        size: int = self.core.size_bytes
-        return size
 
     def first(self, limit: int, users: Chosen) -> Made[Any]:
         """They stay numbers in the core."""

@@ -425,7 +425,7 @@ class Sums:
     def _remember_kinds(self, side: _Side) -> None:
         fold = self.kinds
         size = fold.size_bytes + _size_of_manifests(side.manifests)
-        if side.is_new or not self._cache.renew(self._kind_key, fold, size, self.plan):
+        if not side.fold.manifests or not self._cache.renew(self._kind_key, fold, size, self.plan):
             shared = [(self.plan, size_of_plan), *self._shared_choices()]
             self._cache.put(self._kind_key, fold, size, shared=shared)
             self._remember_donor("kinds")
@@ -434,7 +434,7 @@ class Sums:
         fold, key = self.users, self._user_key
         self._folds.put(key, fold)
         size = fold.size_bytes + _size_of_manifests(side.manifests)
-        if side.is_new or not self._cache.renew(key, fold, size, fold.table):
+        if not side.fold.manifests or not self._cache.renew(key, fold, size, fold.table):
             table = _shared_users(fold.table)
             shared = [(self.plan, size_of_plan), *self._shared_choices(), table]
             self._cache.put(key, fold, size, shared=shared)

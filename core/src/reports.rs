@@ -159,10 +159,10 @@ fn known_sums<T>(
 
 type Days<T> = Vec<(i64, Arc<T>)>;
 
-/// A fold that is made, or what goes on to make it.
+/// A fold that is made, with its size in bytes; or what goes on to make it.
 #[derive(IntoPyObject)]
 pub enum Made<F, S> {
-    Fold(F),
+    Fold((F, usize)),
     Steps(S),
 }
 
@@ -179,8 +179,8 @@ pub struct KindFolding {
 
 #[pymethods]
 impl KindFolding {
-    /// Do some more; the fold with the last of it, else None.
-    fn step(&mut self, py: Python<'_>, mut left_bytes: usize) -> PyResult<Option<KindFold>> {
+    /// Do some more; the fold and its size with the last of it, else None.
+    fn step(&mut self, py: Python<'_>, mut left_bytes: usize) -> PyResult<Option<(KindFold, usize)>> {
         let before = &self.before.get().0;
         while let Some(held) = self.days.day(py)? {
             let bases = held.bases().map_err(of_format)?;
@@ -194,7 +194,9 @@ impl KindFolding {
             }
         }
         let changed = std::mem::take(&mut self.changed);
-        before.exchange(&self.gone, changed).map(|fold| Some(KindFold(fold))).map_err(of_format)
+        let fold = before.exchange(&self.gone, changed).map_err(of_format)?;
+        let size = fold.size_bytes();
+        Ok(Some((KindFold(fold), size)))
     }
 }
 
@@ -283,7 +285,7 @@ impl Exchanging {
 #[pymethods]
 impl UserFolding {
     /// As in `KindFolding`.
-    fn step(&mut self, py: Python<'_>, mut left_bytes: usize) -> PyResult<Option<UserFold>> {
+    fn step(&mut self, py: Python<'_>, mut left_bytes: usize) -> PyResult<Option<(UserFold, usize)>> {
         let (before, table) = (self.before.clone_ref(py), self.table.clone_ref(py));
         let users = &mut table.borrow_mut(py).0;
         if self.exchanging.is_none() {
@@ -295,7 +297,10 @@ impl UserFolding {
         if !self.exchanging.as_mut().is_some_and(|of| of.advance(left_bytes)) {
             return Ok(None);
         }
-        Ok(self.exchanging.take().map(|of| UserFold { fold: of.fold, days: of.days, days_bytes: of.bytes }))
+        Ok(self.exchanging.take().map(|of| {
+            let size = OBJECT_BYTES + of.fold.size_bytes() + of.bytes;
+            (UserFold { fold: of.fold, days: of.days, days_bytes: of.bytes }, size)
+        }))
     }
 }
 
@@ -453,11 +458,6 @@ impl KindFold {
         )
     }
 
-    #[getter]
-    fn size_bytes(&self) -> usize {
-        self.0.size_bytes()
-    }
-
     /// Of the sums of its days.
     #[getter]
     fn days_bytes(&self) -> usize {
@@ -592,12 +592,6 @@ impl UserFold {
     /// All users, to be sorted.
     fn everyone(&self, table: &UserTable) -> Everyone {
         Everyone(user_fold::Everyone::new(&self.fold, table.0.texts()))
-    }
-
-    /// With the sums of its days.
-    #[getter]
-    fn size_bytes(&self) -> usize {
-        OBJECT_BYTES + self.fold.size_bytes() + self.days_bytes
     }
 
     /// Of the sums of its days.

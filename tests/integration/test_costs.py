@@ -411,7 +411,7 @@ async def test_an_answer_takes_few_calls(own_redis: RunningRedis) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("core")
-@pytest.mark.parametrize(("path", "most"), [("/timeline", 108), ("/sources", 108), ("", 130)])
+@pytest.mark.parametrize(("path", "most"), [("/timeline", 106), ("/sources", 106), ("", 126)])
 async def test_an_answer_that_is_made_anew_takes_few_calls_however_many_days_changed(
     own_redis: RunningRedis, path: str, most: int
 ) -> None:

@@ -233,7 +233,7 @@ def compare_sums(core: Any, state: PartitionState) -> None:
             plan = core.Plan([("", "")], [], [(aggregate.day, cuts, [0] * len(cuts), [], (0, 96))])
             for users in (None, frozenset({"u1", None})):
                 sums = days.kind_sums(parts, cuts) if users is None else finish(kind_sums_of_users(parts, cuts, users))
-                fold = core.KindFold(plan, None).exchange([], {}, of_day, users, UNLIMITED)
+                fold = core.KindFold(plan, None).exchange([], {}, of_day, users, UNLIMITED)[0]
                 found = fold.sums_of(aggregate.day)
                 assert by_kind(found, len(cuts)) == by_kind(sums, len(cuts))
         for window in ((0, 96), (10, 96), (0, 1)):
@@ -241,7 +241,7 @@ def compare_sums(core: Any, state: PartitionState) -> None:
             for sources in (None, frozenset({"user", None})):
                 added, deleted = by_user(finish(user_sums(UserTable(), parts, window, sources)))
                 table = core.UserTable()
-                fold = core.UserFold().exchange([], {}, plan, table, of_day, sources, UNLIMITED)
+                fold = core.UserFold().exchange([], {}, plan, table, of_day, sources, UNLIMITED)[0]
                 rows = fold.listed(table, [], 0, 1_000).rows
                 assert {user: (one, other) for user, one, other in rows} == {
                     user: (added.get(user, 0), deleted.get(user, 0)) for user in added.keys() | deleted.keys()
