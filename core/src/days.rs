@@ -99,41 +99,51 @@ impl KindSums {
     }
 }
 
-/// Numbers the sources that sums meet, 0 being that of none, so that days are added up by number.
+/// Numbers the sources that sums meet, 0 being that of none, so that days are added up by number. One day that changed has
+/// few, and for these a search from the start takes less than to make a hash table.
 struct SourceNumbers {
+    /// Empty as long as there are few.
     numbers: HashMap<Arc<str>, u32>,
     texts: Vec<Option<Arc<str>>>,
     /// Those of whole tables as they lie in parts: most parts of a workspace have the same.
-    known: HashMap<Box<[u8]>, Arc<[u32]>>,
+    known: Vec<(Box<[u8]>, Arc<[u32]>)>,
 }
 
-const KNOWN_TABLES: usize = 64;
+const FEW_SOURCES: usize = 16;
+const KNOWN_TABLES: usize = 16;
 
 impl SourceNumbers {
     fn new() -> Self {
-        SourceNumbers { numbers: HashMap::new(), texts: vec![None], known: HashMap::new() }
+        SourceNumbers { numbers: HashMap::new(), texts: vec![None], known: Vec::new() }
     }
 
     fn number_of(&mut self, source: &str) -> u32 {
-        if let Some(&number) = self.numbers.get(source) {
+        let known = match self.numbers.is_empty() {
+            true => self.texts.iter().position(|text| text.as_deref() == Some(source)).map(|place| place as u32),
+            false => self.numbers.get(source).copied(),
+        };
+        if let Some(number) = known {
             return number;
         }
-        let (number, text) = (self.texts.len() as u32, Arc::<str>::from(source));
-        self.texts.push(Some(Arc::clone(&text)));
-        self.numbers.insert(text, number);
+        let number = self.texts.len() as u32;
+        self.texts.push(Some(source.into()));
+        if self.texts.len() > FEW_SOURCES {
+            let new = if self.numbers.is_empty() { 0 } else { number as usize };
+            let texts = self.texts.iter().enumerate().skip(new);
+            self.numbers.extend(texts.filter_map(|(place, text)| Some((Arc::clone(text.as_ref()?), place as u32))));
+        }
         number
     }
 
     fn numbers_of(&mut self, table: &PackedTexts<'_>) -> Result<Arc<[u32]>, FormatError> {
-        if let Some(known) = self.known.get(table.packed) {
-            return Ok(Arc::clone(known));
+        if let Some(place) = self.known.iter().position(|(packed, _)| **packed == *table.packed) {
+            self.known.swap(0, place);
+            return Ok(Arc::clone(&self.known[0].1));
         }
         let texts = table.strings(NAME)?;
         let numbers: Arc<[u32]> = texts.into_iter().map(|source| self.number_of(source)).collect();
-        if self.known.len() == KNOWN_TABLES {
-            self.known.clear();
-        }
-        self.known.insert(table.packed.into(), Arc::clone(&numbers));
+        self.known.truncate(KNOWN_TABLES - 1);
+        self.known.push((table.packed.into(), Arc::clone(&numbers)));
         Ok(numbers)
     }
 }
