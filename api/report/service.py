@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from api import wire as answers
 from api.cache import Memory, size_of_texts
-from api.errors import Unavailable
+from api.errors import Unavailable, ValidationErrors
 from api.query.periods import Period, TooManyBuckets, local_date, now_quarter, quarter_text
 from api.query.question import Query, View, too_many_buckets, view
 from api.read.freshness import Positions, as_of_text, freshness, lag_seconds, revision, state
@@ -274,7 +274,7 @@ class Reports:
         quarter-hour passed meanwhile.
         """
         every = of is None and query.period is Period.ALL
-        first = self._first_event(workspace_id).quarter if every else None
+        first = self._known_first(workspace_id, query) if every else None
         known = self._memory.get(("users", workspace_id)) if need.users else None
         labelled, labelled_bytes = known or (_NOBODY, 0)
         seen: Seen | None = None
@@ -368,6 +368,17 @@ class Reports:
     def _first_event(self, workspace_id: str) -> _First:
         """As it was last read."""
         return self._memory.get(("first", workspace_id)) or _First((b"", None), None)
+
+    def _known_first(self, workspace_id: str, query: Query) -> int | None:
+        """The quarter of the first event as it was last read, which a read goes by. None too where the query would be
+        refused for it: that event may be gone, and the read shows where the first one lies now.
+        """
+        quarter = self._first_event(workspace_id).quarter
+        try:
+            self._outline(query, now_quarter(self.clock()), quarter)
+        except ValidationErrors:
+            return None
+        return quarter
 
     def _remember_first(self, workspace_id: str, known: State, quarter: int | None) -> None:
         self._memory.put(("first", workspace_id), _First(_first_depends_on(known), quarter), 300)

@@ -381,6 +381,10 @@ async def test_everything_in_days_may_be_too_many_buckets(shared_redis: RunningR
         assert answer.status_code == 400
         assert [error["parameter"] for error in answer.json()["errors"]] == ["interval"]
         assert (await api.json(period="all"))["added"]["count"] == 1
+        # Once the first event is gone, the rest may be asked for in days
+        api.write([added("2026-11-01T00:00:00+00:00")])
+        answer = await api.json(period="all", interval="day")
+        assert (answer["query"]["from"], answer["added"]["count"]) == ("2026-11-01", 1)
 
 
 async def revision(api: Api, **asked: Any) -> str:
