@@ -35,9 +35,6 @@ FOLDED_DAY_BYTES = 250
 FOLDS_ASKED = 8
 """Folds of one workspace and filter that are asked for days: those that gave some last, or were made last."""
 
-FOLDS_KNOWN = 100
-"""Of users: with more, those that nobody holds any more are looked for."""
-
 Fold = KindFold | UserFold
 
 Dated = tuple[int, bytes]
@@ -127,12 +124,19 @@ class Range:
         return found
 
 
+class _Held(ref[UserFold]):
+    __slots__ = ("key",)
+
+    key: Any
+
+
 class UserFolds:
-    """The folds of users that are held anywhere in this process; who needs one that is being made waits for it."""
+    """The folds of users that are held anywhere in this process; who needs one that is being made waits for it. A key
+    has a plan in it, so it goes with its fold.
+    """
 
     def __init__(self) -> None:
-        self._folds: dict[Any, ref[UserFold]] = {}
-        self._most = FOLDS_KNOWN
+        self._folds: dict[Any, _Held] = {}
         self.making: dict[Any, Event] = {}
         """Those that are being made in steps; each is set when that is over."""
 
@@ -141,11 +145,15 @@ class UserFolds:
         return None if known is None else known()
 
     def put(self, key: Any, fold: UserFold) -> None:
-        # A WeakValueDictionary takes four calls in Python for this, and each answer pays for them.
-        self._folds[key] = ref(fold)
-        if len(self._folds) > self._most:
-            self._folds = {key: known for key, known in self._folds.items() if known() is not None}
-            self._most = FOLDS_KNOWN + 2 * len(self._folds)
+        # A WeakValueDictionary takes four calls in Python for this, and each answer pays for them. The fold before this
+        # one is forgotten with its reference, and then calls nobody.
+        self._folds[key] = held = _Held(fold, self._forget)
+        held.key = key
+
+    def _forget(self, held: ref[UserFold]) -> None:
+        assert isinstance(held, _Held)
+        if self._folds.get(held.key) is held:
+            del self._folds[held.key]
 
 
 Find = Callable[[Mapping[int, bytes]], dict[Dated, Any]]

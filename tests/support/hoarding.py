@@ -86,6 +86,13 @@ def users() -> Iterator[Asked]:
         yield at(f"users{number}", ""), {"period": "last_7_days"}, EVERYTHING
 
 
+def reports() -> Iterator[Asked]:
+    """Whole ones, with users, of many buckets."""
+    for number in range(100):
+        first = date(2010, 1, 1) + timedelta(days=number)
+        yield at("old", ""), {"from": first, "to": first + timedelta(days=45), "interval": "hour"}, EVERYTHING
+
+
 def tokens() -> Iterator[Asked]:
     for number in range(600):
         workspaces = ["w", *(f"{number}w{other}" for other in range(500))]
@@ -104,6 +111,14 @@ def no_data(_data: RedisData) -> None: ...
 def write_old(data: RedisData) -> None:
     moment = int(datetime(2000, 1, 5, tzinfo=UTC).timestamp()) * SECOND
     data.write([Event(moment, "1", workspace="old"), Event(int(NOW) * SECOND, "2", workspace="old")], [], rows=False)
+
+
+def write_year(data: RedisData) -> None:
+    first = int(datetime(2010, 1, 1, tzinfo=UTC).timestamp())
+    data.write(
+        [Event((first + day * 86_400) * SECOND, f"{day}", user="u", workspace="old") for day in range(365)],
+        [], rows=False,
+    )  # fmt: skip
 
 
 def write_sources(data: RedisData) -> None:
@@ -134,6 +149,7 @@ KINDS: dict[str, tuple[Callable[[RedisData], None], Callable[[], Iterator[Asked]
     "plans": (write_old, plans),
     "sources": (write_sources, sources),
     "users": (write_users, users),
+    "reports": (write_year, reports),
     "tokens": (no_data, tokens),
     "workspaces": (no_data, workspaces),
 }

@@ -1,6 +1,7 @@
 """Sums of days: a range takes those that the folds of other ranges have, and reads the others."""
 
 from collections.abc import Mapping
+from weakref import ref
 
 import pytest
 
@@ -90,6 +91,24 @@ async def test_what_is_forgotten_gives_no_days() -> None:
         if "folds" not in key:  # type: ignore[operator]
             ranges.memory.forget(key)
     assert len(await ranges.read(plan(0, 8), days(0, 8))) == 9
+
+
+async def test_what_is_forgotten_goes_with_its_plan() -> None:
+    """A plan of many buckets takes a megabyte, which the memory counts no longer."""
+    ranges = Ranges()
+    known = [plan(0, 9), plan(2, 3)]
+    for of in known:
+        await ranges.read(of, days(0, 9))
+    held = list(map(ref, known))
+    # When the folds of one of them are forgotten
+    ranges.plans.clear()
+    del of, known
+    for key in list(ranges.memory._entries):
+        if held[0]() in key:  # type: ignore[operator]
+            ranges.memory.forget(key)
+    del key
+    # Then that plan is gone, and the other one is not
+    assert [plan_of() is None for plan_of in held] == [True, False]
 
 
 @pytest.mark.parametrize("others", [1, 3 * FOLDS_ASKED])
