@@ -91,12 +91,12 @@ class Memory:
             known[0] += 1
         return tuple(of for of, _ in shared)
 
-    def grow(self, of: Any, size_bytes: int) -> None:
-        """An object that entries may hold takes so many bytes more."""
+    def resize(self, of: Any, size_bytes: int) -> None:
+        """An object that entries may hold takes so many bytes now."""
         known = self._shared.get(id(of))
         if known is not None:
-            known[1] += size_bytes
-            self.bytes += size_bytes
+            self.bytes += size_bytes - known[1]
+            known[1] = size_bytes
             self._make_room()
 
     def hold(self, size_bytes: int) -> None:

@@ -418,7 +418,7 @@ class Sums:
         made: Any = self.users.exchange(side.manifests, side.gone, side.known, self.plan, parts, self._chosen_sources)
         self.users = await self._finish_users(made) if type(made) is GeneratorType else made
         if table.size_bytes != size:
-            self._cache.grow(table, table.size_bytes - size)
+            self._cache.resize(table, table.size_bytes)  # whoever else numbers users meanwhile tells it too
         self._remember_users(side)
 
     async def _finish_users(self, steps: Steps[UserFold]) -> UserFold:

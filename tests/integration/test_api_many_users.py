@@ -206,6 +206,23 @@ async def test_a_fold_of_many_users_is_kept_in_some_hundred_bytes_a_user(
         assert api.app.state.memory.bytes <= limit_bytes
 
 
+async def test_users_that_several_folds_number_at_once_count_once(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(compiled, "STEP_BYTES", 3_000)
+    async with api_over(shared_redis, NOW) as api:
+        api.write(events())
+        # When folds are made at once that number the same users, one after the other having its turn
+        periods = ("last_7_days", "last_30_days", "last_90_days", "this_month")
+        await asyncio.gather(*(api.json(period=period) for period in periods))
+        # Then the memory is told of them what they take
+        memory = api.app.state.memory
+        tables = {id(fold.table): fold.table for _, fold, _, _ in memory._entries.values() if hasattr(fold, "table")}
+        assert [memory._shared[of][1] for of in tables] == [table.size_bytes for table in tables.values()]
+        assert len(tables) == 1
+
+
 def unpackings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The days that are unpacked for their users from now on."""
     unpacked: list[Any] = []

@@ -43,6 +43,22 @@ def test_what_several_share_counts_once_as_long_as_one_is_there() -> None:
     assert (memory.bytes, memory._shared, len(memory._entries)) == (0, {}, 0)
 
 
+def test_what_several_share_takes_what_was_told_of_it_last() -> None:
+    memory = Memory(10 * SIZE)
+    table = ("t",)
+    for name in "ab":
+        memory.put(name, name, 101, shared=[(table, len)])
+    for size in (3_000, 3_000, 2_000):
+        memory.resize(table, size)
+        assert memory.bytes == 2 * SIZE + size
+    # Others make room for it, and what nobody holds is not counted
+    memory.resize(table, 9 * SIZE)
+    assert [memory.get(name) for name in "ab"] == [None, "b"]
+    memory.forget("b")
+    memory.resize(table, 3_000)
+    assert memory.bytes == 0
+
+
 def test_a_value_is_renewed_where_one_is_that_shares_the_same() -> None:
     memory = Memory(10 * SIZE)
     one, other = ("t",), ("o",)
