@@ -28,8 +28,10 @@ KNOWN_PARTITION_BYTES = 160
 KNOWN_DAY_BYTES = 220
 """A day's places, and its manifest beside its text."""
 
-PREPARED_BYTES, PREPARED_DAY_BYTES = 1_000, 400
-"""Of a read that is kept, and of a day of it, beside its commands: its manifest, and its places in lists."""
+PREPARED_BYTES, PREPARED_DAY_BYTES, PREPARED_PARTITION_BYTES = 1_000, 250, 100
+"""Of a read that is kept, of a day of it (its places in lists), and of a partition of a day (its shape): beside what is
+sent, and the manifests.
+"""
 
 CHANGED: Final = b""
 """In place of a manifest: whatever the day's version is by now."""
@@ -155,6 +157,12 @@ class Asked(Struct, frozen=True):
     fields: Sequence[tuple[int, int, bytes]]
     """Of each hash of cells, ascending: its number, and how many fields are asked, packed as words of a command."""
 
+    @property
+    def size_bytes(self) -> int:
+        texts = sum(map(len, self.segments)) + len(self.required) + sum(len(words) for _, _, words in self.fields)
+        partitions = sum(map(len, self.shapes))
+        return PREPARED_DAY_BYTES * len(self.shapes) + PREPARED_PARTITION_BYTES * partitions + texts
+
 
 class Prepared(Struct, frozen=True):
     """A read as it is sent: the next one that asks the same of days with the same parts need not be written again."""
@@ -180,8 +188,8 @@ class Prepared(Struct, frozen=True):
 
     @property
     def size_bytes(self) -> int:
-        days = 0 if self.asked is None else len(self.asked.wanted)
-        return PREPARED_BYTES + PREPARED_DAY_BYTES * days + size_of_texts(self.names) + sum(map(len, self.commands))
+        asked = 0 if self.asked is None else self.asked.size_bytes
+        return PREPARED_BYTES + asked + size_of_texts(self.names) + sum(map(len, self.commands))
 
 
 class Manifests:

@@ -1,5 +1,7 @@
 """What a read asks of days, and the parts that it finds in the values."""
 
+import random
+import tracemalloc
 from collections.abc import Mapping
 
 import hiredis
@@ -20,6 +22,7 @@ from api.read.manifests import (
     read_parts,
 )
 from api.read.parts import CELLS, HEADS, SUMMARIES, PartitionDay
+from api.read.redis import Reader
 from stream.settings.redis import PackedWords, pack_around
 
 TWO = b"v1 0:2 3:0"
@@ -132,3 +135,26 @@ def test_a_day_that_changed_since_the_read_before_is_taken_to_have_changed_again
     assert read({1: b"x", 2: b"e", 3: b"f"}) == {1: b"x", 2: None, 3: b"f"}
     assert read({1: b"x", 3: b"f"}) == {1: b"x", 3: b"f"}
     assert read({2: b"e", 3: b"f"}) == {2: b"e", 3: b"f"}
+
+
+@pytest.mark.parametrize(("days", "partitions"), [(0, 1), (1, 4), (300, 1), (300, 4), (300, 32)])
+def test_a_read_that_is_kept_takes_no_more_than_the_memory_is_told(days: int, partitions: int) -> None:
+    # Given days whose partitions have as many bases as it came, and users with labels
+    rng = random.Random(days)
+    reader = Reader("redis://127.0.0.1:1/0", "g", 1.0, 0, Memory(10**6))
+    manifests = {
+        day: b"%016x " % day + b" ".join(b"%d:%d" % (of, rng.randrange(3)) for of in range(partitions))
+        for day in range(20_000, 20_000 + days)
+    }
+    of, wanted, names = seen(manifests), dict.fromkeys(manifests, SUMMARIES | HEADS), [f"u:{n}" for n in range(500)]
+    reader.prepare("w", of, wanted, names)  # what is kept of each wording is no read's
+    # When they are written as a read
+    tracemalloc.start()
+    try:
+        prepared = reader.prepare("w", of, wanted, [*names])
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Then that is not told to be less, and not far more
+    names_alone = 500 * 60  # they are shared with what was given
+    assert taken <= prepared.size_bytes <= 2 * (taken + names_alone)
