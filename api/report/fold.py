@@ -29,7 +29,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class KindFold:
-    """The days of a plan, added up by kind; only the given sources, or all. Never changed: `update` makes another."""
+    """The days of a plan, added up by kind; only the given sources, or all. Never changed: `exchange` makes another."""
 
     plan: Plan
     sources: frozenset[str | None] | None

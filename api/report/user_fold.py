@@ -70,7 +70,7 @@ NOBODY = FirstUsers([], NO_USERS)
 
 @dataclass(frozen=True)
 class UserFold:
-    """The days of a range, added up by user. Never changed: `update` makes another."""
+    """The days of a range, added up by user. Never changed: `exchange` makes another."""
 
     table: UserTable
     manifests: Sequence[bytes | None] = ()
