@@ -64,6 +64,12 @@ impl<T> ByDay<T> {
         }
     }
 
+    /// What is held of days that have something else by now, or nothing: it goes with the base.
+    pub fn outdated(&self) -> impl Iterator<Item = &T> {
+        let in_base = |day: i64| self.base.binary_search_by_key(&day, |(of, _)| *of).ok();
+        self.changed.iter().filter_map(move |(day, _)| in_base(*day)).map(|place| &*self.base[place].1)
+    }
+
     fn change(&mut self, day: i64, sums: Option<Arc<T>>) {
         self.len = self.len + usize::from(sums.is_some()) - usize::from(self.get(day).is_some());
         match self.changed.binary_search_by_key(&day, |(of, _)| *of) {
@@ -114,6 +120,9 @@ mod tests {
         days.put(5, Arc::new(51));
         assert_eq!(items(&days), [(5, 51), (6, 60), (7, 70)]);
         assert_eq!((days.len(), other.len(), days.get(2), other.get(2).map(|of| **of)), (3, 4, None, Some(20)));
+        // What the copy shares is held: of each day that is another one, or gone
+        assert_eq!(days.outdated().collect::<Vec<_>>(), [&50, &90]);
+        assert_eq!(other.outdated().count(), 0);
     }
 
     #[test]
@@ -130,7 +139,7 @@ mod tests {
                 map.insert(day, step);
             }
             assert_eq!(days.len(), map.len());
-            assert!(days.changed.len() <= MOST_CHANGED);
+            assert!(days.changed.len() <= MOST_CHANGED && days.outdated().count() <= days.changed.len());
             if step % 7 == 0 {
                 kept.push((days.clone(), map.clone()));
             }

@@ -61,9 +61,10 @@ impl KindFold {
         self.days_bytes
     }
 
-    /// With its rows, and the counts that Python may have of them.
+    /// With its rows, the counts that Python may have of them, and what else is held of its days.
     pub fn size_bytes(&self) -> usize {
-        (COUNT_BYTES * self.plan.columns() + ROW_BYTES) * (2 + self.len()) + self.days_bytes
+        let outdated: usize = self.days.outdated().map(KindSums::size_bytes).sum();
+        (COUNT_BYTES * self.plan.columns() + ROW_BYTES) * (2 + self.len()) + self.days_bytes + outdated
     }
 
     pub fn sums_of(&self, day: i64) -> Option<&Arc<KindSums>> {

@@ -298,7 +298,8 @@ impl UserFolding {
             return Ok(None);
         }
         Ok(self.exchanging.take().map(|of| {
-            let size = OBJECT_BYTES + of.fold.size_bytes() + of.bytes;
+            let outdated: usize = of.days.outdated().map(size_of_sums).sum();
+            let size = OBJECT_BYTES + of.fold.size_bytes() + of.bytes + outdated;
             (UserFold { fold: of.fold, days: of.days, days_bytes: of.bytes }, size)
         }))
     }
@@ -443,10 +444,10 @@ impl KindFold {
         users: &FirstUsers,
         labels: &Labels,
     ) -> Written<'py> {
-        assert!(labels.table.is(&users.table), "labels are written for the users that are listed");
+        let table = users.table.borrow(py);
+        assert_eq!(labels.table_id, table.0.id(), "labels are written for the users that are listed");
         let (plan, counts, progress) = (self.0.plan(), self.0.counts(), progress_of(progress));
         let [added, deleted] = answers::totals(plan, &counts);
-        let table = users.table.borrow(py);
         let json = |json: Vec<u8>| PyBytes::new(py, &json);
         (
             json(added),
@@ -625,22 +626,23 @@ impl FirstUsers {
     }
 
     /// Whether some of them are not among those with labels; None: of their users no labels are written.
-    fn lack(&self, labels: Option<&Labels>) -> Option<bool> {
-        labels.filter(|labels| labels.table.is(&self.table)).map(|labels| labels.of.lack(&self.of))
+    fn lack(&self, py: Python<'_>, labels: Option<&Labels>) -> Option<bool> {
+        let table_id = self.table.borrow(py).0.id();
+        labels.filter(|labels| labels.table_id == table_id).map(|labels| labels.of.lack(&self.of))
     }
 
     /// The labels of users, as answers have them.
     fn write(&self, py: Python<'_>, by_user: HashMap<String, Option<String>>) -> Labels {
-        let of = answers::Labels::new(by_user, &self.table.borrow(py).0);
-        Labels { of, table: self.table.clone_ref(py) }
+        let table = &self.table.borrow(py).0;
+        Labels { of: answers::Labels::new(by_user, table), table_id: table.id() }
     }
 }
 
-/// Labels that are written, of users of a table.
+/// Labels that are written, of users of a table. They are remembered apart from it, and so do not hold it.
 #[pyclass(frozen)]
 pub struct Labels {
     of: answers::Labels,
-    table: Py<UserTable>,
+    table_id: u64,
 }
 
 /// All users with any activity.

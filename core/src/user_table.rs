@@ -2,6 +2,7 @@
 //! has each as one text.
 
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -53,8 +54,13 @@ impl Texts {
     }
 }
 
+/// How many tables were made in this process.
+static TABLES: AtomicU64 = AtomicU64::new(0);
+
 /// It only grows: what was numbered keeps its number.
 pub struct UserTable {
+    /// No other table of this process has it.
+    id: u64,
     hasher: DefaultHashBuilder,
     /// Each with half of its hash: a table that grows looks at no text.
     numbers: HashTable<(u32, u32)>,
@@ -72,7 +78,13 @@ impl UserTable {
     pub fn new() -> Self {
         let mut texts = Texts::default();
         texts.push("");
-        UserTable { hasher: DefaultHashBuilder::default(), numbers: HashTable::new(), texts }
+        let id = TABLES.fetch_add(1, Ordering::Relaxed);
+        UserTable { id, hasher: DefaultHashBuilder::default(), numbers: HashTable::new(), texts }
+    }
+
+    /// Names the table to what is true of its numbers alone, and shall not hold it.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Numbers that are taken, with that of nobody.

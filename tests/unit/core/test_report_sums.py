@@ -4,6 +4,7 @@ of them changed since; and damaged parts are an error.
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -249,6 +250,33 @@ def test_both_forms_write_the_same_users_and_labels(core: Any) -> None:
     assert found[0] == found[1]
     rows = json.loads(found[0][0][0].users)
     assert {row["user_id"]: row["user_name"] for row in rows if row["user_id"] in by_user}.items() <= by_user.items()
+
+
+def test_labels_that_are_written_do_not_hold_the_users_that_they_are_of(core: Any) -> None:
+    """They are remembered of workspaces whose users are too many to be."""
+    form = CompiledForm(core)
+    folded, labels = Folded(form, some_plan(), None, None), Labels({})
+    table = folded.by_user.table
+    holding = sys.getrefcount(table)
+    form.lacks_labels(whole(folded.by_user.first(1, None)), labels)
+    assert labels.written is not None
+    folded.by_user = form.user_fold(table)
+    assert sys.getrefcount(table) == holding
+
+
+def test_a_fold_counts_what_it_still_holds_of_a_day_that_changed(core: Any) -> None:
+    # Given a fold of two days, the second of many sources and users
+    query = Query(None, None, "UTC", Interval.DAY, Weekday.MONDAY, None, None, Compare.NONE)
+    plan = plan_of(view_of_dates(query, Dates(FIRST, FIRST + timedelta(1)), NOW))
+    few = [Event(START + i * DAY, "e", "added", "s", "u") for i in range(2)]
+    many = [Event(START + DAY, "e", "added", f"s{number}", f"u{number}") for number in range(100)]
+    folded, day = Folded(CompiledForm(core), plan, None, None), START // DAY + 1
+    folded.update(packed([*few, *many], 1), {day - 1: b"1", day: b"1"})
+    before = folded.kinds.size_bytes, folded.by_user.size_bytes
+    # When that one has few, what it had is held until more days have changed
+    folded.update(packed(few, 1), {day - 1: b"1", day: b"2"})
+    assert folded.kinds.size_bytes > before[0]
+    assert folded.by_user.size_bytes > before[1]
 
 
 def some_plan() -> Plan:
