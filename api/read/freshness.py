@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
@@ -107,7 +108,7 @@ def revision(
     (`key`), the places of now and of `as_of` among the buckets, what is kept, and the versions of code and rules.
     """
     as_of = min(positions.as_of, now)
-    parts = (
+    return _digest(
         version,
         key,
         bisect_right(bounds, now / QUARTER_SECONDS),
@@ -115,9 +116,13 @@ def revision(
         word,
         positions.counts_from,
         positions.rows_from,
-        _VERSIONS,
     )
-    return blake2b(msgspec.msgpack.encode(parts), digest_size=12).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _digest(*parts: bytes | str | int | None) -> str:
+    """A digest of what an answer depends on, with the versions of code and rules."""
+    return blake2b(msgspec.msgpack.encode((*parts, _VERSIONS)), digest_size=12).hexdigest()
 
 
 _VERSIONS = f"{VERSION} {TZDATA_VERSION}"
