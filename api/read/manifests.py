@@ -261,16 +261,14 @@ def ask(seen: Seen, wanted: Mapping[int, Parts]) -> Asked:
     return Asked(wanted, segments, shapes, b"".join(map(_required, wordings)), fields)
 
 
-def read_parts(
-    asked: Asked, replies: Sequence[Sequence[bytes | None]], manifests: Mapping[int, bytes | None]
-) -> DayParts:
+def read_parts(asked: Asked, replies: Sequence[Sequence[bytes | None]], manifests: list[bytes | None]) -> DayParts:
     """The parts of those of the days that still have the parts that were asked for, and not only other counts in the
-    same ones. `manifests`: those that the days have now. Raises KeysLost.
+    same ones. `manifests`: those that the days that were asked for have now. Raises KeysLost.
     """
     # Days ascend, so the hashes do too, and the values come in the order of the days.
     values = list(chain.from_iterable(replies))
     kept = days = list(asked.wanted)
-    now = _segments_of(list(map(manifests.get, days)))
+    now = _segments_of(manifests)
     if now != asked.segments:
         kept = list(compress(days, map(eq, now, asked.segments)))
     parts = DayParts(days, asked.shapes, values, kept)

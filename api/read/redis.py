@@ -192,16 +192,18 @@ class Reader:
         if prepared.listed:
             _require_days(version, replies.pop(), positions)
         self._remember_state(workspace_id, known, state)
-        of_names = dict(zip(names, replies.pop(), strict=True)) if names else _NO_NAMES
+        texts = replies.pop() if names else ()
         rows = dict(zip(ranges, [replies.pop() for _ in ranges][::-1], strict=True)) if ranges else _NO_ROWS
         if asked is None:
-            return Snapshot(state, days, manifests, NO_PARTS, of_names, _NOTHING_ASKED, rows)
-        parts = read_parts(asked, replies, dict(zip(days, manifests, strict=True)))
+            return Snapshot(state, days, manifests, NO_PARTS, names, texts, _NOTHING_ASKED, rows)
+        places = seen.places if days is seen.days else {day: place for place, day in enumerate(days)}
+        now = [manifests[places[day]] if day in places else None for day in asked.wanted]
+        parts = read_parts(asked, replies, now)
         wanted = asked.wanted
         if len(parts) < len(wanted):
             wanted = {day: wanted[day] for day in parts}
             known.layout = object()
-        return Snapshot(state, days, manifests, parts, of_names, wanted, rows)
+        return Snapshot(state, days, manifests, parts, names, texts, wanted, rows)
 
     async def rows(
         self,
@@ -370,7 +372,6 @@ class Reader:
 _NO_DAYS = Days(())
 _NOTHING_ASKED: Mapping[int, Parts] = MappingProxyType({})
 _NO_ROWS: Mapping[RowRange, Sequence[bytes]] = MappingProxyType({})
-_NO_NAMES: Mapping[str, bytes | None] = MappingProxyType({})
 
 
 def _require_days(version: bytes, listed: bytes | None, positions: Positions) -> None:

@@ -46,12 +46,19 @@ class Snapshot(Struct, frozen=True):
     """The value in `days` of each of them; None: it does not exist, or is not kept."""
     parts: DayParts
     """Of the days of which anything was asked that is true of this state."""
-    names: Mapping[str, bytes | None]
-    """The asked fields of `names`."""
+    fields: Sequence[str]
+    """Those of `names` that were asked for."""
+    texts: Sequence[bytes | None]
+    """The value of each."""
     asked: Mapping[int, Parts]
     """Which parts of a day its `parts` are."""
     rows: Mapping["RowRange", Sequence[bytes]]
     """Packed rows of the ranges that were asked for."""
+
+    @property
+    def names(self) -> dict[str, bytes | None]:
+        """The values of the `fields`."""
+        return dict(zip(self.fields, self.texts, strict=True))
 
     @property
     def manifests(self) -> dict[int, bytes]:

@@ -1,7 +1,7 @@
 """Reports of a workspace: what a view needs is read in one state, folded, and made into answers."""
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from types import GeneratorType
 from typing import Any, NamedTuple
 
@@ -124,12 +124,14 @@ class Labelled:
         self.fields = list(map(Keys.user_field, self.users))
         self.bytes = 0
         """In memory."""
-        self._values: list[bytes | None] = []
+        self._values: Sequence[bytes | None] = []
         self._labels = NO_LABELS
 
-    def labels(self, names: Mapping[str, bytes | None]) -> Labels:
-        """Those in the `fields` of names; the same as before where these are."""
-        values = list(map(names.__getitem__, self.fields))
+    def labels(self, snapshot: Snapshot) -> Labels:
+        """Those of a snapshot that was asked for the `fields`; the same as before where these are."""
+        values = snapshot.texts
+        if snapshot.fields is not self.fields:
+            values = list(map(snapshot.names.__getitem__, self.fields))
         if values != self._values:
             labels = list(map(label_of, values))
             self._values, self._labels = values, Labels(dict(zip(self.users, labels, strict=True)))
@@ -220,15 +222,17 @@ class Reports:
         return state(positions, now, self._config.live_lag_seconds, self._config.stalled_after_seconds)
 
     async def report(self, workspace_id: str, query: Query) -> answers.Report:
-        return (await self.stamp_report(workspace_id, query))[1]
+        return self._report_of(await self.read(workspace_id, query, REPORT))
 
     async def stamp_report(self, workspace_id: str, query: Query) -> tuple[Stamp, answers.Report]:
         reading = await self.read(workspace_id, query, REPORT)
+        return reading.stamp, self._report_of(reading)
+
+    def _report_of(self, reading: Reading) -> answers.Report:
         written = self._form.report(reading.kinds, reading.progress(), reading.users, reading.labels)
         added, deleted, timeline, sources, users, omitted = map(answers.ENCODED, written)
         of, fresh, warnings = reading.query, reading.stamp.freshness, reading.warnings
-        report = answers.Report(of, fresh, added, deleted, timeline, sources, users, omitted, warnings)
-        return reading.stamp, report
+        return answers.Report(of, fresh, added, deleted, timeline, sources, users, omitted, warnings)
 
     async def summary(self, workspace_id: str, query: Query) -> answers.SummaryAnswer:
         reading = await self.read(workspace_id, query, KINDS)
@@ -304,7 +308,7 @@ class Reports:
             if need.users:
                 ranked: Any = sums.users.first(min(need.users, LABELS_AT_ONCE), outline.users)
                 users = await run_in_slices(ranked) if type(ranked) is GeneratorType else ranked
-                labels = labelled.labels(snapshot.names)
+                labels = labelled.labels(snapshot)
                 if self._form.lacks_labels(users, labels):
                     labelled = Labelled(row[0] for row in users.rows if row[0] is not None)
                     continue

@@ -7,9 +7,9 @@ itself took longer than to sum it.
 """
 
 from asyncio import Event
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import compress, repeat
-from operator import and_, attrgetter, ne
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
+from operator import attrgetter, ne
 from types import GeneratorType
 from typing import Any, NamedTuple
 from weakref import ref
@@ -200,35 +200,16 @@ class _Side:
         """Find out which days must be exchanged; False: there are some whose sums are neither at hand nor `asked`."""
         days, then, wanted, held = self.days, self.then, self.wanted, self.held
         self.manifests, self.gone, self.known, self.unknown = manifests, [], {}, []
-        if manifests == then:
-            return True
-        differing = list(map(ne, manifests, then))
-        changed = list(compress(days, differing))
-        now = list(compress(manifests, differing))
-        before = list(compress(then, differing))
-        self.gone = changed
-        if None in before:
-            self.gone = [day for day, manifest in zip(changed, before, strict=True) if manifest is not None]
-        self.unknown = changed
-        if None in now:
-            self.unknown = [day for day, manifest in zip(changed, now, strict=True) if manifest is not None]
-        needed = list(compress(wanted, differing))
-        here = list(map(and_, map(asked.get, changed, repeat(NOTHING)), needed))
-        if held or here != needed:
-            return self._settle_each(zip(changed, now, needed, here, strict=True), find)
-        return True
-
-    def _settle_each(self, days: Iterable[tuple[int, bytes | None, Parts, Parts]], find: Find) -> bool:
-        """The same day by day: what it is now, what is wanted of it, and what was asked for."""
-        held, lacking = self.held, dict[int, bytes]()
-        self.unknown = []
-        for day, manifest, wanted, asked in days:
+        lacking: dict[int, bytes] = {}
+        for place in compress(range(len(days)), map(ne, manifests, then)):
+            day, manifest = days[place], manifests[place]
+            if then[place] is not None:
+                self.gone.append(day)
             if manifest is None:
                 continue
-            sums = held.get((day, manifest))
-            if sums is not None:
-                self.known[day] = sums
-            elif wanted & ~asked:
+            if held and (day, manifest) in held:
+                self.known[day] = held[day, manifest]
+            elif wanted[place] & ~asked.get(day, NOTHING):
                 lacking[day] = manifest
             else:
                 self.unknown.append(day)
@@ -238,11 +219,6 @@ class _Side:
         held.update(found)
         self.known |= {day: sums for (day, _), sums in found.items()}
         return len(found) == len(lacking)
-
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing was remembered of it."""
-        return not self.fold.manifests
 
 
 class Sums:
@@ -314,8 +290,9 @@ class Sums:
 
     def prepared(self, known: Known, names: Sequence[str]) -> Prepared | None:
         """The read that the last such answer was made of, where it is good for the next one, with these names."""
-        if any(side is not None and side.is_new for side in (self._kinds, self._users)):
-            return None
+        kinds, users = self._kinds, self._users
+        if (kinds is not None and not kinds.fold.manifests) or (users is not None and not users.fold.manifests):
+            return None  # nothing is remembered of it
         found: Prepared | None = self._cache.get(self._prepared_key)
         self._prepared = found if found is not None and found.suits(known, names) else None
         return self._prepared

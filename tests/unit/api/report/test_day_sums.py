@@ -57,7 +57,7 @@ class Ranges:
         values = list(map(manifests.get, of.days))
         lacking = sums.lacking(Seen(sums.days, Known(), list(of.days), values, places, False))
         parts = day_parts({day: [PART] for day in lacking})
-        snapshot = Snapshot(STATE, list(of.days), values, parts, {}, lacking, {})
+        snapshot = Snapshot(STATE, list(of.days), values, parts, (), (), lacking, {})
         assert not sums.lacks(snapshot)
         await sums.take(snapshot)
         assert sum(sums.kinds.counts.added) == 2 * of.buckets
