@@ -61,7 +61,8 @@ class Known:
 
     def __init__(self) -> None:
         self.layout = object()
-        """Another one after whatever may change what a read should ask: all but new counts of a restless day."""
+        """Another object after whatever may change what a read should ask, which is all but new counts of a restless
+        day."""
         self.manifests: dict[int, bytes] = {}
         self.restless: set[int] = set()
         """Days that had changed since the read before: their parts are asked for at once."""
@@ -178,7 +179,7 @@ class Prepared(Struct, frozen=True):
     commands: Sequence[Command]
 
     def suits(self, known: Known, names: Sequence[str]) -> bool:
-        """Whether it is still what should be asked, with these names. If not, its answer shows what is lacking."""
+        """Whether it may be sent again, for these names. Where it asks too little, its answer shows what is lacking."""
         return self.layout is known.layout and self.names == names
 
     def lasts(self, known: Known) -> bool:

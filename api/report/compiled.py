@@ -135,7 +135,7 @@ class KindFold:
         parts: DayParts,
         users: Chosen,
     ) -> "Made[KindFold]":
-        """In one step, as nearly always, or what is left of more."""
+        """The fold, where one step makes it, as nearly always; else the steps that are left."""
         form = self._form
         try:
             made = self.core.exchange(gone, known, parts, users, STEP_BYTES)

@@ -289,7 +289,7 @@ class Sums:
         return found
 
     def prepared(self, known: Known, names: Sequence[str]) -> Prepared | None:
-        """The read that the last such answer was made of, where it is good for the next one, with these names."""
+        """The read that the last answer to this question was made of, where it may be sent again, for these names."""
         kinds, users = self._kinds, self._users
         if (kinds is not None and not kinds.fold.manifests) or (users is not None and not users.fold.manifests):
             return None  # nothing is remembered of it
@@ -305,9 +305,9 @@ class Sums:
 
     @property
     def _prepared_key(self) -> Any:
-        """Of answers that are made of the same folds and ask for the same days."""
+        """Of answers about the workspace that are made of the same folds and ask for the same days."""
         kinds, users = self._kinds and self._kind_key, self._users and self._user_key
-        return (kinds, users, self._every, "read")
+        return (self._workspace_id, kinds, users, self._every, "read")
 
     def lacks(self, snapshot: Snapshot) -> bool:
         """Whether days that have moved since they were seen are neither in the snapshot nor at hand. Else it may be

@@ -12,7 +12,7 @@ class Labels:
     def __init__(self, by_user: Mapping[str | None, str | None]) -> None:
         self.by_user = by_user
         self.written: Any = None
-        """What the compiled core makes of them, once for its table of users."""
+        """What the compiled core made of them for the table of users that it was asked about last."""
 
 
 class Written(NamedTuple):

@@ -625,7 +625,7 @@ impl FirstUsers {
         self.of.total
     }
 
-    /// Whether some of them are not among those with labels; None: of their users no labels are written.
+    /// Whether some of them are not among those with labels; None: no labels are written, or those of another table.
     fn lack(&self, py: Python<'_>, labels: Option<&Labels>) -> Option<bool> {
         let table_id = self.table.borrow(py).0.id();
         labels.filter(|labels| labels.table_id == table_id).map(|labels| labels.of.lack(&self.of))
