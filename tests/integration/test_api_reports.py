@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.read.manifests import Days, Prepared
+from api.read.manifests import Days, Prepared, Seen
 from api.read.parts import SUMMARIES
 from api.read.redis import Reader
 from api.read.snapshot import Snapshot
@@ -556,3 +556,43 @@ async def test_a_read_that_is_sent_again_takes_no_parts_that_a_day_has_no_longer
         # Then the same read has none of it, and is sent no more
         assert not (await read(again)).parts
         assert not again.suits(reader.seen("w", days).known, [])
+
+
+async def test_a_read_that_is_sent_again_asks_for_the_days_that_change_and_for_no_others(
+    shared_redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today, yesterday = DAY, DAY - 1
+    one, other = {"source": "none"}, {"source": "none,user"}
+    async with api_over(shared_redis, NOW) as api:
+        reader: Reader = api.app.state.reader
+        read, reads = reader.read, []
+
+        async def noting(workspace_id: str, seen: Seen, prepared: Prepared) -> Snapshot:
+            reads.append([] if prepared.asked is None else list(prepared.asked.wanted))
+            return await read(workspace_id, seen, prepared)
+
+        monkeypatch.setattr(reader, "read", noting)
+
+        async def asked(question: dict[str, str], *changed: int) -> list[list[int]]:
+            """The days that each read asks for, once these have changed."""
+            for day in changed:
+                api.data.change_day(day)
+            reads.clear()
+            assert (await api.json("/summary", **question))["added"]["count"] == 2
+            return list(reads)
+
+        api.write([added("2026-11-23T00:00:00Z", 0), added("2026-11-22T00:00:00Z", 1)])
+        # Given two questions, each asked before
+        assert await asked(one) == [[], [yesterday, today]]
+        assert await asked(one) == [[]]
+        assert await asked(other) == [[yesterday, today]]
+        assert await asked(other) == [[]]
+        # When a day changes, then it is asked for after that was seen, and from then on at once
+        assert await asked(one, today) == [[], [today]]
+        assert [await asked(one, today) for _ in range(3)] == [[[today]]] * 3
+        # When another one does too, the answer to one question shows it to the next one
+        assert await asked(other, today, yesterday) == [[today], [yesterday, today]]
+        assert [await asked(one, today, yesterday) for _ in range(2)] == [[[yesterday, today]]] * 2
+        # A day that has come to rest is asked for once more
+        assert await asked(one, yesterday) == [[yesterday, today]]
+        assert await asked(one, yesterday) == [[yesterday]]
