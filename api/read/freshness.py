@@ -33,6 +33,8 @@ class Positions(msgspec.Struct, frozen=True):
     """The partitions without a position."""
     as_of: float
     """Seconds since 1970: the minimum over all partitions; 0 where none has a position."""
+    latest_as_of: float
+    """The maximum."""
 
     @property
     def number(self) -> int:
@@ -68,6 +70,7 @@ def read_positions(number: int, fields: Sequence[bytes | None]) -> Positions:
         max(rows_from, default=None) or None,
         tuple(missing),
         min(partitions)[0] / 1000 if partitions else 0.0,
+        max(partitions)[0] / 1000 if partitions else 0.0,
     )
 
 
@@ -81,6 +84,8 @@ def state(positions: Positions, now: float, live_lag_seconds: float, stalled_aft
 
     What lies ahead by as much is not live either: a clock was set back, and nobody has said anything true since.
     """
+    if max(now - positions.as_of, positions.latest_as_of - now) < live_lag_seconds:
+        return "live"
     now_ms = now * 1000
     behind = [moved for as_of, moved in positions.partitions if abs(now_ms - as_of) >= live_lag_seconds * 1000]
     if not behind:

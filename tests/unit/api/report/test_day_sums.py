@@ -21,7 +21,7 @@ from tests.support.day_parts import day_parts
 from tests.support.user_columns import base_of
 
 DAY = 20_780
-STATE = State(Positions(((0, 0),), True, None, None, (), 0.0), b"1")
+STATE = State(Positions(((0, 0),), True, None, None, (), 0.0, 0.0), b"1")
 ONE = encode(Summary([], *[make_column(column) for column in ([0], [2], [2], [0, 95], [1, 1])]))
 HEAD, OF_HEAD = base_of(["u"])
 PART = PartitionDay([ONE], [HEAD], [OF_HEAD])
