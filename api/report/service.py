@@ -133,12 +133,14 @@ class Labelled:
         if snapshot.fields is not self.fields:
             values = list(map(snapshot.names.__getitem__, self.fields))
         if values != self._values:
-            labels = list(map(label_of, values))
-            self._values, self._labels = values, Labels(dict(zip(self.users, labels, strict=True)))
-            # As texts, and once more as they are written in answers.
-            written = size_of_texts((*self.users, *labels))
-            texts = 2 * written + size_of_texts(self.fields) + sum(map(len, filter(None, values)))
-            self.bytes = texts + LABELLED_BYTES * len(values)
+            self._values = values
+            labels: dict[str | None, str | None] = dict(zip(self.users, map(label_of, values), strict=True))
+            if labels != self._labels.by_user:  # not only whence they are
+                self._labels = Labels(labels)
+                # As texts, and once more as they are written in answers.
+                written = size_of_texts((*self.users, *labels.values()))
+                texts = 2 * written + size_of_texts(self.fields) + sum(map(len, filter(None, values)))
+                self.bytes = texts + LABELLED_BYTES * len(values)
         return self._labels
 
 

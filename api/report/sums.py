@@ -345,12 +345,12 @@ class Sums:
 
     async def take(self, snapshot: Snapshot) -> None:
         """Bring the folds to a snapshot that lacks nothing."""
-        kinds, users = self._kinds, self._users
+        kinds, users, manifests_bytes = self._kinds, self._users, _size_of_manifests(snapshot.values)
         if kinds is not None and kinds.manifests != kinds.then:
             parts = snapshot.parts.of(kinds.unknown)
             made: Any = self.kinds.exchange(kinds.manifests, kinds.gone, kinds.known, parts, self.chosen_users)
             self.kinds = await run_in_slices(made) if type(made) is GeneratorType else made
-            self._remember_kinds(kinds)
+            self._remember_kinds(kinds, manifests_bytes)
         if users is not None and users.manifests != users.then:
             # Whoever asked for the same meanwhile may have made it, or is making it.
             key = self._user_key
@@ -360,7 +360,7 @@ class Sums:
             if known is not None and known is not self.users and known.manifests == users.manifests:
                 self.users = known
             else:
-                await self._take_users(users, snapshot)
+                await self._take_users(users, snapshot, manifests_bytes)
 
     def _table(self) -> UserTable:
         table: UserTable | None = self._cache.get(self._table_key)
@@ -388,7 +388,7 @@ class Sums:
     def _key_of_users(self, plan: Plan) -> Any:
         return (self._workspace_id, plan, self._chosen_sources, "users")
 
-    async def _take_users(self, side: _Side, snapshot: Snapshot) -> None:
+    async def _take_users(self, side: _Side, snapshot: Snapshot, manifests_bytes: int) -> None:
         table = self.users.table
         size = table.size_bytes
         parts = snapshot.parts.of(side.unknown)
@@ -396,7 +396,7 @@ class Sums:
         self.users = await self._finish_users(made) if type(made) is GeneratorType else made
         if table.size_bytes != size:
             self._cache.resize(table, table.size_bytes)  # whoever else numbers users meanwhile tells it too
-        self._remember_users(side)
+        self._remember_users(side, manifests_bytes)
 
     async def _finish_users(self, steps: Steps[UserFold]) -> UserFold:
         key = self._user_key
@@ -407,18 +407,18 @@ class Sums:
             del self._folds.making[key]
             over.set()
 
-    def _remember_kinds(self, side: _Side) -> None:
+    def _remember_kinds(self, side: _Side, manifests_bytes: int) -> None:
         fold = self.kinds
-        size = fold.size_bytes + _size_of_manifests(side.manifests)
+        size = fold.size_bytes + manifests_bytes
         if not side.fold.manifests or not self._cache.renew(self._kind_key, fold, size, self.plan):
             shared = [(self.plan, size_of_plan), *self._shared_choices()]
             self._cache.put(self._kind_key, fold, size, shared=shared)
             self._remember_donor("kinds")
 
-    def _remember_users(self, side: _Side) -> None:
+    def _remember_users(self, side: _Side, manifests_bytes: int) -> None:
         fold, key = self.users, self._user_key
         self._folds.put(key, fold)
-        size = fold.size_bytes + _size_of_manifests(side.manifests)
+        size = fold.size_bytes + manifests_bytes
         if not side.fold.manifests or not self._cache.renew(key, fold, size, fold.table):
             table = _shared_users(fold.table)
             shared = [(self.plan, size_of_plan), *self._shared_choices(), table]
