@@ -164,8 +164,9 @@ class Reader:
         what to ask instead is seen by the next try.
         """
         while True:
+            positions, replies = await self._transaction(prepared.commands)
             try:
-                found = await self._read(workspace_id, seen, prepared)
+                found = self._take(workspace_id, seen, prepared, positions, replies)
             except KeysLost as error:
                 raise await self._report_lost(workspace_id, error) from None
             if found is not None:
@@ -174,10 +175,14 @@ class Reader:
             commands = [*prepared.commands, self._ask_listed(workspace_id)]
             prepared = replace(prepared, listed=True, commands=commands)
 
-    async def _read(self, workspace_id: str, seen: Seen, prepared: Prepared) -> Snapshot | None:
-        """None: nothing is there of a workspace that was, and it is not known whether it is listed."""
+    def _take(
+        self, workspace_id: str, seen: Seen, prepared: Prepared, positions: Positions, replies: list[Any]
+    ) -> Snapshot | None:
+        """What a read found. None: nothing is there of a workspace that was, and it is not known whether it is listed.
+        Raises KeysLost.
+        """
         known, asked, names, ranges = seen.known, prepared.asked, prepared.names, prepared.ranges
-        positions, [of_days, *replies] = await self._transaction(prepared.commands)
+        of_days, *replies = replies
         version, days, manifests = _manifests(of_days, seen.asked)
         if not version and not prepared.listed:
             return None
