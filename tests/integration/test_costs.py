@@ -33,13 +33,15 @@ from stream.tables.batch import Batch
 from stream.tables.partition import PartitionState
 from stream.tables.rules import CountingRules
 from stream.worker.attempts import Attempts
-from tests.support.api import BASE, Api, api_over
+from tests.support.api import BASE, Api, api_over, each_sum_form
 from tests.support.counting import make_topics
 from tests.support.kafka import RunningKafka, unique_name
 from tests.support.partition_log import INCARNATION
 from tests.support.records import Received, milliseconds
 from tests.support.redis_data import Event
 from tests.support.redis_server import RunningRedis
+
+__all__ = ["each_sum_form"]
 
 NOW = milliseconds("2026-11-23T12:00:00Z")
 DAYS = 3
@@ -365,16 +367,12 @@ PATHS = [
 ]
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("core")
-@pytest.mark.parametrize("core", [CoreChoice.PYTHON, CoreChoice.COMPILED])
-async def test_an_answer_leaves_nothing_that_the_garbage_collector_must_find(
-    own_redis: RunningRedis, core: CoreChoice
-) -> None:
+@pytest.mark.usefixtures("each_sum_form")
+async def test_an_answer_leaves_nothing_that_the_garbage_collector_must_find(own_redis: RunningRedis) -> None:
     """What refers to itself stays, with all that it holds, until the collector has looked at everything that was made
     since: a tenth of the CPU of a report.
     """
-    async with api_over(own_redis, NOW / 1000, core=core) as api:
+    async with api_over(own_redis, NOW / 1000) as api:
 
         async def ask(number: int) -> None:
             api.write([Event((MIDNIGHT - 86_400 * n) * 10**9, f"e{n}", user=f"u{n}", offset=n) for n in range(number)])
