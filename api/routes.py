@@ -234,14 +234,14 @@ class Endpoints:
     async def _make_users(self, asked: Query, workspace_id: str) -> Made:
         reading = await self._reports.users(workspace_id, asked)
         body = user_stream.json_pieces(reading, user_stream.label_users(self._reports, workspace_id, reading))
-        return Made(reading.stamp, await _whole_or_started(body, reading.users.total[0]))
+        return Made(reading.stamp, await _whole_or_started(body, reading.users_count))
 
     async def _users_csv(self, workspace_id: str, asked: Query, bom: bool) -> Answer:
         reading = await self._reports.users(workspace_id, asked)
         of = query_answer(reading.stamp.view)
         headers = [*headers_of(reading.stamp), _attachment("users", workspace_id, of, Format.CSV)]
         body = user_stream.csv_pieces(user_stream.label_users(self._reports, workspace_id, reading), bom)
-        started = await _whole_or_started(body, reading.users.total[0])
+        started = await _whole_or_started(body, reading.users_count)
         return Answer(200, headers, started, CONTENT_TYPES[Format.CSV])
 
     async def _make_activities(self, asked: ActivityQuery, workspace_id: str) -> Made:

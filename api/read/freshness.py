@@ -34,7 +34,7 @@ class Positions(msgspec.Struct, frozen=True):
     as_of: float
     """Seconds since 1970: the minimum over all partitions; 0 where none has a position."""
     latest_as_of: float
-    """The maximum."""
+    """The maximum over all partitions; 0 where none has a position."""
 
     @property
     def number(self) -> int:

@@ -81,12 +81,8 @@ class Known:
     def update(self, changed: Mapping[int, bytes | None]) -> None:
         """Days are as they are now, None: gone; restless, where they were others before."""
         manifests, restless = self.manifests, self.restless
-        if changed.keys() <= restless and None not in changed.values():  # as nearly always
-            grown = -sum(map(len, map(manifests.__getitem__, changed)))
-            manifests.update(changed)  # type: ignore[arg-type]
-            self._note_growth(grown + sum(map(len, changed.values())))  # type: ignore[arg-type]
-            return
-        self.layout = object()
+        if not changed.keys() <= restless or None in changed.values():
+            self.layout = object()
         before = manifests.keys() & changed.keys()
         grown = -KNOWN_DAY_BYTES * len(before) - sum(map(len, map(manifests.__getitem__, before)))
         now = changed
@@ -99,9 +95,6 @@ class Known:
         grown += KNOWN_DAY_BYTES * len(now) + sum(map(len, now.values()))  # type: ignore[arg-type]
         manifests.update(now)  # type: ignore[arg-type]
         restless |= before
-        self._note_growth(grown)
-
-    def _note_growth(self, grown: int) -> None:
         if grown:
             self._days_bytes += grown
             self.grown = True

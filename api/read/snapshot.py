@@ -55,9 +55,8 @@ class Snapshot(Struct, frozen=True):
     rows: Mapping["RowRange", Sequence[bytes]]
     """Packed rows of the ranges that were asked for."""
 
-    @property
     def names(self) -> dict[str, bytes | None]:
-        """The values of the `fields`."""
+        """The `texts` by field."""
         return dict(zip(self.fields, self.texts, strict=True))
 
     @property

@@ -20,7 +20,7 @@ from api.report.user_fold import ROWS_A_PIECE, Chosen, Columns, columns_of
 from api.report.written import Labels, Written
 from stream.core import CoreFailed
 from stream.model.activity import KNOWN_SOURCES, NONE
-from stream.model.steps import Made, Steps
+from stream.model.steps import MadeOrSteps, Steps
 from stream.storage.formats import FormatError
 
 STEP_BYTES: Final = 1 << 18
@@ -134,7 +134,7 @@ class KindFold:
         known: Mapping[int, Any],
         parts: DayParts,
         users: Chosen,
-    ) -> "Made[KindFold]":
+    ) -> "MadeOrSteps[KindFold]":
         """The fold, where one step makes it, as nearly always; else the steps that are left."""
         form = self._form
         try:
@@ -197,7 +197,7 @@ class UserFold:
         plan: Plan,
         parts: DayParts,
         sources: Chosen,
-    ) -> "Made[UserFold]":
+    ) -> "MadeOrSteps[UserFold]":
         form, of_plan = self._form, self._plan or self._form.plan_of(plan)
         try:
             made = self.core.exchange(gone, known, of_plan, self.table, parts, sources, STEP_BYTES)
@@ -215,7 +215,7 @@ class UserFold:
     def day(self, day: int) -> Any:
         return self.core.sums_of(day)
 
-    def first(self, limit: int, users: Chosen) -> Made[Any]:
+    def first(self, limit: int, users: Chosen) -> MadeOrSteps[Any]:
         """They stay numbers in the core."""
         if users is not None:
             return self.core.first_of(self.table, users, limit)

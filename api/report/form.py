@@ -19,7 +19,7 @@ from api.report.user_fold import Chosen, Columns, Ranked
 from api.report.users import sum_omitted, user_counts
 from api.report.written import Labels, Written
 from stream.core import CoreChoice, choose_core
-from stream.model.steps import Made
+from stream.model.steps import MadeOrSteps
 
 
 class KindFold(Protocol):
@@ -47,7 +47,7 @@ class KindFold(Protocol):
         known: Mapping[int, Any],
         parts: DayParts,
         users: Chosen,
-    ) -> "Made[KindFold]": ...
+    ) -> "MadeOrSteps[KindFold]": ...
 
 
 class UserTable(Protocol):
@@ -86,9 +86,9 @@ class UserFold(Protocol):
         plan: Plan,
         parts: DayParts,
         sources: Chosen,
-    ) -> "Made[UserFold]": ...
+    ) -> "MadeOrSteps[UserFold]": ...
     def day(self, day: int) -> Any: ...
-    def first(self, limit: int, users: Chosen) -> "Made[FirstUsers]": ...
+    def first(self, limit: int, users: Chosen) -> "MadeOrSteps[FirstUsers]": ...
     def all(self, users: Chosen) -> AsyncIterator[Columns]: ...
 
 

@@ -131,7 +131,7 @@ class Labelled:
         """Those of a snapshot that was asked for the `fields`; the same as before where these are."""
         values = snapshot.texts
         if snapshot.fields is not self.fields:
-            values = list(map(snapshot.names.__getitem__, self.fields))
+            values = list(map(snapshot.names().__getitem__, self.fields))
         if values != self._values:
             self._values = values
             labels: dict[str | None, str | None] = dict(zip(self.users, map(label_of, values), strict=True))
@@ -160,6 +160,11 @@ class Reading(Struct, frozen=True):
     labels: Labels
     warnings: list[answers.Warning]
     snapshot: Snapshot
+
+    @property
+    def users_count(self) -> int:
+        """How many users have any activity, listed or not."""
+        return self.users.total[0]
 
     def progress(self) -> Progress:
         """Of its buckets."""

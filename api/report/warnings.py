@@ -47,11 +47,12 @@ def _unknown_values(query: Query, snapshot: Snapshot, *, anything: bool) -> Iter
         sources = []
     if anything and len(query.users or ()) == 1:
         users = []
+    names = snapshot.names()
     for source in sources:
-        if snapshot.names[Keys.source_field(source)] is None:
+        if names[Keys.source_field(source)] is None:
             yield answers.Warning("unknown_source", "source", source, _unknown_source(source))
     for user in users:
-        if snapshot.names[Keys.user_field(user)] is None:
+        if names[Keys.user_field(user)] is None:
             yield answers.Warning("unknown_user", "user", user, "No event of this workspace has this user.")
 
 

@@ -13,7 +13,7 @@ ITEMS_A_STEP: Final = 2_000
 Steps = Generator[None, None, T]
 """Each `next` does one step; the result comes with the end."""
 
-Made: TypeAlias = T | Steps[T]
+MadeOrSteps: TypeAlias = T | Steps[T]
 """What is made already, or the steps that make it."""
 
 

@@ -10,7 +10,7 @@ import gc
 import json
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -155,48 +155,18 @@ async def test_a_commit_is_so_many_requests(kafka: RunningKafka, whole: bool, re
     assert asked == requests
 
 
-async def test_a_commit_and_its_projection_make_no_task(kafka: RunningKafka, own_redis: RunningRedis) -> None:
-    """A task is 30 us and two turns of the loop, twenty times a second for each partition; and each command to Redis
-    goes over the connection of the one before.
-    """
+Commit = Callable[[int], Awaitable[None]]
+"""Counts, commits and projects two hundred events; the commits of a partition are numbered from 1 on."""
+
+
+@asynccontextmanager
+async def committing(kafka: RunningKafka, redis: RunningRedis) -> AsyncIterator[tuple[Redis, Commit]]:
+    """A partition that has its first events, and the client of Redis that it projects with."""
     config = WorkerConfig(kafka=kafka.bootstrap, topic=unique_name("costs"), group=unique_name("costs"))
     await make_topics(config, partitions=1)
     store, keys = TransactionalStore.of(config, 0), Keys("costs")
     await store.fence()
-    async with redis_client(own_redis.url, timeout_seconds=5, retries=0, kind=KeepingRedis) as client:
-        replica, state = RedisReplica(client, keys), counted(records(200))
-        await replica.claim(0, bytes(16), "t")
-        made: list[str] = []
-        loop, opened = asyncio.get_running_loop(), len(await client.client_list())
-
-        def note(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> asyncio.Task[Any]:
-            made.append(work.__qualname__)
-            return asyncio.Task(work, loop=loop, **more)
-
-        loop.set_task_factory(note)
-        for number in range(1, 6):
-            log = records(200, first=200 * number)
-            state.apply(Batch(log, log[0].offset, log[-1].offset + 1))
-            commit = state.encode()
-            await store.commit(commit, Attempts())
-            for call in calls_of_commit(keys, 0, commit):
-                assert await replica.project(0, "t", number, call)
-        loop.set_task_factory(None)
-        assert len(await client.client_list()) == opened
-    await store.close()
-    # aiokafka looks for metadata by itself, as often as time goes by.
-    assert [name for name in made if "metadata" not in name and "_md_" not in name] == []
-
-
-async def test_a_commit_and_its_projection_leave_nothing_to_the_garbage_collector(
-    kafka: RunningKafka, own_redis: RunningRedis
-) -> None:
-    """A catching-up worker's commits have megabytes each, and its collector comes every hundred thousand objects."""
-    config = WorkerConfig(kafka=kafka.bootstrap, topic=unique_name("costs"), group=unique_name("costs"))
-    await make_topics(config, partitions=1)
-    store, keys = TransactionalStore.of(config, 0), Keys("costs")
-    await store.fence()
-    async with redis_client(own_redis.url, timeout_seconds=5, retries=0, kind=KeepingRedis) as client:
+    async with redis_client(redis.url, timeout_seconds=5, retries=0, kind=KeepingRedis) as client:
         replica, state = RedisReplica(client, keys), counted(records(200))
         await replica.claim(0, bytes(16), "t")
 
@@ -208,11 +178,40 @@ async def test_a_commit_and_its_projection_leave_nothing_to_the_garbage_collecto
             for call in calls_of_commit(keys, 0, of):
                 assert await replica.project(0, "t", number, call)
 
+        yield client, commit
+    await store.close()
+
+
+async def test_a_commit_and_its_projection_make_no_task(kafka: RunningKafka, own_redis: RunningRedis) -> None:
+    """A task is 30 us and two turns of the loop, twenty times a second for each partition; and each command to Redis
+    goes over the connection of the one before.
+    """
+    async with committing(kafka, own_redis) as (client, commit):
+        made: list[str] = []
+        loop, opened = asyncio.get_running_loop(), len(await client.client_list())
+
+        def note(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> asyncio.Task[Any]:
+            made.append(work.__qualname__)
+            return asyncio.Task(work, loop=loop, **more)
+
+        loop.set_task_factory(note)
+        for number in range(1, 6):
+            await commit(number)
+        loop.set_task_factory(None)
+        assert len(await client.client_list()) == opened
+    # aiokafka looks for metadata by itself, as often as time goes by.
+    assert [name for name in made if "metadata" not in name and "_md_" not in name] == []
+
+
+async def test_a_commit_and_its_projection_leave_nothing_to_the_garbage_collector(
+    kafka: RunningKafka, own_redis: RunningRedis
+) -> None:
+    """A catching-up worker's commits have megabytes each, and its collector comes every hundred thousand objects."""
+    async with committing(kafka, own_redis) as (_, commit):
         await commit(1)
         with garbage() as found:
             for number in range(2, 6):
                 await commit(number)
-    await store.close()
     assert not found
 
 

@@ -27,7 +27,7 @@ from api.report.timeline import Progress
 from api.report.user_fold import Chosen, Ranked
 from api.report.written import Labels
 from stream.core import CoreFailed
-from stream.model.steps import Made, Steps, finish
+from stream.model.steps import MadeOrSteps, Steps, finish
 from stream.storage.formats import FormatError
 from stream.tables.rules import CountingRules
 from tests.support.day_parts import day_parts
@@ -90,7 +90,7 @@ def packed(events: Sequence[Event], seed: int) -> dict[int, list[PartitionDay]]:
     return found
 
 
-def whole(made: Made[T]) -> T:
+def whole(made: MadeOrSteps[T]) -> T:
     """With all steps that it takes."""
     return finish(made) if isinstance(made, Generator) else made
 
@@ -339,12 +339,12 @@ def test_damaged_parts_are_an_error_and_never_a_panic(core: Any) -> None:
     assert errors > rounds // 5
 
 
-def steps_of(made: Made[Any]) -> Steps[Any]:
+def steps_of(made: MadeOrSteps[Any]) -> Steps[Any]:
     assert isinstance(made, Generator)
     return made
 
 
-def lengths(make: Callable[[], Made[Any]], of: Any) -> list[int]:
+def lengths(make: Callable[[], MadeOrSteps[Any]], of: Any) -> list[int]:
     """Of something, before each step and after the last."""
     before, steps = len(of), steps_of(make())
     return [before, len(of), *(len(of) for _ in steps), len(of)]
