@@ -62,8 +62,8 @@ class Memory:
             self._make_room()
 
     def renew(self, key: Hashable, value: Any, size_bytes: int, shares: Any) -> bool:
-        """Put another value of the same manifest in place of one that shares the same objects, this one among them.
-        False: none is there, or it is too large now.
+        """Put another value of the same manifest in place of one that shares the same objects, this one among them, and
+        was just looked for. False: none is there, or it is too large now.
         """
         entry = self._entries.get(key)
         if entry is None or shares not in entry[3]:
@@ -72,7 +72,6 @@ class Memory:
         if size > self.limit_bytes:
             return False
         self._entries[key] = (entry[0], value, size, entry[3])
-        self._entries.move_to_end(key)
         self.bytes += size - entry[2]
         if self.bytes + self.held_bytes > self.limit_bytes:
             self._make_room()

@@ -97,7 +97,7 @@ class Endpoints:
         self._signals = Signals(metrics, reports, reader)
         self._page = page
         self._questions = questions
-        self._computed: dict[str, Callable[[str, Query], Awaitable[Any]]] = {
+        self._computed: dict[str, Callable[..., Awaitable[Any]]] = {
             "": reports.report,
             "summary": reports.summary,
             "timeline": reports.timeline,
@@ -203,7 +203,7 @@ class Endpoints:
             if question is None:
                 asked, _ = self._read_query(request, name)
                 of_users = name == "users"
-                make = partial(self._make_users, asked) if of_users else partial(self._make_report, name, asked)
+                make = partial(self._make_users, asked) if of_users else partial(self._computed[name], query=asked)
                 question = self._questions.learn(request, name or "report", asked, make, keeps_bodies=not of_users)
             return await self._questions.answer(request, question, workspace_id)
         asked, bom = self._read_query(request, name)
@@ -227,19 +227,15 @@ class Endpoints:
         bom = parameters.flag("bom")
         return query.read_activity_query(parameters, now_quarter(self._reports.clock())), bom
 
-    async def _make_report(self, name: str, asked: Query, workspace_id: str) -> Made:
-        answer = await self._computed[name](workspace_id, asked)
-        return Made(answer.freshness, msgspec.json.encode(answer))
-
     async def _make_users(self, asked: Query, workspace_id: str) -> Made:
         reading = await self._reports.users(workspace_id, asked)
         body = user_stream.json_pieces(reading, user_stream.label_users(self._reports, workspace_id, reading))
-        return Made(reading.stamp, await _whole_or_started(body, reading.users_count))
+        return Made(reading.stamp.freshness, await _whole_or_started(body, reading.users_count))
 
     async def _users_csv(self, workspace_id: str, asked: Query, bom: bool) -> Answer:
         reading = await self._reports.users(workspace_id, asked)
         of = query_answer(reading.stamp.view)
-        headers = [*headers_of(reading.stamp), _attachment("users", workspace_id, of, Format.CSV)]
+        headers = [*headers_of(reading.stamp.freshness), _attachment("users", workspace_id, of, Format.CSV)]
         body = user_stream.csv_pieces(user_stream.label_users(self._reports, workspace_id, reading), bom)
         started = await _whole_or_started(body, reading.users_count)
         return Answer(200, headers, started, CONTENT_TYPES[Format.CSV])
@@ -289,7 +285,7 @@ class Endpoints:
 
     async def _all_activities(self, workspace_id: str, asked: ActivityQuery, wanted: Format, bom: bool) -> Answer:
         stamp, of, pieces = await self._activities.stream(workspace_id, asked)
-        headers = [*headers_of(stamp), _attachment("activities", workspace_id, of, wanted)]
+        headers = [*headers_of(stamp.freshness), _attachment("activities", workspace_id, of, wanted)]
         body = _csv_pieces(pieces, asked, bom) if wanted is Format.CSV else _ndjson_pieces(pieces, asked)
         return Answer(200, headers, await _start(body), CONTENT_TYPES[wanted])
 

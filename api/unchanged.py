@@ -4,7 +4,7 @@ present answer gets 304, and all others the body that was sent before where its 
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -17,7 +17,7 @@ from api.query.periods import Period, now_quarter
 from api.query.question import Query, View, read_pairs
 from api.read.redis import Reader
 from api.read.snapshot import require_complete
-from api.report.service import Reports, Stamp, size_of_query, size_of_view
+from api.report.service import Reports, size_of_query, size_of_view
 from stream.model.time import QUARTER_SECONDS
 from stream.model.workspace import is_workspace
 
@@ -31,10 +31,17 @@ WORKSPACES = "/v1/workspaces/"
 PLAIN_METHODS = frozenset({"GET", "HEAD"})
 
 
+class WithFreshness(Protocol):
+    """An answer that says how fresh it is."""
+
+    @property
+    def freshness(self) -> answers.Freshness: ...
+
+
 class Made(NamedTuple):
     """What was made for an answer."""
 
-    fresh: answers.Freshness | Stamp
+    fresh: answers.Freshness
     body: bytes | AsyncIterator[bytes]
     next_cursor: str | None = None
 
@@ -47,8 +54,8 @@ class Question(NamedTuple):
     query: Query
     more: bytes
     """What the answer depends on beside the query."""
-    make: Callable[[str], Awaitable[Made]]
-    """Makes the answer about a workspace."""
+    make: Callable[[str], Awaitable[Made | WithFreshness]]
+    """Makes the answer about a workspace, whose JSON is the body, or more."""
     keeps_bodies: bool
     key: bytes
     """Equal for equal questions, in any quarter-hour."""
@@ -98,7 +105,7 @@ class Questions:
         request: Request,
         resource: str,
         query: Query,
-        make: Callable[[str], Awaitable[Made]],
+        make: Callable[[str], Awaitable[Made | WithFreshness]],
         *,
         more: bytes = b"",
         keeps_bodies: bool = True,
@@ -119,7 +126,8 @@ class Questions:
         is made. Raises Unavailable, ValidationErrors.
         """
         if_none_match = request.headers.get(b"if-none-match")
-        kept = None if if_none_match or not question.keeps_bodies else self._bodies.find(question, workspace_id)
+        last = None if if_none_match or not question.keeps_bodies else self._bodies.find(question, workspace_id)
+        kept = last if last is not None and last.before else None
         if if_none_match or kept is not None:
             # A body is of now, as one that is made; whoever was told of a change asks once.
             known = None if kept is not None else self._reader.known_state(workspace_id)
@@ -128,18 +136,18 @@ class Questions:
             reports = self._reports
             now = reports.clock()
             if question.view is None or not question.begins <= now < question.ends:
-                stamp = await reports.stamp(workspace_id, question.query, question.more, known=known)
+                fresh = (await reports.stamp(workspace_id, question.query, question.more, known=known)).freshness
             else:
-                stamp = reports.stamp_view(question.view, known, now, question.more)
+                fresh = reports.stamp_view(question.view, known, now, question.more).freshness
             if if_none_match:
-                if etag_matches(if_none_match.decode("latin-1"), stamp.revision):
-                    return Answer(304, headers_of(stamp.freshness, etag=True))
-            elif kept is not None and kept.revision == stamp.revision:
-                fresh = stamp.freshness
+                if etag_matches(if_none_match.decode("latin-1"), fresh.revision):
+                    return Answer(304, headers_of(fresh, etag=True))
+            elif kept is not None and kept.revision == fresh.revision:
                 return json_answer(request, fresh, kept.renew(fresh), kept.next_cursor)
-        made = await question.make(workspace_id)
+        answer = await question.make(workspace_id)
+        made = answer if isinstance(answer, Made) else Made(answer.freshness, msgspec.json.encode(answer))
         if question.keeps_bodies:
-            self._bodies.learn(question, workspace_id, made)
+            self._bodies.learn(question, workspace_id, made, last)
         return json_answer(request, *made)
 
 
@@ -172,15 +180,15 @@ class Bodies:
         self._memory = memory
 
     def find(self, question: Question, workspace_id: str) -> Body | None:
-        """The body that was made last, if it is kept. It is good for its revision alone."""
+        """What is known of the body that was made last. It is good for its revision alone."""
         found: Body | None = self._memory.get(("body", workspace_id, question.key))
-        return found if found is not None and found.before else None
+        return found
 
-    def learn(self, question: Question, workspace_id: str, made: Made) -> None:
-        """A body was made."""
+    def learn(self, question: Question, workspace_id: str, made: Made, last: Body | None) -> None:
+        """A body was made. `last`: what was known of the one before it, where that was looked for."""
         assert isinstance(made.body, bytes), "it is kept whole"
         key, revision = ("body", workspace_id, question.key), made.fresh.revision
-        last: Body | None = self._memory.get(key)
+        last = last or self.find(question, workspace_id)
         if last is not None and last.revision == revision:
             # Texts of readers have no such quotes: within a text they are escaped.
             before, name, after = made.body.partition(_FRESHNESS + msgspec.json.encode(made.fresh))
@@ -198,7 +206,7 @@ _FRESHNESS = b'"freshness":'
 
 def json_answer(
     request: Request,
-    fresh: answers.Freshness | Stamp,
+    fresh: answers.Freshness,
     body: bytes | AsyncIterator[bytes],
     next_cursor: str | None = None,
 ) -> Answer:
@@ -216,7 +224,7 @@ def next_link(request: Request, cursor: str) -> Header:
     return b"link", f'<{path}?{urlencode([*pairs, ("cursor", cursor)])}>; rel="next"'.encode()
 
 
-def headers_of(fresh: answers.Freshness | Stamp, etag: bool = False) -> list[Header]:
+def headers_of(fresh: answers.Freshness, etag: bool = False) -> list[Header]:
     """What every answer about a workspace says of its freshness."""
     headers = [
         CACHE_CONTROL,

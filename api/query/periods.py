@@ -301,6 +301,12 @@ def now_quarter(now_seconds: float) -> int:
 @lru_cache(maxsize=64)
 def utc_text(seconds: float) -> str:
     """An instant as RFC 3339 in UTC, to the millisecond, as in 2026-11-23T01:13:07.412Z. Answers name the same one
-    until a worker is further.
+    until a worker is further, and then mostly one of the same second.
     """
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    milliseconds = round(seconds * 1_000_000) // 1_000
+    return f"{_second_text(milliseconds // 1_000)}.{milliseconds % 1_000:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second_text(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")

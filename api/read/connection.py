@@ -8,11 +8,11 @@ from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, RedisError
 
 from api.errors import Unavailable
 from stream.faults import FaultWatch
-from stream.settings.redis import Command, PackedInC, pack_around, redis_client
+from stream.settings.redis import PLAIN, Command, PackedInC, pack_around, redis_client
 from stream.settings.redis_words import SILENT_TO_TLS, describe_redis, is_refusal, lacks_right, name_trouble
 from stream.storage.keys import kind_of_key
 
@@ -90,11 +90,8 @@ class Connection:
                     self._give_back(connection)
                 found = found or await self._exchange(asked, until)
             replies = found[-1]
-            if isinstance(replies, ResponseError):
-                raise self._first_error(asked, found)
-            for reply in replies:
-                if isinstance(reply, ResponseError):
-                    raise self._first_error(asked, found)
+            if type(replies) is not list or not PLAIN.issuperset(map(type, replies)):
+                self._raise_errors(asked, found)
         except (RedisError, OSError, TimeoutError) as error:
             raise self._failed(error, self._rights if lacks_right(error) else self._reads) from error
         if self._in_trouble:
@@ -131,14 +128,18 @@ class Connection:
                 return
         self._idle.append(connection)
 
-    def _first_error(self, commands: Sequence[Command], found: Sequence[Any]) -> ResponseError:
-        """What is wrong with a transaction: with a command that was not queued, else with one that was carried out."""
+    def _raise_errors(self, commands: Sequence[Command], found: Sequence[Any]) -> None:
+        """Raise what is wrong with a transaction: with a command that was not queued, else with one that was carried
+        out.
+        """
         *queued, replies = found
-        carried_out = [replies] if isinstance(replies, ResponseError) else replies
+        carried_out = replies if isinstance(replies, list) else [replies]
         for command, reply in zip(commands, found, strict=True):
             if isinstance(reply, NoPermissionError):
                 self._refused.add(_kind_of(command))
-        return next(reply for reply in (*queued, *carried_out) if isinstance(reply, ResponseError))
+        error = next((reply for reply in (*queued, *carried_out) if isinstance(reply, RedisError)), None)
+        if error is not None:
+            raise error
 
     def _note_success(self, commands: Sequence[Command]) -> None:
         self._reads.clear()

@@ -1,6 +1,5 @@
 """Computes from the positions of all partitions how fresh an answer is, what is kept, and the answer's revision."""
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
@@ -10,7 +9,7 @@ import msgspec
 from api.query.periods import utc_text
 from api.query.zones import TZDATA_VERSION
 from api.wire import Freshness, FreshnessState
-from stream.model.time import DAY_MILLISECONDS, QUARTER_SECONDS
+from stream.model.time import DAY_MILLISECONDS
 from stream.storage.keys import MISSING_ROWS_SLACK_MS, parse_missing_rows
 from stream.version import VERSION
 
@@ -104,28 +103,17 @@ def as_of_text(positions: Positions, now: float) -> str:
     return utc_text(min(positions.as_of, now))
 
 
-def revision(
-    version: bytes, key: bytes, bounds: Sequence[int], positions: Positions, now: float, word: FreshnessState
-) -> str:
+def revision(version: bytes, key: bytes, progress: Sequence[int], positions: Positions, word: FreshnessState) -> str:
     """What an answer is known by, without computing it.
 
     It changes with whatever the answer is made of but the exact `as_of`: the workspace's version, the question
-    (`key`), the places of now and of `as_of` among the buckets, what is kept, and the versions of code and rules.
+    (`key`), how far now and `as_of` are among the buckets, what is kept, and the versions of code and rules.
     """
-    as_of = min(positions.as_of, now)
-    return _digest(
-        version,
-        key,
-        bisect_right(bounds, now / QUARTER_SECONDS),
-        bisect_right(bounds, as_of / QUARTER_SECONDS),
-        word,
-        positions.counts_from,
-        positions.rows_from,
-    )
+    return _digest(version, key, progress, word, positions.counts_from, positions.rows_from)
 
 
 @lru_cache(maxsize=64)
-def _digest(*parts: bytes | str | int | None) -> str:
+def _digest(*parts: bytes | str | Sequence[int] | int | None) -> str:
     """A digest of what an answer depends on, with the versions of code and rules."""
     return blake2b(msgspec.msgpack.encode((*parts, _VERSIONS)), digest_size=12).hexdigest()
 

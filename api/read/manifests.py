@@ -57,7 +57,7 @@ class Days:
 class Known:
     """What the last reads of a workspace showed."""
 
-    __slots__ = ("_days_bytes", "grown", "layout", "manifests", "read_at", "restless", "state")
+    __slots__ = ("grown", "layout", "manifests", "read_at", "restless", "state")
 
     def __init__(self) -> None:
         self.layout = object()
@@ -70,38 +70,32 @@ class Known:
         self.read_at = 0.0
         """When the state was read, by the monotonic clock."""
         self.grown = True
-        """Whether it takes another number of bytes than the memory was told."""
-        self._days_bytes = 0
+        """Whether it may take more bytes than the memory was told."""
 
     @property
     def size_bytes(self) -> int:
         partitions = 0 if self.state is None else len(self.state.positions.partitions)
-        return KNOWN_BYTES + KNOWN_PARTITION_BYTES * partitions + self._days_bytes
+        of_days = KNOWN_DAY_BYTES * len(self.manifests) + sum(map(len, self.manifests.values()))
+        return KNOWN_BYTES + KNOWN_PARTITION_BYTES * partitions + of_days
 
     def update(self, changed: Mapping[int, bytes | None]) -> None:
         """Days are as they are now, None: gone; restless, where they were others before."""
-        manifests, restless = self.manifests, self.restless
-        if not changed.keys() <= restless or None in changed.values():
-            self.layout = object()
-        before = manifests.keys() & changed.keys()
-        grown = -KNOWN_DAY_BYTES * len(before) - sum(map(len, map(manifests.__getitem__, before)))
-        now = changed
-        if None in changed.values():
-            now = {day: manifest for day, manifest in changed.items() if manifest is not None}
-            for day in before - now.keys():
-                del manifests[day]
-                restless.discard(day)
-            before &= now.keys()
-        grown += KNOWN_DAY_BYTES * len(now) + sum(map(len, now.values()))  # type: ignore[arg-type]
-        manifests.update(now)  # type: ignore[arg-type]
-        restless |= before
-        if grown:
-            self._days_bytes += grown
-            self.grown = True
+        gone = [day for day, manifest in changed.items() if manifest is None] if None in changed.values() else ()
+        if gone or not changed.keys() <= self.restless:
+            self.lay_out_anew()
+            self.restless |= self.manifests.keys() & changed.keys()
+        self.manifests.update(changed)  # type: ignore[arg-type]
+        for day in gone:
+            del self.manifests[day]
+            self.restless.discard(day)
+
+    def lay_out_anew(self) -> None:
+        """The next read may have to ask something else."""
+        self.layout, self.grown = object(), True
 
     def clear(self) -> None:
-        self.manifests, self.restless, self._days_bytes, self.grown = {}, set(), 0, True
-        self.layout = object()
+        self.manifests, self.restless = {}, set()
+        self.lay_out_anew()
 
     def note(self, state: State, read_at: float) -> None:
         """What the last read showed of the whole."""
@@ -224,7 +218,7 @@ def learn(seen: Seen, changed: Mapping[int, bytes | None]) -> None:
             quiet &= seen.asked.places.keys()
         if quiet:
             restless -= quiet
-            known.layout = object()
+            known.lay_out_anew()
     if changed:
         known.update(changed)
 

@@ -207,7 +207,7 @@ class Reader:
         wanted = asked.wanted
         if len(parts) < len(wanted):
             wanted = {day: wanted[day] for day in parts}
-            known.layout = object()
+            known.lay_out_anew()
         return Snapshot(state, days, manifests, parts, names, texts, wanted, rows)
 
     async def rows(

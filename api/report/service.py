@@ -12,7 +12,7 @@ from api.cache import Memory, size_of_texts
 from api.errors import Unavailable, ValidationErrors
 from api.query.periods import Period, TooManyBuckets, local_date, now_quarter, quarter_text
 from api.query.question import Query, View, too_many_buckets, view
-from api.read.freshness import Positions, as_of_text, freshness, lag_seconds, revision, state
+from api.read.freshness import Positions, freshness, revision, state
 from api.read.manifests import Prepared, Seen
 from api.read.redis import Reader
 from api.read.snapshot import RowRange, Snapshot, State, require_complete
@@ -66,21 +66,13 @@ class Stamp(Struct, frozen=True):
 
     view: View
     state: State
-    now: float
-    word: FreshnessState
-    revision: str
+    progress: Progress
+    """Of the view's buckets."""
+    freshness: Freshness
 
     @property
-    def as_of(self) -> str:
-        return as_of_text(self.state.positions, self.now)
-
-    @property
-    def lag_seconds(self) -> float:
-        return lag_seconds(self.state.positions, self.now)
-
-    @property
-    def freshness(self) -> Freshness:
-        return freshness(self.state.positions, self.now, self.word, self.revision)
+    def revision(self) -> str:
+        return self.freshness.revision
 
 
 class Need(Struct, frozen=True):
@@ -151,8 +143,6 @@ class Reading(Struct, frozen=True):
     query: answers.QueryAnswer
     plan: Plan
     kinds: KindFold
-    bounds: tuple[int, ...]
-    """Of its buckets."""
     users: FirstUsers
     """The first of them; `fold` has all."""
     fold: UserFold | None
@@ -165,11 +155,6 @@ class Reading(Struct, frozen=True):
     def users_count(self) -> int:
         """How many users have any activity, listed or not."""
         return self.users.total[0]
-
-    def progress(self) -> Progress:
-        """Of its buckets."""
-        now = self.stamp.now
-        return progress_of(self.bounds, now, min(self.stamp.state.positions.as_of, now))
 
 
 GuessRows = Callable[[Plan, KindFold], Sequence[RowRange]]
@@ -214,16 +199,16 @@ class Reports:
         return (await self.read(workspace_id, query, NOTHING, more=more)).stamp
 
     def stamp_view(self, of: View, known: State, now: float, more: bytes = b"") -> Stamp:
-        word = self.word(known.positions, now)
-        return Stamp(
-            of, known, now, word, revision(known.version, of.key + more, of.bounds, known.positions, now, word)
-        )
+        positions = known.positions
+        word, progress = self.word(positions, now), progress_of(of.bounds, now, positions.as_of)
+        of_answer = revision(known.version, of.key + more, progress, positions, word)
+        return Stamp(of, known, progress, freshness(positions, now, word, of_answer))
 
     def plain_freshness(self, known: State, key: bytes) -> Freshness:
         """Of an answer that is about no time."""
         now = self.clock()
         word = self.word(known.positions, now)
-        return freshness(known.positions, now, word, revision(known.version, key, (), known.positions, now, word))
+        return freshness(known.positions, now, word, revision(known.version, key, (), known.positions, word))
 
     def word(self, positions: Positions, now: float) -> FreshnessState:
         return state(positions, now, self._config.live_lag_seconds, self._config.stalled_after_seconds)
@@ -236,7 +221,7 @@ class Reports:
         return reading.stamp, self._report_of(reading)
 
     def _report_of(self, reading: Reading) -> answers.Report:
-        written = self._form.report(reading.kinds, reading.progress(), reading.users, reading.labels)
+        written = self._form.report(reading.kinds, reading.stamp.progress, reading.users, reading.labels)
         added, deleted, timeline, sources, users, omitted = map(answers.ENCODED, written)
         of, fresh, warnings = reading.query, reading.stamp.freshness, reading.warnings
         return answers.Report(of, fresh, added, deleted, timeline, sources, users, omitted, warnings)
@@ -249,13 +234,13 @@ class Reports:
 
     async def timeline(self, workspace_id: str, query: Query) -> answers.TimelineAnswer:
         reading = await self.read(workspace_id, query, KINDS)
-        json = self._form.timeline_json(reading.kinds, reading.progress())
+        json = self._form.timeline_json(reading.kinds, reading.stamp.progress)
         buckets = answers.encoded(json, list[answers.Bucket])
         return answers.TimelineAnswer(reading.query, reading.stamp.freshness, buckets, reading.warnings)
 
     async def sources(self, workspace_id: str, query: Query) -> answers.SourcesAnswer:
         reading = await self.read(workspace_id, query, KINDS)
-        json = self._form.sources_json(reading.kinds, reading.progress())
+        json = self._form.sources_json(reading.kinds, reading.stamp.progress)
         found = answers.encoded(json, answers.Sources)
         return answers.SourcesAnswer(reading.query, reading.stamp.freshness, found, reading.warnings)
 
@@ -368,7 +353,6 @@ class Reports:
             outline.answer,
             sums.plan,
             sums.kinds,
-            of.bounds if need.buckets else (of.start, of.end),
             users,
             sums.users if need.users else None,
             labels,

@@ -165,6 +165,15 @@ class _Side:
 
     __slots__ = ("days", "fold", "gone", "held", "known", "manifests", "then", "unknown", "wanted")
 
+    # Since it was settled:
+    manifests: Sequence[bytes | None]
+    gone: list[int]
+    """Days that go out of the fold."""
+    known: dict[int, Any]
+    """The sums of days that come into it."""
+    unknown: list[int]
+    """Days whose sums must be made first."""
+
     def __init__(self, fold: Any, of: Range, wanted: Sequence[Parts]) -> None:
         self.fold = fold
         self.days = of.days.days
@@ -172,10 +181,6 @@ class _Side:
         self.wanted = wanted
         # What is remembered now may be forgotten before it is needed, so it is held.
         self.held: dict[Dated, Any] = {}
-        self.manifests = self.then
-        self.gone: list[int] = []
-        self.known: dict[int, Any] = {}
-        self.unknown: list[int] = []
 
     def lacking(self, manifests: Sequence[bytes | None], find: Find) -> list[int]:
         """The places of the days whose sums are not at hand."""
@@ -356,7 +361,7 @@ class Sums:
             key = self._user_key
             while (making := self._folds.making.get(key)) is not None:
                 await making.wait()
-            known: UserFold | None = self._cache.get(key) or self._folds.get(key)
+            known = self._folds.get(key)
             if known is not None and known is not self.users and known.manifests == users.manifests:
                 self.users = known
             else:

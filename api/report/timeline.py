@@ -21,9 +21,9 @@ class Progress(NamedTuple):
 
 def progress_of(bounds: Sequence[int], now: float, as_of: float) -> Progress:
     """`now` and `as_of` are seconds since 1970."""
-    final = bisect_right(bounds, min(as_of, now) // QUARTER_SECONDS) - 1
     begun = bisect_right(bounds, now // QUARTER_SECONDS)
-    return Progress(max(0, final), max(0, begun - 1), begun)
+    final = begun if as_of >= now else bisect_right(bounds, as_of // QUARTER_SECONDS)
+    return Progress(final - 1 if final else 0, begun - 1 if begun else 0, begun)
 
 
 def bucket_states(of: Progress, counts: Counts) -> list[BucketState]:

@@ -4,7 +4,8 @@ import asyncio
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple, cast
+from types import NoneType
+from typing import Any, Final, NamedTuple, cast
 
 import hiredis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
@@ -171,8 +172,24 @@ class PackedInC(AbstractConnection):
         return Replies(cast("asyncio.Transport", writer.transport), parser._reader)
 
 
-def _pack(commands: Iterable[Command]) -> bytes:
-    return b"".join([of if isinstance(of, bytes) else hiredis.pack_command(of) for of in commands])
+def _pack(commands: Sequence[Command]) -> bytes:
+    if not _PACKED.issuperset(map(type, commands)):
+        commands = [of if isinstance(of, bytes) else hiredis.pack_command(of) for of in commands]
+    return b"".join(cast("Sequence[bytes]", commands))
+
+
+_PACKED: Final = frozenset({bytes})
+
+PLAIN: Final = frozenset({bytes, int, float, bool, NoneType, list, dict, set})
+"""The types of replies that are neither errors nor pushes."""
+
+
+def _take_out_pushes(found: list[Any]) -> None:
+    """And raise what a server says that answers nothing at present, as the client's parser does."""
+    for reply in found:
+        if isinstance(reply, RedisConnectionError):
+            raise reply
+    found[:] = [reply for reply in found if type(reply) is not hiredis.PushNotification]
 
 
 class Replies(asyncio.Protocol):
@@ -217,24 +234,18 @@ class Replies(asyncio.Protocol):
             self.ready = False
             return
         try:
-            while len(found) < self._number:
-                reply = reader.gets()
-                if reply is NOT_ENOUGH_DATA:
-                    return
-                if type(reply) is hiredis.PushNotification:
-                    continue
-                # The server may answer nothing at present; so the client's parser looks at it.
-                first = reply[0] if type(reply) is list and reply else reply
-                if isinstance(first, RedisConnectionError):
-                    raise first
-                found.append(reply)
+            found.extend(iter(reader.gets, NOT_ENOUGH_DATA))
+            if not PLAIN.issuperset(map(type, found)):
+                _take_out_pushes(found)
         except RedisError as error:
             self._fail(error)
             return
+        if len(found) < self._number:
+            return
         self._waiting = None
-        self.ready = not reader.has_data()
+        self.ready = len(found) == self._number and not reader.has_data()
         if not waiting.done():
-            waiting.set_result(found)
+            waiting.set_result(found[: self._number])
 
     def eof_received(self) -> bool | None:
         self._fail(RedisConnectionError(SERVER_CLOSED_CONNECTION_ERROR))

@@ -109,6 +109,7 @@ FIXED = {
     "query/periods.quarter_text": (2_048, 400),
     "query/periods.bucket_bounds": (32, 50_000),
     "query/periods.utc_text": (64, 300),
+    "query/periods._second_text": (64, 300),
     "query/earlier._lay_buckets": (32, 50_000),
     "read/freshness._digest": (64, 40_000),
     "read/manifests._wording": (128, 60_000),
