@@ -10,9 +10,11 @@ import gzip
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -46,7 +48,7 @@ CACHE_CONTROL: Header = (b"cache-control", b"private, no-cache")
 class Request:
     """One request."""
 
-    __slots__ = ("headers", "headers_bytes", "method", "parameters", "path", "query_string", "root_path", "scope")
+    __slots__ = ("headers", "headers_bytes", "method", "path", "query_string", "root_path", "scope")
 
     def __init__(self, scope: Any) -> None:
         self.scope = scope
@@ -54,18 +56,19 @@ class Request:
         self.path: str = scope["path"]
         self.root_path: str = scope.get("root_path", "")
         self.query_string: bytes = scope.get("query_string", b"")
-        self.parameters: Mapping[str, Any] = scope.get("path_params", {})
-        headers: dict[bytes, bytes] = {}
-        size = 0
-        for name, value in scope["headers"]:
-            size += len(name) + len(value)
-            if size > HEADERS_BYTES_LIMIT:
-                break  # it is refused
-            headers[name] = headers[name] + b", " + value if name in headers else value
-        self.headers = headers
+        given: Sequence[Header] = scope["headers"]
+        self.headers_bytes = sum(map(len, chain.from_iterable(given)))
+        """Of names and values together."""
+        self.headers = dict(given)
         """By their names in lower case; of repeated ones all values, comma-separated."""
-        self.headers_bytes = size
-        """Of names and values together, as far as they may be read."""
+        if len(self.headers) < len(given):
+            self.headers = _combine(given)
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Of its address."""
+        parameters: Mapping[str, Any] = self.scope.get("path_params", {})
+        return parameters
 
     @property
     def port(self) -> int | None:
@@ -87,18 +90,24 @@ class Request:
         return (_recall_accepted if len(header) <= REMEMBERED_CHARACTERS else accepts_encoding)(header, name)
 
 
+def _combine(given: Sequence[Header]) -> dict[bytes, bytes]:
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in given:
+        values.setdefault(name, []).append(value)
+    return {name: b", ".join(of) for name, of in values.items()}
+
+
 class Streamed(Protocol):
     """A body that writes itself, and ends when the reader goes."""
 
     async def run(self, receive: Receive, send: Send) -> None: ...
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct):
     """What is sent. A body that is an iterator is sent piece by piece, in constant memory."""
 
     status: int = 200
-    headers: list[Header] = field(default_factory=list)
+    headers: list[Header] = []
     body: bytes | AsyncIterator[bytes] | Streamed = b""
     media_type: str | None = None
     encoding: str | None = None
