@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from typing import NamedTuple
 
 import msgspec
 
@@ -78,11 +79,19 @@ def lag_seconds(positions: Positions, now: float) -> float:
     return max(0.0, round(now - positions.as_of, 3))
 
 
-def state(positions: Positions, now: float, live_lag_seconds: float, stalled_after_seconds: float) -> FreshnessState:
+class Limits(NamedTuple):
+    """The settings of the same names."""
+
+    live_lag_seconds: float
+    stalled_after_seconds: float
+
+
+def state(positions: Positions, now: float, limits: Limits) -> FreshnessState:
     """One word for it. Partitions that are behind are catching up only if each of them advances.
 
     What lies ahead by as much is not live either: a clock was set back, and nobody has said anything true since.
     """
+    live_lag_seconds, stalled_after_seconds = limits
     if max(now - positions.as_of, positions.latest_as_of - now) < live_lag_seconds:
         return "live"
     now_ms = now * 1000
@@ -93,23 +102,23 @@ def state(positions: Positions, now: float, live_lag_seconds: float, stalled_aft
     return "catching_up" if silent_ms < stalled_after_seconds * 1000 else "stalled"
 
 
-def freshness(positions: Positions, now: float, word: FreshnessState, revision: str) -> Freshness:
-    as_of = positions.as_of
-    return Freshness(word, utc_text(min(as_of, now)), max(0.0, round(now - as_of, 3)), revision)
-
-
 def as_of_text(positions: Positions, now: float) -> str:
     """`as_of` on the wire; a worker's clock that is ahead of ours never makes it later than now."""
     return utc_text(min(positions.as_of, now))
 
 
-def revision(version: bytes, key: bytes, progress: Sequence[int], positions: Positions, word: FreshnessState) -> str:
-    """What an answer is known by, without computing it.
+def freshness(
+    positions: Positions, version: bytes, key: bytes, progress: Sequence[int], now: float, limits: Limits
+) -> Freshness:
+    """Of an answer, with the revision that it is known by, without computing it.
 
-    It changes with whatever the answer is made of but the exact `as_of`: the workspace's version, the question
-    (`key`), how far now and `as_of` are among the buckets, what is kept, and the versions of code and rules.
+    That changes with whatever the answer is made of but the exact `as_of`: the workspace's version, the question
+    (`key`), how far now and `as_of` are among the buckets (`progress`), what is kept, and the versions of code and
+    rules.
     """
-    return _digest(version, key, progress, word, positions.counts_from, positions.rows_from)
+    word, as_of = state(positions, now, limits), positions.as_of
+    revision = _digest(version, key, progress, word, positions.counts_from, positions.rows_from)
+    return Freshness(word, utc_text(min(as_of, now)), max(0.0, round(now - as_of, 3)), revision)
 
 
 @lru_cache(maxsize=64)

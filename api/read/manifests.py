@@ -5,6 +5,7 @@ it reads. So a read goes by the manifests that were seen last, and shows which o
 order of the days, as Redis gives them: one comparison says that all are as they were.
 """
 
+import time
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -96,12 +97,6 @@ class Known:
     def clear(self) -> None:
         self.manifests, self.restless = {}, set()
         self.lay_out_anew()
-
-    def note(self, state: State, read_at: float) -> None:
-        """What the last read showed of the whole."""
-        before, self.state, self.read_at = self.state, state, read_at
-        if before is None or len(before.positions.partitions) != len(state.positions.partitions):
-            self.grown = True
 
 
 class Seen(Struct, frozen=True):
@@ -200,8 +195,16 @@ class Manifests:
         of = Days(sorted(manifests)) if asked is None else asked
         return Seen(asked, known, of.days, list(map(manifests.get, of.days)), of.places, before is not None)
 
+    def note(self, workspace_id: str, known: Known, state: State) -> None:
+        """Remember what a read showed of the whole, and what was learned from it of days."""
+        before, known.state, known.read_at = known.state, state, time.monotonic()
+        if before is None or len(before.positions.partitions) != len(state.positions.partitions):
+            known.grown = True
+        if known.grown:
+            self.keep(workspace_id, known)
+
     def keep(self, workspace_id: str, known: Known) -> None:
-        """Remember what was learned: of reads that began together, what came first."""
+        """Of reads that began together, what came first."""
         held: Known | None = self._memory.get(("known", workspace_id))
         if held is None or held is known:
             known.grown = False

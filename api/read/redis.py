@@ -122,7 +122,9 @@ class Reader:
                 _require_days(version, listed[0], positions)
             except KeysLost as error:
                 raise await self._report_lost(workspace_id, error) from None
-        return self._remember_state(workspace_id, known, State(positions, version))
+        state = State(positions, version)
+        self._manifests.note(workspace_id, known, state)
+        return state
 
     def known_state(self, workspace_id: str) -> State | None:
         """The state of a workspace that was read up to `cache_ms` ago."""
@@ -179,7 +181,7 @@ class Reader:
         self, workspace_id: str, seen: Seen, prepared: Prepared, positions: Positions, replies: list[Any]
     ) -> Snapshot | None:
         """What a read found. None: nothing is there of a workspace that was, and it is not known whether it is listed.
-        Raises KeysLost.
+        Raises Unavailable, KeysLost.
         """
         known, asked, names, ranges = seen.known, prepared.asked, prepared.names, prepared.ranges
         of_days, *replies = replies
@@ -192,11 +194,10 @@ class Reader:
         changed = changes(days, manifests, seen.days, seen.manifests)
         learn(seen, changed)
         state = State(positions, version)
-        if asked is not None:
-            require_complete(state)  # what is being put back, or taken away, has days without their parts
+        require_complete(state)  # what is being put back, or taken away, has days without their parts
         if prepared.listed:
             _require_days(version, replies.pop(), positions)
-        self._remember_state(workspace_id, known, state)
+        self._manifests.note(workspace_id, known, state)
         texts = replies.pop() if names else ()
         rows = dict(zip(ranges, [replies.pop() for _ in ranges][::-1], strict=True)) if ranges else _NO_ROWS
         if asked is None:
@@ -366,12 +367,6 @@ class Reader:
             key = self.keys.cells(workspace_id, number * DAYS_A_HASH).encode()
             commands.append(b"*%d\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n%b" % (2 + fields, len(key), key, words))
         return commands
-
-    def _remember_state(self, workspace_id: str, known: Known, state: State) -> State:
-        known.note(state, time.monotonic())
-        if known.grown:
-            self._manifests.keep(workspace_id, known)
-        return state
 
 
 _NO_DAYS = Days(())

@@ -12,7 +12,7 @@ from api.cache import Memory, size_of_texts
 from api.errors import Unavailable, ValidationErrors
 from api.query.periods import Period, TooManyBuckets, local_date, now_quarter, quarter_text
 from api.query.question import Query, View, too_many_buckets, view
-from api.read.freshness import Positions, freshness, revision, state
+from api.read.freshness import Limits, Positions, freshness, state
 from api.read.manifests import Prepared, Seen
 from api.read.redis import Reader
 from api.read.snapshot import RowRange, Snapshot, State, require_complete
@@ -181,7 +181,7 @@ class Reports:
         self._reader = reader
         self._memory = memory
         self._folds = UserFolds()
-        self._config = config
+        self._limits = Limits(config.live_lag_seconds, config.stalled_after_seconds)
 
     async def stamp(
         self, workspace_id: str, query: Query, more: bytes = b"", *, known: State | None = None, fresh: bool = False
@@ -200,18 +200,16 @@ class Reports:
 
     def stamp_view(self, of: View, known: State, now: float, more: bytes = b"") -> Stamp:
         positions = known.positions
-        word, progress = self.word(positions, now), progress_of(of.bounds, now, positions.as_of)
-        of_answer = revision(known.version, of.key + more, progress, positions, word)
-        return Stamp(of, known, progress, freshness(positions, now, word, of_answer))
+        progress = progress_of(of.bounds, now, positions.as_of)
+        fresh = freshness(positions, known.version, of.key + more, progress, now, self._limits)
+        return Stamp(of, known, progress, fresh)
 
     def plain_freshness(self, known: State, key: bytes) -> Freshness:
         """Of an answer that is about no time."""
-        now = self.clock()
-        word = self.word(known.positions, now)
-        return freshness(known.positions, now, word, revision(known.version, key, (), known.positions, word))
+        return freshness(known.positions, known.version, key, (), self.clock(), self._limits)
 
     def word(self, positions: Positions, now: float) -> FreshnessState:
-        return state(positions, now, self._config.live_lag_seconds, self._config.stalled_after_seconds)
+        return state(positions, now, self._limits)
 
     async def report(self, workspace_id: str, query: Query) -> answers.Report:
         return self._report_of(await self.read(workspace_id, query, REPORT))
@@ -285,7 +283,6 @@ class Reports:
             ranges = () if guess is None else guess(sums.plan, sums.kinds)
             prepared = self._prepare(workspace_id, seen, sums, fields, ranges)
             snapshot = await self._reader.read(workspace_id, seen, prepared)
-            require_complete(snapshot.state)
             now = self.clock()
             if sums.lacks(snapshot):
                 continue

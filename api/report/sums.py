@@ -261,7 +261,8 @@ class Sums:
         self._users: _Side | None = None
         self._first: dict[Dated, int] = {}
         self._prepared: Prepared | None = None
-        self._kind_key, self._user_key = self._key_of_kinds(plan), self._key_of_users(plan)
+        self._kind_key = (workspace_id, plan, chosen_sources, chosen_users)
+        self._user_key = (workspace_id, plan, chosen_sources, "users")
         self.kinds: KindFold = cache.get(self._kind_key) or form.kind_fold(plan, chosen_sources)
         if kinds:
             self._kinds = _Side(self.kinds, of, wanted.kinds)
@@ -379,19 +380,13 @@ class Sums:
         return self._workspace_id, "table of users"
 
     def _known_kinds(self, plan: Plan) -> KindFold | None:
-        known: KindFold | None = self._cache.get(self._key_of_kinds(plan))
+        known: KindFold | None = self._cache.get((self._workspace_id, plan, *self._kind_key[2:]))
         return known
 
     def _known_users(self, plan: Plan) -> UserFold | None:
-        key = self._key_of_users(plan)
+        key = (self._workspace_id, plan, *self._user_key[2:])
         known: UserFold | None = self._cache.get(key) or self._folds.get(key)
         return known
-
-    def _key_of_kinds(self, plan: Plan) -> Any:
-        return (self._workspace_id, plan, self._chosen_sources, self.chosen_users)
-
-    def _key_of_users(self, plan: Plan) -> Any:
-        return (self._workspace_id, plan, self._chosen_sources, "users")
 
     async def _take_users(self, side: _Side, snapshot: Snapshot, manifests_bytes: int) -> None:
         table = self.users.table
