@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -40,6 +40,12 @@ from stream.model.workspace import is_workspace
 from stream.storage.row import Row
 
 Endpoint = Callable[[Request], Awaitable[Answer]]
+
+
+class Computed(Protocol):
+    """Computes an answer about a workspace."""
+
+    def __call__(self, workspace_id: str, query: Query) -> Awaitable[Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,7 @@ class Endpoints:
         self._signals = Signals(metrics, reports, reader)
         self._page = page
         self._questions = questions
-        self._computed: dict[str, Callable[..., Awaitable[Any]]] = {
+        self._computed: dict[str, Computed] = {
             "": reports.report,
             "summary": reports.summary,
             "timeline": reports.timeline,

@@ -55,7 +55,7 @@ class Question(NamedTuple):
     more: bytes
     """What the answer depends on beside the query."""
     make: Callable[[str], Awaitable[Made | WithFreshness]]
-    """Makes the answer about a workspace, whose JSON is the body, or more."""
+    """Makes the answer about a workspace, which is written as JSON then, or is `Made`: written already."""
     keeps_bodies: bool
     key: bytes
     """Equal for equal questions, in any quarter-hour."""
@@ -126,8 +126,7 @@ class Questions:
         is made. Raises Unavailable, ValidationErrors.
         """
         if_none_match = request.headers.get(b"if-none-match")
-        last = None if if_none_match or not question.keeps_bodies else self._bodies.find(question, workspace_id)
-        kept = last if last is not None and last.before else None
+        kept = None if if_none_match or not question.keeps_bodies else self._bodies.find(question, workspace_id)
         if if_none_match or kept is not None:
             # A body is of now, as one that is made; whoever was told of a change asks once.
             known = None if kept is not None else self._reader.known_state(workspace_id)
@@ -147,7 +146,7 @@ class Questions:
         answer = await question.make(workspace_id)
         made = answer if isinstance(answer, Made) else Made(answer.freshness, msgspec.json.encode(answer))
         if question.keeps_bodies:
-            self._bodies.learn(question, workspace_id, made, last)
+            self._bodies.learn(question, workspace_id, made)
         return json_answer(request, *made)
 
 
@@ -180,15 +179,15 @@ class Bodies:
         self._memory = memory
 
     def find(self, question: Question, workspace_id: str) -> Body | None:
-        """What is known of the body that was made last. It is good for its revision alone."""
+        """The body that was made last, if it is kept. It is good for its revision alone."""
         found: Body | None = self._memory.get(("body", workspace_id, question.key))
-        return found
+        return found if found is not None and found.before else None
 
-    def learn(self, question: Question, workspace_id: str, made: Made, last: Body | None) -> None:
-        """A body was made. `last`: what was known of the one before it, where that was looked for."""
+    def learn(self, question: Question, workspace_id: str, made: Made) -> None:
+        """A body was made."""
         assert isinstance(made.body, bytes), "it is kept whole"
         key, revision = ("body", workspace_id, question.key), made.fresh.revision
-        last = last or self.find(question, workspace_id)
+        last: Body | None = self._memory.get(key)
         if last is not None and last.revision == revision:
             # Texts of readers have no such quotes: within a text they are escaped.
             before, name, after = made.body.partition(_FRESHNESS + msgspec.json.encode(made.fresh))

@@ -309,4 +309,4 @@ def utc_text(seconds: float) -> str:
 
 @lru_cache(maxsize=64)
 def _second_text(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return datetime.fromtimestamp(second, UTC).isoformat()[:19]

@@ -117,6 +117,7 @@ def freshness(
     rules.
     """
     word, as_of = state(positions, now, limits), positions.as_of
+    # As `as_of_text` and `lag_seconds` have it, without two calls more in each answer.
     revision = _digest(version, key, progress, word, positions.counts_from, positions.rows_from)
     return Freshness(word, utc_text(min(as_of, now)), max(0.0, round(now - as_of, 3)), revision)
 

@@ -71,7 +71,7 @@ class Known:
         self.read_at = 0.0
         """When the state was read, by the monotonic clock."""
         self.grown = True
-        """Whether it may take more bytes than the memory was told."""
+        """Whether it may take more bytes than the memory was told, beside those that restless days' manifests gain."""
 
     @property
     def size_bytes(self) -> int:
@@ -204,7 +204,7 @@ class Manifests:
             self.keep(workspace_id, known)
 
     def keep(self, workspace_id: str, known: Known) -> None:
-        """Of reads that began together, what came first."""
+        """Remember what is known of a workspace: of reads that began together, what came first."""
         held: Known | None = self._memory.get(("known", workspace_id))
         if held is None or held is known:
             known.grown = False

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from types import NoneType
 from typing import Any, Final, NamedTuple, cast
 
@@ -184,12 +184,14 @@ PLAIN: Final = frozenset({bytes, int, float, bool, NoneType, list, dict, set})
 """The types of replies that are neither errors nor pushes."""
 
 
-def _take_out_pushes(found: list[Any]) -> None:
-    """And raise what a server says that answers nothing at present, as the client's parser does."""
-    for reply in found:
+def _replies_among(said: list[Any]) -> list[Any]:
+    """What the server said, without its pushes. Raises what it says where it answers nothing at present, as the parser
+    of the client does.
+    """
+    for reply in said:
         if isinstance(reply, RedisConnectionError):
             raise reply
-    found[:] = [reply for reply in found if type(reply) is not hiredis.PushNotification]
+    return [reply for reply in said if type(reply) is not hiredis.PushNotification]
 
 
 class Replies(asyncio.Protocol):
@@ -234,18 +236,19 @@ class Replies(asyncio.Protocol):
             self.ready = False
             return
         try:
-            found.extend(iter(reader.gets, NOT_ENOUGH_DATA))
-            if not PLAIN.issuperset(map(type, found)):
-                _take_out_pushes(found)
+            # Never more than is lacking: the reader would not say that it holds a part of what nobody asked for.
+            while lacking := self._number - len(found):
+                got = list(islice(iter(reader.gets, NOT_ENOUGH_DATA), lacking))
+                if not got:
+                    return
+                found += got if PLAIN.issuperset(map(type, got)) else _replies_among(got)
         except RedisError as error:
             self._fail(error)
             return
-        if len(found) < self._number:
-            return
         self._waiting = None
-        self.ready = len(found) == self._number and not reader.has_data()
+        self.ready = not reader.has_data()
         if not waiting.done():
-            waiting.set_result(found[: self._number])
+            waiting.set_result(found)
 
     def eof_received(self) -> bool | None:
         self._fail(RedisConnectionError(SERVER_CLOSED_CONNECTION_ERROR))
