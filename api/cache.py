@@ -63,7 +63,7 @@ class Memory:
 
     def renew(self, key: Hashable, value: Any, size_bytes: int, shares: Any) -> bool:
         """Put another value of the same manifest in place of one that shares the same objects, this one among them. It
-        goes when that one would have: who makes another has used it. False: none is there, or it is too large now.
+        counts as used when that one was last used. False: none is there, or it is too large now.
         """
         entry = self._entries.get(key)
         if entry is None or shares not in entry[3]:

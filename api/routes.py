@@ -42,7 +42,7 @@ from stream.storage.row import Row
 Endpoint = Callable[[Request], Awaitable[Answer]]
 
 
-class Computed(Protocol):
+class Compute(Protocol):
     """Computes an answer about a workspace."""
 
     def __call__(self, workspace_id: str, query: Query) -> Awaitable[Any]: ...
@@ -103,7 +103,7 @@ class Endpoints:
         self._signals = Signals(metrics, reports, reader)
         self._page = page
         self._questions = questions
-        self._computed: dict[str, Computed] = {
+        self._computed: dict[str, Compute] = {
             "": reports.report,
             "summary": reports.summary,
             "timeline": reports.timeline,

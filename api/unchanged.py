@@ -55,7 +55,8 @@ class Question(NamedTuple):
     more: bytes
     """What the answer depends on beside the query."""
     make: Callable[[str], Awaitable[Made | WithFreshness]]
-    """Makes the answer about a workspace, which is written as JSON then, or is `Made`: written already."""
+    """Makes the answer about a workspace: `Made` where its body is written already, else what is to be written as JSON.
+    """
     keeps_bodies: bool
     key: bytes
     """Equal for equal questions, in any quarter-hour."""

@@ -93,7 +93,7 @@ def state(positions: Positions, now: float, limits: Limits) -> FreshnessState:
     """
     live_lag_seconds, stalled_after_seconds = limits
     if max(now - positions.as_of, positions.latest_as_of - now) < live_lag_seconds:
-        return "live"
+        return "live"  # as nearly always, and no partition is looked at
     now_ms = now * 1000
     behind = [moved for as_of, moved in positions.partitions if abs(now_ms - as_of) >= live_lag_seconds * 1000]
     if not behind:
@@ -117,8 +117,8 @@ def freshness(
     rules.
     """
     word, as_of = state(positions, now, limits), positions.as_of
-    # As `as_of_text` and `lag_seconds` have it, without two calls more in each answer.
     revision = _digest(version, key, progress, word, positions.counts_from, positions.rows_from)
+    # `as_of_text` and `lag_seconds`, written out: every answer pays for a call.
     return Freshness(word, utc_text(min(as_of, now)), max(0.0, round(now - as_of, 3)), revision)
 
 

@@ -71,7 +71,8 @@ class Known:
         self.read_at = 0.0
         """When the state was read, by the monotonic clock."""
         self.grown = True
-        """Whether it may take more bytes than the memory was told, beside those that restless days' manifests gain."""
+        """Whether the memory must be told its size again. A new version of a restless day is no reason: its manifest is
+        hardly longer."""
 
     @property
     def size_bytes(self) -> int:

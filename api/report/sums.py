@@ -261,8 +261,10 @@ class Sums:
         self._users: _Side | None = None
         self._first: dict[Dated, int] = {}
         self._prepared: Prepared | None = None
-        self._kind_key = (workspace_id, plan, chosen_sources, chosen_users)
-        self._user_key = (workspace_id, plan, chosen_sources, "users")
+        self._counted, self._counted_by_user = (chosen_sources, chosen_users), (chosen_sources, "users")
+        """What of the days is in folds by kind and in folds by user: with a plan, what they are remembered by."""
+        self._kind_key = (workspace_id, plan, self._counted)
+        self._user_key = (workspace_id, plan, self._counted_by_user)
         self.kinds: KindFold = cache.get(self._kind_key) or form.kind_fold(plan, chosen_sources)
         if kinds:
             self._kinds = _Side(self.kinds, of, wanted.kinds)
@@ -380,11 +382,11 @@ class Sums:
         return self._workspace_id, "table of users"
 
     def _known_kinds(self, plan: Plan) -> KindFold | None:
-        known: KindFold | None = self._cache.get((self._workspace_id, plan, *self._kind_key[2:]))
+        known: KindFold | None = self._cache.get((self._workspace_id, plan, self._counted))
         return known
 
     def _known_users(self, plan: Plan) -> UserFold | None:
-        key = (self._workspace_id, plan, *self._user_key[2:])
+        key = (self._workspace_id, plan, self._counted_by_user)
         known: UserFold | None = self._cache.get(key) or self._folds.get(key)
         return known
 
