@@ -8,15 +8,12 @@ from typing import Any
 ENTRY_BYTES = 600
 """What an entry costs beside its value: its key with an id in it, and the places in the dictionaries."""
 
-ALWAYS = b""
-"""In place of a manifest, of what knows itself what it is true of."""
-
 Shared = tuple[Any, Callable[[Any], int]]
 """An object that several entries hold, and what tells its bytes: it counts once, as long as any of them is there."""
 
 
 class Memory:
-    """Values by key, each good for one manifest (of a day: it holds its version).
+    """Values by key. Each knows itself what it is true of.
 
     Sizes are told by whoever puts a value in: estimates that must not be too small
     (tests/integration/test_api_memory.py measures the process).
@@ -28,7 +25,7 @@ class Memory:
         self.hits = self.misses = 0
         self.held_bytes = 0
         """Of what is in use and cannot be forgotten; it leaves less for the rest."""
-        self._entries: OrderedDict[Hashable, tuple[bytes, Any, int, tuple[Any, ...]]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[Any, int, tuple[Any, ...]]] = OrderedDict()
         self._shared: dict[int, list[int]] = {}
         """By an object's id: how many entries hold it, and its bytes. They hold it, so the id stays its own."""
 
@@ -36,43 +33,41 @@ class Memory:
         """How many values are remembered."""
         return len(self._entries)
 
-    def get(self, key: Hashable, manifest: bytes | None = ALWAYS) -> Any:
-        """The value, if it is of this manifest; else None."""
+    def get(self, key: Hashable) -> Any:
+        """The value; None where there is none."""
         entry = self._entries.get(key)
-        if entry is None or entry[0] != manifest:
+        if entry is None:
             self.misses += 1
             return None
         self.hits += 1
         self._entries.move_to_end(key)
-        return entry[1]
+        return entry[0]
 
-    def put(
-        self, key: Hashable, value: Any, size_bytes: int, manifest: bytes = ALWAYS, shared: Iterable[Shared] = ()
-    ) -> None:
+    def put(self, key: Hashable, value: Any, size_bytes: int, shared: Iterable[Shared] = ()) -> None:
         """Remember a value; `size_bytes` is an estimate of what it takes beside what it shares."""
         if key in self._entries:
             self.forget(key)
-        size = size_bytes + ENTRY_BYTES + len(manifest)
+        size = size_bytes + ENTRY_BYTES
         objects = self._share(size, list(shared)) if shared else ()
         if objects is None or size > self.limit_bytes:
             return
-        self._entries[key] = (manifest, value, size, objects)
+        self._entries[key] = (value, size, objects)
         self.bytes += size
         if self.bytes + self.held_bytes > self.limit_bytes:
             self._make_room()
 
     def renew(self, key: Hashable, value: Any, size_bytes: int, shares: Any) -> bool:
-        """Put another value of the same manifest in place of one that shares the same objects, this one among them. It
-        counts as used when that one was last used. False: none is there, or it is too large now.
+        """Put another value in place of one that shares the same objects, this one among them. It counts as used when
+        that one was last used. False: none is there, or it is too large now.
         """
         entry = self._entries.get(key)
-        if entry is None or shares not in entry[3]:
+        if entry is None or shares not in entry[2]:
             return False
-        size = size_bytes + ENTRY_BYTES + len(entry[0])
+        size = size_bytes + ENTRY_BYTES
         if size > self.limit_bytes:
             return False
-        self._entries[key] = (entry[0], value, size, entry[3])
-        self.bytes += size - entry[2]
+        self._entries[key] = (value, size, entry[2])
+        self.bytes += size - entry[1]
         if self.bytes + self.held_bytes > self.limit_bytes:
             self._make_room()
         return True
@@ -107,8 +102,8 @@ class Memory:
         entry = self._entries.pop(key, None)
         if entry is None:
             return
-        self.bytes -= entry[2]
-        for of in entry[3]:
+        self.bytes -= entry[1]
+        for of in entry[2]:
             known = self._shared[id(of)]
             known[0] -= 1
             if not known[0]:

@@ -66,7 +66,9 @@ class Known:
         day."""
         self.manifests: dict[int, bytes] = {}
         self.restless: set[int] = set()
-        """Days that had changed since the read before: their parts are asked for at once."""
+        """Days, all of them in `manifests`, that had changed since the read before: their parts are asked for at
+        once.
+        """
         self.state: State | None = None
         self.read_at = 0.0
         """When the state was read, by the monotonic clock."""
@@ -127,11 +129,11 @@ class Seen(Struct, frozen=True):
             return self.manifests
         if len(restless) > len(self.days) // 8:
             of_days = zip(self.days, self.manifests, strict=True)
-            return [manifest and CHANGED if day in restless else manifest for day, manifest in of_days]
+            return [CHANGED if day in restless else manifest for day, manifest in of_days]
         now = list(self.manifests)
         for day in restless:
             place = self.places.get(day)
-            if place is not None and now[place] is not None:
+            if place is not None:
                 now[place] = CHANGED
         return now
 

@@ -374,7 +374,7 @@ _NOTHING_ASKED: Mapping[int, Parts] = MappingProxyType({})
 _NO_ROWS: Mapping[RowRange, Sequence[bytes]] = MappingProxyType({})
 
 
-def _require_days(version: bytes, listed: bytes | None, positions: Positions) -> None:
+def _require_days(version: bytes, listed: float | None, positions: Positions) -> None:
     """A workspace in the list has its days, with a version; `listed` is its score there."""
     if not version and listed is not None and positions.complete:
         raise KeysLost("the list of days")

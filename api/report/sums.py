@@ -348,7 +348,7 @@ class Sums:
         quarter = self._first.get((day, manifest))
         if quarter is None:
             quarter = day * QUARTERS_A_DAY + (self._form.first_quarter(snapshot.parts, day) or 0)
-            self._cache.put(self._first_key(day), quarter, 0, manifest)
+            self._cache.put(self._first_key(day), (manifest, quarter), len(manifest))
         return quarter
 
     async def take(self, snapshot: Snapshot) -> None:
@@ -454,12 +454,10 @@ class Sums:
         return known if known is not None and known.table is self.users.table else None
 
     def _has_first(self, day: int, manifest: bytes | None) -> bool:
-        """Whether the first quarter of a day with this manifest is at hand."""
-        if not manifest:  # it is CHANGED
-            return False
-        quarter = self._cache.get(self._first_key(day), manifest)
-        if quarter is not None:
-            self._first[day, manifest] = quarter
+        """Whether the first quarter of a day with this manifest is at hand; never of one that is CHANGED."""
+        known: tuple[bytes, int] | None = self._cache.get(self._first_key(day))
+        if known is not None and known[0] == manifest:
+            self._first[day, manifest] = known[1]
         return (day, manifest) in self._first
 
     def _lacks_first(self, snapshot: Snapshot) -> bool:

@@ -218,7 +218,7 @@ async def test_users_that_several_folds_number_at_once_count_once(
         await asyncio.gather(*(api.json(period=period) for period in periods))
         # Then the memory is told of them what they take
         memory = api.app.state.memory
-        tables = {id(fold.table): fold.table for _, fold, _, _ in memory._entries.values() if hasattr(fold, "table")}
+        tables = {id(fold.table): fold.table for fold, _, _ in memory._entries.values() if hasattr(fold, "table")}
         assert [memory._shared[of][1] for of in tables] == [table.size_bytes for table in tables.values()]
         assert len(tables) == 1
 

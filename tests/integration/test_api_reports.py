@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from api.query.periods import now_quarter
+from api.query.question import REPORT_PARAMETERS, Parameters, read_query
 from api.read.manifests import Days, Prepared, Seen
 from api.read.parts import SUMMARIES
 from api.read.redis import Reader
@@ -256,6 +258,20 @@ async def test_everything_begins_later_when_retention_moves_on(shared_redis: Run
             assert answer["query"]["from"] == "2026-11-20"
 
 
+async def test_everything_begins_earlier_once_the_first_day_has_an_earlier_event(shared_redis: RunningRedis) -> None:
+    """Where the first day is remembered, but is another by now. A stamp asks for nothing else that could show it."""
+    async with api_over(shared_redis, NOW) as api:
+        api.write([added("2026-11-20T10:00:00+00:00")])
+        asked = {"period": "all", "timezone": "America/Los_Angeles"}
+        assert (await api.json(**asked))["query"]["from"] == "2026-11-20"
+        api.write([added("2026-11-20T10:00:00+00:00"), added("2026-11-20T02:00:00+00:00", 2)])
+        query = read_query(Parameters(list(asked.items()), REPORT_PARAMETERS), now_quarter(NOW))
+        stamp = await api.app.state.reports.stamp("w", query)
+        answer = await api.json(**asked)
+        assert (answer["query"]["from"], answer["added"]["count"]) == ("2026-11-19", 2)
+        assert stamp.revision == answer["freshness"]["revision"]
+
+
 async def test_what_is_remembered_is_counted_whole(shared_redis: RunningRedis) -> None:
     """With the sums of the days that folds keep."""
     async with api_over(shared_redis, NOW, cache_bytes=10**8) as api:
@@ -268,7 +284,7 @@ async def test_what_is_remembered_is_counted_whole(shared_redis: RunningRedis) -
         )
         await api.json(from_="2026-11-01", to="2026-11-22", compare="none")
         memory = api.app.state.memory
-        sizes = sum(size for _, _, size, _ in memory._entries.values())
+        sizes = sum(size for _, size, _ in memory._entries.values())
         shared = sum(size for _, size in memory._shared.values())
         # A user's number in the sums of a day, and its count, take 12 bytes.
         assert memory.bytes == sizes + shared > 20 * 100 * 12

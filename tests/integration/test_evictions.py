@@ -176,6 +176,23 @@ async def test_a_process_that_never_read_the_workspace_misses_its_days_too(own_r
         await assert_lost(api, path)
 
 
+async def test_whoever_has_the_empty_report_is_not_told_that_it_holds(own_redis: RunningRedis) -> None:
+    """To a reader's revision a state is read without any day."""
+    async with api_over(own_redis, NOW) as api:
+        # Given a reader of a workspace that had no events
+        api.write([], partitions=2)
+        empty = await api.get("/summary", **RANGE)
+        headers = {"If-None-Match": empty.headers["etag"]}
+        assert (await api.get("/summary", headers, **RANGE)).status_code == 304
+        # When it has some, and its days are evicted
+        api.write(events(), partitions=2)
+        api.data.client.delete(api.data.prefix + "days:w")
+        # Then the reader's zero is not the present answer
+        answer = await api.get("/summary", headers, **RANGE)
+        assert (answer.status_code, answer.json()["code"]) == (503, "no_position")
+        await assert_lost(api)
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_a_day_without_its_cells_is_a_503_and_a_resync(own_redis: RunningRedis, seed: int) -> None:
     # Given days of which some have bases and some a delta alone

@@ -12,16 +12,16 @@ SIZE = ENTRY_BYTES + 101
 def test_it_keeps_its_limit_and_forgets_the_longest_unused() -> None:
     memory = Memory(3 * SIZE)
     for name in "abc":
-        memory.put(name, name, 100, b"1")
-    assert memory.get("a", b"1") == "a"
-    memory.put("d", "d", 100, b"1")
-    assert [memory.get(name, b"1") for name in "abcd"] == ["a", None, "c", "d"]
-    assert memory.get("a", b"2") is None
-    memory.put("a", "A", 150, b"2")
+        memory.put(name, name, 101)
+    assert memory.get("a") == "a"
+    memory.put("d", "d", 101)
+    assert [memory.get(name) for name in "abcd"] == ["a", None, "c", "d"]
+    assert (memory.hits, memory.misses) == (4, 1)
+    memory.put("a", "A", 151)
     assert memory.bytes <= memory.limit_bytes
-    assert memory.get("a", b"2") == "A"
-    memory.put("huge", "x", 10_000, b"1")
-    assert memory.get("huge", b"1") is None
+    assert memory.get("a") == "A"
+    memory.put("huge", "x", 10_000)
+    assert memory.get("huge") is None
     assert memory.bytes <= memory.limit_bytes
 
 
@@ -63,7 +63,7 @@ def test_a_value_is_renewed_where_one_is_that_shares_the_same() -> None:
     memory = Memory(10 * SIZE)
     one, other = ("t",), ("o",)
     for name in "ab":
-        memory.put(name, name, 101, b"", [(one, len)])
+        memory.put(name, name, 101, [(one, len)])
     assert memory.renew("a", "A", 201, one)
     assert (memory.get("a"), memory.bytes) == ("A", 2 * SIZE + 100 + 1)
     # It is the last one that was used
@@ -96,11 +96,11 @@ def test_it_counts_the_same_whatever_happens() -> None:
         key, size = rng.randint(0, 100), rng.randint(0, 5_000)
         shared = [(table, lambda _: 3_000) for table in rng.sample(tables, rng.randint(0, 3))]
         if rng.random() < 0.5 or not memory.renew(key, "y", 3 * size, rng.choice(tables)):
-            memory.put(key, "x", size, b"l" * rng.randint(0, 5), shared)
+            memory.put(key, "x", size, shared)
         assert memory.bytes <= memory.limit_bytes
         entries = memory._entries.values()
         held = {id(table) for *_, tables_of in entries for table in tables_of}
-        assert memory.bytes == sum(size for _, _, size, _ in entries) + 3_000 * len(held)
+        assert memory.bytes == sum(size for _, size, _ in entries) + 3_000 * len(held)
 
 
 FIXED = {

@@ -8,13 +8,16 @@ import hiredis
 import pytest
 
 from api.cache import ENTRY_BYTES, Memory
+from api.read.freshness import read_positions
 from api.read.manifests import (
     CHANGED,
     KNOWN_BYTES,
     KNOWN_DAY_BYTES,
+    KNOWN_PARTITION_BYTES,
     Asked,
     Days,
     KeysLost,
+    Known,
     Manifests,
     Seen,
     ask,
@@ -24,6 +27,7 @@ from api.read.manifests import (
 )
 from api.read.parts import CELLS, HEADS, SUMMARIES, PartitionDay
 from api.read.redis import Reader
+from api.read.snapshot import State
 from stream.settings.redis import PackedWords, pack_around
 
 TWO = b"v1 0:2 3:0"
@@ -115,6 +119,10 @@ def test_days_that_changed_are_the_new_the_others_and_those_that_are_gone(whole:
     assert found({}) == {1: None, 2: None, 3: None}
 
 
+def test_a_day_in_place_of_another_has_changed_though_its_manifest_is_the_same() -> None:
+    assert changes([2], [b"a"], [1], [b"a"]) == {1: None, 2: b"a"}
+
+
 def test_a_day_that_changed_since_the_read_before_is_taken_to_have_changed_again() -> None:
     memory = Memory(10**6)
     manifests, days = Manifests(memory), Days([1, 2, 3])
@@ -136,6 +144,17 @@ def test_a_day_that_changed_since_the_read_before_is_taken_to_have_changed_again
     assert read({1: b"x", 2: b"e", 3: b"f"}) == {1: b"x", 2: None, 3: b"f"}
     assert read({1: b"x", 3: b"f"}) == {1: b"x", 3: b"f"}
     assert read({2: b"e", 3: b"f"}) == {2: b"e", 3: b"f"}
+
+
+def test_the_memory_is_told_of_new_partitions() -> None:
+    memory = Memory(10**6)
+    manifests, known = Manifests(memory), Known()
+    fields = [b"5", None, b"7", None, None, None]
+    for partitions in (1, 1, 3, 2):
+        state = State(read_positions(partitions, fields * partitions), b"v")
+        manifests.note("w", known, state)
+        assert len(state.positions.partitions) == partitions
+        assert memory.bytes == KNOWN_BYTES + partitions * KNOWN_PARTITION_BYTES + ENTRY_BYTES
 
 
 @pytest.mark.parametrize(("days", "partitions"), [(0, 1), (1, 4), (300, 1), (300, 4), (300, 32)])
