@@ -5,7 +5,7 @@ import { find, root, set } from './elements.js';
 import { parts } from './freshness.js';
 import { persist } from './line.js';
 import { live } from './live.js';
-import { Problem, told, unshowable } from './request.js';
+import { Problem, token, told, unshowable } from './request.js';
 import { shown } from './view.js';
 
 /** @typedef {import('./types.js').Report} Report */
@@ -37,6 +37,7 @@ export async function showProblem(problem) {
   shown.view += 1;
   live.stop();
   shown.reportKey = shown.tableKey = shown.choicesKey = '';
+  if (problem.status === 401 && problem.askedWith !== token()) return revisit(); // there is another token by now
   for (const name of [...parts.behind.keys()]) if (name !== 'page') parts.mend(name);
   const mine = shown.turn;
   root.dataset.state = 'error';

@@ -11,12 +11,13 @@ const TOKEN_KEY = 'contacts-report.token';
 
 /** An answer that is none: the status, and what the API says about it. Status 0: no answer at all. */
 export class Problem extends Error {
-  /** @param {number} status @param {ProblemBody} body @param {number | null} [retrySeconds] as told */
-  constructor(status, body, retrySeconds = null) {
+  /** @param {number} status @param {ProblemBody} body @param {number | null} [retrySeconds] as told @param {string | null} [askedWith] the token */
+  constructor(status, body, retrySeconds = null, askedWith = null) {
     super(body.detail || body.title || String(status));
     this.status = status;
     this.body = body;
     this.retrySeconds = retrySeconds;
+    this.askedWith = askedWith;
   }
 }
 
@@ -58,7 +59,7 @@ export async function request(url, headers, signal) {
   const body = await response.json().catch(() => null);
   // Without a code it is a proxy that speaks, while the API is away.
   const foreign = !body?.code && [400, 404].includes(response.status);
-  throw new Problem(foreign ? 502 : response.status, (foreign ? null : body) ?? {}, toldToRetry(response.headers));
+  throw new Problem(foreign ? 502 : response.status, (foreign ? null : body) ?? {}, toldToRetry(response.headers), held);
 }
 
 /** What an answer says; one that is no JSON, breaks off or falls silent is none. @param {Response} response */

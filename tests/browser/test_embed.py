@@ -1,11 +1,12 @@
 """The report in a frame of another page: without header and filters, and with a token from a listed origin alone."""
 
+import asyncio
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.browser.conftest import Open
 from tests.browser.support.stand_in import StandIn
@@ -74,6 +75,23 @@ async def test_the_token_is_taken_from_a_listed_origin(api: StandIn, host: str, 
     report = page.frame_locator("iframe")
 
     await expect(report.locator('[data-component="added"] .count')).to_be_visible()
+
+
+async def test_a_token_is_not_refused_for_what_was_asked_without_one(api: StandIn, host: str, window: Open) -> None:
+    """The page asks as soon as it is there, and may hear that a token is lacking only after it was handed one."""
+    api.token, api.ancestors = "good", host
+    page = await window()
+
+    async def hold(route: Route) -> None:
+        while "authorization" not in route.request.headers and "good" not in api.tokens_seen:
+            await asyncio.sleep(0.01)
+        await route.continue_()
+
+    await page.route("**/reports/contacts/*", hold)
+    await page.goto(host)
+
+    await expect(page.frame_locator("iframe").locator('[data-component="added"] .count')).to_be_visible()
+    assert "" in api.tokens_seen
 
 
 async def test_a_message_of_another_origin_is_not_heard(api: StandIn, host: str, window: Open) -> None:
