@@ -37,7 +37,7 @@ export async function showProblem(problem) {
   shown.view += 1;
   live.stop();
   shown.reportKey = shown.tableKey = shown.choicesKey = '';
-  if (problem.status === 401 && problem.askedWith !== token()) return revisit(); // there is another token by now
+  if ([401, 403].includes(problem.status) && problem.askedWith !== token()) return revisit(); // there is another token by now
   for (const name of [...parts.behind.keys()]) if (name !== 'page') parts.mend(name);
   const mine = shown.turn;
   root.dataset.state = 'error';

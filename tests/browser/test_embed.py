@@ -77,21 +77,28 @@ async def test_the_token_is_taken_from_a_listed_origin(api: StandIn, host: str, 
     await expect(report.locator('[data-component="added"] .count')).to_be_visible()
 
 
-async def test_a_token_is_not_refused_for_what_was_asked_without_one(api: StandIn, host: str, window: Open) -> None:
-    """The page asks as soon as it is there, and may hear that a token is lacking only after it was handed one."""
+@pytest.mark.parametrize(("status", "code"), [(401, "unauthorized"), (403, "forbidden")])
+async def test_a_token_is_not_refused_for_what_was_asked_without_it(
+    api: StandIn, host: str, window: Open, status: int, code: str
+) -> None:
+    """The page asks as soon as it is there, and may hear that this needs a token only after it was handed one."""
     api.token, api.ancestors = "good", host
     page = await window()
+    refused: list[str] = []
 
     async def hold(route: Route) -> None:
-        while "authorization" not in route.request.headers and "good" not in api.tokens_seen:
+        if "authorization" in route.request.headers:
+            return await route.continue_()
+        while "good" not in api.tokens_seen:
             await asyncio.sleep(0.01)
-        await route.continue_()
+        refused.append(route.request.url)
+        return await route.fulfill(status=status, json={"code": code, "detail": "Not with this token."})
 
     await page.route("**/reports/contacts/*", hold)
     await page.goto(host)
 
     await expect(page.frame_locator("iframe").locator('[data-component="added"] .count')).to_be_visible()
-    assert "" in api.tokens_seen
+    assert refused
 
 
 async def test_a_message_of_another_origin_is_not_heard(api: StandIn, host: str, window: Open) -> None:
