@@ -13,7 +13,7 @@ Shared = tuple[Any, Callable[[Any], int]]
 
 
 class Memory:
-    """Values by key. Each knows itself what it is true of.
+    """Values by key. Whoever reads one must know what it is true of: nothing here compares versions.
 
     Sizes are told by whoever puts a value in: estimates that must not be too small
     (tests/integration/test_api_memory.py measures the process).

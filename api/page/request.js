@@ -11,7 +11,7 @@ const TOKEN_KEY = 'contacts-report.token';
 
 /** An answer that is none: the status, and what the API says about it. Status 0: no answer at all. */
 export class Problem extends Error {
-  /** @param {number} status @param {ProblemBody} body @param {number | null} [retrySeconds] as told @param {string | null} [askedWith] the token */
+  /** @param {number} status @param {ProblemBody} body @param {number | null} [retrySeconds] as told @param {string | null} [askedWith] the token of the request */
   constructor(status, body, retrySeconds = null, askedWith = null) {
     super(body.detail || body.title || String(status));
     this.status = status;

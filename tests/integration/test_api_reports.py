@@ -259,7 +259,7 @@ async def test_everything_begins_later_when_retention_moves_on(shared_redis: Run
 
 
 async def test_everything_begins_earlier_once_the_first_day_has_an_earlier_event(shared_redis: RunningRedis) -> None:
-    """Where the first day is remembered, but is another by now. A stamp asks for nothing else that could show it."""
+    """What is remembered of the first day is outdated then, and a stamp reads nothing else that could show it."""
     async with api_over(shared_redis, NOW) as api:
         api.write([added("2026-11-20T10:00:00+00:00")])
         asked = {"period": "all", "timezone": "America/Los_Angeles"}

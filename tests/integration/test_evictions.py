@@ -177,7 +177,7 @@ async def test_a_process_that_never_read_the_workspace_misses_its_days_too(own_r
 
 
 async def test_whoever_has_the_empty_report_is_not_told_that_it_holds(own_redis: RunningRedis) -> None:
-    """To a reader's revision a state is read without any day."""
+    """For a reader who names a revision, the state alone is read, and no day."""
     async with api_over(own_redis, NOW) as api:
         # Given a reader of a workspace that had no events
         api.write([], partitions=2)
